@@ -1,0 +1,6 @@
+"""Networks in flax.linen. Nothing outside the training and evaluation programs imports this."""
+
+from scorejax.models.ddpmpp import DDPMpp
+from scorejax.models.mlp import MLP
+
+__all__ = ["MLP", "DDPMpp"]

@@ -1,0 +1,160 @@
+"""What a network is told besides the image: the noise label and the class."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorejax.models.layers import Dtype, dense_init
+
+
+def sinusoidal(labels: jax.Array, dim: int, max_period: float = 10_000.0) -> jax.Array:
+    """Sines and cosines of a label at geometrically spaced frequencies.
+
+    `[sin(w_k l), cos(w_k l)]` with `w_k = max_period^(-k / (dim//2 - 1))` for k = 0 .. dim//2 - 1 (Vaswani et
+    al. 2017, in the arrangement of Ho et al. 2020). An odd `dim` gets a last column of zeros.
+
+    Args:
+        labels: Noise labels `[B]`; the fastest wave turns once every 2 pi units of them.
+        dim: Number of features.
+        max_period: Ratio of the slowest to the fastest wavelength.
+
+    Returns:
+        Features `[B, dim]`, float32.
+    """
+    half = dim // 2
+    rates = np.exp(-np.log(max_period) * np.arange(half) / max(half - 1, 1)).astype(np.float32)
+    angles = labels.astype(jnp.float32)[:, None] * rates
+    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    return jnp.pad(waves, ((0, 0), (0, dim - 2 * half)))
+
+
+def smooth_label_features(labels: jax.Array, dim: int) -> jax.Array:
+    """Slow waves of a label and of its logarithm, for labels of any of our processes.
+
+    A network of vectors must resolve `999 t` evenly over 0..999, and `sigma` over the decades 1e-3..1e2. Waves
+    of the label serve the first, waves of `log(label)` the second; all are slow, so that the score stays smooth
+    in time and an ODE solver takes long steps.
+
+    Args:
+        labels: Noise labels `[B]`, not negative.
+        dim: Number of features, a multiple of 4.
+
+    Returns:
+        Features `[B, dim]`, float32.
+    """
+    labels = labels.astype(jnp.float32)
+    # Half a turn up to 16 turns over 0..1000; and from one turn in 25 log units to two per log unit.
+    linear = labels[:, None] * np.geomspace(np.pi / 1e3, np.pi / 30, dim // 4).astype(np.float32)
+    log = jnp.log(labels + 1e-3)[:, None] * np.geomspace(0.25, 4.0, dim // 4).astype(np.float32)
+    angles = jnp.concatenate([linear, log], axis=-1)
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+class GaussianFourier(nn.Module):
+    """Sines and cosines of a label at fixed random frequencies (Tancik et al. 2020).
+
+    `[sin(2 pi W l), cos(2 pi W l)]`, `W ~ N(0, scale^2)`. `W` is a parameter, so that it is saved with the
+    others, but it receives no gradient.
+
+    Attributes:
+        features: Number of frequencies; the output has twice as many columns.
+        scale: Standard deviation of the frequencies.
+    """
+
+    features: int
+    scale: float = 16.0
+
+    @nn.compact
+    def __call__(self, labels: jax.Array) -> jax.Array:
+        """Map labels `[B]` to `[B, 2 features]`."""
+        rates = self.param("W", nn.initializers.normal(self.scale), (self.features,))
+        angles = 2 * jnp.pi * labels.astype(jnp.float32)[:, None] * jax.lax.stop_gradient(rates)
+        return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+class ClassEmbedding(nn.Module):
+    """A learnt vector per class, and one more, with index `num_classes`, that means "no class".
+
+    Attributes:
+        num_classes: Number of classes.
+        features: Length of the vectors.
+    """
+
+    num_classes: int
+    features: int
+
+    @nn.compact
+    def __call__(self, class_labels: jax.Array) -> jax.Array:
+        """Map integer labels `[B]` in 0 .. num_classes to `[B, features]`; a label beyond gives NaN."""
+        table = nn.Embed(
+            self.num_classes + 1, self.features, embedding_init=nn.initializers.normal(1.0), name="table"
+        )
+        return table(class_labels)
+
+
+class NoiseEmbedding(nn.Module):
+    """The vector that every block of an image network is conditioned on.
+
+    `Dense(silu(Dense(waves(label)))) + class vector`, of length `4 features` (Ho et al. 2020; the class term as
+    in Dhariwal & Nichol 2021).
+
+    Attributes:
+        features: Width of the network.
+        kind: "positional" takes waves of the label itself, "fourier" random waves of its logarithm.
+        fourier_scale: Standard deviation of the random frequencies.
+        num_classes: Number of classes, or None for an unconditional network.
+        dtype: Type to compute the dense layers in.
+    """
+
+    features: int
+    kind: str = "positional"
+    fourier_scale: float = 16.0
+    num_classes: int | None = None
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, labels: jax.Array, class_labels: jax.Array | None) -> jax.Array:
+        """Map labels `[B]`, and class labels `[B]` of a conditional network, to `[B, 4 features]`."""
+        if self.kind == "fourier":
+            waves = GaussianFourier(self.features, self.fourier_scale, name="fourier")(jnp.log(labels))
+        else:
+            waves = sinusoidal(labels, self.features)
+        width = 4 * self.features
+        h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_0")(waves)
+        h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_1")(nn.silu(h))
+        if self.num_classes is not None and class_labels is not None:
+            h = h + ClassEmbedding(self.num_classes, width, name="classes")(class_labels).astype(h.dtype)
+        return h
+
+
+def check_labels(
+    batch: int, labels: jax.Array, num_classes: int | None, class_labels: jax.Array | None
+) -> None:
+    """Check noise and class labels against the batch and against what the network was built for.
+
+    Raises:
+        ValueError: if a shape or type is wrong, or class labels are missing or unexpected.
+    """
+    if labels.shape != (batch,):
+        raise ValueError(
+            f"labels must hold one noise label per example, shape {(batch,)}; got {labels.shape}: "
+            "pass jnp.full((batch,), label) for a common one"
+        )
+    if num_classes is None:
+        if class_labels is not None:
+            raise ValueError(
+                "class_labels were given to an unconditional network (num_classes=None): build it with "
+                "num_classes=<number of classes>, or leave class_labels out"
+            )
+        return
+    if class_labels is None:
+        raise ValueError(
+            f"this network has num_classes={num_classes} but got no class_labels: pass integers of shape "
+            f"{(batch,)}; {num_classes} means 'no class'"
+        )
+    if class_labels.shape != (batch,) or not jnp.issubdtype(class_labels.dtype, jnp.integer):
+        raise ValueError(
+            f"class_labels must be integers of shape {(batch,)}, got {class_labels.dtype} of shape "
+            f"{class_labels.shape}: pass 0 .. {num_classes - 1}, or {num_classes} for 'no class'"
+        )

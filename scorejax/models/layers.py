@@ -1,0 +1,156 @@
+"""Layers that the image networks are built of. Images are `[B, H, W, C]`."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Dtype = Any
+Resample = Callable[[jax.Array], jax.Array]
+
+
+def dense_init(scale: float = 1.0) -> jax.nn.initializers.Initializer:
+    """Uniform weights of variance `2 scale / (fan_in + fan_out)` (Ho et al. 2020).
+
+    Args:
+        scale: Factor on the variance. 0 stands for 1e-10: a layer that starts at nothing, but not at a point
+            where all of its weights are equal.
+    """
+    return nn.initializers.variance_scaling(max(scale, 1e-10), "fan_avg", "uniform")
+
+
+def group_count(channels: int) -> int:
+    """Number of groups to normalise `channels` in: `min(channels / 4, 32)`, or the next lower divisor."""
+    most = max(1, min(channels // 4, 32))
+    return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation (Wu & He 2018) in float32, whatever the type of its input.
+
+    `(x - mean) / sqrt(variance + epsilon) * scale + bias`, moments over pixels and the channels of a group.
+
+    Attributes:
+        epsilon: Added to the variance.
+    """
+
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalise `[B, ..., C]`; the result is float32."""
+        channels = x.shape[-1]
+        groups = group_count(channels)
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        h = x.astype(jnp.float32).reshape(x.shape[0], -1, channels)
+
+        def group_mean(value: jax.Array) -> jax.Array:
+            # Pixels first, then the few numbers left: twice as fast on a CPU as one mean over both. Two passes
+            # (mean, then variance about it) keep the variance true where the mean is large.
+            mean = value.mean(axis=1).reshape(-1, groups, channels // groups).mean(axis=2)
+            return jnp.repeat(mean, channels // groups, axis=1)[:, None]
+
+        h = h - group_mean(h)
+        h = h * (jax.lax.rsqrt(group_mean(jnp.square(h)) + self.epsilon) * scale) + bias
+        return h.reshape(x.shape)
+
+
+def conv3x3(features: int, name: str, init_scale: float = 1.0, dtype: Dtype = jnp.float32) -> nn.Conv:
+    """A 3x3 convolution that keeps the size of the image."""
+    return nn.Conv(
+        features, (3, 3), padding="SAME", kernel_init=dense_init(init_scale), dtype=dtype, name=name
+    )
+
+
+def halve(x: jax.Array) -> jax.Array:
+    """Mean of 2x2 pixels: `[B, H, W, C]` to `[B, ceil(H/2), ceil(W/2), C]`; an odd edge counts for itself."""
+    batch, height, width, channels = x.shape
+    if height % 2 or width % 2:
+        x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return x.reshape(batch, (height + 1) // 2, 2, (width + 1) // 2, 2, channels).mean(axis=(2, 4))
+
+
+def double_to(height: int, width: int) -> Resample:
+    """Nearest-neighbour doubling, cut to `height` x `width`: the way back from `halve` for odd sizes too."""
+
+    def double(x: jax.Array) -> jax.Array:
+        batch, rows, columns, channels = x.shape
+        x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, rows, 2, columns, 2, channels))
+        return x.reshape(batch, 2 * rows, 2 * columns, channels)[:, :height, :width]
+
+    return double
+
+
+class ResBlock(nn.Module):
+    """Residual block of BigGAN (Brock et al. 2019), as in Song et al. 2021.
+
+    `(shortcut(r(x)) + conv(dropout(silu(norm(conv(r(silu(norm(x)))) + dense(silu(embedding))))))) / sqrt(2)`,
+    where `r` resamples the image and `shortcut` is a 1x1 convolution, or nothing if neither the size of the
+    image nor the number of channels changes.
+
+    Attributes:
+        features: Channels of the result.
+        resample: A map of images to images of another size, without parameters, or None.
+        dropout: Probability to drop a value in training.
+        init_scale: Variance factor of the last convolution's initial weights.
+        skip_rescale: Whether the sum is divided by sqrt(2).
+        dtype: Type to compute in. Norms are float32.
+    """
+
+    features: int
+    resample: Resample | None = None
+    dropout: float = 0.0
+    init_scale: float = 0.0
+    skip_rescale: bool = True
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, embedding: jax.Array, train: bool) -> jax.Array:
+        """Map `[B, H, W, C]` and an embedding `[B, E]` to `[B, H', W', features]`."""
+        channels = x.shape[-1]
+        h = nn.silu(GroupNorm(name="norm_0")(x)).astype(self.dtype)
+        if self.resample is not None:
+            h, x = self.resample(h), self.resample(x)
+        h = conv3x3(self.features, "conv_0", dtype=self.dtype)(h)
+        shift = nn.Dense(self.features, kernel_init=dense_init(), dtype=self.dtype, name="embedding")
+        h = h + shift(nn.silu(embedding))[:, None, None, :]
+        h = nn.silu(GroupNorm(name="norm_1")(h)).astype(self.dtype)
+        h = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(h)
+        h = conv3x3(self.features, "conv_1", self.init_scale, self.dtype)(h)
+        if self.resample is not None or channels != self.features:
+            x = nn.Dense(self.features, kernel_init=dense_init(), dtype=self.dtype, name="shortcut")(x)
+        return (x + h) * (math.sqrt(0.5) if self.skip_rescale else 1.0)
+
+
+class AttentionBlock(nn.Module):
+    """Residual self-attention over all pixels, one head (Ho et al. 2020).
+
+    `(x + out(softmax(q k^T / sqrt(C)) v)) / sqrt(2)` with q, k, v dense maps of `norm(x)`.
+
+    Attributes:
+        init_scale: Variance factor of the output map's initial weights.
+        skip_rescale: Whether the sum is divided by sqrt(2).
+        dtype: Type to compute in. Norm and softmax are float32.
+    """
+
+    init_scale: float = 0.0
+    skip_rescale: bool = True
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map `[B, H, W, C]` to the same shape."""
+        batch, height, width, channels = x.shape
+        h = GroupNorm(name="norm")(x).astype(self.dtype).reshape(batch, height * width, channels)
+        q, k, v = (
+            nn.Dense(channels, kernel_init=dense_init(0.1), dtype=self.dtype, name=name)(h)
+            for name in ("query", "key", "value")
+        )
+        logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) / math.sqrt(channels)
+        h = jnp.einsum("bqk,bkc->bqc", nn.softmax(logits).astype(self.dtype), v)
+        h = nn.Dense(channels, kernel_init=dense_init(self.init_scale), dtype=self.dtype, name="out")(h)
+        return (x + h.reshape(x.shape)) * (math.sqrt(0.5) if self.skip_rescale else 1.0)

@@ -1,0 +1,101 @@
+"""A network for vectors."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorejax.models.embedding import ClassEmbedding, check_labels, smooth_label_features
+from scorejax.models.layers import Dtype, dense_init
+
+
+class MLP(nn.Module):
+    """Residual multi-layer perceptron for vectors: a map `(vector, noise label) -> vector`.
+
+    `h <- h + Dense(silu(norm(h) * (1 + a) + b))` with `a, b` dense maps of the embedded label (Perez et al. 2018),
+    and `output = Dense(h) + g x` with `g` a dense map of the embedded label: where noise is nearly all of `x`,
+    the answer is nearly `x` itself. The output starts at zero. Everything is smooth, so that its divergence
+    is a true one.
+
+    `model.apply({"params": params}, x, labels, class_labels=None, train=False, rngs={"dropout": key})`
+
+    Attributes:
+        features: Width of the hidden layers; a multiple of 4.
+        depth: Number of residual blocks.
+        dropout: Probability to drop a value in training.
+        num_classes: Number of classes, or None for an unconditional network. Class label `num_classes` means
+            "no class".
+        scale_by_sigma: For a label that is sigma (VE): the input is divided by `sqrt(1 + sigma^2)`, so that it
+            has unit size at all times if the data have, and the output by `sigma`, so that it is a score.
+        dtype: Type to compute in. Parameters and output are float32.
+    """
+
+    features: int = 128
+    depth: int = 3
+    dropout: float = 0.0
+    num_classes: int | None = None
+    scale_by_sigma: bool = False
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Evaluate the network.
+
+        Args:
+            x: Vectors `[B, D]`.
+            labels: Noise labels `[B]`.
+            class_labels: Integer class labels `[B]`, for a conditional network only.
+            train: Whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
+
+        Returns:
+            Float32 array of the shape of `x`.
+
+        Raises:
+            ValueError: if a field, a shape or a class label does not fit.
+        """
+        labels = jnp.asarray(labels)
+        self._check(x, labels, class_labels)
+        sigma = labels[:, None].astype(jnp.float32)
+        x = x.astype(jnp.float32)
+        if self.scale_by_sigma:
+            x = x * jax.lax.rsqrt(1 + sigma**2)
+        embedding = nn.silu(self._embed(labels, class_labels))
+        h = self._dense(self.features, "dense_in")(x)
+        for i in range(self.depth):
+            h = h + self._branch(h, embedding, i, train)
+        gain = self._dense(x.shape[-1], "gain", 0.0)(embedding)
+        out = self._dense(x.shape[-1], "dense_out", 0.0)(nn.silu(h)).astype(jnp.float32) + gain * x
+        return out / sigma if self.scale_by_sigma else out
+
+    def _dense(self, features: int, name: str, scale: float = 1.0) -> nn.Dense:
+        init = dense_init(scale) if scale else nn.initializers.zeros
+        return nn.Dense(features, kernel_init=init, dtype=self.dtype, name=name)
+
+    def _embed(self, labels: jax.Array, class_labels: jax.Array | None) -> jax.Array:
+        h = self._dense(self.features, "label_0")(smooth_label_features(labels, self.features))
+        h = self._dense(self.features, "label_1")(nn.silu(h))
+        if self.num_classes is not None and class_labels is not None:
+            h = h + ClassEmbedding(self.num_classes, self.features, name="classes")(class_labels).astype(
+                h.dtype
+            )
+        return h
+
+    def _branch(self, h: jax.Array, embedding: jax.Array, i: int, train: bool) -> jax.Array:
+        scale, shift = jnp.split(
+            self._dense(2 * self.features, f"block_{i}_embedding")(embedding), 2, axis=-1
+        )
+        h = nn.silu(h * (1 + scale) + shift)
+        h = nn.silu(self._dense(self.features, f"block_{i}_dense_0")(h))
+        h = nn.Dropout(self.dropout, deterministic=not train, name=f"block_{i}_dropout")(h)
+        return self._dense(self.features, f"block_{i}_dense_1")(h)
+
+    def _check(self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None) -> None:
+        if x.ndim != 2:
+            raise ValueError(
+                f"MLP takes vectors [batch, dimension], got an array of shape {x.shape}: "
+                "flatten it, or use DDPMpp for images"
+            )
+        if self.features < 4 or self.features % 4:
+            raise ValueError(f"features must be a multiple of 4, got {self.features}: use e.g. 128")
+        check_labels(x.shape[0], labels, self.num_classes, class_labels)
