@@ -1,0 +1,31 @@
+"""Data: `load` reads a set into arrays of grey levels or vectors, batch = f(seed, step)."""
+
+from scorejax.data.catalogue import load
+from scorejax.data.dataset import Dataset
+from scorejax.data.evaluation import eval_batches
+from scorejax.data.feeders import Payload, Resident, Streamed, feed
+from scorejax.data.levels import bin_width, example_keys, flip, prepare, to_bytes, to_levels, to_model
+from scorejax.data.permutation import indices, indices_on_host
+from scorejax.data.vectors import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, gaussian_entropy
+
+__all__ = [
+    "GAUSSIAN_COVARIANCE",
+    "GAUSSIAN_MEAN",
+    "Dataset",
+    "Payload",
+    "Resident",
+    "Streamed",
+    "bin_width",
+    "eval_batches",
+    "example_keys",
+    "feed",
+    "flip",
+    "gaussian_entropy",
+    "indices",
+    "indices_on_host",
+    "load",
+    "prepare",
+    "to_bytes",
+    "to_levels",
+    "to_model",
+]

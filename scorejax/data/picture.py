@@ -1,0 +1,35 @@
+"""Pillow image -> uint8 array of one size."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def square(image: "Image.Image", size: int | None) -> "Image.Image":
+    """Cut the largest centred square, resize it (Lanczos, antialiased) to `size` pixels; None: as it is."""
+    from PIL import Image
+
+    if size is None:
+        return image
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.resize((size, size), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
+
+
+def pixels(image: "Image.Image", size: int | None = None, *, grey: bool = False) -> np.ndarray:
+    """A Pillow image of any mode as uint8 `[H, W, 1]` (`grey`) or `[H, W, 3]`, through `square`."""
+    array = np.asarray(square(image.convert("L" if grey else "RGB"), size), np.uint8)
+    return array[..., None] if grey else array
+
+
+def resized(array: np.ndarray, size: int | None) -> np.ndarray:
+    """The same for a uint8 array `[H, W, C]`."""
+    if size is None or array.shape[:2] == (size, size):
+        return array
+    from PIL import Image
+
+    grey = array.shape[-1] == 1
+    return pixels(Image.fromarray(array[..., 0] if grey else array), size, grey=grey)
