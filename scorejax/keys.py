@@ -1,0 +1,46 @@
+"""Randomness that follows the example, not the batch it happens to travel in."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def is_batched(keys: Array) -> bool:
+    """Return whether `keys` is a vector of typed PRNG keys rather than one key."""
+    return jnp.ndim(keys) == 1
+
+
+def per_example(key: Array, n: int, start: int | Array = 0) -> Array:
+    """Return one key per example: example `i` gets `fold_in(key, start + i)`.
+
+    Args:
+        key: a typed PRNG key, or already one key per example `[n]` (returned as it is).
+        n: number of examples.
+        start: index of the first example, so that a device holding examples 64..127 draws what one device
+            holding all of them would draw.
+
+    Raises:
+        ValueError: if `key` is a vector of keys of another length.
+    """
+    if is_batched(key):
+        if key.shape != (n,):
+            raise ValueError(f"one key per example is needed: got {key.shape[0]} keys for {n} examples")
+        return key
+    return fold_in(jnp.broadcast_to(key, (n,)), start + jnp.arange(n))
+
+
+def fold_in(keys: Array, data: int | Array) -> Array:
+    """Fold `data` (a number, or one per key) into every key of `keys [B]`."""
+    return jax.vmap(jax.random.fold_in)(keys, jnp.broadcast_to(jnp.asarray(data, jnp.uint32), keys.shape))
+
+
+def normal(keys: Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = float) -> Array:
+    """Draw standard normal noise of shape `shape = (B, ...)`, example `i` from `keys[i]` alone."""
+    return jax.vmap(lambda key: jax.random.normal(key, shape[1:], dtype))(keys)
+
+
+def uniform(keys: Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = float) -> Array:
+    """Draw uniform noise on [0, 1) of shape `shape = (B, ...)`, example `i` from `keys[i]` alone."""
+    return jax.vmap(lambda key: jax.random.uniform(key, shape[1:], dtype))(keys)

@@ -1,0 +1,216 @@
+"""The one driver of every sampler: a single compiled scan over a time grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+from jax.tree_util import Partial
+
+from scorejax import keys as keys_lib
+from scorejax.samplers.stepper import Step, Stepper
+from scorejax.score import Score, tweedie
+from scorejax.sdes.linear import LinearSDE
+
+
+class Sample(NamedTuple):
+    """What `sample` returns.
+
+    Attributes:
+        x: samples, `[B, ...]`.
+        nfe: network evaluations made, each on the whole batch.
+    """
+
+    x: Array
+    nfe: Array
+
+
+class Trajectory(NamedTuple):
+    """What `trajectory` returns.
+
+    Attributes:
+        t: the time grid, `[n + 1]`.
+        x: samples at each time, `[n + 1, B, ...]`.
+        denoised: the posterior means `E[x_0 | x_t]` there, `[n + 1, B, ...]`.
+        nfe: network evaluations made for `x` (those of `denoised` not counted).
+    """
+
+    t: Array
+    x: Array
+    denoised: Array
+    nfe: Array
+
+
+def sample(
+    key: Array,
+    sde: LinearSDE,
+    score: Score,
+    shape: tuple[int, ...],
+    *,
+    stepper: Stepper,
+    times: Array,
+    corrector: Stepper | None = None,
+    corrector_first: bool = False,
+    x_init: Array | None = None,
+    denoise: bool = True,
+    start: int | Array = 0,
+) -> Sample:
+    """Draw samples by stepping from the prior down a time grid (Score-SDE, algorithm 1).
+
+    One compiled scan; a repeated call with the same shapes does not compile again when `score` is a
+    `jax.tree_util.Partial`, which `make_score` and the analytic laws return. Sample `i` draws all its noise from
+    `fold_in(key, start + i)` alone, so an image depends neither on the batch size nor on the number of devices.
+
+    Args:
+        key: a typed PRNG key, or one key per sample `[B]`.
+        sde: the forward process.
+        score: `score(x, t)`.
+        shape: `(B, ...)`.
+        stepper: the predictor, from `scorejax.samplers`.
+        times: decreasing times `[n + 1]`, from `scorejax.times`.
+        corrector: Langevin steps after each predictor step, at the time it reached.
+        corrector_first: run the corrector before the predictor, as the published code does; the paper runs it after.
+        x_init: points at `times[0]` to start from; drawn from the prior if not given.
+        denoise: return the posterior mean `E[x_0 | x_t]` at the last time (one more evaluation) instead of `x_t`.
+        start: index of the first sample.
+
+    Raises:
+        ValueError: if the grid is not decreasing or `x_init` has another shape.
+    """
+    x, times = _prepare(key, sde, shape, times, x_init, start)
+    x, nfe, _ = _run(
+        keys_lib.per_example(key, shape[0], start), sde, as_pytree(score), x, stepper, times, corrector,
+        corrector_first=corrector_first, denoise=denoise, keep=False,
+    )  # fmt: skip
+    return Sample(x, nfe)
+
+
+def trajectory(
+    key: Array,
+    sde: LinearSDE,
+    score: Score,
+    shape: tuple[int, ...],
+    *,
+    stepper: Stepper,
+    times: Array,
+    corrector: Stepper | None = None,
+    corrector_first: bool = False,
+    x_init: Array | None = None,
+    start: int | Array = 0,
+) -> Trajectory:
+    """Draw samples as `sample` does and keep every state, with its posterior mean; arguments as there.
+
+    Raises:
+        ValueError: if the grid is not decreasing or `x_init` has another shape.
+    """
+    x, times = _prepare(key, sde, shape, times, x_init, start)
+    score = as_pytree(score)
+    _, nfe, states = _run(
+        keys_lib.per_example(key, shape[0], start), sde, score, x, stepper, times, corrector,
+        corrector_first=corrector_first, denoise=False, keep=True,
+    )  # fmt: skip
+    states = jnp.concatenate([x[None], states])
+    return Trajectory(times, states, _denoise_all(sde, score, states, times), nfe)
+
+
+@partial(jax.jit, static_argnames=("corrector_first", "denoise", "keep"))
+def _run(
+    keys: Array,
+    sde: LinearSDE,
+    score: Score,
+    x: Array,
+    stepper: Stepper,
+    times: Array,
+    corrector: Stepper | None,
+    *,
+    corrector_first: bool,
+    denoise: bool,
+    keep: bool,
+) -> tuple[Array, Array, Array | None]:
+    n = times.shape[0] - 1
+    below = jnp.concatenate([times[2:], times[-1:]])  # the level under the one a step arrives at
+
+    def body(carry, inputs):
+        x, memory, corrector_memory, nfe = carry
+        i, t, s, under = inputs
+
+        def correct(x, memory, t, s):
+            if corrector is None:
+                return x, memory, 0
+            return _advance(corrector, keys_lib.fold_in(keys, 2 * i + 1), sde, score, x, t, s, memory)
+
+        first = second = 0
+        if corrector_first:
+            x, corrector_memory, first = correct(x, corrector_memory, t, s)
+        x, memory, used = _advance(stepper, keys_lib.fold_in(keys, 2 * i), sde, score, x, t, s, memory)
+        if not corrector_first:
+            x, corrector_memory, second = correct(x, corrector_memory, s, under)
+        return (x, memory, corrector_memory, nfe + first + used + second), x if keep else None
+
+    memories = stepper.init(sde, x), () if corrector is None else corrector.init(sde, x)
+    carry = (x, *memories, jnp.zeros((), jnp.int32))
+    (x, _, _, nfe), states = jax.lax.scan(body, carry, (jnp.arange(n), times[:-1], times[1:], below))
+    if denoise:
+        x, nfe = tweedie(sde, x, times[-1], score(x, _spread(times[-1], x))), nfe + 1
+    return x, nfe, states
+
+
+def _advance(
+    stepper: Stepper, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any
+) -> tuple[Array, Any, Array | int]:
+    """Take one step and count the evaluations it makes; the count is part of the traced program."""
+    calls = 0
+
+    def counted(x: Array, t: Array) -> Array:
+        nonlocal calls
+        calls += 1
+        return score(x, _spread(t, x))
+
+    step: Step = stepper.step(keys, sde, counted, x, t, s, memory)
+    return step.x.astype(x.dtype), step.memory, calls if step.nfe is None else step.nfe
+
+
+@jax.jit
+def _denoise_all(sde: LinearSDE, score: Score, states: Array, times: Array) -> Array:
+    def one(inputs: tuple[Array, Array]) -> Array:
+        x, t = inputs
+        return tweedie(sde, x, t, score(x, _spread(t, x)))
+
+    return jax.lax.map(one, (states, times))
+
+
+def _prepare(
+    key: Array, sde: LinearSDE, shape: tuple[int, ...], times: Array, x_init: Array | None, start: int | Array
+) -> tuple[Array, Array]:
+    times = jnp.asarray(times, jnp.result_type(float))
+    if times.ndim != 1 or times.shape[0] < 2:
+        raise ValueError(f"times must be a vector of at least two times, got shape {times.shape}")
+    if not isinstance(times, Tracer):
+        steps = np.diff(np.asarray(times))
+        if not np.all(steps < 0):
+            i = int(np.argmax(steps >= 0))
+            raise ValueError(
+                f"times must decrease strictly, got times[{i}]={times[i]} and times[{i + 1}]={times[i + 1]}"
+            )
+    if x_init is None:
+        # a stream of its own: step i uses fold_in(key, 2 i) and fold_in(key, 2 i + 1)
+        prior_keys = keys_lib.fold_in(keys_lib.per_example(key, shape[0], start), 2**32 - 1)
+        return sde.prior_sample(prior_keys, tuple(shape)), times
+    if x_init.shape != tuple(shape):
+        raise ValueError(f"x_init must have the shape of the samples {tuple(shape)}, got {x_init.shape}")
+    return x_init, times
+
+
+def as_pytree(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Return a score or density as a pytree, so that compiled programs take it as an argument."""
+    return function if isinstance(function, Partial) else Partial(function)
+
+
+def _spread(t: Array, x: Array) -> Array:
+    return jnp.broadcast_to(jnp.asarray(t, jnp.result_type(float)), x.shape[:1])

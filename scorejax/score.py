@@ -1,0 +1,183 @@
+"""What networks predict, and the one thing everything else takes: `score(x, t) = grad log p_t(x)`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from scorejax.sdes.linear import LinearSDE, Time
+
+Score = Callable[[Array, Array], Array]
+"""`score(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`, always `grad log p_t(x)`."""
+
+PREDICTIONS = ("noise", "data", "score", "v")
+
+
+def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target: str) -> Array:
+    """Convert between equivalent predictions at the same point `x_t = alpha x_0 + sigma noise`.
+
+        noise = -sigma score,   data = (x - sigma noise) / alpha,   v = alpha noise - sigma data
+
+    (`v` of Salimans & Ho, arXiv 2202.00512.)
+
+    Args:
+        sde: the forward process.
+        x: the points `x_t`, `[B, ...]`.
+        t: their times, a scalar or `[B]`.
+        value: the prediction, shaped like `x`.
+        source: what `value` is: `noise`, `data`, `score` or `v`.
+        target: what to return, same choices.
+
+    Raises:
+        ValueError: if a kind is unknown.
+    """
+    for kind in (source, target):
+        if kind not in PREDICTIONS:
+            raise ValueError(f"unknown prediction {kind!r}; choose one of {', '.join(PREDICTIONS)}")
+    if source == target:
+        return value
+    alpha, sigma = sde.alpha(t), sde.sigma(t)
+
+    def times(coefficient: Array, y: Array) -> Array:
+        return sde.scale(coefficient, t, y)
+
+    if source == "noise":
+        noise = value
+    elif source == "score":
+        noise = -times(sigma, value)
+    elif source == "data":
+        noise = times(1.0 / sigma, x) - times(alpha / sigma, value)
+    else:
+        total = alpha**2 + sigma**2
+        noise = times(alpha / total, value) + times(sigma / total, x)
+
+    if target == "noise":
+        return noise
+    if target == "score":
+        return -times(1.0 / sigma, noise)
+    if source == "v":
+        data = times(alpha / total, x) - times(sigma / total, value)
+    else:
+        data = value if source == "data" else times(1.0 / alpha, x) - times(sigma / alpha, noise)
+    return data if target == "data" else times(alpha, noise) - times(sigma, data)
+
+
+def tweedie(sde: LinearSDE, x: Array, t: Time, score: Array) -> Array:
+    """Return the posterior mean `E[x_0 | x_t] = (x_t + sigma_t^2 score) / alpha_t` (Tweedie's formula).
+
+    Args:
+        sde: the forward process.
+        x: the points `x_t`, `[B, ...]`.
+        t: their times, a scalar or `[B]`.
+        score: the value of the score there, shaped like `x`.
+    """
+    alpha = sde.alpha(t)
+    return sde.scale(1.0 / alpha, t, x) + sde.scale(sde.variance(jnp.asarray(t)) / alpha, t, score)
+
+
+def probability_flow(sde: LinearSDE, score: Score) -> Score:
+    """Return the drift `f x - g^2 score / 2` of the probability-flow ODE, as a function of `(x, t)`."""
+
+    def drift(x: Array, t: Array) -> Array:
+        return sde.drift(x, t) - sde.scale(0.5 * sde.diffusion_squared(t), t, score(x, t))
+
+    return drift
+
+
+def reverse_drift(sde: LinearSDE, score: Score) -> Score:
+    """Return the drift `f x - g^2 score` of the reverse-time SDE (Anderson 1982), as a function of `(x, t)`."""
+
+    def drift(x: Array, t: Array) -> Array:
+        return sde.drift(x, t) - sde.scale(sde.diffusion_squared(t), t, score(x, t))
+
+    return drift
+
+
+def score_from_energy(energy: Callable[[Array, Array], Array]) -> Score:
+    """Return the score `-grad_x E(x, t)` of the density `exp(-E(x, t))`, up to normalisation.
+
+    Args:
+        energy: maps `x [B, ...]`, `t [B]` to energies `[B]`, each example's from its own row alone.
+    """
+    return Partial(_EnergyScore(energy))
+
+
+def make_score(
+    sde: LinearSDE,
+    apply_fn: Callable[[Any, Array, Array], Array],
+    params: Any,
+    predicts: str = "noise",
+    *,
+    label: Callable[[Array], Array] | None = None,
+    sigma_data: float = 0.5,
+) -> Score:
+    """Return `score(x, t)` for a network of any library.
+
+    The result is a pytree that carries `params`, so passing it to a compiled function again, even with other
+    parameters, does not compile again.
+
+    Args:
+        sde: the forward process the network was trained for.
+        apply_fn: `apply_fn(params, x, label) -> prediction`, with `label [B]`.
+        params: anything `apply_fn` takes, a pytree.
+        predicts: `noise`, `data`, `score`, `v`, or `edm` for a raw network `F` under the preconditioning of EDM.
+        label: maps `t [B]` to the network's second argument. The default hands over `t` itself; networks that
+            follow the conventions of Score-SDE, like `scorejax.models`, take `sde.label`. With `edm` the default
+            is EDM's own `log(sigma / alpha) / 4`.
+        sigma_data: standard deviation of the data, used by `edm` alone.
+
+    Raises:
+        ValueError: if `predicts` is unknown.
+    """
+    if predicts not in (*PREDICTIONS, "edm"):
+        raise ValueError(f"unknown prediction {predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
+    return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
+
+
+def edm_coefficients(ratio: Array, sigma_data: float) -> tuple[Array, Array, Array, Array]:
+    """Return `(c_skip, c_out, c_in, c_noise)` of EDM (arXiv 2206.00364, table 1) at noise-to-signal `ratio`.
+
+    The denoiser `D(y) = c_skip y + c_out F(c_in y, c_noise)` acts on `y = x / alpha`, whose noise is `ratio`.
+    """
+    total = ratio**2 + sigma_data**2
+    c_out = ratio * sigma_data / jnp.sqrt(total)
+    return sigma_data**2 / total, c_out, 1.0 / jnp.sqrt(total), 0.25 * jnp.log(ratio)
+
+
+@dataclasses.dataclass(frozen=True)
+class _EnergyScore:
+    """Static part of an energy's score; equal for equal energies, so that compiled programs are found again."""
+
+    energy: Callable[[Array, Array], Array]
+
+    def __call__(self, x: Array, t: Array) -> Array:
+        return -jax.grad(lambda y: jnp.sum(self.energy(y, t)))(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class _NetworkScore:
+    """Static part of a network's score; equal for equal settings, so that compiled programs are found again."""
+
+    apply_fn: Callable[[Any, Array, Array], Array]
+    predicts: str
+    label: Callable[[Array], Array] | None
+    sigma_data: float
+
+    def __call__(self, sde: LinearSDE, params: Any, x: Array, t: Array) -> Array:
+        if self.predicts == "edm":
+            return convert(sde, x, t, self._denoise(sde, params, x, t), "data", "score")
+        label = t if self.label is None else self.label(t)
+        return convert(sde, x, t, self.apply_fn(params, x, label), self.predicts, "score")
+
+    def _denoise(self, sde: LinearSDE, params: Any, x: Array, t: Array) -> Array:
+        ratio = sde.sigma(t) / sde.alpha(t)
+        c_skip, c_out, c_in, c_noise = edm_coefficients(ratio, self.sigma_data)
+        y = sde.scale(1.0 / sde.alpha(t), t, x)
+        label = c_noise if self.label is None else self.label(t)
+        return sde.scale(c_skip, t, y) + sde.scale(c_out, t, self.apply_fn(params, sde.scale(c_in, t, y), label))

@@ -1,0 +1,8 @@
+"""Forward processes `q(x_t | x_0) = N(alpha_t x_0, sigma_t^2)`."""
+
+from scorejax.sdes.basis import Identity, Rotation
+from scorejax.sdes.continuous import cosine, edm, flow, subvp, ve, vp
+from scorejax.sdes.discrete import ddpm, smld
+from scorejax.sdes.linear import LinearSDE
+
+__all__ = ["Identity", "LinearSDE", "Rotation", "cosine", "ddpm", "edm", "flow", "smld", "subvp", "ve", "vp"]

@@ -1,0 +1,162 @@
+"""The one mathematical object: a linear Gaussian forward process, written as two functions of time."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from scorejax import keys as keys_lib
+from scorejax.sdes.basis import Basis, Identity
+
+Time = Array | np.ndarray | float
+"""A time: a scalar, or one per example `[B]`."""
+
+
+def static(**kwargs):
+    """Declare a dataclass field that is part of the pytree's structure, not one of its leaves."""
+    return field(metadata={"static": True}, **kwargs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearSDE(abc.ABC):
+    """A forward process `q(x_t | x_0) = N(U alpha_t U^T x_0, U sigma_t^2 U^T)` in an orthogonal basis `U`.
+
+    A subclass writes `log_alpha(t)` and `variance(t)`; everything else follows from them:
+
+        f(t)   = d log alpha / dt                    dx = f x dt + g dw
+        g^2(t) = d variance / dt - 2 f variance      >= 0 iff the signal-to-noise ratio never increases
+
+    (Song et al., arXiv 2011.13456, and the general form of Kingma et al., arXiv 2107.00630.) Times `t` are scalars
+    or `[B]`; a coefficient has the shape of `t` where the process treats all coordinates alike, else
+    `t.shape + mode shape`, broadcastable to `x`.
+
+    Attributes:
+        basis: the orthogonal basis in which the process is diagonal.
+        t_min: the time next to the data at which integrals stop.
+        t_max: the time at which the process has become the prior.
+    """
+
+    basis: Basis = field(default_factory=Identity)
+    t_min: float = static()
+    t_max: float = static()
+
+    @abc.abstractmethod
+    def log_alpha(self, t: Array) -> Array:
+        """Return the logarithm of the signal scale `alpha_t`."""
+
+    @abc.abstractmethod
+    def variance(self, t: Array) -> Array:
+        """Return the noise variance `sigma_t^2`."""
+
+    @abc.abstractmethod
+    def inverse_log_snr(self, log_snr: Array) -> Array:
+        """Return the time at which `log(alpha^2 / sigma^2)` has the given value."""
+
+    def label(self, t: Array) -> Array:
+        """Return the noise label that published networks of this process expect: `999 t`."""
+        return 999.0 * t
+
+    def time_of(self, u: Array) -> Array:
+        """Map `u` in [0, 1) to a training time; uniform `u` gives times uniform on [t_min, t_max]."""
+        return self.t_min + (self.t_max - self.t_min) * u
+
+    # Derived once, never overridden.
+
+    def alpha(self, t: Time) -> Array:
+        """Return the signal scale `alpha_t`."""
+        return jnp.exp(self.log_alpha(_time(t)))
+
+    def sigma(self, t: Time) -> Array:
+        """Return the noise scale `sigma_t`."""
+        return jnp.sqrt(self.variance(_time(t)))
+
+    def log_snr(self, t: Time) -> Array:
+        """Return `log(alpha_t^2 / sigma_t^2)` (twice the `lambda` of DPM-Solver)."""
+        t = _time(t)
+        return 2.0 * self.log_alpha(t) - jnp.log(self.variance(t))
+
+    def drift_rate(self, t: Time) -> Array:
+        """Return `f(t) = d log alpha / dt`."""
+        t = _time(t)
+        return jax.jvp(self.log_alpha, (t,), (jnp.ones_like(t),))[1]
+
+    def diffusion_squared(self, t: Time) -> Array:
+        """Return `g^2(t) = d variance / dt - 2 f variance`."""
+        t = _time(t)
+        variance, slope = jax.jvp(self.variance, (t,), (jnp.ones_like(t),))
+        return slope - 2.0 * self.drift_rate(t) * variance
+
+    def diffusion(self, t: Time) -> Array:
+        """Return `g(t)`, the coefficient of `dw`."""
+        return jnp.sqrt(jnp.maximum(self.diffusion_squared(t), 0.0))
+
+    def drift(self, x: Array, t: Time) -> Array:
+        """Return the forward drift `f(t) x`."""
+        return self.scale(self.drift_rate(t), t, x)
+
+    def scale(self, coefficient: Array, t: Time, x: Array) -> Array:
+        """Return `U diag(coefficient) U^T x`; where the coefficient is one number no transform is compiled."""
+        t = _time(t)
+        if jnp.ndim(coefficient) == t.ndim:
+            return per_batch(coefficient, t, x.ndim) * x
+        return self.basis.from_modes(per_batch(coefficient, t, x.ndim) * self.basis.to_modes(x))
+
+    def marginal(self, x0: Array, t: Time) -> tuple[Array, Array]:
+        """Return the mean of `q(x_t | x_0)` and its standard deviation (per mode, broadcastable to `x0`)."""
+        return self.scale(self.alpha(t), t, x0), per_batch(self.sigma(t), _time(t), x0.ndim)
+
+    def perturb(self, x0: Array, t: Time, noise: Array) -> Array:
+        """Return `x_t = alpha_t x_0 + sigma_t noise` with the noise given in data space."""
+        return self.scale(self.alpha(t), t, x0) + self.scale(self.sigma(t), t, noise)
+
+    def transition(self, s: Time, t: Time) -> tuple[Array, Array]:
+        """Return `(a, v)` of `q(x_t | x_s) = N(a x_s, v)` for `s < t`.
+
+        a = alpha_t / alpha_s,  v = sigma_t^2 - a^2 sigma_s^2.
+        """
+        s, t = _time(s), _time(t)
+        a = jnp.exp(self.log_alpha(t) - self.log_alpha(s))
+        return a, jnp.maximum(self.variance(t) - a**2 * self.variance(s), 0.0)
+
+    def posterior(self, s: Time, t: Time) -> tuple[Array, Array, Array]:
+        """Return `(c_t, c_0, v)` of `q(x_s | x_t, x_0) = N(c_t x_t + c_0 x_0, v)` for `s < t`.
+
+        c_t = a sigma_s^2 / sigma_t^2,  c_0 = alpha_s v_{t|s} / sigma_t^2,  v = v_{t|s} sigma_s^2 / sigma_t^2.
+        """
+        s, t = _time(s), _time(t)
+        a, v = self.transition(s, t)
+        ratio = self.variance(s) / self.variance(t)
+        return a * ratio, self.alpha(s) * v / self.variance(t), v * ratio
+
+    def prior_sample(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """Draw from the prior `N(0, sigma_{t_max}^2)`; `key` is one key or one per sample `[B]`."""
+        noise = keys_lib.normal(keys_lib.per_example(key, shape[0]), shape)
+        return self.scale(self.sigma(self.t_max), jnp.asarray(self.t_max), noise)
+
+    def prior_logp(self, x: Array) -> Array:
+        """Return the log density `[B]` of the prior `N(0, sigma_{t_max}^2)`, in nats."""
+        variance = self.variance(_time(self.t_max))
+        modes = x if variance.ndim == 0 else self.basis.to_modes(x)
+        density = -0.5 * (modes**2 / variance + jnp.log(2.0 * np.pi * variance))
+        return jnp.sum(density.reshape(x.shape[0], -1), axis=1)
+
+    def replace(self, **changes) -> LinearSDE:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def per_batch(coefficient: Array, t: Time, ndim: int) -> Array:
+    """Append axes to a coefficient of `t [B]` so that it broadcasts against an array of `ndim` axes."""
+    if jnp.ndim(t) == 0:
+        return coefficient
+    return coefficient.reshape(coefficient.shape + (1,) * (ndim - coefficient.ndim))
+
+
+def _time(t: Time) -> Array:
+    return jnp.asarray(t, dtype=jnp.result_type(float))
