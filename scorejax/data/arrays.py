@@ -34,9 +34,7 @@ def arrays(path: str | Path, split: str, *, levels: int = 256, test_fraction: fl
     """
     where = Path(path).expanduser()
     if not where.is_file():
-        raise FileNotFoundError(
-            f"path = {str(where)!r} is not a file; give the .npz file that holds the arrays."
-        )
+        raise FileNotFoundError(f"path = {str(where)!r} is not a file; give the .npz file that holds the arrays.")
     with np.load(where, allow_pickle=False) as file:
         stored = {key: file[key] for key in file.files}
     x, labels = _pick(stored, split, test_fraction, where)
@@ -50,9 +48,7 @@ def arrays(path: str | Path, split: str, *, levels: int = 256, test_fraction: fl
             "[N, H, W] or [N, H, W, C], or float vectors [N, D]."
         )
     if grey_levels is not None and examples.max() >= grey_levels:
-        raise ValueError(
-            f"{where}: a pixel is {examples.max()}; with levels = {levels} the largest is {levels - 1}."
-        )
+        raise ValueError(f"{where}: a pixel is {examples.max()}; with levels = {levels} the largest is {levels - 1}.")
     everything = [v for k, v in stored.items() if k.endswith("labels")]
     classes = max((int(v.max()) + 1 for v in everything), default=0) if labels is not None else 0
     labels = None if labels is None else np.asarray(labels, np.int32)

@@ -59,9 +59,7 @@ def _absent(name: str, data_dir: str | Path | None) -> Exception:
     import tensorflow_datasets as tfds
 
     base = name.partition(":")[0]
-    if base.partition("/")[0] in tfds.list_builders(with_community_datasets=False) or base in prepared_sets(
-        data_dir
-    ):
+    if base.partition("/")[0] in tfds.list_builders(with_community_datasets=False) or base in prepared_sets(data_dir):
         return FileNotFoundError(how_to_prepare(name, data_dir))
     ready = ", ".join(sorted(prepared_sets(data_dir))) or "none"
     return ValueError(

@@ -38,7 +38,7 @@ class Payload(NamedTuple):
     first: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Resident:
     """The whole set on the device; batches are drawn inside the compiled step.
 
@@ -47,21 +47,25 @@ class Resident:
       batch_size: examples per batch, over all devices.
       seed: of the stream of epochs.
       parts: number of devices that share a batch.
+      sharding: where the set lives; for several devices a replicated one, or `pmap` copies it every call.
     """
 
     data: Dataset
     batch_size: int
     seed: int
     parts: int = 1
-    payload_axis = None
+    sharding: jax.sharding.Sharding | None = None
     _payload: Payload = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        labels = self.data.labels
-        arrays = Payload(
-            jnp.asarray(self.data.examples), None if labels is None else jnp.asarray(labels), jnp.uint32(0)
-        )
-        object.__setattr__(self, "_payload", arrays)
+        arrays = Payload(self.data.examples, self.data.labels, np.uint32(0))
+        put = jax.tree.map(lambda leaf: jax.device_put(np.ascontiguousarray(leaf), self.sharding), arrays)
+        object.__setattr__(self, "_payload", put)
+
+    @property
+    def payload_axis(self) -> int | None:
+        """None: every device is given the same payload."""
+        return None
 
     def payload(self, step: int, count: int) -> Payload:
         """The whole set, always the same arrays."""
@@ -78,7 +82,7 @@ class Resident:
         """Nothing to stop."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Streamed:
     """Batches read chunk by chunk, ahead of time, from an array that need not fit in memory.
 
@@ -87,8 +91,8 @@ class Streamed:
       batch_size: examples per batch, over all devices of all processes.
       seed: of the stream of epochs.
       parts: number of devices, over all processes, that share a batch.
-      local: which of the parts this process reads, one per local device; they are stacked on a leading axis of
-        the payload (for `pmap`). None: the whole batch, no such axis (then `parts` must be 1).
+      local: which of the parts this process reads, one per local device; they are stacked on a leading axis
+        of the payload (for `pmap`). None: the whole batch, no such axis (then `parts` must be 1).
       ahead: chunks to prepare in advance.
     """
 
@@ -99,19 +103,13 @@ class Streamed:
     local: tuple[int, ...] | None = None
     ahead: int = 1
     _worker: ThreadPoolExecutor = field(init=False, repr=False)
-    _pending: OrderedDict[tuple[int, int], Future] = field(
-        init=False, repr=False, default_factory=OrderedDict
-    )
+    _pending: OrderedDict[tuple[int, int], Future] = field(init=False, repr=False, default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         if self.local is None and self.parts != 1:
-            raise ValueError(
-                f"parts = {self.parts} with local = None; name the parts that this process reads."
-            )
+            raise ValueError(f"parts = {self.parts} with local = None; name the parts that this process reads.")
         if self.local is not None and not all(0 <= p < self.parts for p in self.local):
-            raise ValueError(
-                f"local = {self.local}; with parts = {self.parts} each must lie in 0..{self.parts - 1}."
-            )
+            raise ValueError(f"local = {self.local}; with parts = {self.parts} each must lie in 0..{self.parts - 1}.")
         object.__setattr__(self, "_worker", ThreadPoolExecutor(1, "scorejax-data"))
 
     @property
@@ -136,19 +134,13 @@ class Streamed:
     def _read(self, step: int, count: int) -> Payload:
         if self.local is None:
             return self._read_part(step, count, 0)
-        return jax.tree.map(
-            lambda *leaves: np.stack(leaves), *[self._read_part(step, count, p) for p in self.local]
-        )
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *[self._read_part(step, count, p) for p in self.local])
 
     def _read_part(self, step: int, count: int, part: int) -> Payload:
         steps = np.arange(step, step + count, dtype=np.uint32)
-        chosen = indices_on_host(
-            self.seed, steps, self.batch_size, len(self.data), part=part, parts=self.parts
-        )
+        chosen = indices_on_host(self.seed, steps, self.batch_size, len(self.data), part=part, parts=self.parts)
         labels = self.data.labels
-        return Payload(
-            self.data.examples[chosen], None if labels is None else labels[chosen], np.uint32(step)
-        )
+        return Payload(self.data.examples[chosen], None if labels is None else labels[chosen], np.uint32(step))
 
     def draw(
         self, payload: Payload, step: int | jax.Array, part: int | jax.Array = 0
@@ -169,9 +161,10 @@ def feed(
     *,
     parts: int = 1,
     local: tuple[int, ...] | None = None,
+    sharding: jax.sharding.Sharding | None = None,
     budget_bytes: int = RESIDENT_BYTES,
 ) -> Resident | Streamed:
     """`Resident` if the examples fit into `budget_bytes` of device memory, else `Streamed`: same batches."""
     if data.examples.nbytes <= budget_bytes:
-        return Resident(data, batch_size, seed, parts)
+        return Resident(data, batch_size, seed, parts, sharding)
     return Streamed(data, batch_size, seed, parts, local)

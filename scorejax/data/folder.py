@@ -75,16 +75,12 @@ def folder(
     """
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"path = {str(root)!r} is not a folder; give the folder that holds the images."
-        )
+        raise FileNotFoundError(f"path = {str(root)!r} is not a folder; give the folder that holds the images.")
     own_splits = all((root / s).is_dir() for s in SPLITS)
     top = root / split if own_splits else root
     files = _images_in(top)
     if not own_splits:
-        files = [
-            f for f in files if is_test(f.relative_to(root).as_posix(), test_fraction) == (split == "test")
-        ]
+        files = [f for f in files if is_test(f.relative_to(root).as_posix(), test_fraction) == (split == "test")]
     if not files:
         raise FileNotFoundError(f"no image of split {split!r} under {top} that Pillow can read.")
 

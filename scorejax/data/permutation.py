@@ -68,15 +68,12 @@ def _epoch_and_offset(step: _Words, slot: _Words, batch_size: int, n: int) -> tu
 
 def _check(batch_size: int, n: int, parts: int) -> None:
     if not 1 <= n <= MAX_EXAMPLES:
-        raise ValueError(
-            f"a data set of n = {n} examples cannot be drawn from; n must be in 1..{MAX_EXAMPLES}."
-        )
+        raise ValueError(f"a data set of n = {n} examples cannot be drawn from; n must be in 1..{MAX_EXAMPLES}.")
     if not 1 <= batch_size <= MAX_EXAMPLES:
         raise ValueError(f"batch_size = {batch_size}; it must be in 1..{MAX_EXAMPLES}.")
     if batch_size % parts:
         raise ValueError(
-            f"batch_size = {batch_size} does not split into parts = {parts} equal parts; "
-            f"choose a multiple of {parts}."
+            f"batch_size = {batch_size} does not split into parts = {parts} equal parts; choose a multiple of {parts}."
         )
 
 

@@ -16,7 +16,8 @@ def square(image: "Image.Image", size: int | None) -> "Image.Image":
         return image
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.resize((size, size), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
+    # Cut first: resize(box=...) would let the filter reach beyond the square.
+    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
 
 
 def pixels(image: "Image.Image", size: int | None = None, *, grey: bool = False) -> np.ndarray:

@@ -59,9 +59,7 @@ def _keys(builder: Any) -> tuple[str, str | None]:
     images = [key for key, feature in kinds.items() if isinstance(feature, tfds.features.Image)]
     labels = [key for key, feature in kinds.items() if isinstance(feature, tfds.features.ClassLabel)]
     if not images:
-        raise ValueError(
-            f"{builder.info.name} has no image among its features {sorted(kinds)}; image sets only."
-        )
+        raise ValueError(f"{builder.info.name} has no image among its features {sorted(kinds)}; image sets only.")
     preferred = builder.info.supervised_keys
     label = labels[0] if labels else None
     if preferred and isinstance(preferred[-1], str) and preferred[-1] in labels:
@@ -69,9 +67,7 @@ def _keys(builder: Any) -> tuple[str, str | None]:
     return images[0], label
 
 
-def _read(
-    allocate: Allocate, builder: Any, split: str, keys: tuple[str, str | None], size: int | None
-) -> None:
+def _read(allocate: Allocate, builder: Any, split: str, keys: tuple[str, str | None], size: int | None) -> None:
     """Decode a whole split into a structured array of `image` and `label` (-1 without labels)."""
     source = builder.as_data_source(split=split)
     image_key, label_key = keys
@@ -129,9 +125,7 @@ def prepared(
 
     builder = tfds.builder_from_directory(folder)
     if split.partition("[")[0] not in builder.info.splits:
-        raise ValueError(
-            f"{name} has no split {split!r}; it has {sorted(builder.info.splits)}, slices allowed."
-        )
+        raise ValueError(f"{name} has no split {split!r}; it has {sorted(builder.info.splits)}, slices allowed.")
     keys = _keys(builder)
     table = cached(
         lambda allocate: _read(allocate, builder, split, keys, size),

@@ -8,9 +8,7 @@ TRAIN, TEST = 20_000, 2_000
 
 GAUSSIAN_MEAN = np.array([0.5, -1.0, 0.0, 2.0])
 _SPREAD = np.array([1.0, 0.5, 2.0, 0.25])
-GAUSSIAN_COVARIANCE = np.outer(_SPREAD, _SPREAD) * 0.6 ** np.abs(
-    np.subtract.outer(np.arange(4), np.arange(4))
-)
+GAUSSIAN_COVARIANCE = np.outer(_SPREAD, _SPREAD) * 0.6 ** np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
 """Standard deviations 1, 1/2, 2, 1/4 and correlations 0.6^|i-j|; its determinant is 0.64^3 / 16."""
 
 

@@ -1,0 +1,227 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scorejax.data import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, Dataset, gaussian_entropy, load
+
+REAL = Path(os.environ.get("SCOREJAX_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data" / "tfds")
+
+
+def test_digits_are_split_for_good_and_evenly_over_the_classes():
+    train, test = load("digits"), load("digits", "test")
+    assert (train.examples.shape, test.examples.shape) == ((1500, 8, 8, 1), (297, 8, 8, 1))
+    assert train.levels == test.levels == 17
+    assert train.examples.max() == 16
+    share = np.bincount(test.labels) / np.bincount(np.concatenate([train.labels, test.labels]))
+    np.testing.assert_allclose(share, 297 / 1797, atol=1 / 174)
+    assert not {x.tobytes() for x in train.examples} & {x.tobytes() for x in test.examples}
+
+
+def test_the_gaussian_has_the_published_moments_and_entropy():
+    data = load("gaussian").examples.astype(np.float64)
+    centred = data - GAUSSIAN_MEAN
+    sd = np.sqrt(np.diag(GAUSSIAN_COVARIANCE))
+    assert np.all(np.abs(centred.mean(0)) < 6 * sd / np.sqrt(len(data)))
+    np.testing.assert_allclose(
+        centred.T @ centred / len(data), GAUSSIAN_COVARIANCE, atol=6 * 4 * 1.5 / np.sqrt(len(data))
+    )
+    mahalanobis = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(GAUSSIAN_COVARIANCE), centred)
+    nats = 0.5 * (mahalanobis + np.linalg.slogdet(2 * np.pi * GAUSSIAN_COVARIANCE)[1])
+    assert abs(nats.mean() - gaussian_entropy()) < 6 * nats.std() / np.sqrt(len(data))
+
+
+@pytest.mark.parametrize("name", ["moons", "gaussian"])
+def test_synthetic_sets_follow_their_seed_and_keep_splits_apart(name):
+    a, b, c = load(name, seed=1), load(name, seed=1), load(name, seed=2)
+    np.testing.assert_array_equal(a.examples, b.examples)
+    assert not np.array_equal(a.examples, c.examples)
+    test = load(name, "test", seed=1).examples
+    assert not {x.tobytes() for x in a.examples} & {x.tobytes() for x in test}
+
+
+def test_moons_lie_on_their_half_circles():
+    data = load("moons", "test")
+    centre = np.where(data.labels[:, None] == 0, [0.0, 0.0], [1.0, 0.5])
+    radius = np.linalg.norm(data.examples - centre, axis=1)
+    assert abs(radius.mean() - 1) < 0.01
+    assert radius.std() < 0.06
+
+
+def write_folder(root, count=30):
+    for i in range(count):
+        file = root / ("cats" if i % 3 else "dogs") / f"{i:03d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((6, 8, 3), i, np.uint8)).save(file)
+
+
+def test_a_folder_splits_by_file_name_and_labels_by_sub_folder(tmp_path):
+    write_folder(tmp_path / "pets")
+    kwargs = {"path": tmp_path / "pets", "cache_dir": tmp_path / "cache"}
+    train, test = load("folder", **kwargs), load("folder", "test", **kwargs)
+    assert train.label_names == test.label_names == ("cats", "dogs")
+    values = np.concatenate([train.examples[:, 0, 0, 0], test.examples[:, 0, 0, 0]])
+    np.testing.assert_array_equal(np.sort(values), np.arange(30))
+    assert 0 < len(test) < 10
+    np.testing.assert_array_equal(train.labels, train.examples[:, 0, 0, 0] % 3 == 0)
+    write_folder(tmp_path / "pets", 60)  # more files: none changes its split
+    assert set(test.examples[:, 0, 0, 0]) <= set(load("folder", "test", **kwargs).examples[:, 0, 0, 0])
+
+
+def test_a_folder_with_its_own_splits_keeps_them(tmp_path):
+    write_folder(tmp_path / "train", 6)
+    write_folder(tmp_path / "test", 1)  # only a dog: the classes are still numbered over both splits
+    kwargs = {"path": tmp_path, "cache_dir": tmp_path / "cache"}
+    assert len(load("folder", **kwargs)) == 6
+    assert load("folder", "test", **kwargs).labels.tolist() == [1]
+
+
+def test_images_of_mixed_size_need_a_size_and_get_the_centre(tmp_path):
+    picture = np.zeros((8, 16, 3), np.uint8)
+    picture[:, 4:12] = 200
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    Image.fromarray(np.full((9, 9), 200, np.uint8)).save(tmp_path / "b.jpg", quality=100)
+    kwargs = {"path": tmp_path, "cache_dir": tmp_path / "cache"}
+    from scorejax.data import folder as module
+
+    with pytest.raises(ValueError, match="size=N"):
+        module.folder(tmp_path, "train", test_fraction=0.0, cache_dir=kwargs["cache_dir"])
+    data = module.folder(tmp_path, "train", size=4, test_fraction=0.0, cache_dir=kwargs["cache_dir"])
+    assert data.labels is None
+    assert data.shape == (4, 4, 3)
+    assert np.all(np.abs(data.examples.astype(int) - 200) <= 1)
+
+
+def test_grey_folders_have_one_channel(tmp_path):
+    for i in range(20):
+        Image.fromarray(np.full((4, 4), i, np.uint8)).save(tmp_path / f"{i}.png")
+    assert load("folder", path=tmp_path, cache_dir=tmp_path / "c").shape == (4, 4, 1)
+
+
+def test_npz_files_give_images_or_vectors(tmp_path):
+    x = np.arange(20 * 4, dtype=np.uint8).reshape(20, 2, 2)
+    np.savez(tmp_path / "a.npz", x=x, labels=np.arange(20) % 4)
+    train, test = (load("npz", s, path=tmp_path / "a.npz") for s in ("train", "test"))
+    assert (len(train), len(test), train.shape, train.num_classes) == (18, 2, (2, 2, 1), 4)
+    np.testing.assert_array_equal(np.sort(np.concatenate([train.examples, test.examples]).ravel()), x.ravel())
+    np.savez(tmp_path / "b.npz", train=np.zeros((5, 3)), test=np.ones((2, 3)))
+    vectors = load("npz", "test", path=tmp_path / "b.npz")
+    assert (vectors.levels, vectors.examples.dtype, len(vectors)) == (None, np.float32, 2)
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [({"y": np.zeros((2, 2))}, "wanted 'x'"), ({"x": np.zeros((20, 2, 2, 2))}, "float vectors")],
+)
+def test_npz_files_of_other_kinds_are_refused_with_the_reason(tmp_path, stored, message):
+    np.savez(tmp_path / "a.npz", **stored)
+    with pytest.raises(ValueError, match=message):
+        load("npz", path=tmp_path / "a.npz")
+
+
+@pytest.fixture(scope="module")
+def prepared_dir(tmp_path_factory):
+    import tiny_images
+
+    root = tmp_path_factory.mktemp("tfds")
+    for builder in (tiny_images.TinyImages, tiny_images.MixedSizes):
+        builder(data_dir=str(root), file_format="array_record").download_and_prepare()
+    return root
+
+
+def test_prepared_sets_are_read_without_tensorflow(prepared_dir, tmp_path):
+    import tiny_images
+
+    data = load("tiny_images", data_dir=prepared_dir, cache_dir=tmp_path)
+    expected = {tiny_images.image(i).tobytes(): i % 3 for i in range(12)}
+    assert {x.tobytes(): k for x, k in zip(data.examples, data.labels.tolist(), strict=True)} == expected
+    assert (data.levels, data.num_classes, data.shape) == (256, 3, (8, 8, 3))
+    assert len(load("tiny_images:1.0.0", "train[:25%]", data_dir=prepared_dir, cache_dir=tmp_path)) == 3
+    assert load("tiny_images", "test", data_dir=prepared_dir, cache_dir=tmp_path, size=4).shape == (4, 4, 3)
+    assert "tensorflow" not in sys.modules
+
+
+def test_decoded_sets_are_cached_until_the_set_changes(prepared_dir, tmp_path):
+    from scorejax.data import prepared as module
+
+    decoded = []
+    original = module._read
+    module._read = lambda *args: (decoded.append(1), original(*args))
+    try:
+        first = load("tiny_images", data_dir=prepared_dir, cache_dir=tmp_path)
+        again = load("tiny_images", data_dir=prepared_dir, cache_dir=tmp_path)
+        np.testing.assert_array_equal(first.examples, again.examples)
+        assert len(decoded) == 1
+        record = next((prepared_dir / "tiny_images" / "1.0.0").glob("*train*"))
+        os.utime(record, ns=(1, 1))
+        load("tiny_images", data_dir=prepared_dir, cache_dir=tmp_path)
+        assert len(decoded) == 2
+    finally:
+        module._read = original
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_prepared_images_of_mixed_size_need_a_size(prepared_dir, tmp_path):
+    with pytest.raises(ValueError, match="size=N"):
+        load("mixed_sizes", data_dir=prepared_dir, cache_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert load("mixed_sizes", data_dir=prepared_dir, cache_dir=tmp_path, size=6).shape == (6, 6, 3)
+
+
+def test_missing_data_names_the_place_and_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        load("mnist", data_dir=tmp_path)
+    assert f"{tmp_path}/mnist" in str(error.value)
+    assert f"tfds build mnist --file_format=array_record --data_dir={tmp_path}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_other_file_formats_name_the_conversion(tmp_path):
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text('{"name": "mnist", "fileFormat": "tfrecord"}')
+    with pytest.raises(ValueError, match="tfds convert_format"):
+        load("mnist", data_dir=tmp_path)
+
+
+def test_unknown_names_and_splits_list_the_choices(tmp_path):
+    with pytest.raises(ValueError, match="digits, moons, gaussian, folder, npz"):
+        load("digitz", data_dir=tmp_path)
+    with pytest.raises(ValueError, match="'train' or 'test'"):
+        load("digits", "valid")
+    with pytest.raises(ValueError, match="path="):
+        load("npz")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"examples": np.zeros((3, 2, 2), np.uint8), "levels": 256},
+        {"examples": np.zeros((3, 2), np.float64)},
+        {"examples": np.zeros((0, 2), np.float32)},
+        {"examples": np.zeros((3, 2), np.float32), "labels": np.zeros(2, np.int32), "num_classes": 1},
+        {"examples": np.zeros((3, 2), np.float32), "labels": np.full(3, 4, np.int32), "num_classes": 4},
+    ],
+)
+def test_malformed_sets_are_refused(bad):
+    with pytest.raises(ValueError, match="wrong: "):
+        Dataset("wrong", **bad)
+
+
+def test_importing_the_package_loads_no_reader():
+    code = "import sys, scorejax.data; print(sys.modules.keys() & {'tensorflow_datasets', 'sklearn', 'PIL'})"
+    root = Path(__file__).parents[2]
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (REAL / "mnist").is_dir(), reason="no prepared MNIST; set SCOREJAX_TEST_DATA")
+def test_mnist_has_its_official_size(tmp_path):
+    test = load("mnist", "test", data_dir=REAL, cache_dir=tmp_path)
+    assert (len(test), test.shape, test.num_classes) == (10_000, (28, 28, 1), 10)
+    np.testing.assert_array_equal(np.bincount(test.labels), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
