@@ -17,8 +17,8 @@ EMBEDDINGS = ("positional", "fourier")
 class DDPMpp(nn.Module):
     """DDPM++ U-Net (Song et al. 2021, appendix H): a map `(image, noise label) -> image`.
 
-    The defaults are the CIFAR-10 network of 61.8 million parameters; `blocks_per_level=8` is the deep one. Any
-    image size works: an odd side is halved upwards (28, 14, 7, 4) and cut again on the way up.
+    The defaults are the CIFAR-10 network of 61.8 million parameters; `blocks_per_level=8` is the deep one.
+    Any image size works: an odd side is halved upwards (28, 14, 7, 4) and cut again on the way up.
 
     `model.apply({"params": params}, x, labels, class_labels=None, train=False, rngs={"dropout": key})`
 
@@ -33,9 +33,11 @@ class DDPMpp(nn.Module):
             "no class".
         scale_by_sigma: Divide the output by the label, which then has to be sigma (VE).
         centered_input: Whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
-        embedding: "positional": waves of the label (VP: 999 t). "fourier": random waves of its logarithm (VE).
+        embedding: "positional": waves of the label (VP: 999 t). "fourier": random waves of its logarithm
+            (VE: log sigma; the label must be positive).
         fourier_scale: Standard deviation of the random frequencies.
-        init_scale: Variance factor of the initial weights of layers that end a residual branch or the network.
+        init_scale: Variance factor of the initial weights of the layers that end a residual branch or the
+            network.
         skip_rescale: Whether residual sums are divided by sqrt(2).
         dtype: Type to compute in, e.g. bfloat16. Parameters, norms, softmax and output are float32.
         remat: Recompute the blocks in the backward pass instead of storing what is inside them. Neither
@@ -147,9 +149,7 @@ class DDPMpp(nn.Module):
 
     def _check(self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None) -> None:
         if x.ndim != 4:
-            raise ValueError(
-                f"DDPMpp takes images [batch, height, width, channels], got an array of shape {x.shape}"
-            )
+            raise ValueError(f"DDPMpp takes images [batch, height, width, channels], got an array of shape {x.shape}")
         if self.embedding not in EMBEDDINGS:
             raise ValueError(f"embedding must be one of {EMBEDDINGS}, got {self.embedding!r}")
         if self.features < 1 or self.blocks_per_level < 1 or not self.channel_multipliers:
@@ -160,7 +160,7 @@ class DDPMpp(nn.Module):
         halvings = len(self.channel_multipliers) - 1
         if min(x.shape[1:3]) <= 2 ** (halvings - 1):
             raise ValueError(
-                f"channel_multipliers {tuple(self.channel_multipliers)} halve the image {halvings} times, but an "
-                f"image of {x.shape[1]}x{x.shape[2]} is down to one pixel before: use fewer multipliers"
+                f"channel_multipliers {tuple(self.channel_multipliers)} halve the image {halvings} times, but "
+                f"{x.shape[1]}x{x.shape[2]} is down to one pixel before: use fewer multipliers"
             )
         check_labels(x.shape[0], labels, self.num_classes, class_labels)

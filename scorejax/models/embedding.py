@@ -32,9 +32,9 @@ def sinusoidal(labels: jax.Array, dim: int, max_period: float = 10_000.0) -> jax
 def smooth_label_features(labels: jax.Array, dim: int) -> jax.Array:
     """Slow waves of a label and of its logarithm, for labels of any of our processes.
 
-    A network of vectors must resolve `999 t` evenly over 0..999, and `sigma` over the decades 1e-3..1e2. Waves
-    of the label serve the first, waves of `log(label)` the second; all are slow, so that the score stays smooth
-    in time and an ODE solver takes long steps.
+    A network of vectors must resolve `999 t` evenly over 0..999, and `sigma` over the decades 1e-3..1e2.
+    Waves of the label serve the first, waves of `log(label + 1e-3)` the second; all are slow, so that the
+    score stays smooth in time and an ODE solver takes long steps.
 
     Args:
         labels: Noise labels `[B]`, not negative.
@@ -87,17 +87,15 @@ class ClassEmbedding(nn.Module):
     @nn.compact
     def __call__(self, class_labels: jax.Array) -> jax.Array:
         """Map integer labels `[B]` in 0 .. num_classes to `[B, features]`; a label beyond gives NaN."""
-        table = nn.Embed(
-            self.num_classes + 1, self.features, embedding_init=nn.initializers.normal(1.0), name="table"
-        )
+        table = nn.Embed(self.num_classes + 1, self.features, embedding_init=nn.initializers.normal(1.0), name="table")
         return table(class_labels)
 
 
 class NoiseEmbedding(nn.Module):
     """The vector that every block of an image network is conditioned on.
 
-    `Dense(silu(Dense(waves(label)))) + class vector`, of length `4 features` (Ho et al. 2020; the class term as
-    in Dhariwal & Nichol 2021).
+    `Dense(silu(Dense(waves(label)))) + class vector`, of length `4 features` (Ho et al. 2020; the class term
+    as in Dhariwal & Nichol 2021).
 
     Attributes:
         features: Width of the network.
@@ -128,9 +126,7 @@ class NoiseEmbedding(nn.Module):
         return h
 
 
-def check_labels(
-    batch: int, labels: jax.Array, num_classes: int | None, class_labels: jax.Array | None
-) -> None:
+def check_labels(batch: int, labels: jax.Array, num_classes: int | None, class_labels: jax.Array | None) -> None:
     """Check noise and class labels against the batch and against what the network was built for.
 
     Raises:

@@ -49,8 +49,8 @@ class GroupNorm(nn.Module):
         h = x.astype(jnp.float32).reshape(x.shape[0], -1, channels)
 
         def group_mean(value: jax.Array) -> jax.Array:
-            # Pixels first, then the few numbers left: twice as fast on a CPU as one mean over both. Two passes
-            # (mean, then variance about it) keep the variance true where the mean is large.
+            # Pixels first, then the few numbers left: twice as fast on a CPU as one mean over both. Two
+            # passes (mean, then variance about it) keep the variance true where the mean is large.
             mean = value.mean(axis=1).reshape(-1, groups, channels // groups).mean(axis=2)
             return jnp.repeat(mean, channels // groups, axis=1)[:, None]
 
@@ -61,9 +61,7 @@ class GroupNorm(nn.Module):
 
 def conv3x3(features: int, name: str, init_scale: float = 1.0, dtype: Dtype = jnp.float32) -> nn.Conv:
     """A 3x3 convolution that keeps the size of the image."""
-    return nn.Conv(
-        features, (3, 3), padding="SAME", kernel_init=dense_init(init_scale), dtype=dtype, name=name
-    )
+    return nn.Conv(features, (3, 3), padding="SAME", kernel_init=dense_init(init_scale), dtype=dtype, name=name)
 
 
 def halve(x: jax.Array) -> jax.Array:

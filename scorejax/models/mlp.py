@@ -11,10 +11,10 @@ from scorejax.models.layers import Dtype, dense_init
 class MLP(nn.Module):
     """Residual multi-layer perceptron for vectors: a map `(vector, noise label) -> vector`.
 
-    `h <- h + Dense(silu(norm(h) * (1 + a) + b))` with `a, b` dense maps of the embedded label (Perez et al. 2018),
-    and `output = Dense(h) + g x` with `g` a dense map of the embedded label: where noise is nearly all of `x`,
-    the answer is nearly `x` itself. The output starts at zero. Everything is smooth, so that its divergence
-    is a true one.
+    `h <- h + Dense(silu(Dense(silu(h * (1 + a) + b))))`, where `a, b` are dense maps of the embedded label
+    (Perez et al. 2018), and `output = Dense(silu(h)) + g x`, where `g` is one too: when noise is nearly all
+    of `x`, the answer is nearly `x` itself. The output starts at zero. Everything is smooth, so that the
+    divergence of the score is well defined.
 
     `model.apply({"params": params}, x, labels, class_labels=None, train=False, rngs={"dropout": key})`
 
@@ -24,8 +24,8 @@ class MLP(nn.Module):
         dropout: Probability to drop a value in training.
         num_classes: Number of classes, or None for an unconditional network. Class label `num_classes` means
             "no class".
-        scale_by_sigma: For a label that is sigma (VE): the input is divided by `sqrt(1 + sigma^2)`, so that it
-            has unit size at all times if the data have, and the output by `sigma`, so that it is a score.
+        scale_by_sigma: For a label that is sigma (VE): divide the input by `sqrt(1 + sigma^2)`, so that it
+            has unit size at all times if the data have, and the output by `sigma`, as a score is.
         dtype: Type to compute in. Parameters and output are float32.
     """
 
@@ -76,15 +76,11 @@ class MLP(nn.Module):
         h = self._dense(self.features, "label_0")(smooth_label_features(labels, self.features))
         h = self._dense(self.features, "label_1")(nn.silu(h))
         if self.num_classes is not None and class_labels is not None:
-            h = h + ClassEmbedding(self.num_classes, self.features, name="classes")(class_labels).astype(
-                h.dtype
-            )
+            h = h + ClassEmbedding(self.num_classes, self.features, name="classes")(class_labels).astype(h.dtype)
         return h
 
     def _branch(self, h: jax.Array, embedding: jax.Array, i: int, train: bool) -> jax.Array:
-        scale, shift = jnp.split(
-            self._dense(2 * self.features, f"block_{i}_embedding")(embedding), 2, axis=-1
-        )
+        scale, shift = jnp.split(self._dense(2 * self.features, f"block_{i}_embedding")(embedding), 2, axis=-1)
         h = nn.silu(h * (1 + scale) + shift)
         h = nn.silu(self._dense(self.features, f"block_{i}_dense_0")(h))
         h = nn.Dropout(self.dropout, deterministic=not train, name=f"block_{i}_dropout")(h)

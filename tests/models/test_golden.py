@@ -1,4 +1,4 @@
-"""DDPM++ computes what the public reference implementation computes, value by value and gradient by gradient."""
+"""DDPM++ computes what the public reference implementation computes: outputs, loss and gradients."""
 
 import json
 import pathlib
@@ -195,6 +195,4 @@ def test_the_size_of_every_gradient_equals_that_of_the_reference(gradients, side
     for name, gradient in ours.items():
         # The bias of an attention key shifts all logits of a query alike: its gradient is rounding noise.
         tolerance = {"atol": 1e-6} if name.endswith("key/bias") else {"rtol": 1e-4}
-        np.testing.assert_allclose(
-            np.linalg.norm(gradient), expected[name].flat[0], err_msg=name, **tolerance
-        )
+        np.testing.assert_allclose(np.linalg.norm(gradient), expected[name].flat[0], err_msg=name, **tolerance)
