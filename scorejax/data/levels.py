@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorejax.keys import per_example
-
-_FINE = 2**15  # sub-bins: (2 j + 1) / 2^16 beside an 8-bit level fills the 24 bits of a float32 exactly
+from scorejax.likelihood.bits import check_levels, dequantize_uniform
 
 
 def bin_width(levels: int, *, centered: bool = True) -> float:
@@ -48,9 +47,6 @@ def to_model(
 ) -> jax.Array:
     """Grey levels to model space: `(k + u) / levels`, then `2 y - 1` if centred. Vectors pass unchanged.
 
-    `u` takes the 2^15 values `(j + 1/2) / 2^15`: mean 1/2, and every sum `k + u` with `k < 256` is exact in
-    float32, so that no draw is rounded into the next bin (a float32 uniform in [0, 1) would be).
-
     Args:
       keys: typed keys `[B]`, one per example (`example_keys`); unused, and may be None, without
         dequantization.
@@ -64,15 +60,13 @@ def to_model(
     """
     if levels is None:
         return examples
-    if not 2 <= levels <= 256:
-        raise ValueError(f"levels = {levels}; 8-bit images have 2 to 256 levels.")
-    u = jnp.float32(0.5)
+    check_levels(levels)
+    if dequantize and keys is None:
+        raise ValueError("dequantize=True needs keys [B], one per example; got None.")
     if dequantize:
-        if keys is None:
-            raise ValueError("dequantize=True needs keys [B], one per example; got None.")
-        bits = jax.vmap(lambda key: jax.random.bits(key, examples.shape[1:], jnp.uint16))(keys)
-        u = ((bits >> 1).astype(jnp.float32) + 0.5) / _FINE
-    unit = (examples.astype(jnp.float32) + u) / levels
+        unit = dequantize_uniform(keys, examples, levels)
+    else:
+        unit = (examples.astype(jnp.float32) + 0.5) / levels
     return 2 * unit - 1 if centered else unit
 
 
