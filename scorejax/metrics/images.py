@@ -1,0 +1,71 @@
+"""PNG files of image grids and of sampling trajectories, with Pillow alone."""
+
+from pathlib import Path
+
+import numpy as np
+
+_PAPER = 255  # white margins
+_TARGET = 64  # tiny images are enlarged to about this many pixels
+
+
+def _check(images: np.ndarray, rank: int, shape: str) -> np.ndarray:
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != rank or images.shape[-1] not in (1, 3) or not images.size:
+        raise ValueError(
+            f"images are {images.dtype} of shape {images.shape}; wanted uint8 {shape} with C = 1 or 3 "
+            "(scorejax.data.to_levels, then to_bytes, turn model space into these)."
+        )
+    return images
+
+
+def grid(images: np.ndarray, columns: int | None = None, scale: int | None = None) -> np.ndarray:
+    """Lay images out in rows on white paper.
+
+    Args:
+      images: uint8 `[N, H, W, C]` in 0..255, C = 1 or 3.
+      columns: images per row; None: about as many as rows.
+      scale: each pixel becomes a square of this side; None: whole number that brings images to about 64 pixels.
+
+    Returns:
+      uint8 `[height, width, C]`.
+    """
+    images = _check(images, 4, "[N, H, W, C]")
+    count, high, wide, channels = images.shape
+    across = min(count, columns or int(np.ceil(np.sqrt(count))))
+    scale = scale or max(1, round(_TARGET / max(high, wide)))
+    rows = -(-count // across)
+    large = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    margin = max(1, high * scale // 24)
+    cell = (high * scale + margin, wide * scale + margin)
+    page = np.full((rows * cell[0] + margin, across * cell[1] + margin, channels), _PAPER, np.uint8)
+    for i, image in enumerate(large):
+        top, left = margin + i // across * cell[0], margin + i % across * cell[1]
+        page[top : top + high * scale, left : left + wide * scale] = image
+    return page
+
+
+def write_png(path: str | Path, page: np.ndarray) -> None:
+    """Write uint8 `[H, W, 1]` or `[H, W, 3]` as PNG, making the folder if need be."""
+    from PIL import Image
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(page[..., 0] if page.shape[-1] == 1 else page)
+    picture.save(path, "png")
+
+
+def save_grid(path: str | Path, images: np.ndarray, columns: int | None = None, scale: int | None = None) -> None:
+    """`grid` written as PNG."""
+    write_png(path, grid(images, columns, scale))
+
+
+def save_trajectory(path: str | Path, frames: np.ndarray, scale: int | None = None) -> None:
+    """PNG of samples on their way from noise to data: one row per sample, one column per noise level.
+
+    Args:
+      path: file to write.
+      frames: uint8 `[T, B, H, W, C]` in 0..255.
+      scale: as in `grid`.
+    """
+    frames = _check(frames, 5, "[T, B, H, W, C]")
+    rows = np.swapaxes(frames, 0, 1).reshape(-1, *frames.shape[2:])
+    save_grid(path, rows, columns=len(frames), scale=scale)
