@@ -1,0 +1,69 @@
+"""Train, evaluate or sample a score model; the same command resumes a run that was stopped.
+
+python main.py --config=configs/X.py[:variant] [--workdir=DIR] [--mode=train|eval|sample] [--config.section.key=value]
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+# Before JAX is imported: what was compiled once is not compiled again, in this run or the next.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/scorejax/xla").expanduser()))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's errors, not its remarks
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Flags, and the overrides `key=value`."""
+    parser = argparse.ArgumentParser("main.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--config", help="config file; eval and sample default to the one saved in --workdir")
+    parser.add_argument("--workdir", help="folder of the run; default: runs/, then the config's name")
+    parser.add_argument("--mode", choices=("train", "eval", "sample"), default="train")
+    parser.error = lambda message: parser.exit(2, f"error: {message}; see python main.py --help\n")
+    args, rest = parser.parse_known_args(argv)
+    for flag in [flag for flag in rest if not flag.startswith("--config.")]:
+        parser.error(f"unknown flag {flag!r}; choose --config, --workdir, --mode or --config.KEY=VALUE")
+    if not args.config and (args.mode == "train" or not args.workdir):
+        parser.error("--config=configs/X.py is missing")
+    return args, [flag.removeprefix("--config.") for flag in rest]
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> str | None:
+    """Do what was asked; return the name of the signal that ended it early, if one did."""
+    from scorejax import config as configs
+    from scorejax import evaluate, train
+    from scorejax import workdir as workdirs
+
+    config = configs.load(args.config) if args.config else workdirs.saved_config(args.workdir)
+    config = configs.override(config, overrides)
+    workdir = Path(args.workdir or f"runs/{config.name}")
+    if args.mode == "sample":
+        evaluate.sample(config, workdir)
+    stopped = train.train(config, workdir).interrupted if args.mode == "train" else None
+    if args.mode == "eval" or (args.mode == "train" and config.eval.after_training and not stopped):
+        evaluate.evaluate(config, workdir)
+    return stopped
+
+
+def main(argv: list[str]) -> int:
+    """Exit code: 1 for a mistake, told in one line; 0 also when a signal ended the run, since it can go on."""
+    args, overrides = parse(argv)
+    from scorejax.errors import RunError, show_log
+
+    show_log()
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        stopped = run(args, overrides)
+    except KeyboardInterrupt:
+        stopped = "SIGINT"
+    except RunError as error:
+        return print(f"error: {error}", file=sys.stderr) or 1
+    if stopped:
+        print(f"stopped by {stopped}; to go on: {shlex.join(['python', 'main.py', *argv])}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,293 @@
+"""From a config to the objects of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from scorejax import data, models, objectives, samplers, sdes, times
+from scorejax.config import Config
+from scorejax.errors import ConfigError, user_errors
+from scorejax.score import PREDICTIONS, Score, make_score
+from scorejax.sdes import LinearSDE
+from scorejax.settings import DEFAULTS, choices
+
+SDES: dict[str, Callable[..., LinearSDE]] = {
+    name: getattr(sdes, name) for name in ("vp", "subvp", "ve", "edm", "cosine", "flow", "ddpm", "smld")
+}
+NETWORKS: dict[str, type[nn.Module]] = {"mlp": models.MLP, "ddpmpp": models.DDPMpp}
+STEPPERS: dict[str, Callable[..., samplers.Stepper]] = {
+    name: getattr(samplers, name)
+    for name in (
+        "euler_maruyama",
+        "reverse_diffusion",
+        "ancestral",
+        "probability_flow",
+        "adaptive_probability_flow",
+    )
+}
+CORRECTORS: dict[str, Callable[..., samplers.Stepper]] = {"langevin": samplers.langevin, "ald": samplers.ald}
+GRIDS = {name: getattr(times, name) for name in ("uniform", "quadratic", "log_snr", "karras")}
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+OPTIMIZERS = ("adam", "adamw")
+DECAYS = ("none", "cosine")
+STEPS_PER_CALL = 10
+
+
+def pick(section: str, name: str, table: dict[str, Any]) -> Any:
+    """The entry of a table by name.
+
+    Raises:
+      ConfigError: no such entry.
+    """
+    if name not in table:
+        raise ConfigError(f"unknown {section} {name!r}; choose one of {choices(table)}")
+    return table[name]
+
+
+def _settings(config: Config, section: str, factory: Callable[..., Any], unset: Sequence[str]) -> dict:
+    """The settings among `unset` that were set, as keyword arguments of a factory, which must take them all."""
+    given = {key: config[section][key] for key in unset if config[section][key] is not None}
+    fields = (
+        [f.name for f in dataclasses.fields(factory)]
+        if isinstance(factory, type)
+        else inspect.signature(factory).parameters
+    )
+    takes = [key for key in unset if key in fields]
+    for key in given:
+        if key not in takes:
+            name = factory.__name__
+            raise ConfigError(
+                f"config key '{section}.{key}' = {given[key]!r} does not belong to {name}, which takes: "
+                f"{', '.join(takes) or 'nothing'}"
+            )
+    return given
+
+
+def _unset(section: str) -> list[str]:
+    return [key for key, default in DEFAULTS[section].items() if isinstance(default, type)]
+
+
+# ---- objects -------------------------------------------------------------------------------------------------
+
+
+def sde(config: Config) -> LinearSDE:
+    """The forward process."""
+    factory = pick("sde.name", config.sde.name, SDES)
+    with user_errors("section sde"):
+        return factory(**_settings(config, "sde", factory, _unset("sde")))
+
+
+def dataset(config: Config, split: str = "train") -> data.Dataset:
+    """One split of the data."""
+    c = config.data
+    with user_errors("section data"):
+        examples = data.load(c.name, split, data_dir=c.data_dir, path=c.path, size=c.size)
+    if c.flip and examples.levels is None:
+        raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
+    return examples
+
+
+def network(config: Config, examples: data.Dataset) -> nn.Module:
+    """The network for this data."""
+    c = config.model
+    kind = pick("model.name", c.name, NETWORKS)
+    given = _settings(config, "model", kind, _unset("model"))
+    if c.predicts not in (*PREDICTIONS, "edm"):
+        raise ConfigError(f"unknown model.predicts {c.predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
+    if "dtype" in given:
+        given["dtype"] = pick("model.dtype", given["dtype"], DTYPES)
+    images = len(examples.shape) == 3
+    if images != (c.name == "ddpmpp"):
+        wanted = "ddpmpp" if images else "mlp"
+        raise ConfigError(
+            f"model.name = {c.name!r} does not fit data.name = {config.data.name!r}, whose examples have shape "
+            f"{examples.shape}; choose model.name = {wanted!r}"
+        )
+    if images:
+        given["centered_input"] = config.data.centered
+    if c.conditional:
+        if not examples.num_classes:
+            raise ConfigError(f"model.conditional needs class labels; {config.data.name!r} has none")
+        given["num_classes"] = examples.num_classes
+    return kind(**given)
+
+
+def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Any:
+    """Initial parameters for examples of the given shape."""
+    classes = jnp.zeros(1, jnp.int32) if getattr(module, "num_classes", None) is not None else None
+    return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), classes)["params"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Apply:
+    """`apply_fn` of a linen network; equal for equal networks, so that compiled programs are found again."""
+
+    module: nn.Module
+
+    def __call__(self, carried: tuple, x: jax.Array, label: jax.Array) -> jax.Array:
+        params, class_labels, dropout_key = carried
+        train = dropout_key is not None
+        rngs = {"dropout": dropout_key} if train else None
+        out = self.module.apply({"params": params}, x, label, class_labels, train, rngs=rngs)
+        return jnp.asarray(out)
+
+
+def score(
+    config: Config,
+    process: LinearSDE,
+    module: nn.Module,
+    params: Any,
+    *,
+    class_labels: jax.Array | None = None,
+    dropout_key: jax.Array | None = None,
+) -> Score:
+    """The network as a score; a pytree, so that other parameters do not compile anything again.
+
+    Args:
+      config: the run's.
+      process: from `sde(config)`; pass one object to all calls.
+      module: from `network`.
+      params: its parameters.
+      class_labels: `[B]`, for a conditional network.
+      dropout_key: turns dropout on.
+    """
+    c = config.model
+    carried = (params, class_labels, dropout_key)
+    return make_score(process, _Apply(module), carried, c.predicts, label=process.label, sigma_data=c.sigma_data)
+
+
+def learning_rate(config: Config) -> Callable[[Any], Any]:
+    """`lr min((n + 1) / warmup, 1)` at step n, times half a cosine over the run if asked."""
+    c, steps = config.optim, config.train.steps
+    if c.decay not in DECAYS:
+        raise ConfigError(f"unknown optim.decay {c.decay!r}; choose one of {', '.join(DECAYS)}")
+
+    def rate(step: Any) -> Any:
+        warm = jnp.minimum((step + 1) / max(c.warmup, 1), 1.0)
+        fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / steps, 1.0))) if c.decay == "cosine" else 1.0
+        return c.lr * warm * fall
+
+    return rate
+
+
+def optimizer(config: Config) -> optax.GradientTransformation:
+    """Clipping by the global norm, then Adam or AdamW; for gradients that are already averaged over devices."""
+    c = config.optim
+    if c.name not in OPTIMIZERS:
+        raise ConfigError(f"unknown optim.name {c.name!r}; choose one of {', '.join(OPTIMIZERS)}")
+    if c.weight_decay and c.name == "adam":
+        raise ConfigError(f"optim.weight_decay = {c.weight_decay} needs optim.name = 'adamw', got 'adam'")
+    steps = [optax.clip_by_global_norm(c.clip)] if c.clip > 0 else []
+    steps.append(optax.scale_by_adam(c.beta1, c.beta2, c.eps))
+    if c.weight_decay:
+        # Matrices and kernels alone: biases, norms and fixed Fourier frequencies are vectors.
+        mask = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)  # noqa: E731
+        steps.append(optax.add_decayed_weights(c.weight_decay, mask))
+    return optax.chain(*steps, optax.scale_by_learning_rate(learning_rate(config)))
+
+
+def objective(config: Config, process: LinearSDE) -> Callable[..., jax.Array]:
+    """`(keys, score, x0, t) -> loss [B]`."""
+    c = config.objective
+    with user_errors("section objective"):  # found out here, not inside the compiled step
+        objectives.time_density(process, jnp.full(1, process.t_max), c.times)
+        if c.weighting not in objectives.WEIGHTINGS:
+            raise ConfigError(
+                f"unknown objective.weighting {c.weighting!r}; choose one of {choices(objectives.WEIGHTINGS)}"
+            )
+        if c.reduction not in ("mean", "sum", "half_sum"):
+            raise ConfigError(f"unknown objective.reduction {c.reduction!r}; choose one of mean, sum, half_sum")
+
+    def loss(keys: jax.Array, score: Score, x0: jax.Array, t: jax.Array) -> jax.Array:
+        return objectives.denoising(
+            keys, process, score, x0, t=t, times=c.times, weighting=c.weighting, reduction=c.reduction
+        )
+
+    return loss
+
+
+def sampler(config: Config, process: LinearSDE) -> dict[str, Any]:
+    """Keyword arguments of `scorejax.sample`: stepper, times, corrector, corrector_first, denoise."""
+    c = config.sampler
+    stepper = pick("sampler.stepper", c.stepper, STEPPERS)
+    grid = pick("sampler.times", c.times, GRIDS)
+    corrector = pick("sampler.corrector", c.corrector, {"none": None, **CORRECTORS})
+    of_corrector = {"corrector_steps": "steps", "snr": "snr", "norm": "norm"}
+    of_stepper = [key for key in _unset("sampler") if key not in (*of_corrector, "t_min")]
+    with user_errors("section sampler"):
+        chosen = stepper(**_settings(config, "sampler", stepper, of_stepper))
+        correct = None
+        given = {new: c[key] for key, new in of_corrector.items() if c[key] is not None}
+        if corrector is not None:
+            correct = corrector(**given)
+        elif given:
+            raise ConfigError(
+                f"sampler.{next(iter(given))} is set but sampler.corrector is 'none'; "
+                f"choose one of {choices(CORRECTORS)}"
+            )
+        return {
+            "stepper": chosen,
+            "times": grid(process, c.steps, t_min=c.t_min),
+            "corrector": correct,
+            "corrector_first": c.corrector_first,
+            "denoise": c.denoise,
+        }
+
+
+# ---- checks --------------------------------------------------------------------------------------------------
+
+
+def check(config: Config, devices: int = 1) -> None:
+    """Refuse, in the first second, a config that would fail later.
+
+    Raises:
+      ConfigError: unknown names, settings that do not belong together, numbers that do not divide.
+    """
+    process = sde(config)
+    objective(config, process)
+    sampler(config, process)
+    optimizer(config)
+    steps_per_call(config)
+    pick("model.name", config.model.name, NETWORKS)
+    if config.train.batch < 1 or config.train.batch % devices:
+        raise ConfigError(
+            f"train.batch = {config.train.batch} cannot be shared equally by {devices} devices; choose a multiple "
+            f"of {devices}"
+        )
+    for key in ("train.steps", "train.log_every", "train.checkpoint_every", "train.keep", "eval.batch"):
+        section, name = key.split(".")
+        if config[section][name] < 1:
+            raise ConfigError(f"{key} = {config[section][name]}; it must be at least 1")
+
+
+def steps_per_call(config: Config) -> int:
+    """Optimizer steps in one compiled call; all intervals of the run are multiples of it.
+
+    XLA runs the weight gradients of convolutions some 30 times slower inside a loop on a CPU (and dispatch
+    costs nothing there), so a convolutional network takes one step per call on a CPU.
+
+    Raises:
+      ConfigError: a number of steps that does not divide the intervals.
+    """
+    c = config.train
+    intervals = {key: c[key] for key in ("steps", "log_every", "checkpoint_every", "keep_every", "preview_every")}
+    if c.steps_per_call:
+        for key, value in intervals.items():
+            if value % c.steps_per_call:
+                raise ConfigError(
+                    f"train.{key} = {value} is not a multiple of train.steps_per_call = {c.steps_per_call}; "
+                    "change either, or let train.steps_per_call=0 choose"
+                )
+        return c.steps_per_call
+    wanted = 1 if config.model.name != "mlp" and jax.default_backend() == "cpu" else STEPS_PER_CALL
+    common = math.gcd(*intervals.values())
+    return max(n for n in range(1, wanted + 1) if common % n == 0)

@@ -1,0 +1,264 @@
+"""Checkpoints: the only file that says orbax.
+
+A checkpoint is plain: numpy arrays without a device axis, by field of the training state, so that any number of
+devices reads it and one field (`ema`) can be read alone. Beside the arrays lie the version of this layout and a
+checksum of every field, since a flipped bit inside an array would otherwise go unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+
+from scorejax import parallel
+from scorejax.errors import CheckpointError
+
+SCHEMA = 1  # raise it when the meaning of a saved field changes
+FOLDER = "checkpoints"
+BROKEN = "checkpoints-broken"
+
+
+class Restored(NamedTuple):
+    """What was read.
+
+    Attributes:
+      step: of the checkpoint.
+      fields: numpy arrays by field of the state, in the structure of the target.
+    """
+
+    step: int
+    fields: dict[str, Any]
+
+
+class Checkpoints:
+    """Writes the checkpoints of one run, in the background, and reads the newest that is whole."""
+
+    def __init__(self, workdir: str | Path, *, keep: int = 3, keep_every: int = 0) -> None:
+        """Open a run's folder for writing.
+
+        Args:
+          workdir: folder of the run.
+          keep: how many of the newest checkpoints to keep.
+          keep_every: keep one every so many steps for ever; 0: none.
+
+        Raises:
+          CheckpointError: the folder cannot be written.
+        """
+        self._root = Path(workdir).absolute() / FOLDER
+        self._options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            keep_period=keep_every or None,
+            cleanup_tmp_directories=True,  # left by a run that was killed while saving
+        )
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(self._root, options=self._options)
+        except OSError as error:
+            raise CheckpointError(f"cannot write checkpoints to {self._root}: {_reason(error)}") from error
+
+    def save(self, step: int, state: Any) -> None:
+        """Copy the state and write it in the background; does nothing if this step is saved already.
+
+        Args:
+          step: number of optimizer steps taken.
+          state: a NamedTuple of replicated arrays.
+
+        Raises:
+          CheckpointError: this or the save before it could not be written.
+          RuntimeError: the devices hold different states.
+        """
+        if step in self.steps():
+            return
+        fields = parallel.to_host(state._asdict())
+        record = {"schema": SCHEMA, "step": step, "checksums": {k: checksum(v) for k, v in fields.items()}}
+        try:
+            saved = self._manager.save(
+                step, args=ocp.args.Composite(state=ocp.args.StandardSave(fields), record=ocp.args.JsonSave(record))
+            )
+        except Exception as error:
+            raise self._failed(step, error) from error
+        if not saved:
+            raise CheckpointError(
+                f"checkpoint of step {step} was not written to {self._root}: it is not newer than the newest there, "
+                f"{self.steps()}"
+            )
+
+    def wait(self) -> None:
+        """Return when every save has reached the disk.
+
+        Raises:
+          CheckpointError: one did not.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._failed(None, error) from error
+
+    def restore(self, target: dict[str, Any]) -> Restored | None:
+        """Read the newest whole checkpoint; None if there is none at all.
+
+        Unreadable newer ones are moved to `checkpoints-broken/`, saying so: training writes those steps again.
+
+        Args:
+          target: shapes and types by field, as `jax.eval_shape` gives them.
+
+        Raises:
+          CheckpointError: there are checkpoints, but none can be read.
+        """
+        restored, broken = _newest(self._root, target)
+        if broken and parallel.is_main_process():
+            for step in broken:
+                _set_aside(self._root, step)
+        if broken:
+            self._manager.reload()
+        return restored
+
+    def steps(self) -> list[int]:
+        """Steps of all complete checkpoints, in order."""
+        return sorted(self._manager.all_steps())
+
+    def close(self) -> None:
+        """Stop the background threads; what is being written is finished first, errors are not raised again."""
+        try:
+            self._manager.close()
+        except Exception as error:
+            logging.error("checkpoint: %s", _reason(error))
+
+    def _failed(self, step: int | None, error: Exception) -> CheckpointError:
+        whole = ", ".join(str(s) for s in steps(self._root.parent) if s != step) or "none"
+        what = "a checkpoint" if step is None else f"the checkpoint of step {step}"
+        return CheckpointError(
+            f"{what} could not be written to {self._root}: {_reason(error)}; earlier checkpoints are intact: {whole}"
+        )
+
+
+def steps(workdir: str | Path) -> list[int]:
+    """Steps of the complete checkpoints of a run, in order; reads names only."""
+    root = Path(workdir) / FOLDER
+    return sorted(int(p.name) for p in root.iterdir() if p.name.isdigit()) if root.is_dir() else []
+
+
+def restore_ema(workdir: str | Path, params: Any, step: int | None = None) -> Restored:
+    """Read the averaged weights alone, without opening the run for writing.
+
+    Args:
+      workdir: folder of the run.
+      params: shapes and types, as `jax.eval_shape` gives them.
+      step: which checkpoint; the newest whole one if not given.
+
+    Returns:
+      The step, and `fields["ema"]` as numpy arrays.
+
+    Raises:
+      CheckpointError: no checkpoints, no such step, or none that can be read.
+    """
+    root = Path(workdir).absolute() / FOLDER
+    there = steps(workdir)
+    if not there:
+        raise CheckpointError(f"no checkpoints in {root}: train first, or give the --workdir of a run that was trained")
+    if step is not None and step not in there:
+        raise CheckpointError(f"no checkpoint of step {step} in {root}; choose one of {', '.join(map(str, there))}")
+    restored, _ = _newest(root, {"ema": params}, None if step is None else [step])
+    assert restored is not None
+    return restored
+
+
+def checksum(tree: Any) -> int:
+    """CRC-32 of all bytes, shapes and types of a tree of numpy arrays."""
+    value = 0
+    for leaf in jax.tree.leaves(tree):
+        leaf = np.asarray(leaf)
+        value = zlib.crc32(f"{leaf.dtype}{leaf.shape}".encode(), value)
+        value = zlib.crc32(memoryview(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)), value)
+    return value
+
+
+def _newest(
+    root: Path, target: dict[str, Any], candidates: list[int] | None = None
+) -> tuple[Restored | None, list[int]]:
+    """The newest checkpoint that can be read, and the steps of newer ones that cannot."""
+    candidates = steps(root.parent) if candidates is None else candidates
+    broken: list[int] = []
+    reasons: list[str] = []
+    for step in reversed(candidates):
+        try:
+            restored = Restored(step, _read(root / str(step), target))
+        except CheckpointError:
+            raise
+        except Exception as error:  # orbax and tensorstore raise all kinds for damaged files
+            broken.append(step)
+            reasons.append(f"{step} ({_reason(error)})")
+            continue
+        if broken:
+            logging.warning("checkpoints %s cannot be read; falling back to %d", "; ".join(reasons), step)
+        return restored, broken
+    if broken:
+        raise CheckpointError(f"no checkpoint in {root} can be read: {'; '.join(reasons)}")
+    return None, []
+
+
+def _read(folder: Path, target: dict[str, Any]) -> dict[str, Any]:
+    """The fields of one checkpoint, with its version, shapes and checksums verified."""
+    record = _restore(folder / "record", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
+    if record["schema"] > SCHEMA:
+        raise CheckpointError(
+            f"{folder} has layout {record['schema']}, this version of scorejax reads up to {SCHEMA}: update scorejax"
+        )
+    shapes = jax.tree.map(_plain, target)
+    arguments = ocp.args.PyTreeRestore(
+        item=shapes,
+        restore_args=jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), shapes),
+        partial_restore=True,
+    )
+    fields = _restore(folder / "state", ocp.PyTreeCheckpointHandler(), arguments)
+    _check_shapes(folder, fields, shapes)
+    different = [name for name, value in fields.items() if checksum(value) != record["checksums"][name]]
+    if different:
+        raise ValueError(f"damaged: the checksum of {', '.join(different)} is wrong")
+    return fields
+
+
+def _check_shapes(folder: Path, fields: dict[str, Any], shapes: dict[str, Any]) -> None:
+    got, wanted = jax.tree.leaves_with_path(fields), jax.tree.leaves(shapes)
+    for (path, leaf), shape in zip(got, wanted, strict=True):
+        if leaf.shape != shape.shape:
+            raise CheckpointError(
+                f"{folder}: {jax.tree_util.keystr(path)} has shape {leaf.shape}, but this config makes it "
+                f"{shape.shape}: use the config in config.json beside it"
+            )
+
+
+def _restore(folder: Path, handler: Any, arguments: Any) -> Any:
+    with ocp.Checkpointer(handler) as reader:
+        return reader.restore(folder, args=arguments)
+
+
+def _plain(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Shape and type of a leaf as it is stored: PRNG keys as their data."""
+    if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.eval_shape(jax.random.key_data, leaf)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+
+
+def _set_aside(root: Path, step: int) -> None:
+    target = root.parent / BROKEN / str(step)
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(exist_ok=True)
+    os.replace(root / str(step), target)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what went wrong, of the innermost cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

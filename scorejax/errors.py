@@ -1,0 +1,46 @@
+"""What a person at a terminal is told: errors in one line, and a log without the chatter of libraries."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import logging
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+class RunError(Exception):
+    """A run cannot go on. The message says what was wrong, what was got, what to do, and the choices."""
+
+
+class ConfigError(RunError, ValueError):
+    """The configuration asks for something that does not exist or does not fit together."""
+
+
+class CheckpointError(RunError):
+    """Checkpoints are missing, unreadable, or cannot be written."""
+
+
+class DivergedError(RunError):
+    """Training produced a number that is not finite."""
+
+
+@contextlib.contextmanager
+def user_errors(what: str) -> Iterator[None]:
+    """Whatever a constructor refuses inside is the config's fault: say which part, in one line."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        raise ConfigError(f"{what}: {' '.join(str(message).split())}") from error
+
+
+def show_log() -> None:
+    """Log what this package says; of the libraries that share its log, warnings alone."""
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_logger().addFilter(
+        lambda record: record.levelno > logging.converter.STANDARD_INFO or record.pathname.startswith(_PACKAGE)
+    )

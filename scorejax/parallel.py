@@ -1,0 +1,152 @@
+"""Several devices: the only file that says pmap.
+
+State is never stacked: it enters and leaves the mapped function without a device axis, the same on every device.
+That the copies stay the same is the mapped function's duty (it averages the gradients), and nothing in JAX checks
+it; so `to_host` compares them, bit for bit, whenever a state leaves the devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "batch"
+
+
+def is_main_process() -> bool:
+    """Whether this process writes logs and files."""
+    return jax.process_index() == 0
+
+
+def local_parts() -> tuple[int, ...]:
+    """Which parts of a batch, cut into `jax.device_count()`, the devices of this process hold."""
+    first = jax.process_index() * jax.local_device_count()
+    return tuple(range(first, first + jax.local_device_count()))
+
+
+def mean(tree: Any) -> Any:
+    """Average over all devices; inside a mapped function only."""
+    return lax.pmean(tree, AXIS)
+
+
+def part() -> Array:
+    """Which part of the batch this device holds; inside a mapped function only."""
+    return lax.axis_index(AXIS)
+
+
+def replicated() -> NamedSharding:
+    """Where a copy on every local device lives; also where `train_map` leaves a state, so nothing compiles twice."""
+    return NamedSharding(_mesh(), PartitionSpec())
+
+
+def replicate(tree: Any) -> Any:
+    """Copy arrays to every local device."""
+    return jax.device_put(tree, replicated())
+
+
+def shard(tree: Any) -> Any:
+    """Put host arrays `[local devices, ...]` on their devices."""
+    return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec(AXIS)))
+
+
+def to_host(tree: Any) -> Any:
+    """Copy replicated arrays to numpy, from one device; PRNG keys become their data.
+
+    Raises:
+      RuntimeError: two devices of this process hold different values.
+    """
+    paths, structure = jax.tree.flatten_with_path(tree)
+    return jax.tree.unflatten(structure, [_one_copy(jax.tree_util.keystr(path), leaf) for path, leaf in paths])
+
+
+def train_map(step: Callable[[Any, Any], tuple[Any, Any]], payload_axis: int | None = None) -> Callable:
+    """Run `step(state, payload) -> (state, metrics)` on every device; the state's memory is reused.
+
+    Args:
+      step: pure, per device; must leave the same state and metrics on every device (`mean` the gradients).
+      payload_axis: axis of the payload over local devices; None gives every device the whole payload.
+    """
+    mapped = jax.pmap(
+        lambda state, payload, lane: step(state, payload),
+        axis_name=AXIS,
+        in_axes=(None, payload_axis, 0),
+        out_axes=(None, None),
+        donate_argnums=0,
+    )
+    lanes = shard(np.arange(jax.local_device_count(), dtype=np.uint32))  # pmap wants something to map over
+
+    def call(state: Any, payload: Any) -> tuple[Any, Any]:
+        # The same kind of array in every call: another kind would compile another program.
+        return mapped(state, payload if payload_axis is None else shard(payload), lanes)
+
+    return call
+
+
+def map_batches(
+    fn: Callable[..., Any],
+    carried: Any,
+    arrays: tuple[np.ndarray, ...] = (),
+    *,
+    stop: int,
+    batch_size: int,
+    start: int = 0,
+) -> Iterator[tuple[int, int, Any]]:
+    """Run `fn(carried, index, *arrays)` over examples `start .. stop - 1`, batch by batch, on every local device.
+
+    Every example is computed exactly once; the last batch is filled with repeats of the last example, whose
+    results are dropped, so that there is one shape and one compilation.
+
+    Args:
+      fn: `carried` as given, `index [b]` the numbers of the examples, and the slice `[b, ...]` of each array;
+        returns arrays `[b, ...]`. On each device `index` counts up by one, but for the filling at the end.
+      carried: parameters and the like, the same for all.
+      arrays: host arrays `[>= stop, ...]`; none if `fn` makes examples from their numbers.
+      stop: number of examples.
+      batch_size: examples per call over all local devices, rounded up to a multiple of them.
+      start: the first example, to resume half-way.
+
+    Yields:
+      `(first, end, results)`: results of examples `first .. end - 1` as numpy `[end - first, ...]`.
+    """
+    devices = jax.local_device_count()
+    each = -(-batch_size // devices)
+    mapped = jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0, *(0 for _ in arrays)))
+    carried = replicate(carried)
+
+    def split(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(array).reshape(devices, each, *array.shape[1:])
+
+    for first in range(start, stop, devices * each):
+        end = min(first + devices * each, stop)
+        index = np.minimum(np.arange(first, first + devices * each), stop - 1)
+        inputs = shard(tuple(split(a) for a in (index.astype(np.uint32), *(a[index] for a in arrays))))
+        results = jax.device_get(mapped(carried, *inputs))
+        yield first, end, jax.tree.map(lambda y, n=end - first: y.reshape(-1, *y.shape[2:])[:n], results)
+
+
+def _mesh() -> Mesh:
+    return Mesh(np.array(jax.local_devices()), (AXIS,))
+
+
+def _one_copy(name: str, leaf: Any) -> np.ndarray:
+    if not isinstance(leaf, jax.Array):
+        return np.array(leaf)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    first, *others = [np.asarray(piece.data) for piece in leaf.addressable_shards]
+    if any(_bytes(other) != _bytes(first) for other in others):
+        raise RuntimeError(
+            f"devices hold different values of {name}: the training step does not average its gradients over the "
+            "devices (parallel.mean), or a device computes wrongly"
+        )
+    return np.array(first)  # a copy: a view would keep the buffer from being donated
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))

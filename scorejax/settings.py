@@ -1,0 +1,180 @@
+"""Every setting of a run, with its default, and the conversion of command-line text to their types."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from scorejax.errors import ConfigError
+
+# A bare type stands for "unset": the value is then the default of whatever the section builds, and a setting
+# that this does not take is refused. So a schedule's or a network's defaults live in one place, its own.
+DEFAULTS: dict[str, Any] = {
+    "name": "run",
+    "seed": 42,
+    "data": {
+        "name": "digits",  # digits, moons, gaussian, folder, npz, or a prepared tensorflow-datasets image set
+        "data_dir": str,  # where prepared sets are
+        "path": str,  # of a folder of images or an .npz file
+        "size": int,  # resize images to size x size
+        "centered": True,  # images in [-1, 1); False: in [0, 1)
+        "dequantize": True,  # uniform noise within each grey level; False: the middle of the level
+        "flip": False,  # mirror images at random
+        "resident_mib": 2048,  # larger sets are streamed from the host
+    },
+    "sde": {
+        "name": "vp",
+        "beta_min": float,
+        "beta_max": float,
+        "sigma_min": float,
+        "sigma_max": float,
+        "offset": float,
+        "schedule": str,
+        "n": int,
+        "t_min": float,
+        "t_max": float,
+    },
+    "model": {
+        "name": "mlp",
+        "predicts": "noise",
+        "sigma_data": 0.5,  # used by predicts = "edm" alone
+        "conditional": False,  # on class labels
+        "features": int,
+        "depth": int,
+        "channel_multipliers": tuple,
+        "blocks_per_level": int,
+        "attention_resolutions": tuple,
+        "dropout": float,
+        "scale_by_sigma": bool,
+        "embedding": str,
+        "fourier_scale": float,
+        "init_scale": float,
+        "skip_rescale": bool,
+        "dtype": str,  # to compute in; parameters are float32
+        "remat": bool,
+    },
+    "objective": {"weighting": "simple", "times": "uniform", "reduction": "mean"},
+    "optim": {
+        "name": "adam",
+        "lr": 2e-4,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-8,
+        "weight_decay": 0.0,  # adamw alone; on matrices and kernels, not on biases and norms
+        "warmup": 5000,  # steps of linear warm-up
+        "decay": "none",  # none, cosine (to zero at train.steps)
+        "clip": 1.0,  # largest global norm of the gradient; 0: no clipping
+    },
+    "ema": {"decay": 0.9999, "warmup": False},  # warmup: min(decay, (1 + n) / (10 + n)) at step n
+    "train": {
+        "steps": 100_000,
+        "batch": 128,  # over all devices
+        "steps_per_call": 0,  # optimizer steps per compiled call; 0: chosen (1 for a convolutional net on a CPU)
+        "log_every": 50,
+        "checkpoint_every": 5000,
+        "keep": 3,  # newest checkpoints
+        "keep_every": 0,  # and one every so many steps for ever; 0: none
+        "preview_every": 0,  # sample grid from the averaged weights; 0: none
+    },
+    "sampler": {
+        "stepper": "euler_maruyama",
+        "steps": 1000,
+        "times": "uniform",
+        "t_min": float,  # last time of the grid; unset: the process's
+        "denoise": True,
+        "corrector": "none",
+        "corrector_first": False,
+        "corrector_steps": int,
+        "snr": float,
+        "norm": str,
+        "method": str,
+        "variance": str,
+        "probability_flow": bool,
+        "rtol": float,
+        "atol": float,
+    },
+    "eval": {
+        "after_training": True,
+        "seed": 43,
+        "batch": 256,  # examples per call, over all devices
+        "split": "test",
+        "likelihood_examples": 0,  # 0: all
+        "likelihood_passes": 1,  # dequantizations per example
+        "divergence": "rademacher",
+        "probes": 1,
+        "rtol": 1e-5,
+        "atol": 1e-5,
+        "samples": 1000,  # for the Frechet distance; 0: none
+        "features": str,  # network of the Frechet distance; unset: random_conv for images, pixels for vectors
+        "grid": 64,  # images in the sample grid
+    },
+}
+
+
+def choices(section: dict[str, Any]) -> str:
+    """The keys of a section, for an error message."""
+    return ", ".join(section)
+
+
+def lookup(path: str) -> Any:
+    """The default of a dotted key (a bare type when unset by default).
+
+    Raises:
+      ConfigError: no such key, or a whole section.
+    """
+    node, seen = DEFAULTS, []
+    for key in path.split("."):
+        if not isinstance(node, dict) or key not in node:
+            where = f"section {'.'.join(seen)!r}" if seen else "the config"
+            known = choices(node) if isinstance(node, dict) else "nothing below it"
+            raise ConfigError(f"unknown config key {path!r}; {where} has: {known}")
+        node, seen = node[key], [*seen, key]
+    if isinstance(node, dict):
+        raise ConfigError(f"config key {path!r} is a section; give one of its keys: {choices(node)}")
+    return node
+
+
+def convert(path: str, text: str) -> Any:
+    """The value of a command-line override, in the type of its key; `none` unsets what has no default.
+
+    Raises:
+      ConfigError: an unknown key, or text that is not of its type.
+    """
+    default = lookup(path)
+    unset = isinstance(default, type)
+    kind = default if unset else type(default)
+    if unset and text.lower() == "none":
+        return None
+    try:
+        return _PARSERS[kind](text)
+    except (KeyError, ValueError, SyntaxError, TypeError):
+        raise ConfigError(
+            f"config key {path!r} takes {_KINDS[kind]}, got {text!r}"
+            + ("" if unset else f"; its default is {default!r}")
+        ) from None
+
+
+def _bool(text: str) -> bool:
+    return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+
+
+def _int(text: str) -> int:
+    value = float(text) if "e" in text.lower() else int(text.replace("_", ""))
+    if value != int(value):
+        raise ValueError(text)
+    return int(value)
+
+
+def _tuple(text: str) -> tuple:
+    value = ast.literal_eval(text)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+_PARSERS = {bool: _bool, int: _int, float: float, str: str, tuple: _tuple}
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "numbers in parentheses, like (1,2,2)",
+}

@@ -1,0 +1,301 @@
+"""Training, from top to bottom: build, resume, then compiled chunks of optimizer steps until the end."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import logging
+from jax import Array, lax
+
+from scorejax import build, checkpoint, data, evaluate, keys, objectives, parallel
+from scorejax import workdir as workdir_lib
+from scorejax.config import Config
+from scorejax.errors import DivergedError
+from scorejax.interruption import Interruption
+from scorejax.metrics import Progress, Writer
+
+INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded into the run's key
+
+
+class State(NamedTuple):
+    """Everything training changes, arrays only; the same on every device.
+
+    Attributes:
+      step: optimizer steps taken, int32.
+      params: parameters of the network.
+      ema: their exponential moving average.
+      opt_state: of the optimizer.
+      key: the run's PRNG key; constant, all randomness is a function of it and of the step.
+    """
+
+    step: Array
+    params: Any
+    ema: Any
+    opt_state: Any
+    key: Array
+
+
+class Finished(NamedTuple):
+    """How training ended.
+
+    Attributes:
+      step: optimizer steps taken.
+      interrupted: name of the signal that ended it early, or None.
+    """
+
+    step: int
+    interrupted: str | None
+
+
+def train(config: Config, workdir: str | Path) -> Finished:
+    """Train until `config.train.steps`, going on from the newest checkpoint in `workdir`.
+
+    Args:
+      config: the run's.
+      workdir: folder of the run, made if need be.
+
+    Raises:
+      ConfigError: something in the config does not exist or does not fit.
+      CheckpointError: checkpoints cannot be read or written.
+      DivergedError: the loss or its gradient is not finite.
+    """
+    # ---- Build everything, so that mistakes show before any work is done.
+    build.check(config, jax.device_count())
+    workdir = Path(workdir)
+    sde = build.sde(config)
+    examples = build.dataset(config)
+    network = build.network(config, examples)
+    optimizer = build.optimizer(config)
+
+    # ---- Take over the workdir, and go on where a run before left off.
+    workdir_lib.claim(workdir, config)
+    checkpoints = checkpoint.Checkpoints(workdir, keep=config.train.keep, keep_every=config.train.keep_every)
+    make_state = functools.partial(init_state, network, optimizer, examples.shape)
+    state, step = _restore_or_init(checkpoints, make_state, config.seed)
+
+    # ---- The compiled chunk: data, loss, gradient, update, average, for several steps.
+    feeder = data.feed(
+        examples,
+        config.train.batch,
+        config.seed,
+        parts=jax.device_count(),
+        local=parallel.local_parts(),
+        sharding=parallel.replicated(),
+        budget_bytes=config.data.resident_mib * 2**20,
+    )
+    count = build.steps_per_call(config)
+    update = make_update(config, sde, network, optimizer, feeder)
+    chunk = parallel.train_map(repeat(update, count), feeder.payload_axis)
+
+    # ---- The loop.
+    with (
+        Interruption() as interruption,
+        Writer(workdir, resume_step=step, active=parallel.is_main_process()) as writer,
+    ):
+        try:
+            draw = functools.partial(_preview, config, sde, network, examples, writer)
+            run = Run(config, checkpoints, writer, step, draw)
+            run.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
+            while step < config.train.steps and not interruption.requested:
+                state, metrics = chunk(state, feeder.payload(step, count))
+                step += count
+                run.after_call(state, step, metrics, stopping=bool(interruption.requested))
+            run.finish(state, step)
+        finally:
+            feeder.close()
+            checkpoints.close()
+    return Finished(step, interruption.requested if step < config.train.steps else None)
+
+
+# ---- One step --------------------------------------------------------------------------------------------------
+
+
+def init_state(network: Any, optimizer: optax.GradientTransformation, shape: tuple[int, ...], key: Array) -> State:
+    """The state before the first step; the average starts as a copy of the parameters."""
+    params = build.init_params(jax.random.fold_in(key, INIT), network, shape)
+    return State(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params), key)
+
+
+def make_update(
+    config: Config, sde: Any, network: Any, optimizer: optax.GradientTransformation, feeder: Any
+) -> Callable[[State, Any], tuple[State, dict[str, Array]]]:
+    """One optimizer step on one device's part of the batch: `(state, payload) -> (state, metrics)`.
+
+    Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
+    number of devices computes the same (dropout excepted, which is drawn per device).
+    """
+    objective = build.objective(config, sde)
+    batch, parts, levels = config.train.batch, feeder.parts, feeder.data.levels
+
+    def update(state: State, payload: Any) -> tuple[State, dict[str, Array]]:
+        part = parallel.part()
+        stream = functools.partial(jax.random.fold_in, state.key)
+        raw, labels = feeder.draw(payload, state.step, part)
+        own = data.example_keys(stream(EXAMPLES), state.step, batch, part=part, parts=parts)
+        x0 = data.prepare(
+            keys.fold_in(own, 0),
+            raw,
+            levels,
+            centered=config.data.centered,
+            dequantize=config.data.dequantize,
+            mirror=config.data.flip,
+        )
+        # Times are drawn for the whole batch, so that stratification spans it, and cut.
+        all_times = objectives.draw_times(
+            jax.random.fold_in(stream(TIMES), state.step), sde, batch, config.objective.times
+        )
+        t = lax.dynamic_slice_in_dim(all_times, part * (batch // parts), batch // parts)
+        dropout_key = jax.random.fold_in(jax.random.fold_in(stream(DROPOUT), state.step), part)
+
+        def loss(params: Any) -> Array:
+            score = build.score(
+                config,
+                sde,
+                network,
+                params,
+                class_labels=labels if config.model.conditional else None,
+                dropout_key=dropout_key,
+            )
+            return jnp.mean(objective(keys.fold_in(own, 1), score, x0, t))
+
+        # Inside pmap a gradient is the device's own: average it, once, before it is clipped.
+        value, gradient = parallel.mean(jax.value_and_grad(loss)(state.params))
+        metrics = {"loss": value, "grad_norm": optax.global_norm(gradient)}
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = average(config, state.ema, params, state.step)
+        return State(state.step + 1, params, ema, opt_state, state.key), metrics
+
+    return update
+
+
+def average(config: Config, ema: Any, params: Any, step: Array) -> Any:
+    """`d ema + (1 - d) params`; with warm-up `d = min(decay, (1 + n) / (10 + n))`, for short runs."""
+    decay = jnp.float32(config.ema.decay)
+    if config.ema.warmup:
+        decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, params)
+
+
+def repeat(update: Callable, count: int) -> Callable[[State, Any], tuple[State, dict[str, Array]]]:
+    """`count` steps as one program; metrics are stacked, `[count]`."""
+    if count == 1:  # not a loop of length one: XLA for CPU leaves convolutions in loops slow even then
+
+        def once(state: State, payload: Any) -> tuple[State, dict[str, Array]]:
+            state, metrics = update(state, payload)
+            return state, jax.tree.map(lambda m: m[None], metrics)
+
+        return once
+    return lambda state, payload: lax.scan(lambda s, _: update(s, payload), state, length=count)
+
+
+# ---- Around the steps ------------------------------------------------------------------------------------------
+
+
+def _restore_or_init(
+    checkpoints: checkpoint.Checkpoints, make_state: Callable[[Array], State], seed: int
+) -> tuple[State, int]:
+    key = jax.random.key(seed)
+    restored = checkpoints.restore(jax.eval_shape(make_state, key)._asdict())
+    if restored is None:
+        logging.info("initializing a new run")
+        return parallel.replicate(jax.jit(make_state)(key)), 0
+    logging.info("resuming from the checkpoint of step %d", restored.step)
+    state = State(**restored.fields)
+    return parallel.replicate(state._replace(key=jax.random.wrap_key_data(state.key))), restored.step
+
+
+def _preview(
+    config: Config, sde: Any, network: Any, examples: data.Dataset, writer: Writer, ema: Any, step: int
+) -> None:
+    page = evaluate.preview(evaluate.Model(config, sde, network, ema, step), examples, config.eval.grid)
+    if page is not None:
+        writer.image(step, "samples", page)
+
+
+class Run:
+    """What happens between calls: numbers are read one call late, so that the device never waits for the host."""
+
+    def __init__(
+        self,
+        config: Config,
+        checkpoints: checkpoint.Checkpoints,
+        writer: Writer,
+        step: int,
+        draw: Callable[[Any, int], None],
+    ) -> None:
+        self.config, self.checkpoints, self.writer, self.draw = config, checkpoints, writer, draw
+        self.rate = build.learning_rate(config)
+        self.progress = Progress(config.train.steps, start=step, images_per_step=config.train.batch)
+        self.pending: tuple[int, dict[str, Array]] | None = None
+        self.recent: list[dict[str, np.ndarray]] = []
+        self.first = True
+
+    def after_call(self, state: State, step: int, metrics: dict[str, Array], stopping: bool) -> None:
+        """Read the numbers of the call before; at its times save and preview."""
+        self.flush()
+        self.pending = (step, metrics)
+        if self.first:
+            self.flush()
+            parallel.to_host(state)  # do the devices agree?
+            self.first = False
+        if step % self.config.train.checkpoint_every == 0 or stopping:
+            self.save(state, step)
+        if step % (self.config.train.preview_every or step + 1) == 0:
+            self.preview(state, step)
+
+    def flush(self) -> None:
+        """Wait for the numbers of the last call, refuse infinite ones, log them when it is time."""
+        if self.pending is None:
+            return
+        step, metrics = self.pending
+        self.pending = None
+        values = {name: np.asarray(value) for name, value in metrics.items()}
+        self._check_finite(step, values)
+        self.recent.append(values)
+        if step % self.config.train.log_every == 0 or step >= self.config.train.steps:
+            self._log(step)
+        self.progress.update(step, {"loss": values["loss"].mean()})
+
+    def save(self, state: State, step: int) -> None:
+        """Save a state whose numbers are known to be finite."""
+        self.flush()
+        self.checkpoints.save(step, state)
+
+    def preview(self, state: State, step: int) -> None:
+        """Draw a page of samples from the averaged weights, if previews are asked for."""
+        if self.config.train.preview_every:
+            self.flush()
+            self.draw(parallel.to_host(state.ema), step)
+
+    def finish(self, state: State, step: int) -> None:
+        """Save the last state and wait until it is on the disk."""
+        self.save(state, step)
+        self.checkpoints.wait()
+
+    def _log(self, step: int) -> None:
+        means = {name: np.concatenate([values[name] for values in self.recent]).mean() for name in self.recent[0]}
+        speed = self.progress.steps_per_second
+        timing = {"steps_per_s": speed, "images_per_s": speed * self.config.train.batch} if speed else {}
+        self.writer.scalars(step, {**means, "lr": self.rate(step - 1), **timing})
+        self.recent = []
+
+    def _check_finite(self, step: int, values: dict[str, np.ndarray]) -> None:
+        bad = ~(np.isfinite(values["loss"]) & np.isfinite(values["grad_norm"]))
+        if not bad.any():
+            return
+        first, count = step - len(bad) + int(np.argmax(bad)), len(bad)
+        whole = self.checkpoints.steps()
+        kept = f"the last good checkpoint is that of step {whole[-1]}" if whole else "no checkpoint was saved yet"
+        raise DivergedError(
+            f"loss or gradient is not finite at step {first} (call of steps {step - count}..{step - 1}): loss "
+            f"{values['loss'][np.argmax(bad)]}, gradient norm {values['grad_norm'][np.argmax(bad)]}; {kept}; lower "
+            "optim.lr, lengthen optim.warmup, or look at the data"
+        )
