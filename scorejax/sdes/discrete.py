@@ -47,13 +47,17 @@ class Table:
         return value + u * (slope + u * (square + u * cubic))
 
     def locate(self, value: Array) -> Array:
-        """Return the position at which the increasing curve has the given value."""
+        """Return the position at which the increasing curve has the given value, within its knots."""
         knots = jnp.asarray(self.coefficients, value.dtype)[3]
         knots = jnp.append(knots, self(jnp.asarray(knots.shape[0], value.dtype)))
+        low = jnp.clip(jnp.searchsorted(knots, value, side="right") - 1, 0, knots.shape[0] - 2).astype(value.dtype)
+        high = low + 1.0
         position = jnp.interp(value, knots, jnp.arange(knots.shape[0], dtype=value.dtype))
-        for _ in range(3):  # linear interpolation is close; Newton doubles its digits each time
+        for _ in range(8):  # Newton, which doubles its digits each time, kept between the two knots by bisection
             height, slope = jax.jvp(self, (position,), (jnp.ones_like(position),))
-            position = position - (height - value) / slope
+            low, high = jnp.where(height < value, position, low), jnp.where(height < value, high, position)
+            newton = position - (height - value) / slope
+            position = jnp.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
         return position
 
 
@@ -73,11 +77,17 @@ class Chain(LinearSDE):
 
     def label(self, t: Array) -> Array:
         """Return `n - 1` for level `n`: the integer that discretely trained networks take."""
-        return t * self.levels - 1.0
+        return self._level(t) - 1.0
 
     def time_of(self, u: Array) -> Array:
         """Map `u` in [0, 1) to the time of one of the N levels."""
         return (jnp.minimum(jnp.floor(u * self.levels), self.levels - 1) + 1.0) / self.levels
+
+    def _level(self, t: Array) -> Array:
+        """Return `N t`, an exact integer at the times of the levels, so that a network may use it as an index."""
+        position = t * self.levels
+        nearest = jnp.round(position)
+        return jnp.where(jnp.abs(position - nearest) < 2e-6 * self.levels, nearest, position)
 
 
 @jax.tree_util.register_dataclass
@@ -123,7 +133,7 @@ class SMLD(Chain):
 
     def label(self, t: Array) -> Array:
         """Return `N - n` for level `n`: networks of SMLD count their levels from the largest noise down."""
-        return self.levels - t * self.levels
+        return self.levels - self._level(t)
 
 
 def ddpm(schedule: str | Sequence[float] = "linear", n: int = 1000) -> DDPM:
