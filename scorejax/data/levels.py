@@ -61,9 +61,9 @@ def to_model(
     if levels is None:
         return examples
     check_levels(levels)
-    if dequantize and keys is None:
-        raise ValueError("dequantize=True needs keys [B], one per example; got None.")
     if dequantize:
+        if keys is None:
+            raise ValueError("dequantize=True needs keys [B], one per example; got None.")
         unit = dequantize_uniform(keys, examples, levels)
     else:
         unit = (examples.astype(jnp.float32) + 0.5) / levels

@@ -73,7 +73,7 @@ def _factor(covariance: np.ndarray) -> np.ndarray:
 def frechet_distance(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: np.ndarray) -> float:
     """Squared 2-Wasserstein distance between two Gaussians (Dowson and Landau 1982).
 
-    `|mu1 - mu2|^2 + tr C1 + tr C2 - 2 tr (C1^(1/2) C2 C1^(1/2))^(1/2)`. The last trace is the sum of the singular values
+    `|mu1 - mu2|^2 + tr C1 + tr C2 - 2 tr (C1^(1/2) C2 C1^(1/2))^(1/2)`. The last trace is the sum of singular values
     of `A' B` for any factors `C1 = A A'`, `C2 = B B'`: nothing small is squared, so the singular covariances of fewer
     samples than features lose no digits.
 

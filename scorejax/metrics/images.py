@@ -35,7 +35,7 @@ def grid(images: np.ndarray, columns: int | None = None, scale: int | None = Non
     scale = scale or max(1, round(_TARGET / max(high, wide)))
     rows = -(-count // across)
     large = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    margin = max(1, high * scale // 24)
+    margin = max(1, high * scale // 16)
     cell = (high * scale + margin, wide * scale + margin)
     page = np.full((rows * cell[0] + margin, across * cell[1] + margin, channels), _PAPER, np.uint8)
     for i, image in enumerate(large):

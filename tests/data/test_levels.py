@@ -33,7 +33,7 @@ def test_no_draw_is_rounded_into_the_next_bin(centered):
         assert 255 / 256 < np.float32(y) < 1
         x = jnp.full((1, 1, 1, 1), 2 * y - 1 if centered else y, jnp.float32)
         np.testing.assert_array_equal(to_levels(x, 256, centered=centered), ones)
-    many = jnp.full((8, 512, 512, 1), 255, jnp.uint8)
+    many = jnp.full((8, 256, 256, 1), 255, jnp.uint8)
     x = to_model(example_keys(KEY, 0, 8), many, 256, centered=centered)
     assert float(x.max()) < 1.0
 
@@ -86,20 +86,24 @@ def test_bytes_span_the_whole_range():
     np.testing.assert_array_equal(to_bytes(np.arange(256, dtype=np.uint8), 256), np.arange(256))
 
 
+@jax.jit
+def ready(step, images, part):
+    """Four of the eight slots of a batch, ready for training."""
+    keys = example_keys(KEY, step, 8, part=part, parts=2)
+    return prepare(keys, images, 256, mirror=True)
+
+
 def test_an_example_is_prepared_alike_whatever_its_batch_mates_and_devices():
     images = jax.random.randint(jax.random.key(3), (8, 4, 4, 3), 0, 256).astype(jnp.uint8)
-    ready = jax.jit(lambda keys, batch: prepare(keys, batch, 256, mirror=True))
-    whole = ready(example_keys(KEY, 7, 8), images)
-    halves = [ready(example_keys(KEY, 7, 8, part=p, parts=2), images[4 * p : 4 * p + 4]) for p in (0, 1)]
+    whole = jax.jit(lambda keys: prepare(keys, images, 256, mirror=True))(example_keys(KEY, 7, 8))
+    halves = [ready(7, images[4 * p : 4 * p + 4], p) for p in (0, 1)]
     np.testing.assert_array_equal(np.concatenate(halves), whole)
 
 
 def test_noise_differs_between_examples_and_steps():
-    same = jnp.zeros((2, 8, 8, 1), jnp.uint8)
-    a = prepare(example_keys(KEY, 0, 2), same, 256)
-    b = prepare(example_keys(KEY, 1, 2), same, 256)
-    assert not np.any(a[0] == a[1]) or np.mean(a[0] == a[1]) < 0.1
-    assert np.mean(a == b) < 0.1
+    black = jnp.zeros((4, 4, 4, 3), jnp.uint8)
+    draws = np.concatenate([ready(0, black, 0), ready(0, black, 1), ready(1, black, 0)])
+    assert len(np.unique(draws)) > 0.95 * draws.size
 
 
 def test_half_of_the_images_are_mirrored_and_each_is_one_of_the_two():
