@@ -1,4 +1,5 @@
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +90,14 @@ def test_bfloat16_computes_nearly_the_same_and_returns_float32(params, plain):
     assert rough.dtype == jnp.float32
     error = np.abs(rough - plain).max() / np.std(plain)
     assert 1e-5 < error < 0.1
+
+
+def test_every_convolution_but_the_last_is_computed_in_the_compute_type(params):
+    apply = jax.jit(TINY(dtype=jnp.bfloat16).apply)
+    text = apply.lower({"params": params}, X, LABELS).as_text()
+    types = re.findall(r"stablehlo\.convolution.*-> tensor<[0-9x]*x(\w+)>", text)
+    assert types == ["bf16"] * (len(types) - 1) + ["f32"]
+    assert len(types) > 10
 
 
 @pytest.mark.slow
