@@ -53,7 +53,7 @@ def denoising(
         x0: data, `[B, ...]`, in model units.
         t: times `[B]` drawn outside by `draw_times(..., times)`; drawn here if not given.
         times: how times are drawn: `uniform`, `stratified` or `importance`.
-        weighting: a name in `WEIGHTINGS`, or any function `(sde, t) -> [B]`.
+        weighting: a name in `WEIGHTINGS`, or any function `(sde, t) -> [B]` (`[B, ...]` for a weight per mode).
         reduction: over an example's dimensions: `mean`, `sum` or `half_sum`.
 
     Raises:
@@ -64,8 +64,8 @@ def denoising(
         t = draw_times(time_key, sde, x0.shape[0], times)
     noise = keys_lib.normal(keys_lib.per_example(noise_key, x0.shape[0]), x0.shape, x0.dtype)
     error = sde.scale(sde.sigma(t), t, score(sde.perturb(x0, t, noise), t)) + noise
-    weight = _weight(weighting)(sde, t) / time_density(sde, t, times)
-    return _reduce(sde.scale(jnp.sqrt(weight), t, error) ** 2, reduction)
+    weighted = sde.scale(jnp.sqrt(_weight(weighting)(sde, t)), t, error)
+    return _reduce(weighted**2, reduction) / time_density(sde, t, times)
 
 
 def _split(key: Array) -> tuple[Array, Array]:

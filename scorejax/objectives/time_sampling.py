@@ -64,6 +64,11 @@ def time_density(sde: LinearSDE, t: Array, times: str = "uniform") -> Array:
 def _check(sde: LinearSDE, times: str) -> None:
     if times not in TIME_SAMPLERS:
         raise ValueError(f"unknown time sampler {times!r}; choose one of {', '.join(TIME_SAMPLERS)}")
+    if times == "importance" and jnp.ndim(sde.log_snr(sde.t_max)):
+        raise ValueError(
+            "importance-sampled times need one signal-to-noise ratio, got a process with one per mode; "
+            "choose uniform or stratified"
+        )
     if times == "importance" and isinstance(sde, Chain):
         raise ValueError(
             "importance-sampled times need a continuous-time process, got a chain; choose uniform or stratified"

@@ -118,13 +118,12 @@ class Cosine(LinearSDE):
 
     def inverse_log_snr(self, log_snr: Array) -> Array:
         start = self._angle(0.0)
-        sine = jnp.sqrt(math.sin(start) ** 2 + math.cos(start) ** 2 * jax.nn.sigmoid(-log_snr))
-        cosine = math.cos(start) * jnp.sqrt(jax.nn.sigmoid(log_snr))
-        # atan2(sine, cosine) - start as one arctangent, so that small times keep their digits
-        step = jnp.arctan2(
-            sine * math.cos(start) - cosine * math.sin(start),
-            cosine * math.cos(start) + sine * math.sin(start),
-        )
+        first, last = math.sin(start), math.cos(start)
+        sine = jnp.sqrt(first**2 + last**2 * jax.nn.sigmoid(-log_snr))
+        cosine = last * jnp.sqrt(jax.nn.sigmoid(log_snr))
+        # the sine of the difference of the two angles, without the cancellation at small times
+        difference = last**2 * jax.nn.sigmoid(-log_snr) / (sine * last + cosine * first)
+        step = jnp.arctan2(difference, cosine * last + sine * first)
         return step * (1.0 + self.offset) / (math.pi / 2)
 
     def _angle(self, t):

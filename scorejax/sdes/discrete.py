@@ -40,6 +40,7 @@ class Table:
 
     def __call__(self, position: Array) -> Array:
         """Return the curve at `position`; beyond the ends the last polynomials go on."""
+        position = jnp.asarray(position, jnp.result_type(float))
         table = jnp.asarray(self.coefficients, position.dtype)
         left = jnp.clip(jnp.floor(jax.lax.stop_gradient(position)), 0, table.shape[1] - 1)
         cubic, square, slope, value = table[:, left.astype(jnp.int32)]
@@ -48,17 +49,21 @@ class Table:
 
     def locate(self, value: Array) -> Array:
         """Return the position at which the increasing curve has the given value, within its knots."""
+        value = jnp.asarray(value, jnp.result_type(float))
         knots = jnp.asarray(self.coefficients, value.dtype)[3]
         knots = jnp.append(knots, self(jnp.asarray(knots.shape[0], value.dtype)))
         low = jnp.clip(jnp.searchsorted(knots, value, side="right") - 1, 0, knots.shape[0] - 2).astype(value.dtype)
         high = low + 1.0
-        position = jnp.interp(value, knots, jnp.arange(knots.shape[0], dtype=value.dtype))
-        for _ in range(8):  # Newton, which doubles its digits each time, kept between the two knots by bisection
+
+        def refine(i: Array, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            position, low, high = bracket
             height, slope = jax.jvp(self, (position,), (jnp.ones_like(position),))
             low, high = jnp.where(height < value, position, low), jnp.where(height < value, high, position)
-            newton = position - (height - value) / slope
-            position = jnp.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
-        return position
+            newton = jnp.clip(position - (height - value) / jnp.maximum(slope, 1e-30), low, high)
+            return jnp.where(i < 4, 0.5 * (low + high), newton), low, high
+
+        # bisection comes close wherever the curve bends; Newton then doubles its digits each time
+        return jax.lax.fori_loop(0, 10, refine, (0.5 * (low + high), low, high))[0]
 
 
 @jax.tree_util.register_dataclass

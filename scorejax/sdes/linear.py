@@ -34,7 +34,7 @@ class LinearSDE(abc.ABC):
 
     (Song et al., arXiv 2011.13456, and the general form of Kingma et al., arXiv 2107.00630.) Times `t` are scalars
     or `[B]`; a coefficient has the shape of `t` where the process treats all coordinates alike, else
-    `t.shape + mode shape`, broadcastable to `x`.
+    `t.shape + mode shape`, broadcastable to `x`; `log_alpha` and `variance` agree on which.
 
     Attributes:
         basis: the orthogonal basis in which the process is diagonal.
@@ -90,7 +90,13 @@ class LinearSDE(abc.ABC):
         """Return `g^2(t) = d variance / dt - 2 f variance`."""
         t = _time(t)
         variance, slope = jax.jvp(self.variance, (t,), (jnp.ones_like(t),))
-        return slope - 2.0 * self.drift_rate(t) * variance
+        rate = self.drift_rate(t)
+        if rate.ndim != variance.ndim:
+            raise ValueError(
+                f"{type(self).__name__}: log_alpha and variance must have equally many axes at one time, got shapes "
+                f"{rate.shape} and {variance.shape}; broadcast both to t.shape + mode shape"
+            )
+        return slope - 2.0 * rate * variance
 
     def diffusion(self, t: Time) -> Array:
         """Return `g(t)`, the coefficient of `dw`."""
