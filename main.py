@@ -23,8 +23,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--mode", choices=("train", "eval", "sample"), default="train")
     parser.error = lambda message: parser.exit(2, f"error: {message}; see python main.py --help\n")
     args, rest = parser.parse_known_args(argv)
-    for flag in [flag for flag in rest if not flag.startswith("--config.")]:
-        parser.error(f"unknown flag {flag!r}; choose --config, --workdir, --mode or --config.KEY=VALUE")
+    if unknown := [flag for flag in rest if not flag.startswith("--config.")]:
+        parser.error(f"unknown flags {unknown}; choose --config, --workdir, --mode or --config.KEY=VALUE")
     if not args.config and (args.mode == "train" or not args.workdir):
         parser.error("--config=configs/X.py is missing")
     return args, [flag.removeprefix("--config.") for flag in rest]
@@ -32,19 +32,18 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> str | None:
     """Do what was asked; return the name of the signal that ended it early, if one did."""
-    from scorejax import config as configs
-    from scorejax import evaluate, train
-    from scorejax import workdir as workdirs
+    from scorejax import config, evaluate, train, workdir
 
-    config = configs.load(args.config) if args.config else workdirs.saved_config(args.workdir)
-    config = configs.override(config, overrides)
-    workdir = Path(args.workdir or f"runs/{config.name}")
-    if args.mode == "sample":
-        evaluate.sample(config, workdir)
-    stopped = train.train(config, workdir).interrupted if args.mode == "train" else None
-    if args.mode == "eval" or (args.mode == "train" and config.eval.after_training and not stopped):
-        evaluate.evaluate(config, workdir)
-    return stopped
+    chosen = config.load(args.config) if args.config else workdir.saved_config(args.workdir)
+    chosen = config.override(chosen, overrides)
+    folder = Path(args.workdir or f"runs/{chosen.name}")
+    if args.mode == "train":
+        stopped = train.train(chosen, folder).interrupted
+        if stopped or not chosen.eval.after_training:
+            return stopped
+    workdir.check(folder, chosen)
+    (evaluate.sample if args.mode == "sample" else evaluate.evaluate)(chosen, folder)
+    return None
 
 
 def main(argv: list[str]) -> int:

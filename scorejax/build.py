@@ -269,8 +269,8 @@ def check(config: Config, devices: int = 1) -> None:
             raise ConfigError(f"{key} = {config[section][name]}; it must be at least 1")
 
 
-def steps_per_call(config: Config) -> int:
-    """Optimizer steps in one compiled call; all intervals of the run are multiples of it.
+def steps_per_call(config: Config, start: int = 0) -> int:
+    """Optimizer steps in one compiled call; the run's start and all its intervals are multiples of it.
 
     XLA runs the weight gradients of convolutions some 30 times slower inside a loop on a CPU (and dispatch
     costs nothing there), so a convolutional network takes one step per call on a CPU.
@@ -279,13 +279,14 @@ def steps_per_call(config: Config) -> int:
       ConfigError: a number of steps that does not divide the intervals.
     """
     c = config.train
-    intervals = {key: c[key] for key in ("steps", "log_every", "checkpoint_every", "keep_every", "preview_every")}
+    names = ("steps", "log_every", "checkpoint_every", "keep_every", "preview_every")
+    intervals = {**{f"train.{name}": c[name] for name in names}, "the step to go on from": start}
     if c.steps_per_call:
-        for key, value in intervals.items():
+        for name, value in intervals.items():
             if value % c.steps_per_call:
                 raise ConfigError(
-                    f"train.{key} = {value} is not a multiple of train.steps_per_call = {c.steps_per_call}; "
-                    "change either, or let train.steps_per_call=0 choose"
+                    f"{name} = {value} is not a multiple of train.steps_per_call = {c.steps_per_call}; change "
+                    "either, or let train.steps_per_call=0 choose"
                 )
         return c.steps_per_call
     wanted = 1 if config.model.name != "mlp" and jax.default_backend() == "cpu" else STEPS_PER_CALL

@@ -177,7 +177,7 @@ def checksum(tree: Any) -> int:
     for leaf in jax.tree.leaves(tree):
         leaf = np.asarray(leaf)
         value = zlib.crc32(f"{leaf.dtype}{leaf.shape}".encode(), value)
-        value = zlib.crc32(memoryview(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)), value)
+        value = zlib.crc32(memoryview(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)), value)  # pyright: ignore
     return value
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import runpy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ml_collections import config_dict
 
 from scorejax.errors import ConfigError, user_errors
 from scorejax.settings import DEFAULTS, choices, convert, lookup
 
-Config = config_dict.ConfigDict
+if TYPE_CHECKING:
+    Config: TypeAlias = Any  # its attributes are checked when a config is read
+else:
+    Config = config_dict.ConfigDict
 
 
 def base() -> Config:
@@ -26,7 +29,7 @@ def base() -> Config:
             for key, value in defaults.items()
         }
 
-    return Config(node(DEFAULTS)).lock()
+    return config_dict.ConfigDict(node(DEFAULTS)).lock()
 
 
 def load(spec: str, overrides: Sequence[str] = ()) -> Config:
@@ -93,9 +96,9 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def tiny(config: Config) -> None:
     """Shrink any run to seconds on a CPU: it shows that everything works, not that it works well."""
-    config.train.update({"steps": 4, "batch": 16, "steps_per_call": 0, "log_every": 2, "checkpoint_every": 2})
-    if config.train.preview_every:
-        config.train.preview_every = 4
+    config.train.update(
+        {"steps": 4, "batch": 16, "steps_per_call": 0, "log_every": 2, "checkpoint_every": 2, "preview_every": 0}
+    )
     if config.model.name == "ddpmpp":
         config.model.update({"features": 8, "channel_multipliers": (1, 1), "blocks_per_level": 1})
         config.model.update({"attention_resolutions": (), "dropout": 0.0})

@@ -1,10 +1,11 @@
 """What a person at a terminal is told: errors in one line, and a log without the chatter of libraries."""
 
 import contextlib
+import logging as standard
 from collections.abc import Iterator
 from pathlib import Path
 
-from absl import logging
+from absl import flags, logging
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -38,9 +39,10 @@ def user_errors(what: str) -> Iterator[None]:
 
 
 def show_log() -> None:
-    """Log what this package says; of the libraries that share its log, warnings alone."""
-    logging.use_absl_handler()
+    """Show the log of this package; of the libraries that share it, warnings alone."""
+    flags.FLAGS.mark_as_parsed()  # absl would complain that there are none
     logging.set_verbosity(logging.INFO)
-    logging.get_absl_logger().addFilter(
-        lambda record: record.levelno > logging.converter.STANDARD_INFO or record.pathname.startswith(_PACKAGE)
-    )
+    logging.use_absl_handler()
+    handler = logging.get_absl_handler()
+    handler.setFormatter(standard.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(lambda record: record.levelno > standard.INFO or record.pathname.startswith(_PACKAGE))

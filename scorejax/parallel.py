@@ -140,7 +140,7 @@ def _one_copy(name: str, leaf: Any) -> np.ndarray:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     first, *others = [np.asarray(piece.data) for piece in leaf.addressable_shards]
-    if any(_bytes(other) != _bytes(first) for other in others):
+    if any(not np.array_equal(_bytes(other), _bytes(first)) for other in others):
         raise RuntimeError(
             f"devices hold different values of {name}: the training step does not average its gradients over the "
             "devices (parallel.mean), or a device computes wrongly"
@@ -148,5 +148,5 @@ def _one_copy(name: str, leaf: Any) -> np.ndarray:
     return np.array(first)  # a copy: a view would keep the buffer from being donated
 
 
-def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -90,7 +90,7 @@ def train(config: Config, workdir: str | Path) -> Finished:
         sharding=parallel.replicated(),
         budget_bytes=config.data.resident_mib * 2**20,
     )
-    count = build.steps_per_call(config)
+    count = build.steps_per_call(config, step)
     update = make_update(config, sde, network, optimizer, feeder)
     chunk = parallel.train_map(repeat(update, count), feeder.payload_axis)
 
@@ -100,8 +100,7 @@ def train(config: Config, workdir: str | Path) -> Finished:
         Writer(workdir, resume_step=step, active=parallel.is_main_process()) as writer,
     ):
         try:
-            draw = functools.partial(_preview, config, sde, network, examples, writer)
-            run = Run(config, checkpoints, writer, step, draw)
+            run = Run(config, workdir, checkpoints, writer, step)
             run.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
             while step < config.train.steps and not interruption.requested:
                 state, metrics = chunk(state, feeder.payload(step, count))
@@ -212,26 +211,13 @@ def _restore_or_init(
     return parallel.replicate(state._replace(key=jax.random.wrap_key_data(state.key))), restored.step
 
 
-def _preview(
-    config: Config, sde: Any, network: Any, examples: data.Dataset, writer: Writer, ema: Any, step: int
-) -> None:
-    page = evaluate.preview(evaluate.Model(config, sde, network, ema, step), examples, config.eval.grid)
-    if page is not None:
-        writer.image(step, "samples", page)
-
-
 class Run:
     """What happens between calls: numbers are read one call late, so that the device never waits for the host."""
 
     def __init__(
-        self,
-        config: Config,
-        checkpoints: checkpoint.Checkpoints,
-        writer: Writer,
-        step: int,
-        draw: Callable[[Any, int], None],
+        self, config: Config, workdir: Path, checkpoints: checkpoint.Checkpoints, writer: Writer, step: int
     ) -> None:
-        self.config, self.checkpoints, self.writer, self.draw = config, checkpoints, writer, draw
+        self.config, self.workdir, self.checkpoints, self.writer = config, workdir, checkpoints, writer
         self.rate = build.learning_rate(config)
         self.progress = Progress(config.train.steps, start=step, images_per_step=config.train.batch)
         self.pending: tuple[int, dict[str, Array]] | None = None
@@ -273,7 +259,7 @@ class Run:
         """Draw a page of samples from the averaged weights, if previews are asked for."""
         if self.config.train.preview_every:
             self.flush()
-            self.draw(parallel.to_host(state.ema), step)
+            evaluate.preview(self.config, parallel.to_host(state.ema), step, self.workdir)
 
     def finish(self, state: State, step: int) -> None:
         """Save the last state and wait until it is on the disk."""
