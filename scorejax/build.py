@@ -100,11 +100,6 @@ def network(config: Config, examples: data.Dataset) -> nn.Module:
     """The network for this data."""
     c = config.model
     kind = pick("model.name", c.name, NETWORKS)
-    given = _settings(config, "model", kind, _unset("model"))
-    if c.predicts not in (*PREDICTIONS, "edm"):
-        raise ConfigError(f"unknown model.predicts {c.predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
-    if "dtype" in given:
-        given["dtype"] = pick("model.dtype", given["dtype"], DTYPES)
     images = len(examples.shape) == 3
     if images != (c.name == "ddpmpp"):
         wanted = "ddpmpp" if images else "mlp"
@@ -112,6 +107,11 @@ def network(config: Config, examples: data.Dataset) -> nn.Module:
             f"model.name = {c.name!r} does not fit data.name = {config.data.name!r}, whose examples have shape "
             f"{examples.shape}; choose model.name = {wanted!r}"
         )
+    given = _settings(config, "model", kind, _unset("model"))
+    if c.predicts not in (*PREDICTIONS, "edm"):
+        raise ConfigError(f"unknown model.predicts {c.predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
+    if "dtype" in given:
+        given["dtype"] = pick("model.dtype", given["dtype"], DTYPES)
     if images:
         given["centered_input"] = config.data.centered
     if c.conditional:

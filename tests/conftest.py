@@ -1,0 +1,40 @@
+"""What all tests share: compiled programs kept between sessions, and a way to run code on eight made-up devices."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# Before JAX is imported. Compiling is most of the time of these tests; subprocesses inherit the folder.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/scorejax/test-xla").expanduser()))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DEVICES = 8
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "fake_devices: runs code in a subprocess with eight made-up CPU devices")
+
+
+@pytest.fixture(scope="session")
+def on_eight_devices():
+    """Run Python source in a process with eight CPU devices; return what it printed."""
+
+    def run(source: str, *arguments: str) -> str:
+        environment = {
+            **os.environ,
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}",
+            # More devices than cores: with a thread for each, a collective cannot wait for one that never runs.
+            "NPROC": "32",
+            "PYTHONPATH": str(ROOT),
+        }
+        command = [sys.executable, "-c", source, *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run

@@ -1,0 +1,43 @@
+"""Small runs that the tests of this folder share."""
+
+from pathlib import Path
+
+import jax
+
+from scorejax import build, checkpoint, config as configs, train
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "eval.after_training=false",
+    "train.steps=8",
+    "train.log_every=4",
+    "train.checkpoint_every=4",
+    "train.keep=10",
+    "train.batch=16",
+    "optim.lr=0.01",
+    "model.features=16",
+    "model.depth=1",
+)
+
+
+def small(*overrides: str):
+    """A run of 8 steps on vectors; its network has a few hundred parameters."""
+    return configs.load(str(ROOT / "configs/vp_gaussian.py"), [*SMALL, *overrides])
+
+
+def stored(config, workdir, step=None):
+    """The whole state of a checkpoint, as numpy arrays by field."""
+    examples = build.dataset(config)
+    network, optimizer = build.network(config, examples), build.optimizer(config)
+    target = jax.eval_shape(lambda key: train.init_state(network, optimizer, examples.shape, key), jax.random.key(0))
+    newest, broken = checkpoint._newest(
+        Path(workdir).absolute() / "checkpoints", target._asdict(), None if step is None else [step]
+    )
+    assert newest is not None and not broken
+    return newest
+
+
+def same_bits(a, b) -> bool:
+    """Whether two trees of numpy arrays agree in every bit."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in pairs)
