@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax import keys as keys_lib
+from scorejax.batching import together
 from scorejax.samplers.driver import as_pytree
 from scorejax.samplers.ode import solve
 from scorejax.score import Score
@@ -101,9 +103,11 @@ def _solve(
     exact: bool,
     max_steps: int,
 ) -> LogProb:
+    derivatives = together(_score_and_products(score), x, jnp.zeros(x.shape[0], x.dtype), vectors)
+
     def one(point: Array, probes: Array) -> tuple[tuple[Array, Array], Array]:
         def field(t: Array, state: tuple[Array, Array], _) -> tuple[Array, Array]:
-            return _flow_and_divergence(sde, score, state[0], t, probes, exact)
+            return _flow_and_divergence(sde, derivatives, state[0], t, probes, exact)
 
         state = (point, jnp.zeros(1 if exact else probes.shape[0], point.dtype))
         return solve(field, state, sde.t_min, sde.t_max, rtol, atol, max_steps)
@@ -116,33 +120,39 @@ def _solve(
     return LogProb(jnp.where(ok, value, jnp.nan), latent, nfe, ok, stderr)
 
 
+def _score_and_products(score: Score) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
+    """Return `(x [B, ...], t [B], vectors [B, k, ...]) -> (score [B, ...], its Jacobian times each vector)`.
+
+    Examples do not see each other, so one product with a vector per example serves the whole batch.
+    """
+
+    def products(x: Array, t: Array, vectors: Array) -> tuple[Array, Array]:
+        if vectors.shape[1] == 1:
+            value, product = jax.jvp(lambda y: score(y, t), (x,), (vectors[:, 0],))
+            return value, product[:, None]
+        value, push = jax.linearize(lambda y: score(y, t), x)
+        return value, jax.vmap(push, in_axes=1, out_axes=1)(vectors)
+
+    return products
+
+
 def _flow_and_divergence(
-    sde: LinearSDE, score: Score, x: Array, t: Array, probes: Array, exact: bool
+    sde: LinearSDE, derivatives: Callable[..., tuple[Array, Array]], x: Array, t: Array, vectors: Array, exact: bool
 ) -> tuple[Array, Array]:
     """Return the probability-flow drift of one example and its divergence, one estimate per probe."""
     rate, half_g2 = sde.drift_rate(t), 0.5 * sde.diffusion_squared(t)
-
-    def noise_part(y: Array) -> Array:
-        return sde.scale(half_g2, t, score(y[None], jnp.full((1,), t)))[0]
-
-    if not exact and probes.shape[0] == 1:
-        value, tangent = jax.jvp(noise_part, (x,), (probes[0],))
-        tangents = tangent[None]
-    else:
-        value, push = jax.linearize(noise_part, x)
-        tangents = jax.vmap(push)(jnp.eye(x.size, dtype=x.dtype).reshape(-1, *x.shape) if exact else probes)
-    if exact:
-        traces = jnp.trace(tangents.reshape(x.size, x.size))[None]
-    else:
-        traces = jnp.sum((probes * tangents).reshape(probes.shape[0], -1), axis=1)
+    score, products = derivatives(x, t, vectors)
+    traces = jnp.sum((vectors * sde.scale(half_g2, t, products)).reshape(vectors.shape[0], -1), axis=1)
     linear = jnp.sum(jnp.broadcast_to(per_batch(rate, t, x.ndim), x.shape))
-    return sde.drift(x[None], t)[0] - value, linear - traces
+    drift = sde.drift(x[None], t)[0] - sde.scale(half_g2, t, score[None])[0]
+    return drift, linear - (jnp.sum(traces, keepdims=True) if exact else traces)
 
 
 def _probes(keys: Array, x: Array, divergence: str, probes: int) -> Array:
-    """Return probe vectors `[B, probes, ...]` with identity covariance."""
+    """Return vectors `[B, k, ...]`: every unit vector for the exact trace, else with identity covariance."""
     if divergence == "exact":
-        return jnp.zeros((x.shape[0], 0), x.dtype)
+        units = jnp.eye(math.prod(x.shape[1:]), dtype=x.dtype).reshape(-1, *x.shape[1:])
+        return jnp.broadcast_to(units, (x.shape[0], *units.shape))
     shape = (x.shape[0], probes, *x.shape[1:])
     if divergence == "gaussian":
         return keys_lib.normal(keys, shape, x.dtype)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.batching import together
 from scorejax.samplers.driver import Sample, as_pytree
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.score import Score, probability_flow
@@ -27,11 +28,11 @@ class AdaptiveProbabilityFlow(Stepper):
     max_steps: int = static(default=4096)
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
-        drift = probability_flow(sde, score)
+        drift = together(probability_flow(sde, score), x, jnp.zeros(x.shape[0], x.dtype))
 
         def one(point: Array) -> tuple[Array, Array]:
             def field(time, y, _):
-                return drift(y[None], jnp.full((1,), time))[0]
+                return drift(y, time)
 
             return solve(field, point, t, s, self.rtol, self.atol, self.max_steps)
 
