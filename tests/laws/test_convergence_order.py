@@ -1,0 +1,125 @@
+"""Methods converge at the order they promise, measured on Gaussian data, whose flow is known in closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import scorejax as sj
+
+VARIANCE = 0.25  # not one: unit variance is stationary under VP, and Euler's method then trivially exact
+LAW = sj.analytic.gaussian([0.6, -0.4], [VARIANCE, VARIANCE])
+
+
+def orders(errors, ratio=2.0):
+    errors = np.asarray(errors)
+    return np.log(errors[:-1] / errors[1:]) / np.log(ratio)
+
+
+def exact_flow(sde, x, t, s):
+    """The flow of Gaussian data moves every point with its standard score `(x - alpha m) / sqrt(alpha^2 v + sigma^2)`."""
+    scale = [np.sqrt(VARIANCE * float(sde.alpha(u)) ** 2 + float(sde.sigma(u)) ** 2) for u in (t, s)]
+    mean = [float(sde.alpha(u)) * np.array([0.6, -0.4]) for u in (t, s)]
+    return mean[1] + (np.asarray(x) - mean[0]) * scale[1] / scale[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"), [("euler", (80, 160, 320)), ("heun", (40, 80, 160)), ("rk4", (40, 80, 160))]
+)
+@pytest.mark.parametrize("sde", [sj.vp(), sj.edm(0.02, 10.0)], ids=["vp", "edm"])
+def test_flow_methods_have_their_orders(sde, name, steps):
+    with jax.enable_x64(True):
+        x = jnp.array([[1.0, -0.3], [-1.5, 2.0]]) * (10.0 if sde.t_max == 10.0 else 1.0)
+        end = exact_flow(sde, x, sde.t_max, 1e-3 if sde.t_max == 1 else 0.02)
+        errors = []
+        for n in steps:
+            times = sj.times.log_snr(sde, n, t_min=1e-3 if sde.t_max == 1 else None)
+            found = sj.sample(
+                jax.random.key(0), sde, LAW.score(sde), x.shape, stepper=sj.samplers.probability_flow(name),
+                times=times, x_init=x, denoise=False,
+            )  # fmt: skip
+            errors.append(np.abs(found.x - end).max())
+    expected = {"euler": 1, "heun": 2, "rk4": 4}[name]
+    # the slope is a limit: measured within 0.1 (order 1, 2) and 0.35 (order 4, one step from the stiff start) of it
+    np.testing.assert_allclose(orders(errors)[-1], expected, atol=0.12 if expected < 4 else 0.35)
+
+
+def test_the_adaptive_flow_is_exact_within_its_tolerance():
+    sde = sj.vp()
+    with jax.enable_x64(True):
+        x = jnp.array([[1.0, -0.3], [-1.5, 2.0]])
+        end = exact_flow(sde, x, 1.0, 1e-5)
+        for rtol in (1e-4, 1e-7):
+            found = sj.decode(sde, LAW.score(sde), x, rtol=rtol, atol=rtol)
+            np.testing.assert_allclose(found.x, end, atol=20 * rtol)
+
+
+def test_the_flow_map_has_its_published_constant():
+    """`x_0 = x_T sqrt(v_0 / v_T)` = 0.50009055 for `t` from 1 to 1e-3 and data variance 1/4."""
+    sde, law = sj.vp(), sj.analytic.gaussian([0.0], [0.25])
+    with jax.enable_x64(True):
+        found = sj.sample(
+            jax.random.key(0), sde, law.score(sde), (1, 1), stepper=sj.samplers.probability_flow("rk4"),
+            times=sj.times.log_snr(sde, 400, t_min=1e-3), x_init=jnp.ones((1, 1)), denoise=False,
+        )  # fmt: skip
+        np.testing.assert_allclose(found.x, 0.50009055, atol=5e-8)
+
+
+def variance_after(stepper, n, sde):
+    """The variance after `n` steps from the exact terminal law, exactly: a linear method maps moments to moments.
+
+    For a Gaussian score a step is `x' = A x + b + c z`: `A`, `b` and `c` are read off by stepping 0, 1 and 0 with
+    unit noise, so that no Monte-Carlo error remains and slopes are sharp.
+    """
+    score = LAW1.score(sde)
+    times = sj.times.log_snr(sde, n, t_min=1e-2 if sde.t_max <= 1 else None)
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def body(variance, ts):
+        x = jnp.array([[0.0], [1.0], [0.0]])
+        y = stepper.step(keys, sde, lambda x, t: score(x, jnp.full(3, t)), x, ts[0], ts[1], ()).x[:, 0]
+        return (y[1] - y[0]) ** 2 * variance + (y[2] - y[0]) ** 2, None
+
+    start = VARIANCE * sde.alpha(sde.t_max) ** 2 + sde.sigma(sde.t_max) ** 2
+    end = VARIANCE * sde.alpha(times[-1]) ** 2 + sde.sigma(times[-1]) ** 2
+    variance = jax.lax.scan(body, start, (times[:-1], times[1:]))[0]
+    return float(variance / end - 1.0)
+
+
+LAW1 = sj.analytic.gaussian([0.0], [VARIANCE])
+SDE_METHODS = {
+    "euler_maruyama": sj.samplers.euler_maruyama(),
+    "reverse_diffusion": sj.samplers.reverse_diffusion(),
+    "reverse_diffusion_ode": sj.samplers.reverse_diffusion(probability_flow=True),
+    "ancestral": sj.samplers.ancestral(),
+    "ancestral_forward": sj.samplers.ancestral("forward"),
+}
+
+
+@pytest.mark.parametrize("method", SDE_METHODS)
+@pytest.mark.parametrize("sde", [sj.vp(), sj.edm(0.02, 10.0), sj.subvp(), sj.flow(t_max=0.9)], ids=lambda s: type(s).__name__)
+def test_stochastic_methods_halve_their_bias_when_steps_double(method, sde, monkeypatch):
+    monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
+    with jax.enable_x64(True):
+        errors = [abs(variance_after(SDE_METHODS[method], n, sde)) for n in (400, 800, 1600)]
+    assert errors[-1] < 0.05
+    np.testing.assert_allclose(orders(errors)[-1], 1.0, atol=0.1)
+
+
+def test_ancestral_steps_with_the_optimal_variance_are_exact_for_any_number_of_steps(monkeypatch):
+    """Gaussian data: mean step plus variance `v + c_0^2 Var(x_0 | x_t)` returns the data variance at 1, 2 or 5 steps."""
+    monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
+    with jax.enable_x64(True):
+        for sde in (sj.vp(), sj.ve(0.02, 10.0), sj.flow(t_max=0.9)):
+            for n in (1, 2, 5):
+                times = sj.times.log_snr(sde, n)
+                variance = VARIANCE * sde.alpha(times[0]) ** 2 + sde.sigma(times[0]) ** 2
+                for t, s in zip(times[:-1], times[1:], strict=True):
+                    x = jnp.array([[0.0], [1.0], [0.0]])
+                    keys = jax.random.split(jax.random.key(0), 3)
+                    y = sj.samplers.ancestral().step(keys, sde, LAW1.score(sde), x, t, s, ()).x[:, 0]
+                    posterior = 1 / (1 / VARIANCE + sde.alpha(t) ** 2 / sde.sigma(t) ** 2)
+                    extra = sde.posterior(s, t)[1] ** 2 * posterior
+                    variance = (y[1] - y[0]) ** 2 * variance + (y[2] - y[0]) ** 2 + extra
+                end = VARIANCE * sde.alpha(times[-1]) ** 2 + sde.sigma(times[-1]) ** 2
+                np.testing.assert_allclose(variance, end, rtol=1e-10)
