@@ -106,7 +106,7 @@ def tiny(config: Config) -> None:
         config.model.update({"features": 16, "depth": 1})
     config.sampler.steps = 4
     config.eval.update({"batch": 8, "likelihood_examples": 16, "samples": 16, "grid": 16})
-    config.eval.update({"likelihood_passes": 1, "rtol": 1e-2, "atol": 1e-2})
+    config.eval.update({"likelihood_passes": 1, "rtol": 1e-2, "atol": 1e-2, "baseline_examples": 200})
 
 
 def _run_config_file(path: Path) -> dict[str, Any]:

@@ -124,6 +124,7 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
         )
     )
     ledger.remove()
+    fitted = metrics.fit_gaussian(train.examples[_spread(len(train), c.baseline_examples)])
     values, ok = rows["bits"].astype(np.float64), rows["ok"]
     result = {
         "bits_per_dim": float(values[ok].mean()) if ok.any() else math.nan,
@@ -134,7 +135,7 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
         "passes": c.likelihood_passes if test.levels else 1,
         "levels": test.levels,
         "evaluations_mean": float(rows["nfe"].mean()),
-        "gaussian_baseline": float(metrics.fit_gaussian(train.examples).bits_per_dim(examples).mean()),
+        "gaussian_baseline": float(fitted.bits_per_dim(examples).mean()),
         "uniform_baseline": metrics.uniform_bits_per_dim(test.levels) if test.levels else None,
     }
     if test.name == "gaussian":

@@ -104,6 +104,7 @@ DEFAULTS: dict[str, Any] = {
         "probes": 1,
         "rtol": 1e-5,
         "atol": 1e-5,
+        "baseline_examples": 0,  # training images the Gaussian baseline is fitted to; 0: all
         "samples": 1000,  # for the Frechet distance; 0: none
         "features": str,  # network of the Frechet distance; unset: random_conv for images, pixels for vectors
         "grid": 64,  # images in the sample grid
