@@ -103,9 +103,10 @@ def score_from_energy(energy: Callable[[Array, Array], Array]) -> Score:
     """Return the score `-grad_x E(x, t)` of the density `exp(-E(x, t))`, up to normalisation.
 
     Args:
-        energy: maps `x [B, ...]`, `t [B]` to energies `[B]`, each example's from its own row alone.
+        energy: maps `x [B, ...]`, `t [B]` to energies `[B]`, each example's from its own row alone. Give parameters
+            to it by `jax.tree_util.Partial(function, params)`; new ones then do not compile a sampler again.
     """
-    return Partial(_EnergyScore(energy))
+    return Partial(_energy_score, energy if isinstance(energy, Partial) else Partial(energy))
 
 
 def make_score(
@@ -150,14 +151,8 @@ def edm_coefficients(ratio: Array, sigma_data: float) -> tuple[Array, Array, Arr
     return sigma_data**2 / total, c_out, 1.0 / jnp.sqrt(total), 0.25 * jnp.log(ratio)
 
 
-@dataclasses.dataclass(frozen=True)
-class _EnergyScore:
-    """Static part of an energy's score; equal for equal energies, so that compiled programs are found again."""
-
-    energy: Callable[[Array, Array], Array]
-
-    def __call__(self, x: Array, t: Array) -> Array:
-        return -jax.grad(lambda y: jnp.sum(self.energy(y, t)))(x)
+def _energy_score(energy: Callable[[Array, Array], Array], x: Array, t: Array) -> Array:
+    return -jax.grad(lambda y: jnp.sum(energy(y, t)))(x)
 
 
 @dataclasses.dataclass(frozen=True)
