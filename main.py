@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
         stopped = run(args, overrides)
     except KeyboardInterrupt:
         stopped = "SIGINT"
-    except RunError as error:
+    except (RunError, OSError) as error:
         return print(f"error: {error}", file=sys.stderr) or 1
     if stopped:
         print(f"stopped by {stopped}; to go on: {shlex.join(['python', 'main.py', *argv])}", flush=True)

@@ -8,6 +8,7 @@ checksum of every field, since a flipped bit inside an array would otherwise go 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import zlib
 from pathlib import Path
@@ -53,6 +54,7 @@ class Checkpoints:
           CheckpointError: the folder cannot be written.
         """
         self._root = Path(workdir).absolute() / FOLDER
+        self._writing: int | None = None  # step of the newest save
         self._options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             keep_period=keep_every or None,
@@ -77,6 +79,7 @@ class Checkpoints:
         """
         if step in self.steps():
             return
+        self.wait()  # orbax would; here a failure is known to be of the save before
         fields = parallel.to_host(state._asdict())
         record = {"schema": SCHEMA, "step": step, "checksums": {k: checksum(v) for k, v in fields.items()}}
         try:
@@ -85,6 +88,7 @@ class Checkpoints:
             )
         except Exception as error:
             raise self._failed(step, error) from error
+        self._writing = step
         if not saved:
             raise CheckpointError(
                 f"checkpoint of step {step} was not written to {self._root}: it is not newer than the newest there, "
@@ -100,7 +104,7 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
         except Exception as error:
-            raise self._failed(None, error) from error
+            raise self._failed(self._writing, error) from error
 
     def restore(self, target: dict[str, Any]) -> Restored | None:
         """Read the newest whole checkpoint; None if there is none at all.
@@ -133,10 +137,9 @@ class Checkpoints:
             logging.error("checkpoint: %s", _reason(error))
 
     def _failed(self, step: int | None, error: Exception) -> CheckpointError:
-        whole = ", ".join(str(s) for s in steps(self._root.parent) if s != step) or "none"
-        what = "a checkpoint" if step is None else f"the checkpoint of step {step}"
+        whole = ", ".join(str(s) for s in steps(self._root.parent)) or "none"
         return CheckpointError(
-            f"{what} could not be written to {self._root}: {_reason(error)}; earlier checkpoints are intact: {whole}"
+            f"the checkpoint of step {step} could not be written to {self._root}: {_reason(error)}; earlier checkpoints are intact: {whole}"
         )
 
 
@@ -261,4 +264,6 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):  # as tensorstore tells it
+        return os.strerror(int(code[1]))
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

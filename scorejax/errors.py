@@ -2,6 +2,7 @@
 
 import contextlib
 import logging as standard
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,10 +40,24 @@ def user_errors(what: str) -> Iterator[None]:
 
 
 def show_log() -> None:
-    """Show the log of this package; of the libraries that share it, warnings alone."""
+    """Show the log of this package; of the libraries that share it, warnings alone, and one line each."""
     flags.FLAGS.mark_as_parsed()  # absl would complain that there are none
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
     handler = logging.get_absl_handler()
     handler.setFormatter(standard.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    handler.addFilter(lambda record: record.levelno > standard.INFO or record.pathname.startswith(_PACKAGE))
+    handler.addFilter(_relevant)
+    sys.unraisablehook = _unraisable
+
+
+def _relevant(record: standard.LogRecord) -> bool:
+    if record.pathname.startswith(_PACKAGE):
+        return True
+    record.exc_info = None
+    return record.levelno > standard.INFO
+
+
+def _unraisable(error: "sys.UnraisableHookArgs") -> None:
+    # After a failed write tensorstore's threads call into an event loop that orbax has closed, once per array.
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import jax
 
-from scorejax import build, checkpoint, config as configs, train
+from scorejax import build, checkpoint, train
+from scorejax import config as configs
 
 ROOT = Path(__file__).parents[2]
 SMALL = (

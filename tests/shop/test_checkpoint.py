@@ -169,7 +169,9 @@ def test_a_full_disk_is_told_and_leaves_earlier_checkpoints_intact(saved, state,
     checkpoints = checkpoint.Checkpoints(saved)
     with monkeypatch.context() as patch:
         patch.setattr(ocp.type_handlers.NumpyHandler, "serialize", full)
-        with pytest.raises(CheckpointError, match=r"No space left on device; earlier checkpoints are intact: 10, 20, 30"):
+        with pytest.raises(
+            CheckpointError, match=r"No space left on device; earlier checkpoints are intact: 10, 20, 30"
+        ):
             checkpoints.save(40, state)
             checkpoints.wait()
     checkpoints.close()

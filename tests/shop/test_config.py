@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scorejax import build, config as configs
+from scorejax import build
+from scorejax import config as configs
 from scorejax.data import Dataset
 from scorejax.errors import ConfigError
 from scorejax.settings import convert
