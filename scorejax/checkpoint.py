@@ -139,7 +139,8 @@ class Checkpoints:
     def _failed(self, step: int | None, error: Exception) -> CheckpointError:
         whole = ", ".join(str(s) for s in steps(self._root.parent)) or "none"
         return CheckpointError(
-            f"the checkpoint of step {step} could not be written to {self._root}: {_reason(error)}; earlier checkpoints are intact: {whole}"
+            f"the checkpoint of step {step} could not be written to {self._root}: {_reason(error)}; earlier "
+            f"checkpoints are intact: {whole}"
         )
 
 

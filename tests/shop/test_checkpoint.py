@@ -140,7 +140,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(saved, st
 def test_when_none_can_be_read_training_does_not_start_afresh(saved, target):
     for step in (10, 20, 30):
         lose_the_arrays(saved, step)
-    with pytest.raises(CheckpointError, match="no checkpoint in .* can be read"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* can be read"):
         checkpoint.Checkpoints(saved).restore(target)
     assert checkpoint.steps(saved) == [10, 20, 30]
 
@@ -169,9 +169,7 @@ def test_a_full_disk_is_told_and_leaves_earlier_checkpoints_intact(saved, state,
     checkpoints = checkpoint.Checkpoints(saved)
     with monkeypatch.context() as patch:
         patch.setattr(ocp.type_handlers.NumpyHandler, "serialize", full)
-        with pytest.raises(
-            CheckpointError, match=r"No space left on device; earlier checkpoints are intact: 10, 20, 30"
-        ):
+        with pytest.raises(CheckpointError, match=r"No space left on device; earlier .* intact: 10, 20, 30"):
             checkpoints.save(40, state)
             checkpoints.wait()
     checkpoints.close()

@@ -61,6 +61,7 @@ def test_a_mistake_is_one_line_and_a_nonzero_exit(main, capsys, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_train_eval_and_sample_share_a_workdir(main, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = [f"--config.{text}" for text in SMALL if not text.startswith("eval")]

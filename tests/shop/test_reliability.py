@@ -64,7 +64,7 @@ def disturbed(tmp_path_factory):
         seen = newest(workdir)
         disturb(how, lambda seen=seen: newest(workdir) > seen + 100)
     process = start(workdir)
-    out, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err[-3000:]
     return workdir, history
 

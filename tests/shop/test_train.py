@@ -1,6 +1,7 @@
 """Training goes on as if it had never stopped, compiles once, and keeps what is not finite off the disk."""
 
 import functools
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,15 @@ def test_a_second_start_of_a_finished_run_changes_nothing(whole):
     assert [record["step"] for record in read_log(whole)] == [4, 8]
 
 
+def test_steps_that_are_taken_again_are_logged_once(whole, tmp_path):
+    workdir = shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(workdir / "checkpoints" / "8")  # killed after step 8 was logged, before it was saved
+    train.train(small(), workdir)
+    assert [record["step"] for record in read_log(workdir)] == [4, 8]
+    assert same_bits(stored(small(), workdir).fields, stored(small(), whole).fields)
+
+
+@pytest.mark.slow
 def test_the_run_does_not_depend_on_how_data_reach_the_device(whole, tmp_path):
     train.train(small("data.resident_mib=0"), tmp_path)
     streamed, resident = stored(small(), tmp_path), stored(small(), whole)
@@ -61,6 +71,7 @@ def test_the_run_does_not_depend_on_how_data_reach_the_device(whole, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_steps_in_one_call_are_steps_in_many(whole, tmp_path):
     train.train(small("train.steps_per_call=1"), tmp_path)
     one, four = stored(small(), tmp_path), stored(small(), whole)
@@ -90,6 +101,7 @@ def test_the_step_compiles_once_and_reuses_the_memory_of_its_state():
     assert int(state.step) == 20
 
 
+@pytest.mark.slow
 def test_a_step_is_the_gradient_step_written_out_by_hand():
     config = small("optim.warmup=1", "optim.decay=none", "ema.warmup=false", "ema.decay=0.9", "optim.clip=0")
     sde, network, optimizer, feeder, state = parts_of(config)
@@ -157,6 +169,7 @@ def test_what_changes_no_number_may_change(whole):
     assert train.train(small(*changes), whole).step == 8
 
 
+@pytest.mark.slow
 def test_conditional_training_in_bfloat16_works(tmp_path):
     config = small("data.name=moons", "model.conditional=true", "model.dtype=bfloat16", "train.steps=4")
     assert train.train(config, tmp_path).step == 4
