@@ -155,8 +155,9 @@ def mixture(
     k, dim = means.shape
     if stds is not None:
         stds = np.asarray(stds, np.float64)
-        stds = stds[:, None] if stds.ndim == 1 else stds
-        covariances = np.broadcast_to(stds**2, (k, dim)) if stds.shape in ((k, 1), (k, dim)) else stds
+        if stds.shape not in ((k,), (k, dim)):
+            raise ValueError(f"mixture: stds must be [{k}] or [{k}, {dim}], got {stds.shape}")
+        covariances = np.broadcast_to((stds[:, None] if stds.ndim == 1 else stds) ** 2, (k, dim))
     axes, variances = _eigen(np.asarray(covariances, np.float64), k, dim)
     return Mixture(np.log(weights / weights.sum()), means, axes, variances)
 

@@ -22,8 +22,10 @@ def per_example(key: Array, n: int, start: int | Array = 0) -> Array:
             holding all of them would draw.
 
     Raises:
-        ValueError: if `key` is a vector of keys of another length.
+        ValueError: if `key` is a raw array of integers or a vector of keys of another length.
     """
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise ValueError(f"a typed PRNG key from jax.random.key(seed) is needed, got an array of {key.dtype}")
     if is_batched(key):
         if key.shape != (n,):
             raise ValueError(f"one key per example is needed: got {key.shape[0]} keys for {n} examples")

@@ -25,7 +25,8 @@ def quadratic(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
     Raises:
         ValueError: if `n < 1` or `t_min` is not inside the process's times.
     """
-    return jnp.linspace(sde.t_max**0.5, _end(sde, n, t_min) ** 0.5, n + 1) ** 2
+    end = _end(sde, n, t_min)
+    return (jnp.linspace(sde.t_max**0.5, end**0.5, n + 1) ** 2).at[0].set(sde.t_max).at[-1].set(end)
 
 
 def log_snr(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:

@@ -40,8 +40,8 @@ class Langevin(Stepper):
         dims = noise.size // noise.shape[0]
         if self.norm != "batch" and dims < 3:
             raise ValueError(
-                f"langevin: with norm={self.norm!r} the step, proportional to 1 / |score|^2, has an infinite mean below "
-                f"three dimensions, got {dims}; use langevin(..., norm='batch') or ald(...)"
+                f"langevin: with norm={self.norm!r} the step, proportional to 1 / |score|^2, has an infinite mean "
+                f"below three dimensions, got {dims}; use langevin(..., norm='batch') or ald(...)"
             )
         g, z = _norms(gradient), _norms(noise)
         if self.norm == "batch":

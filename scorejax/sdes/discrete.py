@@ -177,9 +177,9 @@ def smld(sigma_min: float = 0.01, sigma_max: float = 50.0, n: int = 1000) -> SML
 
 
 def _betas(schedule: str, n: int) -> np.ndarray:
-    steps = np.arange(n + 1, dtype=np.float64) / n
     if n < 1:
         raise ValueError(f"ddpm: n must be at least 1, got {n}")
+    steps = np.arange(n + 1, dtype=np.float64) / n
     if schedule == "linear":
         return np.linspace(1e-4, 2e-2, n) * (1000.0 / n)
     if schedule == "quad":

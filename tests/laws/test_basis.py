@@ -28,7 +28,9 @@ def turn(x):
 
 def test_score_and_density_turn_with_the_basis():
     # a dense 3x3 solve in float32 with condition numbers up to 1e2
-    np.testing.assert_allclose(TURNED.score_at(ROTATED, turn(X), T), turn(LAW.score_at(PLAIN, X, T)), rtol=1e-3, atol=2e-4)
+    np.testing.assert_allclose(
+        TURNED.score_at(ROTATED, turn(X), T), turn(LAW.score_at(PLAIN, X, T)), rtol=1e-3, atol=2e-4
+    )
     np.testing.assert_allclose(TURNED.log_prob_at(ROTATED, turn(X), T), LAW.log_prob_at(PLAIN, X, T), rtol=1e-4)
     mean = TURNED.posterior_mean(ROTATED, turn(X), T)
     np.testing.assert_allclose(mean, turn(LAW.posterior_mean(PLAIN, X, T)), rtol=1e-3, atol=1e-3)
@@ -95,9 +97,10 @@ def test_the_denoising_loss_does_not_depend_on_the_basis(monkeypatch):
 @pytest.mark.parametrize("sde", [sj.vp(), sj.edm(), sj.ddpm()], ids=lambda s: type(s).__name__)
 def test_the_identity_compiles_no_transform(sde):
     def everything(x, t):
+        keys = jax.random.split(jax.random.key(0), 4)
         return (
             sde.perturb(x, t, x), sde.drift(x, t), sj.tweedie(sde, x, t, x), sde.prior_logp(x),
-            sj.samplers.ancestral().step(jax.random.split(jax.random.key(0), 4), sde, lambda x, t: -x, x, t[0], t[1], ()),
+            sj.samplers.ancestral().step(keys, sde, lambda x, t: -x, x, t[0], t[1], ()),
         )  # fmt: skip
 
     program = str(jax.make_jaxpr(everything)(jnp.ones((4, 8, 8, 3)), jnp.linspace(0.9, 0.5, 4)))

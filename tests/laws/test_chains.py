@@ -43,7 +43,9 @@ def test_the_tables_hold_the_known_constants():
         np.testing.assert_allclose(half_log_snr(cosine, range(996, 1001)), last, atol=5e-5)
         np.testing.assert_allclose(betas(vpsde)[[0, -1]], [1.0994e-4, 0.019792], rtol=5e-5)
         np.testing.assert_allclose(half_log_snr(vpsde, 1000), -5.0250, atol=5e-5)
-        np.testing.assert_allclose(0.5 * sj.vp().log_snr(np.array([1.0, 1e-3, 1e-4])), [-5.0250, 4.5577, 5.7515], atol=5e-5)
+        np.testing.assert_allclose(
+            0.5 * sj.vp().log_snr(np.array([1.0, 1e-3, 1e-4])), [-5.0250, 4.5577, 5.7515], atol=5e-5
+        )
 
 
 def test_the_vpsde_chain_is_the_vp_process_at_its_levels():

@@ -1,5 +1,7 @@
 """Methods converge at the order they promise, measured on Gaussian data, whose flow is known in closed form."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ def orders(errors, ratio=2.0):
 
 
 def exact_flow(sde, x, t, s):
-    """The flow of Gaussian data moves every point with its standard score `(x - alpha m) / sqrt(alpha^2 v + sigma^2)`."""
+    """The flow of Gaussian data keeps every point's standard score `(x - alpha m) / sqrt(alpha^2 v + sigma^2)`."""
     scale = [np.sqrt(VARIANCE * float(sde.alpha(u)) ** 2 + float(sde.sigma(u)) ** 2) for u in (t, s)]
     mean = [float(sde.alpha(u)) * np.array([0.6, -0.4]) for u in (t, s)]
     return mean[1] + (np.asarray(x) - mean[0]) * scale[1] / scale[0]
@@ -97,7 +99,9 @@ SDE_METHODS = {
 
 
 @pytest.mark.parametrize("method", SDE_METHODS)
-@pytest.mark.parametrize("sde", [sj.vp(), sj.edm(0.02, 10.0), sj.subvp(), sj.flow(t_max=0.9)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "sde", [sj.vp(), sj.edm(0.02, 10.0), sj.subvp(), sj.flow(t_max=0.9)], ids=lambda s: type(s).__name__
+)
 def test_stochastic_methods_halve_their_bias_when_steps_double(method, sde, monkeypatch):
     monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
     with jax.enable_x64(True):
@@ -107,14 +111,14 @@ def test_stochastic_methods_halve_their_bias_when_steps_double(method, sde, monk
 
 
 def test_ancestral_steps_with_the_optimal_variance_are_exact_for_any_number_of_steps(monkeypatch):
-    """Gaussian data: mean step plus variance `v + c_0^2 Var(x_0 | x_t)` returns the data variance at 1, 2 or 5 steps."""
+    """Gaussian data: with variance `v + c_0^2 Var(x_0 | x_t)` even 1, 2 or 5 steps return the data variance."""
     monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
     with jax.enable_x64(True):
         for sde in (sj.vp(), sj.ve(0.02, 10.0), sj.flow(t_max=0.9)):
             for n in (1, 2, 5):
                 times = sj.times.log_snr(sde, n)
                 variance = VARIANCE * sde.alpha(times[0]) ** 2 + sde.sigma(times[0]) ** 2
-                for t, s in zip(times[:-1], times[1:], strict=True):
+                for t, s in itertools.pairwise(times):
                     x = jnp.array([[0.0], [1.0], [0.0]])
                     keys = jax.random.split(jax.random.key(0), 3)
                     y = sj.samplers.ancestral().step(keys, sde, LAW1.score(sde), x, t, s, ()).x[:, 0]

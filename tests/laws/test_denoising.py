@@ -12,9 +12,9 @@ LAW = sj.analytic.gaussian([0.5, -0.5], [0.25, 0.25])
 
 
 def exact_loss(sde, t, shift=0.0):
-    """`E |sigma score + noise|^2 / D` for data `N(m, 0.25)`: noise given x_t has variance `alpha^2 v / (alpha^2 v + sigma^2)`.
+    """`E |sigma score + noise|^2 / D` for data `N(m, v)`, `v = 0.25`.
 
-    A score that is off by the constant `shift` adds `sigma^2 shift^2`.
+    The noise given x_t has the variance `alpha^2 v / (alpha^2 v + sigma^2)`. A score that is off by the constant `shift` adds `sigma^2 shift^2`.
     """
     signal, variance = 0.25 * sde.alpha(t) ** 2, sde.sigma(t) ** 2
     return signal / (signal + variance) + variance * shift**2
@@ -95,7 +95,7 @@ def test_all_time_samplers_share_one_expectation(name):
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_importance_weights_cancel_the_likelihood_weighting(name):
-    """With `p(t) ~ g^2 / sigma^2` the weight `w / p` is the constant `Z / (T - eps)`: no variance is left over times."""
+    """With `p(t) ~ g^2 / sigma^2` the weight `w / p` is the constant `Z / (T - eps)`, without variance over times."""
     sde = CONTINUOUS[name]
     t = draw_times(jax.random.key(0), sde, 1000, "importance")
     weight = sj.objectives.WEIGHTINGS["likelihood"](sde, t) / time_density(sde, t, "importance")

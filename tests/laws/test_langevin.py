@@ -13,7 +13,7 @@ T = 0.5
 
 
 def stationary_variance(corrector, dim, steps, n=2000):
-    """Mean square per dimension after many corrector steps at one time, started from the exact `p_t = N(0, 1 + t^2)`."""
+    """Mean square per dimension after many corrector steps at one time, from the exact `p_t = N(0, 1 + t^2)`."""
     law = sj.analytic.gaussian(np.zeros(dim), np.ones(dim))
     score = law.score(SDE)
 
@@ -65,7 +65,9 @@ def test_correctors_mix_from_a_wrong_start():
         step = ald(0.3).step(jax.random.split(key, n), SDE, lambda x, t: score(x, jnp.full(n, t)), x, T, T, ())
         return step.x, None
 
-    x = jax.jit(lambda x, k: jax.lax.scan(body, x, k)[0])(jnp.full((n, 2), 3.0), jax.random.split(jax.random.key(2), 500))
+    x = jax.jit(lambda x, k: jax.lax.scan(body, x, k)[0])(
+        jnp.full((n, 2), 3.0), jax.random.split(jax.random.key(2), 500)
+    )
     expected = np.array([[0.6, 0.3], [0.3, 0.4]]) + T**2 * np.eye(2)
     np.testing.assert_allclose(x.mean(0), [0.5, -1.0], atol=5 * np.sqrt(0.85 / n))
     np.testing.assert_allclose(np.cov(np.asarray(x).T), expected, atol=0.1)  # 5 x 0.019, and the step's bias 0.02
@@ -75,7 +77,8 @@ def test_ald_has_the_step_sizes_of_ncsn():
     """`e = epsilon_0 (sigma / sigma_min)^2` with `epsilon_0 = 2 (r sigma_min)^2`: r = .316, .176, .128, .095."""
     sde = sj.ve(0.01, 50.0)
     for snr, epsilon in ((0.316, 2e-5), (0.176, 6.2e-6), (0.128, 3.3e-6), (0.095, 1.8e-6)):
-        step = ald(snr).step(jax.random.split(jax.random.key(0), 1), sde, lambda x, t: jnp.ones_like(x), jnp.zeros((1, 4)), 0.0, 0.0, ())  # fmt: skip
+        keys, x = jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 4))
+        step = ald(snr).step(keys, sde, lambda x, t: jnp.ones_like(x), x, 0.0, 0.0, ())
         np.testing.assert_allclose(step.mean, epsilon, rtol=0.02)  # published with two digits
 
 

@@ -45,7 +45,8 @@ def test_the_error_shrinks_with_the_tolerance():
         x = jnp.asarray(np.asarray(X), jnp.float64)
         truth = CORRELATED.log_prob_at(sde, x, sde.t_min)
         errors = [
-            float(jnp.abs(value(sde, CORRELATED, x, rtol=tol, atol=tol).value - truth).max()) for tol in (1e-3, 1e-5, 1e-7)
+            float(jnp.abs(value(sde, CORRELATED, x, rtol=tol, atol=tol).value - truth).max())
+            for tol in (1e-3, 1e-5, 1e-7)
         ]
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
     assert errors[2] < 1e-5

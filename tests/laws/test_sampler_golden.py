@@ -66,9 +66,13 @@ def test_reverse_diffusion_is_the_published_update(name, t, ode, monkeypatch):
     assert_equal(step, f"{name}|reverse_diffusion|pf{int(ode)}|t{t}")
 
 
-@pytest.mark.parametrize(("name", "t", "variance"), [("vp", 0.4, "forward"), ("vp", 1.0, "forward"), ("ve", 1.0, "posterior")])
+@pytest.mark.parametrize(
+    ("name", "t", "variance"), [("vp", 0.4, "forward"), ("vp", 1.0, "forward"), ("ve", 1.0, "posterior")]
+)
 def test_ancestral_sampling_is_the_published_update(name, t, variance, monkeypatch):
-    step = update(sj.samplers.ancestral(variance), name, t, level(name, t), GOLDEN["predictor_noise"][None], monkeypatch)
+    step = update(
+        sj.samplers.ancestral(variance), name, t, level(name, t), GOLDEN["predictor_noise"][None], monkeypatch
+    )
     assert_equal(step, f"{name}|ancestral_sampling|pf0|t{t}")
 
 
@@ -95,7 +99,7 @@ def test_coefficients_and_prior_are_the_published_tables(name):
 
 @pytest.mark.parametrize("name", ["vp", "ve"])
 def test_published_discretisations_are_exact_transitions_in_the_limit_only(name):
-    """The tables differ from the exact transition by O(1 / N): 1 % at N = 1000 for VP, which is why ours uses neither."""
+    """The tables differ from the exact transition by O(1 / N), 1 % at N = 1000 for VP: ours uses neither."""
     sde = SDES[name]
     for n, tolerance in ((1000, 0.03), (10_000, 0.003)):
         with jax.enable_x64(True):

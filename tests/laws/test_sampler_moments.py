@@ -103,7 +103,9 @@ def check(x, law, error):
 FAST = [pytest.param(n, marks=() if n == "vp" else pytest.mark.slow) for n in PROCESSES]
 
 
-@pytest.mark.parametrize("first", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["corrector_last", "corrector_first"])
+@pytest.mark.parametrize(
+    "first", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["corrector_last", "corrector_first"]
+)
 @pytest.mark.parametrize("name", FAST)
 def test_every_sampler_and_corrector_reaches_the_law_of_the_data(name, first):
     failures = []
@@ -139,7 +141,7 @@ def test_the_adaptive_sampler_reaches_the_law_of_the_data(name, corrector):
     sde = PROCESSES[name]
     found = sj.sample(
         jax.random.key(7), sde, GAUSSIAN.score(sde), (B, 2),
-        stepper=sj.samplers.adaptive_probability_flow(1e-3, 1e-3), times=sj.times.log_snr(sde, 4), corrector=CORRECTORS[corrector],
-        x_init=at_end(GAUSSIAN, sde, jax.random.key(3), B),
+        stepper=sj.samplers.adaptive_probability_flow(1e-3, 1e-3), times=sj.times.log_snr(sde, 4),
+        corrector=CORRECTORS[corrector], x_init=at_end(GAUSSIAN, sde, jax.random.key(3), B),
     )  # fmt: skip
     check(np.asarray(found.x), GAUSSIAN, error_of("rk4", corrector) + 0.01)

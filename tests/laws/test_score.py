@@ -114,7 +114,7 @@ def test_the_score_of_an_energy_is_its_negative_gradient():
 
 @pytest.mark.parametrize("name", ["vp", "ve", "flow"])
 def test_reverse_time_drifts_conserve_probability(name):
-    """Fokker-Planck in 1-D: `dp/dt = -(v p)'` with the flow's drift, and the reverse drift is it less `g^2 score / 2`."""
+    """Fokker-Planck in 1-D: `dp/dt = -(v p)'` with the flow's drift `v`; the reverse drift is `v - g^2 score / 2`."""
     with jax.enable_x64(True):
         sde, law = CONTINUOUS[name], sj.analytic.mixture([0.3, 0.7], [[-1.0], [0.8]], [0.4, 0.5])
         score, t = law.score(sde), 0.3
@@ -122,7 +122,9 @@ def test_reverse_time_drifts_conserve_probability(name):
         h = 1e-4
 
         def flux(x):
-            return (probability_flow(sde, score)(x, jnp.full(31, t)) * jnp.exp(law.log_prob_at(sde, x, t))[:, None])[:, 0]
+            return (probability_flow(sde, score)(x, jnp.full(31, t)) * jnp.exp(law.log_prob_at(sde, x, t))[:, None])[
+                :, 0
+            ]
 
         change = (jnp.exp(law.log_prob_at(sde, x, t + h)) - jnp.exp(law.log_prob_at(sde, x, t - h))) / (2 * h)
         divergence = (flux(x + h) - flux(x - h)) / (2 * h)

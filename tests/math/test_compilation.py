@@ -53,7 +53,8 @@ def test_sampling_with_new_parameters_does_not_compile_again(stepper, compilatio
         score = sj.make_score(sde, network, parameters(scale), label=sde.label if scale < 0 else None)
         times = sj.times.uniform(sde, 4, t_min=1e-3)
         corrector = sj.samplers.ald(0.1 * scale)
-        return sj.sample(jax.random.key(int(scale * 10)), sde, score, (2, 3), stepper=stepper, times=times, corrector=corrector).x  # fmt: skip
+        key = jax.random.key(int(scale * 10))
+        return sj.sample(key, sde, score, (2, 3), stepper=stepper, times=times, corrector=corrector).x
 
     assert again(call, compilations) == 0
 
