@@ -1,5 +1,4 @@
-"""Train, evaluate or sample a score model; the same command resumes a run that was stopped.
-
+"""Train, evaluate or sample a score model; the same command resumes a run that was stopped:
 python main.py --config=configs/X.py[:variant] [--workdir=DIR] [--mode=train|eval|sample] [--config.section.key=value]
 """
 
@@ -8,10 +7,9 @@ import os
 import shlex
 import signal
 import sys
-from pathlib import Path
 
 # Before JAX is imported: what was compiled once is not compiled again, in this run or the next.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/scorejax/xla").expanduser()))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/scorejax/xla"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's errors, not its remarks
 
 
@@ -30,34 +28,28 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return args, [flag.removeprefix("--config.") for flag in rest]
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> str | None:
-    """Do what was asked; return the name of the signal that ended it early, if one did."""
-    from scorejax import config, evaluate, train, workdir
-
-    chosen = config.load(args.config) if args.config else workdir.saved_config(args.workdir)
-    chosen = config.override(chosen, overrides)
-    folder = Path(args.workdir or f"runs/{chosen.name}")
-    if args.mode == "train":
-        stopped = train.train(chosen, folder).interrupted
-        if stopped or not chosen.eval.after_training:
-            return stopped
-    workdir.check(folder, chosen)
-    (evaluate.sample if args.mode == "sample" else evaluate.evaluate)(chosen, folder)
-    return None
-
-
 def main(argv: list[str]) -> int:
     """Exit code: 1 for a mistake, told in one line; 0 also when a signal ended the run, since it can go on."""
     args, overrides = parse(argv)
-    from scorejax.errors import RunError, show_log
+    from scorejax import config, errors, evaluate, train, workdir
 
-    show_log()
+    errors.show_log()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    stopped = None
     try:
-        stopped = run(args, overrides)
+        chosen = config.load(args.config) if args.config else workdir.saved_config(args.workdir)
+        config.override(chosen, overrides)
+        folder = args.workdir or f"runs/{chosen.name}"
+        if args.mode == "train":
+            stopped = train.train(chosen, folder).interrupted
+        workdir.check(folder, chosen)
+        if args.mode == "sample":
+            evaluate.sample(chosen, folder)
+        elif args.mode == "eval" or (chosen.eval.after_training and not stopped):
+            evaluate.evaluate(chosen, folder)
     except KeyboardInterrupt:
         stopped = "SIGINT"
-    except (RunError, OSError) as error:
+    except (errors.RunError, OSError) as error:
         return print(f"error: {error}", file=sys.stderr) or 1
     if stopped:
         print(f"stopped by {stopped}; to go on: {shlex.join(['python', 'main.py', *argv])}", flush=True)
