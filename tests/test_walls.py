@@ -63,6 +63,7 @@ def test_there_is_no_drawer_for_everything():
     assert not [p for p in PACKAGE.rglob("*.py") if p.stem in ("utils", "util", "helpers", "misc", "common")]
 
 
+@pytest.mark.slow
 def test_the_code_of_the_readme_runs():
     blocks = (
         re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE) if README.exists() else []

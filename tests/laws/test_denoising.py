@@ -14,7 +14,8 @@ LAW = sj.analytic.gaussian([0.5, -0.5], [0.25, 0.25])
 def exact_loss(sde, t, shift=0.0):
     """`E |sigma score + noise|^2 / D` for data `N(m, v)`, `v = 0.25`.
 
-    The noise given x_t has the variance `alpha^2 v / (alpha^2 v + sigma^2)`. A score that is off by the constant `shift` adds `sigma^2 shift^2`.
+    The noise given x_t has the variance `alpha^2 v / (alpha^2 v + sigma^2)`. A score that is off by the constant
+    `shift` adds `sigma^2 shift^2`.
     """
     signal, variance = 0.25 * sde.alpha(t) ** 2, sde.sigma(t) ** 2
     return signal / (signal + variance) + variance * shift**2

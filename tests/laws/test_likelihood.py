@@ -52,6 +52,7 @@ def test_the_error_shrinks_with_the_tolerance():
     assert errors[2] < 1e-5
 
 
+@pytest.mark.slow
 def test_without_an_exact_prior_the_error_is_the_mismatch_at_the_end():
     """VP at t = 1 keeps alpha = 0.0066 of the data: small, and known exactly."""
     sde = sj.vp()
@@ -85,6 +86,7 @@ def test_hutchinson_probes_are_unbiased_and_their_standard_error_is_honest():
     assert 0.83 < np.mean(np.abs(error) < 2 * np.asarray(found.stderr)) < 0.97
 
 
+@pytest.mark.slow
 def test_gaussian_probes_are_unbiased_too_and_one_probe_admits_no_error_bar():
     law, sde, n = sj.analytic.gaussian(np.zeros(2), [[0.5, 0.3], [0.3, 0.6]]), sj.vp(t_min=1e-2), 600
     x = jnp.broadcast_to(law.sample(jax.random.key(2), 1), (n, 2))
