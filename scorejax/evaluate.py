@@ -6,11 +6,8 @@ A cut-off evaluation goes on where it stopped when the same command is given aga
 
 from __future__ import annotations
 
-import json
 import math
-import platform
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,15 +18,16 @@ import numpy as np
 from absl import logging
 from jax import Array
 
-import scorejax
 from scorejax import analytic, build, checkpoint, keys, likelihood, metrics, parallel, samplers
 from scorejax import data as data_lib
+from scorejax import report as report_lib
 from scorejax.config import Config, to_dict
 from scorejax.ledger import Ledger
 from scorejax.sdes import LinearSDE
 
 BITS, SAMPLES, TRAJECTORY = range(3)  # streams of the evaluation's key
 FRAMES = 10  # columns of the trajectory picture
+Batches = Iterator[tuple[int, int, dict[str, np.ndarray]]]
 
 
 class Model(NamedTuple):
@@ -50,14 +48,14 @@ def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
     """
     train, test = build.dataset(config, "train"), build.dataset(config, config.eval.split)
     model = restore(config, workdir, train)
-    report = {"step": model.step, "data": train.name, "split": config.eval.split, **_environment()}
+    report = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
     report["likelihood"] = bits_per_dim(model, train, test, workdir)
     if config.eval.samples:
         report["samples"] = draw_and_compare(model, train, workdir)
     report["config"] = to_dict(config)
     if parallel.is_main_process():
-        _write_json(Path(workdir) / "eval" / f"step-{model.step}.json", report)
-        print(summary(report))
+        report_lib.write(Path(workdir) / "eval" / f"step-{model.step}.json", report)
+        print(report_lib.summary(report))
     return report
 
 
@@ -120,6 +118,7 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
                 start=ledger.done,
             ),
             "bits/dim",
+            ledger.done,
             len(chosen),
         )
     )
@@ -201,7 +200,7 @@ def _draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> tuple[n
     ledger = Ledger(Path(workdir) / "eval", "samples", count, _settings(model))
     fn, carried = _sampling(model, train), _carried(model, SAMPLES)
     batches = parallel.map_batches(fn, carried, stop=count, batch_size=min(c.batch, count), start=ledger.done)
-    rows = ledger.fill(_report_progress(batches, "samples", count))
+    rows = ledger.fill(_report_progress(batches, "samples", ledger.done, count))
     ledger.remove()
     return rows["x"], int(rows["nfe"].max())
 
@@ -264,44 +263,7 @@ def _pictures(x: np.ndarray, train: data_lib.Dataset) -> np.ndarray:
     return data_lib.to_bytes(x, train.levels) if train.levels else x
 
 
-# ---- the report ----------------------------------------------------------------------------------------------
-
-
-def summary(report: dict[str, Any]) -> str:
-    """The numbers of a report as lines for a person."""
-    bits = report["likelihood"]
-    lines = [
-        f"step {report['step']}, {bits['examples']} of {bits['of']} {report['split']} examples of {report['data']}",
-        f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}",
-        f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}",
-    ]
-    if bits["uniform_baseline"] is not None:
-        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} grey levels)")
-    if bits["failed"]:
-        lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
-    if "samples" in report:
-        s = report["samples"]
-        lines.append(
-            f"  Frechet distance    {s['frechet_distance']:.4g}, floor {s['frechet_floor']:.4g}   "
-            f"({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
-        )
-    if "truth" in bits:
-        lines.append(f"  |bits/dim - truth|  {abs(bits['bits_per_dim'] - bits['truth']):.5f}")
-    return "\n".join(lines)
-
-
-def _environment() -> dict[str, Any]:
-    packages = ("jax", "jaxlib", "flax", "diffrax", "numpy")
-    device = jax.devices()[0]
-    return {
-        "versions": {
-            "scorejax": scorejax.__version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in packages},
-        },
-        "device": device.device_kind,
-        "devices": jax.device_count(),
-    }
+# ---- shared ----------------------------------------------------------------------------------------------------
 
 
 def _settings(model: Model) -> list[Any]:
@@ -326,15 +288,10 @@ def _labels(dataset: data_lib.Dataset) -> np.ndarray:
     return dataset.labels
 
 
-def _report_progress(batches, what: str, total: int):
-    bar = None
+def _report_progress(batches: Batches, what: str, start: int, total: int) -> Batches:
+    """Pass batches on, saying how far `what` is."""
+    bar = metrics.Progress(total, start=start)
     for first, end, results in batches:
-        bar = bar or metrics.Progress(total, start=first)
         yield first, end, results
         bar.update(end)
     logging.info("%s: %d done", what, total)
-
-
-def _write_json(path: Path, report: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2, default=str) + "\n")

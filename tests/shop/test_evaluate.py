@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from scorejax import analytic, build, data, evaluate, parallel
+from scorejax import analytic, build, data, evaluate, parallel, report
 from scorejax.config import load
 from scorejax.ledger import Ledger
 
@@ -87,10 +87,10 @@ def test_samples_of_the_exact_score_lie_at_the_floor(exact, tmp_path):
     model, train = exact
     model.config.sampler.steps = 200
     model.config.eval.update({"samples": 2000, "batch": 500})
-    report = evaluate.draw_and_compare(model, train, tmp_path)
-    assert report["n"] == 2000 and report["nfe"] == 201
+    result = evaluate.draw_and_compare(model, train, tmp_path)
+    assert result["n"] == 2000 and result["nfe"] == 201
     # the trace of the covariance is 5.3: both numbers are sampling noise of 2,000 points
-    assert report["frechet_distance"] < 0.05 and report["frechet_floor"] < 0.05
+    assert result["frechet_distance"] < 0.05 and result["frechet_floor"] < 0.05
     assert np.load(tmp_path / "samples" / "step-7.npz")["x"].shape == (2000, 4)
     assert (tmp_path / "samples" / "step-7.png").stat().st_size > 1000
 
@@ -110,7 +110,7 @@ def test_a_ledger_continues_only_its_own_settings(tmp_path):
 def test_reports_say_what_a_number_means():
     likelihood = {"bits_per_dim": 2.5, "standard_error": 0.1, "examples": 9, "of": 10, "failed": 1}
     likelihood |= {"gaussian_baseline": 3.0, "uniform_baseline": 4.1, "levels": 17}
-    text = evaluate.summary({"step": 3, "split": "test", "data": "digits", "likelihood": likelihood})
+    text = report.summary({"step": 3, "split": "test", "data": "digits", "likelihood": likelihood})
     for fragment in ("9 of 10 test", "2.5000 +- 0.1000", "3.0000", "17 grey levels", "1 examples left out"):
         assert fragment in text
     json.dumps(likelihood)
@@ -132,6 +132,6 @@ def test_a_conditional_image_model_is_evaluated_with_its_labels(tmp_path):
     model = evaluate.Model(config, build.sde(config), network, params, 0)
     result = evaluate.bits_per_dim(model, train, test, tmp_path)
     assert np.isfinite(result["bits_per_dim"]) and result["levels"] == 17
-    report = evaluate.draw_and_compare(model, train, tmp_path)
-    assert np.isfinite(report["frechet_distance"])
+    result = evaluate.draw_and_compare(model, train, tmp_path)
+    assert np.isfinite(result["frechet_distance"])
     assert {p.name for p in (tmp_path / "samples").iterdir()} == {"step-0.npz", "step-0.png", "trajectory-0.png"}

@@ -1,0 +1,221 @@
+"""What the library costs beyond the network: ratios of times measured side by side in one run.
+
+    python benchmarks/ratios.py --config=configs/vp_digits.py [--batch=128] [--steps 50 1000] [--only sample ...]
+
+Prints a Markdown section for docs/benchmarks.md. Each figure is the median over rounds of a ratio whose two parts
+alternate, so that a machine's slow moments hit both.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import scorejax as sj
+from scorejax import build, config, data, keys, objectives, parallel, train
+
+Row = tuple[str, float, float | None, str]  # what, measured, at most, remark
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(work())
+    return time.perf_counter() - start
+
+
+def ratio(work: Callable[[], Any], unit: Callable[[], Any], units: float, rounds: int) -> tuple[float, float]:
+    """Median of `work / (units x unit)` over rounds, and the median seconds of one unit; both run once before."""
+    seconds(work), seconds(unit)
+    pairs = []
+    for _ in range(rounds):
+        before, middle, after = seconds(unit), seconds(work), seconds(unit)
+        pairs.append((middle / (units * (before + after) / 2), (before + after) / 2))
+    return statistics.median(r for r, _ in pairs), statistics.median(u for _, u in pairs)
+
+
+class Setting:
+    """A network of the given config with fresh weights, and a batch of its data."""
+
+    def __init__(self, run: config.Config) -> None:
+        self.config = run
+        self.train = build.dataset(run)
+        self.sde = build.sde(run)
+        self.network = build.network(run, self.train)
+        params = jax.jit(lambda key: build.init_params(key, self.network, self.train.shape))(jax.random.key(0))
+        # The last layer starts at zero, which would make every ODE trivial: a little of everything instead.
+        leaves, tree = jax.tree.flatten(params)
+        noise = [0.02 * jax.random.normal(jax.random.key(i), leaf.shape) for i, leaf in enumerate(leaves)]
+        self.params = jax.tree.map(jnp.add, params, tree.unflatten(noise))
+        self.score = build.score(run, self.sde, self.network, self.params)
+        self.shape = (run.train.batch, *self.train.shape)
+        self.x = jax.random.normal(jax.random.key(1), self.shape)
+        self.t = jnp.full(run.train.batch, 0.5)
+
+
+def sampling(setting: Setting, steps: list[int], rounds: int) -> Iterator[Row]:
+    """`sample` against as many bare network evaluations, each a compiled call of its own."""
+    evaluate = jax.jit(lambda score, x, t: score(x, t))
+
+    for n in steps:
+        grid = sj.times.uniform(setting.sde, n)
+        unit_calls = min(n, 20)
+
+        def work(grid=grid) -> Any:
+            return sj.sample(
+                jax.random.key(0), setting.sde, setting.score, setting.shape,
+                stepper=sj.samplers.euler_maruyama(), times=grid, denoise=False,
+            ).x  # fmt: skip
+
+        def unit(calls=unit_calls) -> Any:
+            x = setting.x
+            for _ in range(calls):
+                x = evaluate(setting.score, x, setting.t)
+            return x
+
+        value, cost = ratio(work, unit, n / unit_calls, rounds)
+        bound = 1.05 if jax.default_backend() == "cpu" else 1.02
+        yield f"`sample`, {n} steps / {n} evaluations", value, bound, f"{1e3 * cost / unit_calls:.1f} ms an evaluation"
+
+
+def likelihood(setting: Setting, rounds: int) -> Iterator[Row]:
+    """`log_prob` against its own count of (score, Jacobian-vector product) evaluations of the batch."""
+    pair = jax.jit(lambda score, x, t, v: jax.jvp(lambda y: score(y, t), (x,), (v,)))
+    x0 = 0.5 * setting.x
+
+    def work() -> Any:
+        return sj.log_prob(jax.random.key(0), setting.sde, setting.score, x0, rtol=1e-4, atol=1e-4)
+
+    result = work()
+    assert bool(jnp.all(result.ok)), "the ODE of the untrained network was not solved"
+    # All examples of a batch are computed until the slowest has arrived.
+    count = int(result.nfe.max())
+    value, cost = ratio(work, lambda: pair(setting.score, x0, setting.t, setting.x), count, rounds)
+    yield f"`log_prob` / {count} counted (score, jvp)", value, 1.10, f"{1e3 * cost:.1f} ms a pair"
+
+
+def training(setting: Setting, rounds: int, calls: int = 10) -> Iterator[Row]:
+    """The loop of `train` (data, logging of the call before) against its bare compiled gradient step."""
+    run = setting.config
+    optimizer = build.optimizer(run)
+    count = build.steps_per_call(run)
+    feeder = data.feed(
+        setting.train, run.train.batch, 0, parts=jax.device_count(),
+        local=parallel.local_parts(), sharding=parallel.replicated(),
+    )  # fmt: skip
+    step = train.make_update(run, setting.sde, setting.network, optimizer, feeder)
+    chunk = parallel.train_map(train.repeat(step, count), feeder.payload_axis)
+    make = jax.jit(lambda key: train.init_state(setting.network, optimizer, setting.train.shape, key))
+    state = parallel.replicate(make(jax.random.key(0)))
+    at = 0
+
+    def loop() -> Any:
+        nonlocal state, at
+        before = None
+        for _ in range(calls):
+            state, metrics = chunk(state, feeder.payload(at, count))
+            at += count
+            if before is not None:
+                float(np.mean(before["loss"]))
+            before = metrics
+        return before
+
+    bare, bare_state, batch = _bare_step(setting, optimizer, count)
+
+    def unit() -> Any:
+        nonlocal bare_state
+        for _ in range(calls):
+            bare_state, loss = bare(bare_state, batch)
+        return loss
+
+    value, cost = ratio(loop, unit, 1, rounds)
+    per_step = 1e3 * cost / calls / count
+    rate = run.train.batch / per_step * 1e3
+    yield "train loop / bare gradient step", value, 1.05, f"{per_step:.1f} ms a step, {rate:.0f} examples/s"
+
+
+def _bare_step(setting: Setting, optimizer: optax.GradientTransformation, count: int) -> tuple[Any, Any, Any]:
+    """Loss, gradient, Adam and average on one ready batch: what anybody's training step has to do."""
+    run, process, size = setting.config, setting.sde, setting.config.train.batch
+    each = keys.per_example(jax.random.key(3), size)
+    t = objectives.draw_times(jax.random.key(4), process, size, run.objective.times)
+    x0 = data.prepare(each, jnp.asarray(setting.train.examples[:size]), setting.train.levels)
+    loss_of = build.objective(run, process)
+
+    def once(state: Any, batch: Any) -> tuple[Any, Any]:
+        params, ema, opt_state = state
+
+        def loss(params: Any) -> Any:
+            score = build.score(run, process, setting.network, params, dropout_key=jax.random.key(5))
+            return jnp.mean(loss_of(batch[1], score, batch[0], batch[2]))
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        ema = jax.tree.map(lambda old, new: old + 0.001 * (new - old), ema, params)
+        return (params, ema, opt_state), value
+
+    def several(state: Any, batch: Any) -> tuple[Any, Any]:
+        return jax.lax.scan(lambda s, _: once(s, batch), state, length=count)
+
+    params = setting.params
+    state = (params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+    return jax.jit(once if count == 1 else several, donate_argnums=0), jax.tree.map(jnp.copy, state), (x0, each, t)
+
+
+def importing(rounds: int) -> Iterator[Row]:
+    """Seconds that `import scorejax` adds to `import jax`, in fresh processes."""
+
+    def start(line: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", line], check=True, cwd=Path(__file__).parent.parent)
+        return time.perf_counter() - began
+
+    start("import jax, scorejax")
+    added = statistics.median(start("import jax, scorejax") - start("import jax") for _ in range(rounds))
+    yield "`import scorejax` beyond `import jax`, seconds", added, 0.3, ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="configs/vp_digits.py")
+    parser.add_argument("--batch", type=int, default=0, help="examples per batch; default: the config's")
+    parser.add_argument("--steps", type=int, nargs="+", default=[50, 1000])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=("sample", "log_prob", "train", "import"), default=None)
+    args = parser.parse_args()
+    run = config.load(args.config)
+    run.train.batch = args.batch or run.train.batch
+
+    setting = Setting(run)
+    parts = {
+        "sample": lambda: sampling(setting, args.steps, args.rounds),
+        "log_prob": lambda: likelihood(setting, args.rounds),
+        "train": lambda: training(setting, args.rounds),
+        "import": lambda: importing(args.rounds),
+    }
+    device, size = jax.devices()[0].device_kind, sum(p.size for p in jax.tree.leaves(setting.params))
+    print(f"### {device}, {os.cpu_count()} cores, jax {jax.__version__}, Python {platform.python_version()}\n")
+    print(f"`python {' '.join(sys.argv)}`\n\n{size:,} parameters, batch {run.train.batch}.\n")
+    print("| ratio | measured | bound | |\n|---|---|---|---|")
+    for name, part in parts.items():
+        if args.only is None or name in args.only:
+            for what, value, bound, remark in part():
+                print(f"| {what} | {value:.3f} | {bound:.2f} | {remark} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
