@@ -100,7 +100,9 @@ SDE_METHODS = {
 
 @pytest.mark.parametrize("method", SDE_METHODS)
 @pytest.mark.parametrize(
-    "sde", [sj.vp(), sj.edm(0.02, 10.0), sj.subvp(), sj.flow(t_max=0.9)], ids=lambda s: type(s).__name__
+    "sde",
+    [sj.vp(), sj.edm(0.02, 10.0)] + [pytest.param(s, marks=pytest.mark.slow) for s in (sj.subvp(), sj.flow(t_max=0.9))],
+    ids=lambda s: type(s).__name__,
 )
 def test_stochastic_methods_halve_their_bias_when_steps_double(method, sde, monkeypatch):
     monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
@@ -111,11 +113,11 @@ def test_stochastic_methods_halve_their_bias_when_steps_double(method, sde, monk
 
 
 def test_ancestral_steps_with_the_optimal_variance_are_exact_for_any_number_of_steps(monkeypatch):
-    """Gaussian data: with variance `v + c_0^2 Var(x_0 | x_t)` even 1, 2 or 5 steps return the data variance."""
+    """Gaussian data: with variance `v + c_0^2 Var(x_0 | x_t)` even 1 or 3 steps return the data variance."""
     monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
     with jax.enable_x64(True):
-        for sde in (sj.vp(), sj.ve(0.02, 10.0), sj.flow(t_max=0.9)):
-            for n in (1, 2, 5):
+        for sde in (sj.vp(), sj.flow(t_max=0.9)):
+            for n in (1, 3):
                 times = sj.times.log_snr(sde, n)
                 variance = VARIANCE * sde.alpha(times[0]) ** 2 + sde.sigma(times[0]) ** 2
                 for t, s in itertools.pairwise(times):
