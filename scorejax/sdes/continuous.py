@@ -202,8 +202,10 @@ def cosine(offset: float = 0.008, *, t_min: float = 1e-5, t_max: float = 0.9946)
     return Cosine(offset=offset, t_min=t_min, t_max=t_max)
 
 
-def flow(*, t_min: float = 1e-5, t_max: float = 0.999) -> Flow:
+def flow(*, t_min: float = 1e-5, t_max: float = 0.995) -> Flow:
     """Return the straight path `x_t = (1 - t) x_0 + t noise`; `t_max < 1` keeps the drift `-x / (1 - t)` finite.
+
+    The default leaves as much signal at `t_max` as VP does, a signal-to-noise ratio of 2.5e-5.
 
     Raises:
         ValueError: unless `0 < t_min < t_max < 1`.

@@ -29,13 +29,12 @@ def value(sde, law, x, **options):
 )
 def test_the_density_of_a_correlated_gaussian_is_exact_under_every_process(name):
     sde = PROCESSES[name]
-    if name == "flow":
-        sde = sj.flow(t_max=0.99)  # beyond it the drift 1 / (1 - t) itself costs float32 its digits
     x = CORRELATED.sample(jax.random.key(0), 6)
     found = value(sde, CORRELATED, x, rtol=1e-6, atol=1e-6)
     assert np.all(found.ok)
-    # float32: forty steps of rounding 1e-7 on integrals of magnitude up to 20
-    np.testing.assert_allclose(found.value, CORRELATED.log_prob_at(sde, x, sde.t_min), atol=2e-4)
+    # the capped last beta of the discrete cosine chain, 0.999, is a corner that float32 steps cannot resolve
+    tolerance = 1e-3 if name == "ddpm_cosine" else 1e-4
+    np.testing.assert_allclose(found.value, CORRELATED.log_prob_at(sde, x, sde.t_min), rtol=0, atol=tolerance)
     np.testing.assert_array_equal(found.stderr, 0.0)
 
 
