@@ -18,7 +18,7 @@ def get_config() -> Config:
     config.objective.times = "stratified"
     config.optim.update({"lr": 2e-3, "warmup": 50, "decay": "cosine"})
     config.ema.update({"decay": 0.995, "warmup": True})
-    config.train.update({"steps": 700, "batch": 128, "log_every": 50, "checkpoint_every": 350})
+    config.train.update({"steps": 400, "batch": 128, "log_every": 50, "checkpoint_every": 200})
     config.sampler.update({"steps": 100, "t_min": 1e-3})
     config.eval.update({"batch": 150, "samples": 300, "grid": 64, "rtol": 1e-3, "atol": 1e-3})
     return config
