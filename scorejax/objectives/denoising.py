@@ -18,12 +18,13 @@ Weighting = str | Callable[[LinearSDE, Array], Array]
 WEIGHTINGS: dict[str, Callable[[LinearSDE, Array], Array]] = {
     "simple": lambda sde, t: jnp.ones_like(t),
     "likelihood": lambda sde, t: sde.diffusion_squared(t) / sde.variance(t),
+    "snr": lambda sde, t: jnp.ones_like(t),
     "data": lambda sde, t: jnp.exp(-sde.log_snr(t)),
     "truncated_snr": lambda sde, t: jnp.maximum(jnp.exp(-sde.log_snr(t)), 1.0),
     "min_snr": lambda sde, t: jnp.minimum(1.0, 5.0 * jnp.exp(-sde.log_snr(t))),
 }
 """Weights of the squared *noise* error: `simple` is lambda = sigma^2 on the score (Score-SDE, DDPM's L_simple),
-`likelihood` is lambda = g^2, `data` is the squared error of the data prediction, `truncated_snr` is the larger of the
+`likelihood` is lambda = g^2, `snr` is SNR times the data error (which is `simple` again), `data` is the squared error of the data prediction, `truncated_snr` is the larger of the
 data and noise errors (arXiv 2202.00512), `min_snr` is `min(SNR, 5)` times the data error (arXiv 2303.09556)."""
 
 

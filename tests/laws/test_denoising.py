@@ -61,6 +61,7 @@ def test_weightings_are_the_squared_errors_they_name():
     expected = {
         "simple": noise_error,
         "data": data_error,
+        "snr": snr * data_error,
         "likelihood": sde.diffusion_squared(t) * score_error,
         "truncated_snr": jnp.maximum(data_error, noise_error),
         "min_snr": jnp.minimum(snr, 5.0) * data_error,
