@@ -24,8 +24,8 @@ WEIGHTINGS: dict[str, Callable[[LinearSDE, Array], Array]] = {
     "min_snr": lambda sde, t: jnp.minimum(1.0, 5.0 * jnp.exp(-sde.log_snr(t))),
 }
 """Weights of the squared *noise* error: `simple` is lambda = sigma^2 on the score (Score-SDE, DDPM's L_simple),
-`likelihood` is lambda = g^2, `snr` is SNR times the data error (`simple` again), `data` is the squared error of the data
-prediction, `truncated_snr` is the larger of the data and noise errors (arXiv 2202.00512), `min_snr` is
+`likelihood` is lambda = g^2, `snr` is SNR times the data error (`simple` again), `data` is the squared error of the
+data prediction, `truncated_snr` is the larger of the data and noise errors (arXiv 2202.00512), `min_snr` is
 `min(SNR, 5)` times the data error (arXiv 2303.09556)."""
 
 
