@@ -58,6 +58,6 @@ def _relevant(record: standard.LogRecord) -> bool:
 
 
 def _unraisable(error: "sys.UnraisableHookArgs") -> None:
-    # After a failed write tensorstore's threads call into an event loop that orbax has closed, once per array.
+    # After a failed write tensorstore's threads call into an event loop that is closed already, once per array.
     if str(error.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(error)

@@ -164,7 +164,7 @@ def make_update(
             )
             return jnp.mean(objective(keys.fold_in(own, 1), score, x0, t))
 
-        # Inside pmap a gradient is the device's own: average it, once, before it is clipped.
+        # Inside the mapped step a gradient is the device's own: average it, once, before it is clipped.
         value, gradient = parallel.mean(jax.value_and_grad(loss)(state.params))
         metrics = {"loss": value, "grad_norm": jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient)))}
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

@@ -5,7 +5,7 @@
 
 `Resident` keeps the whole set on the device and picks from it by `(seed, step)`; its payload never changes.
 `Streamed` reads the chunk's batches from memory or disk, in a background thread, one chunk or more ahead.
-Under `pmap` the payload's `in_axes` is `feeder.payload_axis` and `part` is the device's index in the batch
+Mapped over devices, the payload's `in_axes` is `feeder.payload_axis` and `part` is the device's index in the batch
 axis.
 """
 
@@ -47,7 +47,7 @@ class Resident:
       batch_size: examples per batch, over all devices.
       seed: of the stream of epochs.
       parts: number of devices that share a batch.
-      sharding: where the set lives; for several devices a replicated one, or `pmap` copies it every call.
+      sharding: where the set lives; for several devices a replicated one, or every call copies it.
     """
 
     data: Dataset
@@ -92,7 +92,7 @@ class Streamed:
       seed: of the stream of epochs.
       parts: number of devices, over all processes, that share a batch.
       local: which of the parts this process reads, one per local device; they are stacked on a leading axis
-        of the payload (for `pmap`). None: the whole batch, no such axis (then `parts` must be 1).
+        of the payload, to map over. None: the whole batch, no such axis (then `parts` must be 1).
       ahead: chunks to prepare in advance.
     """
 
