@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from scorejax.sdes.linear import LinearSDE, static
 
@@ -30,6 +29,8 @@ class Table:
     @staticmethod
     def through(values: np.ndarray) -> Table:
         """Build the curve in float64: the cubic spline where that is monotone, else the C1 monotone cubics."""
+        from scipy.interpolate import CubicSpline, PchipInterpolator  # slow to import, needed by chains alone
+
         knots = np.arange(len(values))
         if len(values) < 4:
             return Table(coefficients=PchipInterpolator(knots, values).c)
