@@ -113,6 +113,7 @@ def _solve(
         return solve(field, state, sde.t_min, sde.t_max, rtol, atol, max_steps)
 
     (latent, change), nfe = jax.vmap(one)(x, vectors)
+    change = change * math.prod(x.shape[1:])
     prior = sde.prior_logp(latent) if prior_logp is None else prior_logp(latent)
     value = prior + jnp.mean(change, axis=1)
     ok = jnp.isfinite(value) & jnp.all(jnp.isfinite(latent.reshape(x.shape[0], -1)), axis=1)
@@ -139,13 +140,17 @@ def _score_and_products(score: Score) -> Callable[[Array, Array, Array], tuple[A
 def _flow_and_divergence(
     sde: LinearSDE, derivatives: Callable[..., tuple[Array, Array]], x: Array, t: Array, vectors: Array, exact: bool
 ) -> tuple[Array, Array]:
-    """Return the probability-flow drift of one example and its divergence, one estimate per probe."""
+    """Return the probability-flow drift of one example and its divergence per dimension, one estimate per probe.
+
+    Next to the data the points hardly move while the density changes by nats in every dimension, so the solver has to
+    watch both; per dimension they are of one size.
+    """
     rate, half_g2 = sde.drift_rate(t), 0.5 * sde.diffusion_squared(t)
     score, products = derivatives(x, t, vectors)
     traces = jnp.sum((vectors * sde.scale(half_g2, t, products)).reshape(vectors.shape[0], -1), axis=1)
     linear = jnp.sum(jnp.broadcast_to(per_batch(rate, t, x.ndim), x.shape))
     drift = sde.drift(x[None], t)[0] - sde.scale(half_g2, t, score[None])[0]
-    return drift, linear - (jnp.sum(traces, keepdims=True) if exact else traces)
+    return drift, (linear - (jnp.sum(traces, keepdims=True) if exact else traces)) / x.size
 
 
 def _probes(keys: Array, x: Array, divergence: str, probes: int) -> Array:
