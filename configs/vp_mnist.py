@@ -2,7 +2,8 @@
 
     python main.py --config=configs/vp_mnist.py --config.data.data_dir=TFDS_DIR
 
-Readable digits, and about 1.8 bits/dim, measured on 1,000 of the 10,000 test images (`--config.eval.likelihood_examples=0` for all).
+Readable digits, about 1.8 bits/dim. The likelihood is measured on 1,000 of the 10,000 test images
+(`--config.eval.likelihood_examples=0` for all).
 
     python main.py --config=configs/vp_mnist.py:full --config.data.data_dir=TFDS_DIR
 
