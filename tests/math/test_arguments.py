@@ -68,7 +68,7 @@ REFUSED = {
     "a negative tolerance": (lambda: samplers.adaptive_probability_flow(-1e-3), "positive"),
     "an unknown prediction": (lambda: sj.make_score(SDE, score, {}, "velocity"), "noise, data, score, v, edm"),
     "an unknown conversion": (lambda: convert(SDE, X, 0.5, X, "noise", "epsilon"), "noise, data, score, v"),
-    "an unknown weighting": (lambda: objectives.denoising(KEY, SDE, score, X, weighting="snr"), "likelihood"),
+    "an unknown weighting": (lambda: objectives.denoising(KEY, SDE, score, X, weighting="p2"), "likelihood"),
     "an unknown reduction": (lambda: objectives.denoising(KEY, SDE, score, X, reduction="max"), "half_sum"),
     "an unknown time sampler": (lambda: objectives.draw_times(KEY, SDE, 3, "sobol"), "stratified"),
     "importance on a chain": (lambda: objectives.draw_times(KEY, sj.ddpm(), 3, "importance"), "continuous-time"),
