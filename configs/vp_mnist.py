@@ -22,7 +22,7 @@ def get_config() -> Config:
     config.objective.times = "stratified"
     config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})
     config.ema.update({"decay": 0.998, "warmup": True})
-    config.train.update({"steps": 2000, "batch": 64, "log_every": 50, "checkpoint_every": 250})
+    config.train.update({"steps": 1700, "batch": 64, "log_every": 50, "checkpoint_every": 250})
     config.sampler.update({"steps": 150, "t_min": 1e-3})
     config.eval.update({"batch": 200, "likelihood_examples": 1000, "rtol": 1e-3, "atol": 1e-3})
     config.eval.update({"samples": 400, "grid": 100})
