@@ -1,6 +1,8 @@
 """Networks in flax.linen. Nothing outside the training and evaluation programs imports this."""
 
+from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.mlp import MLP
+from scorejax.models.ncsnpp import NCSNpp
 
-__all__ = ["MLP", "DDPMpp"]
+__all__ = ["DDPM", "MLP", "DDPMpp", "NCSNpp"]

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax.models.layers import Dtype, dense_init
+from scorejax.models.layers import NONLINEARITIES, Dtype, dense_init
 
 
 def sinusoidal(labels: jax.Array, dim: int, max_period: float = 10_000.0) -> jax.Array:
@@ -91,17 +91,38 @@ class ClassEmbedding(nn.Module):
         return table(class_labels)
 
 
+def noise_level(labels: jax.Array, noise_levels: tuple[float, float, int] | None) -> jax.Array:
+    """The sigma that a label stands for.
+
+    Args:
+        labels: Noise labels `[B]`.
+        noise_levels: Largest and smallest sigma and number of levels, geometric; a label counts them from the
+            largest, 0, down. None: the label is sigma itself.
+
+    Returns:
+        Sigmas `[B]`, float32.
+    """
+    labels = labels.astype(jnp.float32)
+    if noise_levels is None:
+        return labels
+    largest, smallest, count = noise_levels
+    return jnp.exp(np.log(largest) + labels * (np.log(smallest / largest) / max(count - 1, 1)))
+
+
 class NoiseEmbedding(nn.Module):
     """The vector that every block of an image network is conditioned on.
 
-    `Dense(silu(Dense(waves(label)))) + class vector`, of length `4 features` (Ho et al. 2020; the class term
-    as in Dhariwal & Nichol 2021).
+    `Dense(act(Dense(waves))) + class vector`, of length `4 features` (Ho et al. 2020; the class term as in
+    Dhariwal & Nichol 2021).
 
     Attributes:
         features: Width of the network.
-        kind: "positional" takes waves of the label itself, "fourier" random waves of its logarithm.
+        kind: "positional" takes waves of the label, "fourier" random waves of the logarithm of sigma, "none"
+            leaves the class vector alone, or nothing.
         fourier_scale: Standard deviation of the random frequencies.
         num_classes: Number of classes, or None for an unconditional network.
+        noise_levels: What sigma a label stands for, see `noise_level`.
+        nonlinearity: Name of `act`, in `layers.NONLINEARITIES`.
         dtype: Type to compute the dense layers in.
     """
 
@@ -109,20 +130,27 @@ class NoiseEmbedding(nn.Module):
     kind: str = "positional"
     fourier_scale: float = 16.0
     num_classes: int | None = None
+    noise_levels: tuple[float, float, int] | None = None
+    nonlinearity: str = "silu"
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, labels: jax.Array, class_labels: jax.Array | None) -> jax.Array:
-        """Map labels `[B]`, and class labels `[B]` of a conditional network, to `[B, 4 features]`."""
-        if self.kind == "fourier":
-            waves = GaussianFourier(self.features, self.fourier_scale, name="fourier")(jnp.log(labels))
-        else:
-            waves = sinusoidal(labels, self.features)
+    def __call__(self, labels: jax.Array, class_labels: jax.Array | None) -> jax.Array | None:
+        """Map labels `[B]`, and class labels `[B]` of a conditional network, to `[B, 4 features]` or None."""
         width = 4 * self.features
-        h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_0")(waves)
-        h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_1")(nn.silu(h))
+        h = None
+        if self.kind != "none":
+            if self.kind == "fourier":
+                log_sigma = jnp.log(noise_level(labels, self.noise_levels))
+                waves = GaussianFourier(self.features, self.fourier_scale, name="fourier")(log_sigma)
+            else:
+                waves = sinusoidal(labels, self.features)
+            h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_0")(waves)
+            h = NONLINEARITIES[self.nonlinearity](h)
+            h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_1")(h)
         if self.num_classes is not None and class_labels is not None:
-            h = h + ClassEmbedding(self.num_classes, width, name="classes")(class_labels).astype(h.dtype)
+            classes = ClassEmbedding(self.num_classes, width, name="classes")(class_labels).astype(self.dtype)
+            h = classes if h is None else h + classes
         return h
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 Dtype = Any
-Resample = Callable[[jax.Array], jax.Array]
 
 
 def dense_init(scale: float = 1.0) -> jax.nn.initializers.Initializer:
@@ -22,9 +21,17 @@ def dense_init(scale: float = 1.0) -> jax.nn.initializers.Initializer:
     return nn.initializers.variance_scaling(max(scale, 1e-10), "fan_avg", "uniform")
 
 
-def group_count(channels: int) -> int:
-    """Number of groups to normalise `channels` in: `min(channels / 4, 32)`, or the next lower divisor."""
-    most = max(1, min(channels // 4, 32))
+NONLINEARITIES: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "silu": nn.silu,
+    "elu": nn.elu,
+    "relu": nn.relu,
+    "leaky_relu": lambda x: nn.leaky_relu(x, 0.2),
+}
+
+
+def group_count(channels: int, group_size: int = 4) -> int:
+    """Number of groups to normalise `channels` in: `min(channels / group_size, 32)`, or the next lower divisor."""
+    most = max(1, min(channels // group_size, 32))
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
@@ -35,15 +42,17 @@ class GroupNorm(nn.Module):
 
     Attributes:
         epsilon: Added to the variance.
+        group_size: Fewest channels in a group; there are at most 32 groups.
     """
 
     epsilon: float = 1e-6
+    group_size: int = 4
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalise `[B, ..., C]`; the result is float32."""
         channels = x.shape[-1]
-        groups = group_count(channels)
+        groups = group_count(channels, self.group_size)
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         h = x.astype(jnp.float32).reshape(x.shape[0], -1, channels)
@@ -64,64 +73,59 @@ def conv3x3(features: int, name: str, init_scale: float = 1.0, dtype: Dtype = jn
     return nn.Conv(features, (3, 3), padding="SAME", kernel_init=dense_init(init_scale), dtype=dtype, name=name)
 
 
-def halve(x: jax.Array) -> jax.Array:
-    """Mean of 2x2 pixels: `[B, H, W, C]` to `[B, ceil(H/2), ceil(W/2), C]`; an odd edge counts for itself."""
-    batch, height, width, channels = x.shape
-    if height % 2 or width % 2:
-        x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return x.reshape(batch, (height + 1) // 2, 2, (width + 1) // 2, 2, channels).mean(axis=(2, 4))
-
-
-def double_to(height: int, width: int) -> Resample:
-    """Nearest-neighbour doubling, cut to `height` x `width`: the way back from `halve` for odd sizes too."""
-
-    def double(x: jax.Array) -> jax.Array:
-        batch, rows, columns, channels = x.shape
-        x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, rows, 2, columns, 2, channels))
-        return x.reshape(batch, 2 * rows, 2 * columns, channels)[:, :height, :width]
-
-    return double
+def residual_sum(x: jax.Array, h: jax.Array, rescale: bool) -> jax.Array:
+    """`x + h`, divided by sqrt(2) if asked, which keeps the variance of independent terms."""
+    return (x + h) * (math.sqrt(0.5) if rescale else 1.0)
 
 
 class ResBlock(nn.Module):
     """Residual block of BigGAN (Brock et al. 2019), as in Song et al. 2021.
 
-    `(shortcut(r(x)) + conv(dropout(silu(norm(conv(r(silu(norm(x)))) + dense(silu(embedding))))))) / sqrt(2)`,
+    `(shortcut(r(x)) + conv(dropout(act(norm(conv(r(act(norm(x)))) + dense(act(embedding))))))) / sqrt(2)`,
     where `r` resamples the image and `shortcut` is a 1x1 convolution, or nothing if neither the size of the
-    image nor the number of channels changes.
+    image nor the number of channels changes. Without `r` it is the block of Ho et al. 2020.
 
     Attributes:
         features: Channels of the result.
         resample: A map of images to images of another size, without parameters, or None.
         dropout: Probability to drop a value in training.
         init_scale: Variance factor of the last convolution's initial weights.
+        shortcut_scale: Variance factor of the shortcut's initial weights.
         skip_rescale: Whether the sum is divided by sqrt(2).
+        nonlinearity: Name of `act`, in `NONLINEARITIES`.
+        group_size: Fewest channels in a group of the norms.
         dtype: Type to compute in. Norms are float32.
     """
 
     features: int
-    resample: Resample | None = None
+    resample: Callable[[jax.Array], jax.Array] | None = None
     dropout: float = 0.0
     init_scale: float = 0.0
+    shortcut_scale: float = 1.0
     skip_rescale: bool = True
+    nonlinearity: str = "silu"
+    group_size: int = 4
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, embedding: jax.Array, train: bool) -> jax.Array:
-        """Map `[B, H, W, C]` and an embedding `[B, E]` to `[B, H', W', features]`."""
+    def __call__(self, x: jax.Array, embedding: jax.Array | None, train: bool) -> jax.Array:
+        """Map `[B, H, W, C]` and an embedding `[B, E]`, if there is one, to `[B, H', W', features]`."""
+        act = NONLINEARITIES[self.nonlinearity]
         channels = x.shape[-1]
-        h = nn.silu(GroupNorm(name="norm_0")(x)).astype(self.dtype)
+        h = act(GroupNorm(group_size=self.group_size, name="norm_0")(x)).astype(self.dtype)
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = conv3x3(self.features, "conv_0", dtype=self.dtype)(h)
-        shift = nn.Dense(self.features, kernel_init=dense_init(), dtype=self.dtype, name="embedding")
-        h = h + shift(nn.silu(embedding))[:, None, None, :]
-        h = nn.silu(GroupNorm(name="norm_1")(h)).astype(self.dtype)
+        if embedding is not None:
+            shift = nn.Dense(self.features, kernel_init=dense_init(), dtype=self.dtype, name="embedding")
+            h = h + shift(act(embedding))[:, None, None, :]
+        h = act(GroupNorm(group_size=self.group_size, name="norm_1")(h)).astype(self.dtype)
         h = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(h)
         h = conv3x3(self.features, "conv_1", self.init_scale, self.dtype)(h)
         if self.resample is not None or channels != self.features:
-            x = nn.Dense(self.features, kernel_init=dense_init(), dtype=self.dtype, name="shortcut")(x)
-        return (x + h) * (math.sqrt(0.5) if self.skip_rescale else 1.0)
+            init = dense_init(self.shortcut_scale)
+            x = nn.Dense(self.features, kernel_init=init, dtype=self.dtype, name="shortcut")(x)
+        return residual_sum(x, h, self.skip_rescale)
 
 
 class AttentionBlock(nn.Module):
@@ -132,18 +136,21 @@ class AttentionBlock(nn.Module):
     Attributes:
         init_scale: Variance factor of the output map's initial weights.
         skip_rescale: Whether the sum is divided by sqrt(2).
+        group_size: Fewest channels in a group of the norm.
         dtype: Type to compute in. Norm and softmax are float32.
     """
 
     init_scale: float = 0.0
     skip_rescale: bool = True
+    group_size: int = 4
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map `[B, H, W, C]` to the same shape."""
         batch, height, width, channels = x.shape
-        h = GroupNorm(name="norm")(x).astype(self.dtype).reshape(batch, height * width, channels)
+        h = GroupNorm(group_size=self.group_size, name="norm")(x).astype(self.dtype)
+        h = h.reshape(batch, height * width, channels)
         q, k, v = (
             nn.Dense(channels, kernel_init=dense_init(0.1), dtype=self.dtype, name=name)(h)
             for name in ("query", "key", "value")
@@ -151,4 +158,4 @@ class AttentionBlock(nn.Module):
         logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) / math.sqrt(channels)
         h = jnp.einsum("bqk,bkc->bqc", nn.softmax(logits).astype(self.dtype), v)
         h = nn.Dense(channels, kernel_init=dense_init(self.init_scale), dtype=self.dtype, name="out")(h)
-        return (x + h.reshape(x.shape)) * (math.sqrt(0.5) if self.skip_rescale else 1.0)
+        return residual_sum(x, h.reshape(x.shape), self.skip_rescale)

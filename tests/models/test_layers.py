@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from scorejax.models.embedding import sinusoidal, smooth_label_features
-from scorejax.models.layers import AttentionBlock, GroupNorm, ResBlock, double_to, group_count, halve
+from scorejax.models.layers import AttentionBlock, GroupNorm, ResBlock, group_count
+from scorejax.models.resampling import double_to, halve
 
 
 def test_group_norm_has_zero_mean_and_unit_variance_in_each_group_even_far_from_zero():

@@ -1,0 +1,292 @@
+"""NCSN++: the general U-Net of score-based generative modelling through SDEs."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorejax.models.embedding import NoiseEmbedding, check_labels, noise_level
+from scorejax.models.layers import (
+    NONLINEARITIES,
+    AttentionBlock,
+    Dtype,
+    GroupNorm,
+    ResBlock,
+    conv3x3,
+    dense_init,
+    residual_sum,
+)
+from scorejax.models.resampling import Downsample, Resample, Upsample, double_to, fir_double_to, fir_halve, halve
+
+CHOICES = {
+    "block": ("biggan", "ddpm"),
+    "progressive": ("none", "output_skip", "residual"),
+    "progressive_input": ("none", "input_skip", "residual"),
+    "progressive_combine": ("sum", "cat"),
+    "embedding": ("positional", "fourier", "none"),
+    "nonlinearity": tuple(NONLINEARITIES),
+    "attention_up": ("level", "block"),
+}
+
+
+class NCSNpp(nn.Module):
+    """NCSN++ U-Net (Song et al. 2021, appendix H): a map `(image, noise label) -> image`.
+
+    The defaults are the CIFAR-10 network for continuous VE of 62.8 million parameters; `blocks_per_level=8` is
+    the deep one. Other values of the fields give every U-Net of that paper; `DDPMpp` and `DDPM` are this class
+    with their own defaults. Any image size works: an odd side is halved upwards (28, 14, 7, 4) and cut again
+    on the way up.
+
+    `model.apply({"params": params}, x, labels, class_labels=None, train=False, rngs={"dropout": key})`
+
+    Attributes:
+        features: Channels at the first level.
+        channel_multipliers: Factor on `features` at each level; each level halves the image.
+        blocks_per_level: Residual blocks per level on the way down; one more on the way up.
+        attention_resolutions: Sizes (the longer side of the image, in pixels) at which attention is added;
+            sizes that no level has are passed over. There is always attention in the middle.
+        attention_up: On the way up, attention follows every "block" (Ho et al. 2020) or the last block of a
+            "level" (Song et al. 2021).
+        dropout: Probability to drop a value in training.
+        num_classes: Number of classes, or None for an unconditional network. Class label `num_classes` means
+            "no class".
+        scale_by_sigma: Divide the output by sigma (VE).
+        noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
+            geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
+        centered_input: Whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
+        embedding: "positional": waves of the label (VP: 999 t). "fourier": random waves of log sigma.
+            "none": the blocks are not told the label.
+        fourier_scale: Standard deviation of the random frequencies.
+        block: "biggan": residual blocks change the size of the image. "ddpm": layers of their own do.
+        resample_with_conv: Whether those layers are 3x3 convolutions, or without parameters; for "ddpm" alone.
+        fir: Whether sizes change by a finite impulse response filter, or by means and repeated pixels.
+        fir_kernel: Taps of the filter along either axis.
+        progressive_input: How the image, shrunk to each level, joins the way down: "input_skip" adds a 1x1
+            convolution of it, "residual" a running sum of 3x3 convolutions; or "none".
+        progressive_combine: Whether "input_skip" is added ("sum") or put beside ("cat").
+        progressive: How the result is gathered on the way up: "output_skip" sums an image of each level,
+            "residual" a running sum of features; or "none".
+        init_scale: Variance factor of the initial weights of the layers that end a residual branch or the
+            network.
+        skip_rescale: Whether residual sums are divided by sqrt(2).
+        nonlinearity: "silu", "elu", "relu" or "leaky_relu" (of slope 0.2).
+        group_size: Fewest channels in a group of the norms; there are at most 32 groups.
+        dtype: Type to compute in, e.g. bfloat16. Parameters, norms, softmax and output are float32.
+        remat: Recompute the blocks in the backward pass instead of storing what is inside them. Neither
+            parameters nor values depend on it.
+    """
+
+    features: int = 128
+    channel_multipliers: Sequence[int] = (1, 2, 2, 2)
+    blocks_per_level: int = 4
+    attention_resolutions: Sequence[int] = (16,)
+    attention_up: str = "level"
+    dropout: float = 0.1
+    num_classes: int | None = None
+    scale_by_sigma: bool = True
+    noise_levels: tuple[float, float, int] | None = None
+    centered_input: bool = False
+    embedding: str = "fourier"
+    fourier_scale: float = 16.0
+    block: str = "biggan"
+    resample_with_conv: bool = True
+    fir: bool = True
+    fir_kernel: Sequence[float] = (1, 3, 3, 1)
+    progressive_input: str = "residual"
+    progressive_combine: str = "sum"
+    progressive: str = "none"
+    init_scale: float = 0.0
+    skip_rescale: bool = True
+    nonlinearity: str = "silu"
+    group_size: int = 4
+    dtype: Dtype = jnp.float32
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Evaluate the network.
+
+        Args:
+            x: Images `[B, H, W, C]`.
+            labels: Noise labels `[B]`.
+            class_labels: Integer class labels `[B]`, for a conditional network only.
+            train: Whether to drop values; needs `rngs={"dropout": key}`.
+
+        Returns:
+            Float32 array of the shape of `x`.
+
+        Raises:
+            ValueError: if a field, a shape or a class label does not fit.
+        """
+        labels = jnp.asarray(labels)
+        self._check(x, labels, class_labels)
+        embed = NoiseEmbedding(
+            self.features,
+            kind=self.embedding,
+            fourier_scale=self.fourier_scale,
+            num_classes=self.num_classes,
+            noise_levels=self.noise_levels,
+            nonlinearity=self.nonlinearity,
+            dtype=self.dtype,
+            name="embedding",
+        )
+        block = functools.partial(self._res_block, embedding=embed(labels, class_labels), train=train)
+
+        image = x.astype(self.dtype) if self.centered_input else 2 * x.astype(self.dtype) - 1
+        skips = self._down(image, block)
+        h = block(skips[-1], "mid_block_0", skips[-1].shape[-1])
+        h = self._attention(h, "mid_attention")
+        h = block(h, "mid_block_1", h.shape[-1])
+        h = self._up(h, skips, block, channels=x.shape[-1])
+        if self.progressive != "output_skip":
+            # The last layer decides the precision of the score, and costs nothing: it is float32.
+            h = conv3x3(x.shape[-1], "conv_out", self.init_scale)(self._norm_act(h, "norm_out"))
+        if not self.scale_by_sigma:
+            return h
+        return h / noise_level(labels, self.noise_levels)[:, None, None, None]
+
+    def _down(self, image: jax.Array, block: Any) -> list[jax.Array]:
+        """All activations on the way down, from `conv_in` on, in order: the skips of the way up."""
+        h = conv3x3(self.features, "conv_in", dtype=self.dtype)(image)
+        skips, pyramid = [h], image
+        for i, multiplier in enumerate(self.channel_multipliers):
+            for j in range(self.blocks_per_level):
+                h = block(h, f"down_{i}_block_{j}", self.features * multiplier)
+                if self._has_attention(h):
+                    h = self._attention(h, f"down_{i}_attention_{j}")
+                skips.append(h)
+            if i + 1 < len(self.channel_multipliers):
+                h = self._halve(h, f"down_{i}_resample", block)
+                h, pyramid = self._join_input(h, pyramid, f"down_{i}_input")
+                skips.append(h)
+        return skips
+
+    def _up(self, h: jax.Array, skips: list[jax.Array], block: Any, channels: int) -> jax.Array:
+        """The way up, where each block takes the last skip not yet taken; features, or the image of "output_skip"."""
+        skips, pyramid = list(skips), None
+        for i, multiplier in reversed(list(enumerate(self.channel_multipliers))):
+            for j in range(self.blocks_per_level + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = block(h, f"up_{i}_block_{j}", self.features * multiplier)
+                if self.attention_up == "block" and self._has_attention(h):
+                    h = self._attention(h, f"up_{i}_attention_{j}")
+            if self.attention_up == "level" and self._has_attention(h):
+                h = self._attention(h, f"up_{i}_attention")
+            h, pyramid = self._gather_output(h, pyramid, f"up_{i}_output", channels)
+            if i > 0:
+                # The next skip was made one level above, and knows how large that level is.
+                h = self._double(h, f"up_{i}_resample", skips[-1].shape[1:3], block)
+        return h if pyramid is None or self.progressive != "output_skip" else pyramid
+
+    def _halve(self, h: jax.Array, name: str, block: Any) -> jax.Array:
+        if self.block == "biggan":
+            return block(h, name, h.shape[-1], resample=self._halving)
+        if self.resample_with_conv:
+            return Downsample(h.shape[-1], self._fir_kernel, self.dtype, name=name)(h)
+        return self._halving(h)
+
+    def _double(self, h: jax.Array, name: str, size: Sequence[int], block: Any) -> jax.Array:
+        if self.block == "biggan":
+            return block(h, name, h.shape[-1], resample=self._doubling(size))
+        if self.resample_with_conv:
+            return Upsample(h.shape[-1], (size[0], size[1]), self._fir_kernel, self.dtype, name=name)(h)
+        return self._doubling(size)(h)
+
+    def _join_input(self, h: jax.Array, pyramid: jax.Array, name: str) -> tuple[jax.Array, jax.Array]:
+        """The features with the image, shrunk to their size, and the pyramid at that size."""
+        if self.progressive_input == "input_skip":
+            pyramid = self._halving(pyramid)
+            part = nn.Dense(h.shape[-1], kernel_init=dense_init(), dtype=self.dtype, name=name)(pyramid)
+            return (part + h if self.progressive_combine == "sum" else jnp.concatenate([part, h], -1)), pyramid
+        if self.progressive_input == "residual":
+            pyramid = Downsample(h.shape[-1], self._fir_kernel, self.dtype, name=name)(pyramid)
+            h = pyramid = residual_sum(pyramid, h, self.skip_rescale)
+        return h, pyramid
+
+    def _gather_output(
+        self, h: jax.Array, pyramid: jax.Array | None, name: str, channels: int
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """The features, and the sum of what each level so far has to say."""
+        size = (h.shape[1], h.shape[2])
+        if self.progressive == "output_skip":
+            # Float32 like `conv_out`: these sum to the output.
+            part = conv3x3(channels, name, self.init_scale)(self._norm_act(h, f"{name}_norm"))
+            return h, part if pyramid is None else self._doubling(size)(pyramid) + part
+        if self.progressive == "residual":
+            if pyramid is None:
+                return h, conv3x3(h.shape[-1], name, dtype=self.dtype)(self._norm_act(h, f"{name}_norm"))
+            pyramid = Upsample(h.shape[-1], size, self._fir_kernel, self.dtype, name=name)(pyramid)
+            h = pyramid = residual_sum(pyramid, h, self.skip_rescale)
+        return h, pyramid
+
+    @property
+    def _fir_kernel(self) -> Sequence[float] | None:
+        return tuple(self.fir_kernel) if self.fir else None
+
+    @property
+    def _halving(self) -> Resample:
+        return functools.partial(fir_halve, kernel=tuple(self.fir_kernel)) if self.fir else halve
+
+    def _doubling(self, size: Sequence[int]) -> Resample:
+        return fir_double_to(size[0], size[1], tuple(self.fir_kernel)) if self.fir else double_to(size[0], size[1])
+
+    def _norm_act(self, h: jax.Array, name: str) -> jax.Array:
+        return NONLINEARITIES[self.nonlinearity](GroupNorm(group_size=self.group_size, name=name)(h))
+
+    def _has_attention(self, h: jax.Array) -> bool:
+        return max(h.shape[1:3]) in self.attention_resolutions
+
+    def _res_block(
+        self,
+        h: jax.Array,
+        name: str,
+        features: int,
+        *,
+        embedding: jax.Array | None,
+        train: bool,
+        resample: Callable[[jax.Array], jax.Array] | None = None,
+    ) -> jax.Array:
+        # `train` is the third argument after self. An explicit name keeps the tree the same under remat.
+        make = nn.remat(ResBlock, static_argnums=(3,)) if self.remat else ResBlock
+        block = make(
+            features,
+            resample=resample,
+            dropout=self.dropout,
+            init_scale=self.init_scale,
+            shortcut_scale=1.0 if self.block == "biggan" else 0.1,
+            skip_rescale=self.skip_rescale,
+            nonlinearity=self.nonlinearity,
+            group_size=self.group_size,
+            dtype=self.dtype,
+            name=name,
+        )
+        return block(h, embedding, train)
+
+    def _attention(self, h: jax.Array, name: str) -> jax.Array:
+        make = nn.remat(AttentionBlock) if self.remat else AttentionBlock
+        return make(self.init_scale, self.skip_rescale, self.group_size, self.dtype, name=name)(h)
+
+    def _check(self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None) -> None:
+        name = type(self).__name__
+        if x.ndim != 4:
+            raise ValueError(f"{name} takes images [batch, height, width, channels], got an array of shape {x.shape}")
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise ValueError(f"{field} must be one of {choices}, got {getattr(self, field)!r}")
+        if self.features < 1 or self.blocks_per_level < 1 or not self.channel_multipliers:
+            raise ValueError(
+                "features and blocks_per_level must be at least 1 and channel_multipliers not empty, got "
+                f"{self.features}, {self.blocks_per_level} and {tuple(self.channel_multipliers)}"
+            )
+        halvings = len(self.channel_multipliers) - 1
+        if min(x.shape[1:3]) <= 2 ** (halvings - 1):
+            raise ValueError(
+                f"channel_multipliers {tuple(self.channel_multipliers)} halve the image {halvings} times, but "
+                f"{x.shape[1]}x{x.shape[2]} is down to one pixel before: use fewer multipliers"
+            )
+        check_labels(x.shape[0], labels, self.num_classes, class_labels)
