@@ -1,0 +1,263 @@
+"""The networks of score_sde and score_sde_pytorch: their configurations and state dicts, as networks of ours."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import numpy as np
+
+from scorejax.errors import ConfigError
+from scorejax.models import DDPM, NCSNpp
+from scorejax.pretrained.layout import Entry, StateDictError, convert, shape_tree
+
+NONLINEARITIES = {"swish": "silu", "elu": "elu", "relu": "relu", "lrelu": "leaky_relu"}
+# What the reference computes from its configuration, but saves with the weights.
+DERIVED = ("sigmas",)
+
+
+def from_score_sde(state_dict: Mapping[str, Any], config: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """The network and parameters of a PyTorch state dict of score_sde.
+
+    `module.apply({"params": params}, x, labels)` is the reference's `model(x, labels)`, with channels last.
+
+    Args:
+        state_dict: Arrays by name, of the raw or of the averaged weights; a leading "module." is dropped.
+        config: The reference's own nested configuration, a dict or an object with attributes.
+
+    Raises:
+        ConfigError: if the configuration lacks a setting or has one that no network of ours computes.
+        StateDictError: with every tensor that is missing, left over, or of another shape.
+    """
+    module = module_from_score_sde_config(config)
+    size, channels = (_setting(config, f"data.{key}") for key in ("image_size", "num_channels"))
+    return module, params_from_score_sde(state_dict, module, size, channels)
+
+
+def module_from_score_sde_config(config: Any) -> nn.Module:
+    """The network that a configuration of score_sde describes.
+
+    Args:
+        config: The reference's own nested configuration, a dict or an object with attributes.
+
+    Raises:
+        ConfigError: if the configuration lacks a setting or has one that no network of ours computes.
+    """
+    return _choice(config, "model.name", FAMILIES).make(config)
+
+
+def params_from_score_sde(
+    state_dict: Mapping[str, Any], module: nn.Module, image_size: int, channels: int = 3
+) -> dict[str, Any]:
+    """A state dict of score_sde as parameters of a network of ours.
+
+    Args:
+        state_dict: Arrays by name; a leading "module." is dropped.
+        module: The network.
+        image_size: Pixels on a side of the images that it was trained on, which say where attention sits.
+        channels: Of those images.
+
+    Returns:
+        Parameters, float32 numpy arrays.
+
+    Raises:
+        StateDictError: with every tensor that is missing, left over, or of another shape.
+    """
+    state = {name.removeprefix("module."): value for name, value in state_dict.items()}
+    _check_sigmas(state.get("sigmas"), module)
+    tree = shape_tree(module, (image_size, image_size, channels))
+    return convert(state, entries(module, image_size), tree, DERIVED)
+
+
+def entries(module: nn.Module, image_size: int) -> list[Entry]:
+    """The modules of the reference network that `module` is, in the order in which the reference makes them.
+
+    Raises:
+        TypeError: if score_sde has no such network.
+    """
+    for family in FAMILIES.values():
+        if isinstance(module, family.module):
+            return list(family.entries(module, image_size))
+    known = ", ".join(sorted({family.module.__name__ for family in FAMILIES.values()}))
+    raise TypeError(f"score_sde has no network like {type(module).__name__}; choose one of {known}")
+
+
+# ---- U-Nets --------------------------------------------------------------------------------------------------
+
+
+def _unet_entries(module: NCSNpp, image_size: int) -> Iterator[Entry]:
+    """Number the modules: the reference keeps them in one list."""
+    for i, (path, kind) in enumerate(_unet_modules(module, image_size)):
+        yield Entry(f"all_modules.{i}", path, kind)
+
+
+class _Kinds(NamedTuple):
+    """Kinds of the modules whose class depends on the options."""
+
+    block: str
+    attention: str
+    level_down: str
+    level_up: str
+    pyramid_down: str
+    pyramid_up: str
+
+
+def _unet_kinds(module: NCSNpp) -> _Kinds:
+    down, up = ("fir_downsample", "fir_upsample") if module.fir else ("downsample", "upsample")
+    if module.block == "biggan":
+        return _Kinds("biggan_block", "attentionpp", "biggan_block", "biggan_block", down, up)
+    block, attention = ("ddpm_block", "attention") if isinstance(module, DDPM) else ("ddpmpp_block", "attentionpp")
+    levels = (down, up) if module.resample_with_conv else ("plain_downsample", "plain_upsample")
+    return _Kinds(block, attention, levels[0], levels[1], down, up)
+
+
+def _unet_modules(module: NCSNpp, image_size: int) -> Iterator[tuple[str, str]]:
+    """Path and kind of each module."""
+    kinds = _unet_kinds(module)
+    top = len(module.channel_multipliers) - 1
+    # Odd sizes are halved upwards.
+    attention = [-(-image_size // 2**i) in module.attention_resolutions for i in range(top + 1)]
+
+    if module.embedding == "fourier":
+        yield "embedding/fourier", "fourier"
+    if module.embedding != "none":
+        yield from (("embedding/dense_0", "dense"), ("embedding/dense_1", "dense"))
+    yield "conv_in", "conv"
+    for i in range(top + 1):
+        for j in range(module.blocks_per_level):
+            yield f"down_{i}_block_{j}", kinds.block
+            if attention[i]:
+                yield f"down_{i}_attention_{j}", kinds.attention
+        if i < top:
+            yield f"down_{i}_resample", kinds.level_down
+            if module.progressive_input != "none":
+                yield f"down_{i}_input", "combine" if module.progressive_input == "input_skip" else kinds.pyramid_down
+    yield from (("mid_block_0", kinds.block), ("mid_attention", kinds.attention), ("mid_block_1", kinds.block))
+    for i in range(top, -1, -1):
+        for j in range(module.blocks_per_level + 1):
+            yield f"up_{i}_block_{j}", kinds.block
+            if attention[i] and module.attention_up == "block":
+                yield f"up_{i}_attention_{j}", kinds.attention
+        if attention[i] and module.attention_up == "level":
+            yield f"up_{i}_attention", kinds.attention
+        if module.progressive == "output_skip" or (module.progressive == "residual" and i == top):
+            yield from ((f"up_{i}_output_norm", "group_norm"), (f"up_{i}_output", "conv"))
+        elif module.progressive == "residual":
+            yield f"up_{i}_output", kinds.pyramid_up
+        if i > 0:
+            yield f"up_{i}_resample", kinds.level_up
+    if module.progressive != "output_skip":
+        yield from (("norm_out", "group_norm"), ("conv_out", "conv"))
+
+
+def _unet_fields(config: Any) -> dict[str, Any]:
+    """The fields of our U-Nets that both of the reference's read from its configuration."""
+    _choice(config, "model.normalization", {"GroupNorm": None})
+    return {
+        "features": _setting(config, "model.nf"),
+        "channel_multipliers": tuple(_setting(config, "model.ch_mult")),
+        "blocks_per_level": _setting(config, "model.num_res_blocks"),
+        "attention_resolutions": tuple(_setting(config, "model.attn_resolutions")),
+        "attention_up": "level",
+        "dropout": float(_setting(config, "model.dropout")),
+        "resample_with_conv": _setting(config, "model.resamp_with_conv"),
+        "nonlinearity": _choice(config, "model.nonlinearity", NONLINEARITIES),
+        "scale_by_sigma": _setting(config, "model.scale_by_sigma"),
+        "centered_input": _setting(config, "data.centered"),
+    }
+
+
+def _noise_levels(config: Any) -> tuple[float, float, int]:
+    """The sigmas that the reference looks labels up in: its own list, from the largest down."""
+    largest, smallest, count = (_setting(config, f"model.{key}") for key in ("sigma_max", "sigma_min", "num_scales"))
+    return float(largest), float(smallest), int(count)
+
+
+def _ddpm(config: Any) -> DDPM:
+    fields = _unet_fields(config)
+    return DDPM(
+        **fields,
+        embedding="positional" if _setting(config, "model.conditional") else "none",
+        noise_levels=_noise_levels(config) if fields["scale_by_sigma"] else None,
+    )
+
+
+def _ncsnpp(config: Any) -> NCSNpp:
+    fields = _unet_fields(config)
+    kind = _choice(config, "model.embedding_type", {"fourier": "fourier", "positional": "positional"})
+    # Under Fourier features the label is sigma; otherwise it is an index.
+    looks_up = fields["scale_by_sigma"] and kind == "positional"
+    return NCSNpp(
+        **fields,
+        embedding=kind if _setting(config, "model.conditional") else "none",
+        noise_levels=_noise_levels(config) if looks_up else None,
+        fourier_scale=float(_setting(config, "model.fourier_scale")),
+        fir=_setting(config, "model.fir"),
+        fir_kernel=tuple(_setting(config, "model.fir_kernel")),
+        init_scale=float(_setting(config, "model.init_scale")),
+        skip_rescale=_setting(config, "model.skip_rescale"),
+        block=_choice(config, "model.resblock_type", {"biggan": "biggan", "ddpm": "ddpm"}),
+        progressive=_lower(config, "model.progressive"),
+        progressive_input=_lower(config, "model.progressive_input"),
+        progressive_combine=_lower(config, "model.progressive_combine"),
+    )
+
+
+# ---- the table ---------------------------------------------------------------------------------------------
+
+
+class Family(NamedTuple):
+    """One network of the reference.
+
+    Attributes:
+        make: Its configuration to our module.
+        module: The class of that module.
+        entries: Our module and the image size to the reference's modules, in its order.
+    """
+
+    make: Callable[[Any], nn.Module]
+    module: type[nn.Module]
+    entries: Callable[[Any, int], Iterator[Entry]]
+
+
+# By the reference's `model.name`. Another network is one more line.
+FAMILIES: dict[str, Family] = {
+    "ddpm": Family(_ddpm, DDPM, _unet_entries),
+    "ncsnpp": Family(_ncsnpp, NCSNpp, _unet_entries),
+}
+
+
+def _setting(config: Any, path: str) -> Any:
+    node = config
+    for key in path.split("."):
+        try:
+            node = node[key] if isinstance(node, Mapping) else getattr(node, key)
+        except (KeyError, AttributeError):
+            raise ConfigError(
+                f"the configuration of score_sde lacks '{path}': give the whole nested configuration that the "
+                "network was trained with"
+            ) from None
+    return node
+
+
+def _choice(config: Any, path: str, table: Mapping[str, Any]) -> Any:
+    name = _setting(config, path)
+    if name not in table:
+        raise ConfigError(f"'{path}' = {name!r} of score_sde is none of those known here: {', '.join(table)}")
+    return table[name]
+
+
+def _lower(config: Any, path: str) -> str:
+    return _setting(config, path).lower()
+
+
+def _check_sigmas(sigmas: Any, module: nn.Module) -> None:
+    levels = getattr(module, "noise_levels", None)
+    if sigmas is None or levels is None:
+        return
+    sigmas, (largest, smallest, count) = np.asarray(sigmas), levels
+    if sigmas.shape != (count,) or not np.allclose(sigmas[[0, -1]], (largest, smallest), rtol=1e-4):
+        raise StateDictError(
+            f"the state dict was trained with {sigmas.size} noise levels from {sigmas.flat[0]:.4g} to "
+            f"{sigmas.flat[-1]:.4g}, but this network has noise_levels = {levels}: give the configuration it "
+            "was trained with"
+        )
