@@ -7,7 +7,6 @@ import pytest
 
 from scorejax.models.embedding import sinusoidal, smooth_label_features
 from scorejax.models.layers import AttentionBlock, GroupNorm, ResBlock, group_count
-from scorejax.models.resampling import double_to, halve
 
 
 def test_group_norm_has_zero_mean_and_unit_variance_in_each_group_even_far_from_zero():
@@ -32,21 +31,8 @@ def test_groups_are_a_quarter_of_the_channels_up_to_32_and_divide_them(channels,
     assert group_count(channels) == groups
 
 
-def test_halving_takes_means_and_an_odd_edge_counts_for_itself():
-    x = jnp.arange(15.0).reshape(1, 3, 5, 1)
-    expected = [[3, 5, 6.5], [10.5, 12.5, 14]]
-    np.testing.assert_allclose(halve(x)[0, :, :, 0], expected)
-
-
-@pytest.mark.parametrize("size", [(4, 6), (7, 5), (1, 1)])
-def test_doubling_undoes_halving_of_a_flat_image_at_every_size(size):
-    x = jnp.full((2, *size, 3), 5.0)
-    np.testing.assert_allclose(double_to(*size)(halve(x)), x)
-
-
-def test_doubling_repeats_each_pixel_and_drops_the_surplus_at_the_far_edges():
-    y = double_to(3, 3)(jnp.array([[1.0, 2.0], [3.0, 4.0]])[None, :, :, None])
-    np.testing.assert_allclose(y[0, :, :, 0], [[1, 1, 2], [1, 1, 2], [3, 3, 4]])
+def test_groups_of_one_channel_are_as_many_as_channels_up_to_32():
+    assert [group_count(channels, 1) for channels in (24, 32, 48, 128)] == [24, 32, 24, 32]
 
 
 def test_attention_does_not_care_about_the_order_of_pixels():
