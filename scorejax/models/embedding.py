@@ -101,12 +101,20 @@ def noise_level(labels: jax.Array, noise_levels: tuple[float, float, int] | None
 
     Returns:
         Sigmas `[B]`, float32.
+
+    Raises:
+        ValueError: unless `largest > smallest > 0` and there are at least two levels.
     """
     labels = labels.astype(jnp.float32)
     if noise_levels is None:
         return labels
     largest, smallest, count = noise_levels
-    return jnp.exp(np.log(largest) + labels * (np.log(smallest / largest) / max(count - 1, 1)))
+    if not (largest > smallest > 0 and count >= 2):
+        raise ValueError(
+            f"noise_levels must be (largest sigma, smallest sigma, at least 2 levels), got {noise_levels}: "
+            "use e.g. (50.0, 0.01, 1000)"
+        )
+    return jnp.exp(np.log(largest) + labels * (np.log(smallest / largest) / (count - 1)))
 
 
 class NoiseEmbedding(nn.Module):

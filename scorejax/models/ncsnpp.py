@@ -135,14 +135,14 @@ class NCSNpp(nn.Module):
             dtype=self.dtype,
             name="embedding",
         )
-        block = functools.partial(self._res_block, embedding=embed(labels, class_labels), train=train)
+        res_block = functools.partial(self._res_block, embedding=embed(labels, class_labels), train=train)
 
         image = x.astype(self.dtype) if self.centered_input else 2 * x.astype(self.dtype) - 1
-        skips = self._down(image, block)
-        h = block(skips[-1], "mid_block_0", skips[-1].shape[-1])
+        skips = self._down(image, res_block)
+        h = res_block(skips[-1], "mid_block_0", skips[-1].shape[-1])
         h = self._attention(h, "mid_attention")
-        h = block(h, "mid_block_1", h.shape[-1])
-        h = self._up(h, skips, block, channels=x.shape[-1])
+        h = res_block(h, "mid_block_1", h.shape[-1])
+        h = self._up(h, skips, res_block, channels=x.shape[-1])
         if self.progressive != "output_skip":
             # The last layer decides the precision of the score, and costs nothing: it is float32.
             h = conv3x3(x.shape[-1], "conv_out", self.init_scale)(self._norm_act(h, "norm_out"))
@@ -150,29 +150,29 @@ class NCSNpp(nn.Module):
             return h
         return h / noise_level(labels, self.noise_levels)[:, None, None, None]
 
-    def _down(self, image: jax.Array, block: Any) -> list[jax.Array]:
+    def _down(self, image: jax.Array, res_block: Any) -> list[jax.Array]:
         """All activations on the way down, from `conv_in` on, in order: the skips of the way up."""
         h = conv3x3(self.features, "conv_in", dtype=self.dtype)(image)
         skips, pyramid = [h], image
         for i, multiplier in enumerate(self.channel_multipliers):
             for j in range(self.blocks_per_level):
-                h = block(h, f"down_{i}_block_{j}", self.features * multiplier)
+                h = res_block(h, f"down_{i}_block_{j}", self.features * multiplier)
                 if self._has_attention(h):
                     h = self._attention(h, f"down_{i}_attention_{j}")
                 skips.append(h)
             if i + 1 < len(self.channel_multipliers):
-                h = self._halve(h, f"down_{i}_resample", block)
+                h = self._halve(h, f"down_{i}_resample", res_block)
                 h, pyramid = self._join_input(h, pyramid, f"down_{i}_input")
                 skips.append(h)
         return skips
 
-    def _up(self, h: jax.Array, skips: list[jax.Array], block: Any, channels: int) -> jax.Array:
+    def _up(self, h: jax.Array, skips: list[jax.Array], res_block: Any, channels: int) -> jax.Array:
         """The way up, where each block takes the last skip not yet taken; features, or the image of "output_skip"."""
         skips, pyramid = list(skips), None
         for i, multiplier in reversed(list(enumerate(self.channel_multipliers))):
             for j in range(self.blocks_per_level + 1):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = block(h, f"up_{i}_block_{j}", self.features * multiplier)
+                h = res_block(h, f"up_{i}_block_{j}", self.features * multiplier)
                 if self.attention_up == "block" and self._has_attention(h):
                     h = self._attention(h, f"up_{i}_attention_{j}")
             if self.attention_up == "level" and self._has_attention(h):
@@ -180,19 +180,19 @@ class NCSNpp(nn.Module):
             h, pyramid = self._gather_output(h, pyramid, f"up_{i}_output", channels)
             if i > 0:
                 # The next skip was made one level above, and knows how large that level is.
-                h = self._double(h, f"up_{i}_resample", skips[-1].shape[1:3], block)
-        return h if pyramid is None or self.progressive != "output_skip" else pyramid
+                h = self._double(h, f"up_{i}_resample", skips[-1].shape[1:3], res_block)
+        return pyramid if self.progressive == "output_skip" and pyramid is not None else h
 
-    def _halve(self, h: jax.Array, name: str, block: Any) -> jax.Array:
+    def _halve(self, h: jax.Array, name: str, res_block: Any) -> jax.Array:
         if self.block == "biggan":
-            return block(h, name, h.shape[-1], resample=self._halving)
+            return res_block(h, name, h.shape[-1], resample=self._halving)
         if self.resample_with_conv:
             return Downsample(h.shape[-1], self._fir_kernel, self.dtype, name=name)(h)
         return self._halving(h)
 
-    def _double(self, h: jax.Array, name: str, size: Sequence[int], block: Any) -> jax.Array:
+    def _double(self, h: jax.Array, name: str, size: Sequence[int], res_block: Any) -> jax.Array:
         if self.block == "biggan":
-            return block(h, name, h.shape[-1], resample=self._doubling(size))
+            return res_block(h, name, h.shape[-1], resample=self._doubling(size))
         if self.resample_with_conv:
             return Upsample(h.shape[-1], (size[0], size[1]), self._fir_kernel, self.dtype, name=name)(h)
         return self._doubling(size)(h)

@@ -19,7 +19,7 @@ FAST_COMPILE = {"xla_backend_optimization_level": 0}
 PYRAMIDS = {"progressive_input": "input_skip", "progressive": "output_skip"}
 HIGH = {"channel_multipliers": (1, 2, 4, 8, 16, 32, 32, 32), "features": 16, "blocks_per_level": 1, **PYRAMIDS}
 OPTIONS = [
-    {"fir_kernel": (1, 2, 1), "nonlinearity": "elu"},
+    {"fir_kernel": (1, 2, 1), "nonlinearity": "elu", "remat": True},
     {**PYRAMIDS, "nonlinearity": "relu"},
     {"progressive_input": "input_skip", "progressive_combine": "cat", "fir": False, "nonlinearity": "leaky_relu"},
     {"block": "ddpm", "progressive": "residual", "embedding": "positional", "skip_rescale": False},
@@ -121,6 +121,7 @@ def test_without_embedding_the_label_is_sigma_alone(make_params):
         (SMALL(progressive_combine="concat"), "progressive_combine must be one of .*'sum', 'cat'"),
         (SMALL(nonlinearity="swish"), "nonlinearity must be one of .*silu.* got 'swish'"),
         (DDPM(**TINY, attention_up="all"), "attention_up must be one of .*level.*block"),
+        (SMALL(noise_levels=(0.01, 50.0, 1000)), r"noise_levels must be \(largest sigma, .* got \(0\.01, 50"),
         (SMALL(fir_kernel=(1,)), "fir_kernel must hold at least two taps"),
     ],
 )
