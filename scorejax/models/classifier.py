@@ -6,9 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorejax.models.ddpmpp import EMBEDDINGS
 from scorejax.models.embedding import NoiseEmbedding, check_labels
 from scorejax.models.layers import Dtype, GroupNorm
+
+EMBEDDINGS = ("fourier", "positional")
 
 
 class WideResNetClassifier(nn.Module):
@@ -28,9 +29,11 @@ class WideResNetClassifier(nn.Module):
         dropout: Probability to drop a value between the convolutions of a block in training.
         standardize: Whether each image is brought to mean 0 and standard deviation 1 first. The noise of VE
             makes images large; what the scale says of the noise, the label says better.
-        embedding: "fourier": random waves of the logarithm of the label (VE: log sigma; the label must be
-            positive). "positional": waves of the label itself (VP: 999 t).
+        embedding: "fourier": random waves of log sigma (VE, SMLD). "positional": waves of the label itself
+            (VP: 999 t).
         fourier_scale: Standard deviation of the random frequencies.
+        noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
+            geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
         dtype: Type to compute in, e.g. bfloat16. Parameters, norms and logits are float32.
     """
 
@@ -41,6 +44,7 @@ class WideResNetClassifier(nn.Module):
     standardize: bool = True
     embedding: str = "fourier"
     fourier_scale: float = 16.0
+    noise_levels: tuple[float, float, int] | None = None
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -60,7 +64,14 @@ class WideResNetClassifier(nn.Module):
         """
         labels = jnp.asarray(labels)
         self._check(x, labels)
-        embed = NoiseEmbedding(128, self.embedding, self.fourier_scale, dtype=self.dtype, name="embedding")
+        embed = NoiseEmbedding(
+            128,
+            kind=self.embedding,
+            fourier_scale=self.fourier_scale,
+            noise_levels=self.noise_levels,
+            dtype=self.dtype,
+            name="embedding",
+        )
         embedding = embed(labels, None)
         h = standardized(x) if self.standardize else x
         h = _conv(16, "conv_in", self.dtype)(h)
@@ -80,13 +91,10 @@ class WideResNetClassifier(nn.Module):
     def _check(self, x: jax.Array, labels: jax.Array) -> None:
         if x.ndim != 4:
             raise ValueError(
-                "WideResNetClassifier takes images [batch, height, width, channels], got an array of shape "
-                f"{x.shape}"
+                f"WideResNetClassifier takes images [batch, height, width, channels], got an array of shape {x.shape}"
             )
         if self.depth < 10 or (self.depth - 4) % 6:
-            raise ValueError(
-                f"depth must be 6 n + 4 for n blocks per group (10, 16, 22, 28, ...), got {self.depth}"
-            )
+            raise ValueError(f"depth must be 6 n + 4 for n blocks per group (10, 16, 22, 28, ...), got {self.depth}")
         if self.num_classes < 2 or self.width < 1:
             raise ValueError(
                 f"num_classes must be at least 2 and width at least 1, got {self.num_classes} and {self.width}"

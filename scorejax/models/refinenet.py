@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from scorejax.models.embedding import check_labels
-from scorejax.models.layers import Dtype
+from scorejax.models.embedding import check_labels, noise_level
+from scorejax.models.layers import NONLINEARITIES, Dtype
 from scorejax.models.refinenet_layers import (
     INTERPOLATIONS,
-    NONLINEARITIES,
     RefineBlock,
     ResidualBlock,
     Style,
@@ -40,7 +38,7 @@ class RefineNet(nn.Module):
             takes those of the original: (2, 2, 1, 1), (4, 2, 2, 1, 1) and (4, 2, 2, 2, 1, 1). The 4-stage
             network of the JAX code of score_sde has (2, 2, 2, 1).
         centered_input: Whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
-        nonlinearity: "elu", "relu", "lrelu" (slope 0.2) or "swish".
+        nonlinearity: "elu", "relu", "leaky_relu" (of slope 0.2) or "silu".
         interpolation: How coarse images are enlarged: "bilinear_align_corners" (the original and the PyTorch
             code of score_sde), "bilinear_half_pixel" (its JAX code) or "nearest".
         channel_ddof: The variance over channels in InstanceNorm++ divides by `channels - channel_ddof`: 0 (the
@@ -65,9 +63,7 @@ class RefineNet(nn.Module):
         style = Style(num_levels, self.channel_ddof, self.nonlinearity, self.interpolation, self.dtype)
         down, up = _MULTIPLIERS[self.stages]
         # Explicit names keep the tree the same under remat.
-        make_block, make_refine = (
-            nn.remat(kind) if self.remat else kind for kind in (ResidualBlock, RefineBlock)
-        )
+        make_block, make_refine = (nn.remat(kind) if self.remat else kind for kind in (ResidualBlock, RefineBlock))
 
         h = x.astype(self.dtype) if self.centered_input else 2 * x.astype(self.dtype) - 1
         h = conv(h, self.features, "conv_in", self.dtype)
@@ -163,9 +159,8 @@ class NCSNv2(RefineNet):
 
     Attributes:
         noise_levels: (largest sigma, smallest sigma, count) of a geometric sequence. A label is then an index
-            from the largest down, as `sde.label` of the `smld` chain gives it (between two levels, sigma is
-            interpolated geometrically; outside of them it is NaN). None: the label is sigma itself, as with
-            `ve`. The other attributes are those of `RefineNet`.
+            from the largest, 0, down, as `sde.label` of the `smld` chain gives it. None: the label is sigma
+            itself, as with `ve`. The other attributes are those of `RefineNet`.
     """
 
     noise_levels: tuple[float, float, int] | None = None
@@ -190,17 +185,11 @@ class NCSNv2(RefineNet):
         """
         labels = jnp.asarray(labels)
         self._check(x, labels, class_labels)
-        sigma = self._sigma(labels.astype(jnp.float32))
-        return self._trunk(x, None, None) / sigma[:, None, None, None]
-
-    def _sigma(self, labels: jax.Array) -> jax.Array:
-        if self.noise_levels is None:
-            return labels
-        largest, smallest, count = self.noise_levels
-        if not (largest > smallest > 0 and count >= 2):
-            raise ValueError(
-                "noise_levels must be (largest sigma, smallest sigma, count) with largest > smallest > 0 and "
-                f"count >= 2, got {tuple(self.noise_levels)}"
-            )
-        sigma = jnp.exp(np.log(largest) + labels * (np.log(smallest / largest) / (count - 1)))
-        return jnp.where((labels >= 0) & (labels <= count - 1), sigma, jnp.nan)
+        if self.noise_levels is not None:
+            largest, smallest, count = self.noise_levels
+            if not (largest > smallest > 0 and count >= 2):
+                raise ValueError(
+                    "noise_levels must be (largest sigma, smallest sigma, count) with largest > smallest > 0 and "
+                    f"count >= 2, got {tuple(self.noise_levels)}"
+                )
+        return self._trunk(x, None, None) / noise_level(labels, self.noise_levels)[:, None, None, None]

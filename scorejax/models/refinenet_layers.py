@@ -1,21 +1,16 @@
 """Layers that the NCSN networks are built of: InstanceNorm++, residual blocks, RefineNet. Images are `[B, H, W, C]`."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorejax.models.layers import Dtype, halve
+from scorejax.models.layers import NONLINEARITIES, Dtype
+from scorejax.models.resampling import halve
 
 INTERPOLATIONS = ("bilinear_align_corners", "bilinear_half_pixel", "nearest")
-NONLINEARITIES: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "elu": nn.elu,
-    "relu": nn.relu,
-    "lrelu": lambda x: nn.leaky_relu(x, 0.2),
-    "swish": nn.silu,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +22,7 @@ class Style:
             conditioned RefineNet normalises before every convolution and pools averages; the other does not
             normalise and pools maxima.
         channel_ddof: Taken off the number of channels when InstanceNorm++ divides by it.
-        nonlinearity: One of `NONLINEARITIES`.
+        nonlinearity: Name of the activation, in `layers.NONLINEARITIES`.
         interpolation: One of `INTERPOLATIONS`.
         dtype: Type to compute in. Norms are float32.
     """
