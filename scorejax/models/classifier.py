@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from scorejax.models.embedding import NoiseEmbedding, check_labels
 from scorejax.models.layers import Dtype, GroupNorm
 
-EMBEDDINGS = ("fourier", "positional")
+EMBEDDINGS = ("fourier", "positional", "none")
 
 
 class WideResNetClassifier(nn.Module):
@@ -30,7 +30,7 @@ class WideResNetClassifier(nn.Module):
         standardize: Whether each image is brought to mean 0 and standard deviation 1 first. The noise of VE
             makes images large; what the scale says of the noise, the label says better.
         embedding: "fourier": random waves of log sigma (VE, SMLD). "positional": waves of the label itself
-            (VP: 999 t).
+            (VP: 999 t). "none": the label is not looked at.
         fourier_scale: Standard deviation of the random frequencies.
         noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
@@ -123,13 +123,15 @@ class WideBlock(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, embedding: jax.Array, train: bool) -> jax.Array:
-        """Map `[B, H, W, C]` and an embedding `[B, E]` to `[B, H', W', features]`."""
+    def __call__(self, x: jax.Array, embedding: jax.Array | None, train: bool) -> jax.Array:
+        """Map `[B, H, W, C]` and an embedding `[B, E]`, if there is one, to `[B, H', W', features]`."""
         h = nn.relu(GroupNorm(name="norm_0")(x)).astype(self.dtype)
         if self.stride > 1 or x.shape[-1] != self.features:
             x = _conv(self.features, "shortcut", self.dtype, size=1, stride=self.stride)(h)
         h = _conv(self.features, "conv_0", self.dtype, stride=self.stride)(h)
-        h = h + nn.Dense(self.features, dtype=self.dtype, name="embedding")(nn.silu(embedding))[:, None, None, :]
+        if embedding is not None:
+            shift = nn.Dense(self.features, dtype=self.dtype, name="embedding")
+            h = h + shift(nn.silu(embedding))[:, None, None, :]
         h = nn.relu(GroupNorm(name="norm_1")(h)).astype(self.dtype)
         h = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(h)
         return x + _conv(self.features, "conv_1", self.dtype)(h)

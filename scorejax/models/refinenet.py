@@ -10,6 +10,7 @@ from scorejax.models.embedding import check_labels, noise_level
 from scorejax.models.layers import NONLINEARITIES, Dtype
 from scorejax.models.refinenet_layers import (
     INTERPOLATIONS,
+    InstanceNormPlus,
     RefineBlock,
     ResidualBlock,
     Style,
@@ -58,12 +59,13 @@ class RefineNet(nn.Module):
     dtype: Dtype = jnp.float32
     remat: bool = False
 
-    def _trunk(self, x: jax.Array, num_levels: int | None, levels: jax.Array | None) -> jax.Array:
-        """The map of images to images of a network whose norms know `num_levels` noise levels."""
-        style = Style(num_levels, self.channel_ddof, self.nonlinearity, self.interpolation, self.dtype)
+    def _trunk(self, x: jax.Array, levels: jax.Array | None) -> jax.Array:
+        """The map of images to images, told the weights `[B, L]` of noise levels, or nothing."""
+        style = Style(self.channel_ddof, self.nonlinearity, self.interpolation, self.dtype)
         down, up = _MULTIPLIERS[self.stages]
         # Explicit names keep the tree the same under remat.
-        make_block, make_refine = (nn.remat(kind) if self.remat else kind for kind in (ResidualBlock, RefineBlock))
+        make_block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        make_refine = nn.remat(RefineBlock) if self.remat else RefineBlock
 
         h = x.astype(self.dtype) if self.centered_input else 2 * x.astype(self.dtype) - 1
         h = conv(h, self.features, "conv_in", self.dtype)
@@ -81,9 +83,9 @@ class RefineNet(nn.Module):
             units = 3 if i == self.stages - 1 else 1
             refine = make_refine(self.features * multiplier, style, units, name=f"refine_{i}")
             refined = [refine([outputs.pop(), *refined], levels)]
-        h = style.activate(style.norm(refined[0], levels, "norm_out"))
-        # The last layer decides the precision of the score, and costs nothing: it is float32.
-        return conv(h.astype(jnp.float32), x.shape[-1], "conv_out", jnp.float32)
+        # What follows decides the precision of the score, and costs nothing: it is float32.
+        h = style.activate(InstanceNormPlus(self.channel_ddof, name="norm_out")(refined[0], levels))
+        return conv(h, x.shape[-1], "conv_out", jnp.float32)
 
     def _check(self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None) -> None:
         name = type(self).__name__
@@ -146,7 +148,7 @@ class NCSN(RefineNet):
         self._check(x, labels, class_labels)
         if self.num_levels < 1:
             raise ValueError(f"num_levels must be at least 1, got {self.num_levels}")
-        return self._trunk(x, self.num_levels, level_weights(labels, self.num_levels))
+        return self._trunk(x, level_weights(labels, self.num_levels))
 
 
 class NCSNv2(RefineNet):
@@ -192,4 +194,4 @@ class NCSNv2(RefineNet):
                     "noise_levels must be (largest sigma, smallest sigma, count) with largest > smallest > 0 and "
                     f"count >= 2, got {tuple(self.noise_levels)}"
                 )
-        return self._trunk(x, None, None) / noise_level(labels, self.noise_levels)[:, None, None, None]
+        return self._trunk(x, None) / noise_level(labels, self.noise_levels)[:, None, None, None]

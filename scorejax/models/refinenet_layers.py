@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorejax.models.layers import NONLINEARITIES, Dtype
 from scorejax.models.resampling import halve
@@ -18,16 +19,12 @@ class Style:
     """What all layers of one network have in common.
 
     Attributes:
-        num_levels: Number of noise levels that the norms are conditioned on (NCSN), or None (NCSNv2). A
-            conditioned RefineNet normalises before every convolution and pools averages; the other does not
-            normalise and pools maxima.
         channel_ddof: Taken off the number of channels when InstanceNorm++ divides by it.
         nonlinearity: Name of the activation, in `layers.NONLINEARITIES`.
         interpolation: One of `INTERPOLATIONS`.
         dtype: Type to compute in. Norms are float32.
     """
 
-    num_levels: int | None = None
     channel_ddof: int = 0
     nonlinearity: str = "elu"
     interpolation: str = "bilinear_align_corners"
@@ -35,11 +32,11 @@ class Style:
 
     def norm(self, x: jax.Array, levels: jax.Array | None, name: str) -> jax.Array:
         """InstanceNorm++ of `x`, as a child of the module that calls."""
-        return InstanceNormPlus(self.num_levels, self.channel_ddof, name=name)(x, levels).astype(self.dtype)
+        return InstanceNormPlus(self.channel_ddof, name=name)(x, levels).astype(self.dtype)
 
     def refine_norm(self, x: jax.Array, levels: jax.Array | None, name: str) -> jax.Array:
-        """The norm inside RefineNet: there is one in a conditioned network only."""
-        return x if self.num_levels is None else self.norm(x, levels, name)
+        """The norm inside RefineNet: there is one in a network that is told the noise level only."""
+        return x if levels is None else self.norm(x, levels, name)
 
     def activate(self, x: jax.Array) -> jax.Array:
         """The nonlinearity."""
@@ -77,19 +74,26 @@ class InstanceNormPlus(nn.Module):
     channels: what instance normalisation takes away, the mean of a channel against the others, comes back.
 
     Attributes:
-        num_levels: Number of noise levels, each with its own gamma, alpha and beta; None: one set for all.
         channel_ddof: `v^2` divides by `channels - channel_ddof`. The JAX code of score_sde takes 0; networks
             trained in PyTorch take 1.
         epsilon: Added to both variances.
     """
 
-    num_levels: int | None = None
     channel_ddof: int = 0
     epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: jax.Array, levels: jax.Array | None = None) -> jax.Array:
-        """Normalise `[B, H, W, C]`, at the noise levels that have weights `[B, num_levels]`; float32."""
+        """Normalise images.
+
+        Args:
+            x: Images `[B, H, W, C]`.
+            levels: Weights `[B, L]` of L noise levels, each of which has its own gamma, alpha and beta. None:
+                there is one set.
+
+        Returns:
+            Float32 array of the shape of `x`.
+        """
         channels = x.shape[-1]
         x = x.astype(jnp.float32)
         means = x.mean(axis=(1, 2), keepdims=True)
@@ -99,13 +103,13 @@ class InstanceNormPlus(nn.Module):
         # A single channel has no others to differ from: its variance is 0, not 0 / 0.
         variance = jnp.square(means).sum(axis=-1, keepdims=True) / max(channels - self.channel_ddof, 1)
         means = means * jax.lax.rsqrt(variance + self.epsilon)
-        if self.num_levels is None:
+        if levels is None:
             gamma = self.param("gamma", _near_one, (channels,))
             alpha = self.param("alpha", _near_one, (channels,))
             beta = self.param("beta", nn.initializers.zeros, (channels,))
         else:
             # Columns: gamma, alpha, beta.
-            table = self.param("embedding", _near_one_without_shift, (self.num_levels, 3 * channels))
+            table = self.param("embedding", _near_one_without_shift, (levels.shape[-1], 3 * channels))
             rows = jnp.matmul(levels, table, precision=jax.lax.Precision.HIGHEST)[:, None, None]
             gamma, alpha, beta = jnp.split(rows, 3, axis=-1)
         return gamma * (x + alpha * means) + beta
@@ -155,10 +159,12 @@ def resize(x: jax.Array, height: int, width: int, interpolation: str) -> jax.Arr
     if interpolation != "bilinear_align_corners":
         return jax.image.resize(x, shape, "nearest" if interpolation == "nearest" else "bilinear")
     # Output pixel i lies at i (old - 1) / (new - 1); scale_and_translate thinks in squares, half a pixel apart.
-    # A side of one pixel is spread over all, whatever the scale.
-    scale = jnp.array([(n - 1) / (o - 1) if o > 1 else n for o, n in zip(old, new, strict=True)])
-    shift = jnp.array([0.5 - 0.5 * s if o > 1 else 0.0 for o, s in zip(old, scale, strict=True)])
-    return jax.image.scale_and_translate(x, shape, (1, 2), scale, shift, "bilinear", antialias=False)
+    # A side of one pixel is spread over all at any scale.
+    scale = np.array([(n - 1) / (o - 1) if o > 1 else n for o, n in zip(old, new, strict=True)], np.float32)
+    shift = np.where(np.array(old) > 1, (1 - scale) / 2, 0).astype(np.float32)
+    return jax.image.scale_and_translate(
+        x, shape, (1, 2), jnp.asarray(scale), jnp.asarray(shift), "bilinear", antialias=False
+    )
 
 
 class ResidualBlock(nn.Module):
@@ -219,6 +225,9 @@ class ResidualUnits(nn.Module):
 class RefineBlock(nn.Module):
     """Block of RefineNet (Lin et al. 2017): adapt each input, fuse them at the finest size, pool, adapt again.
 
+    Told the noise level (NCSN), it normalises before every convolution and pools means; if not (NCSNv2), it
+    does not normalise and pools maxima.
+
     Attributes:
         features: Channels of the result; if there is one input, those of the input.
         style: What the network's layers share.
@@ -250,10 +259,10 @@ class RefineBlock(nn.Module):
     def _pool(self, x: jax.Array, levels: jax.Array | None) -> jax.Array:
         """Chained residual pooling: the image plus its means or maxima over wider and wider surroundings."""
         style = self.style
-        pool = nn.max_pool if style.num_levels is None else nn.avg_pool
+        pool = nn.max_pool if levels is None else nn.avg_pool
         x = h = style.activate(x)
         for j in range(2):
-            # An average over the edge counts the pixels outside as zeros.
+            # A mean over the edge counts the pixels outside as zeros.
             h = pool(style.refine_norm(h, levels, f"pool_norm_{j}"), (5, 5), padding="SAME")
             h = conv(h, x.shape[-1], f"pool_{j}", style.dtype, use_bias=False)
             x = x + h
