@@ -128,7 +128,7 @@ def test_tensors_that_are_missing_left_over_or_of_another_shape_are_named():
 def test_sigmas_other_than_those_of_the_configuration_are_refused():
     config, state, _ = load("ncsnv2")
     module = module_from_score_sde_config(config).copy(noise_levels=(50.0, 0.01, 10))
-    with pytest.raises(StateDictError, match="10 noise levels from 1 to 0.01"):
+    with pytest.raises(StateDictError, match=r"10 noise levels from 1 to 0\.01"):
         params_from_score_sde(state, module, 16)
 
 
