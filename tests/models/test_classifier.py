@@ -47,6 +47,16 @@ def test_every_image_size_gives_a_logit_per_class_in_float32(shape):
     assert (out.shape, out.dtype) == ((shape[0], 4), jnp.float32)
 
 
+def test_the_last_two_groups_halve_the_image_and_all_groups_widen_it():
+    model = TINY(depth=16, width=3)
+    _, state = jax.eval_shape(
+        functools.partial(model.apply, capture_intermediates=True), {"params": shapes(model, SHAPE)}, X, LABELS
+    )
+    layers = {name: layer["__call__"][0].shape for name, layer in state["intermediates"].items() if "group" in name}
+    sizes = [(2, 8, 8, 48), (2, 4, 4, 96), (2, 2, 2, 192)]
+    assert layers == {f"group_{i}_block_{j}": sizes[i] for i in range(3) for j in range(2)}
+
+
 def test_logits_depend_on_the_noise_label_of_their_own_example_only(classify):
     plain, other = classify(X, LABELS), classify(X, np.array([0.02, 30.0], np.float32))
     np.testing.assert_allclose(other[0], plain[0], atol=1e-5)

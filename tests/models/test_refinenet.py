@@ -63,6 +63,26 @@ def test_every_image_size_and_channel_count_comes_back_as_it_went_in(shape, stag
         assert (out.shape, out.dtype) == (shape, jnp.float32)
 
 
+@pytest.mark.parametrize(
+    ("stages", "sizes", "channels", "refined"),
+    [
+        (4, (64, 32, 32, 32), (4, 8, 8, 8), (8, 8, 4, 4)),
+        (5, (64, 32, 16, 16, 16), (4, 8, 8, 16, 16), (16, 8, 8, 4, 4)),
+        (6, (64, 32, 16, 8, 8, 8), (4, 8, 8, 8, 16, 16), (16, 8, 8, 8, 4, 4)),
+    ],
+)
+def test_every_stage_but_the_first_and_the_last_two_halves_the_image(stages, sizes, channels, refined):
+    model, x = TINY(stages=stages), jnp.zeros((1, 64, 64, 3))
+    apply = functools.partial(model.apply, capture_intermediates=True)
+    _, state = jax.eval_shape(apply, {"params": shapes(model, x.shape)}, x, jnp.ones(1))
+    down, up = (
+        [state["intermediates"][name.format(i)]["__call__"][0].shape[2:] for i in range(stages)]
+        for name in ("stage_{}_block_1", "refine_{}")
+    )
+    assert down == list(zip(sizes, channels, strict=True))
+    assert up == list(zip(sizes[::-1], refined, strict=True))
+
+
 def test_the_output_is_an_unconditional_field_divided_by_sigma(params, plain):
     other = evaluate(TINY(), params, labels=np.array([1.0, 1.0], np.float32))
     np.testing.assert_allclose(plain * SIGMAS[:, None, None, None], other, rtol=1e-5, atol=1e-6)
@@ -123,6 +143,14 @@ def test_a_label_is_one_level_or_a_mean_of_two_neighbours_and_never_a_level_that
     weights = level_weights(jnp.array([0.0, 3.0, 1.25, -0.5, 3.5]), 4)
     expected = [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0.75, 0.25, 0], [np.nan] * 4, [np.nan] * 4]
     np.testing.assert_allclose(weights, expected)
+
+
+def test_the_norm_of_every_level_starts_near_the_identity():
+    told = jax.jit(InstanceNormPlus().init)(jax.random.key(0), X, level_weights(jnp.zeros(2), 5))["params"]
+    gamma, alpha, beta = np.split(np.asarray(told["embedding"]), 3, axis=1)
+    assert gamma.shape == (5, 3)
+    assert 0 < max(np.abs(gamma - 1).max(), np.abs(alpha - 1).max()) < 0.1
+    assert not np.any(beta)
 
 
 def test_a_level_s_norm_is_the_unconditional_norm_with_the_parameters_of_that_level():
