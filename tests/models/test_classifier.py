@@ -78,6 +78,7 @@ def test_standardized_images_have_mean_0_and_standard_deviation_1_and_flat_ones_
     assert np.isfinite(flat).all()
 
 
+@pytest.mark.slow
 def test_without_standardization_contrast_counts(params):
     apply = jax.jit(functools.partial(TINY(standardize=False).apply, {"params": params}))
     assert np.abs(apply(50 * X, LABELS) - apply(X, LABELS)).max() > 0.01

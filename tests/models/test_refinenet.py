@@ -54,13 +54,14 @@ def test_each_network_has_its_number_of_parameters(model, size, count):
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes(model, (1, size, size, 3)))) == count
 
 
-@pytest.mark.parametrize("stages", [4, 5, 6])
-@pytest.mark.parametrize("shape", [(1, 28, 28, 1), (2, 7, 5, 4), (1, 1, 1, 3)])
-def test_every_image_size_and_channel_count_comes_back_as_it_went_in(shape, stages):
-    for kind in (NCSN, NCSNv2):
-        model = kind(features=4, stages=stages, dtype=jnp.bfloat16)
-        out, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros(shape), jnp.ones(shape[0]))
-        assert (out.shape, out.dtype) == (shape, jnp.float32)
+@pytest.mark.parametrize(
+    ("kind", "stages", "shape"),
+    [(NCSN, 4, (1, 28, 28, 1)), (NCSNv2, 6, (1, 28, 28, 1)), (NCSNv2, 5, (2, 7, 5, 4)), (NCSNv2, 4, (1, 1, 1, 3))],
+)
+def test_every_image_size_and_channel_count_comes_back_as_it_went_in(kind, stages, shape):
+    model = kind(features=4, stages=stages, dtype=jnp.bfloat16)
+    out, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros(shape), jnp.ones(shape[0]))
+    assert (out.shape, out.dtype) == (shape, jnp.float32)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +89,8 @@ def test_the_output_is_an_unconditional_field_divided_by_sigma(params, plain):
     np.testing.assert_allclose(plain * SIGMAS[:, None, None, None], other, rtol=1e-5, atol=1e-6)
 
 
-def test_an_image_in_0_1_is_treated_as_its_copy_in_minus_1_1(params, plain):
-    ours = evaluate(TINY(centered_input=False), params, (X + 1) / 2)
-    np.testing.assert_allclose(ours, plain, atol=1e-3 * plain.std())
-
-
+@pytest.mark.slow
+@pytest.mark.slow
 def test_bfloat16_computes_nearly_the_same(params, plain):
     rough = evaluate(TINY(dtype=jnp.bfloat16), params)
     assert 1e-5 < np.abs(rough - plain).max() / plain.std() < 0.2
