@@ -1,8 +1,10 @@
 """Networks in flax.linen. Nothing outside the training and evaluation programs imports this."""
 
+from scorejax.models.classifier import WideResNetClassifier
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.mlp import MLP
 from scorejax.models.ncsnpp import NCSNpp
+from scorejax.models.refinenet import NCSN, NCSNv2
 
-__all__ = ["DDPM", "MLP", "DDPMpp", "NCSNpp"]
+__all__ = ["DDPM", "MLP", "NCSN", "DDPMpp", "NCSNpp", "NCSNv2", "WideResNetClassifier"]

@@ -61,6 +61,13 @@ LAYERS: dict[str, tuple[tuple[str, str, Relayout], ...]] = {
     "nin": (("W", "kernel", _same), ("b", "bias", _same)),  # a dense layer over channels, kept as [in, out]
     "group_norm": (("weight", "scale", _same), ("bias", "bias", _same)),
     "fourier": (("W", "W", _same),),
+    # InstanceNorm++: of the network, or of each noise level (columns gamma, alpha, beta).
+    "instance_norm": (
+        ("gamma", "gamma", _same),
+        ("alpha", "alpha", _same),
+        ("beta", "beta", _same),
+        ("embed.weight", "embedding", _same),
+    ),
 }
 
 _BLOCK = (

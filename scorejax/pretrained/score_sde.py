@@ -1,16 +1,17 @@
 """The networks of score_sde and score_sde_pytorch: their configurations and state dicts, as networks of ours."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
 
-from scorejax.errors import ConfigError
-from scorejax.models import DDPM, NCSNpp
+from scorejax.models import DDPM, NCSN, NCSNpp, NCSNv2
 from scorejax.pretrained.layout import Entry, StateDictError, convert, shape_tree
+from scorejax.pretrained.reference_config import NONLINEARITIES, choice, noise_levels, setting
+from scorejax.pretrained.refinenets import ncsn, ncsnv2, refinenet_entries
 
-NONLINEARITIES = {"swish": "silu", "elu": "elu", "relu": "relu", "lrelu": "leaky_relu"}
 # What the reference computes from its configuration, but saves with the weights.
 DERIVED = ("sigmas",)
 
@@ -29,7 +30,7 @@ def from_score_sde(state_dict: Mapping[str, Any], config: Any) -> tuple[nn.Modul
         StateDictError: with every tensor that is missing, left over, or of another shape.
     """
     module = module_from_score_sde_config(config)
-    size, channels = (_setting(config, f"data.{key}") for key in ("image_size", "num_channels"))
+    size, channels = (setting(config, f"data.{key}") for key in ("image_size", "num_channels"))
     return module, params_from_score_sde(state_dict, module, size, channels)
 
 
@@ -42,7 +43,7 @@ def module_from_score_sde_config(config: Any) -> nn.Module:
     Raises:
         ConfigError: if the configuration lacks a setting or has one that no network of ours computes.
     """
-    return _choice(config, "model.name", FAMILIES).make(config)
+    return choice(config, "model.name", FAMILIES).make(config)
 
 
 def params_from_score_sde(
@@ -151,54 +152,48 @@ def _unet_modules(module: NCSNpp, image_size: int) -> Iterator[tuple[str, str]]:
 
 def _unet_fields(config: Any) -> dict[str, Any]:
     """The fields of our U-Nets that both of the reference's read from its configuration."""
-    _choice(config, "model.normalization", {"GroupNorm": None})
+    choice(config, "model.normalization", {"GroupNorm": None})
     return {
-        "features": _setting(config, "model.nf"),
-        "channel_multipliers": tuple(_setting(config, "model.ch_mult")),
-        "blocks_per_level": _setting(config, "model.num_res_blocks"),
-        "attention_resolutions": tuple(_setting(config, "model.attn_resolutions")),
+        "features": setting(config, "model.nf"),
+        "channel_multipliers": tuple(setting(config, "model.ch_mult")),
+        "blocks_per_level": setting(config, "model.num_res_blocks"),
+        "attention_resolutions": tuple(setting(config, "model.attn_resolutions")),
         "attention_up": "level",
-        "dropout": float(_setting(config, "model.dropout")),
-        "resample_with_conv": _setting(config, "model.resamp_with_conv"),
-        "nonlinearity": _choice(config, "model.nonlinearity", NONLINEARITIES),
-        "scale_by_sigma": _setting(config, "model.scale_by_sigma"),
-        "centered_input": _setting(config, "data.centered"),
+        "dropout": float(setting(config, "model.dropout")),
+        "resample_with_conv": setting(config, "model.resamp_with_conv"),
+        "nonlinearity": choice(config, "model.nonlinearity", NONLINEARITIES),
+        "scale_by_sigma": setting(config, "model.scale_by_sigma"),
+        "centered_input": setting(config, "data.centered"),
     }
-
-
-def _noise_levels(config: Any) -> tuple[float, float, int]:
-    """The sigmas that the reference looks labels up in: its own list, from the largest down."""
-    largest, smallest, count = (_setting(config, f"model.{key}") for key in ("sigma_max", "sigma_min", "num_scales"))
-    return float(largest), float(smallest), int(count)
 
 
 def _ddpm(config: Any) -> DDPM:
     fields = _unet_fields(config)
     return DDPM(
         **fields,
-        embedding="positional" if _setting(config, "model.conditional") else "none",
-        noise_levels=_noise_levels(config) if fields["scale_by_sigma"] else None,
+        embedding="positional" if setting(config, "model.conditional") else "none",
+        noise_levels=noise_levels(config) if fields["scale_by_sigma"] else None,
     )
 
 
 def _ncsnpp(config: Any) -> NCSNpp:
     fields = _unet_fields(config)
-    kind = _choice(config, "model.embedding_type", {"fourier": "fourier", "positional": "positional"})
+    kind = choice(config, "model.embedding_type", {"fourier": "fourier", "positional": "positional"})
     # Under Fourier features the label is sigma; otherwise it is an index.
     looks_up = fields["scale_by_sigma"] and kind == "positional"
     return NCSNpp(
         **fields,
-        embedding=kind if _setting(config, "model.conditional") else "none",
-        noise_levels=_noise_levels(config) if looks_up else None,
-        fourier_scale=float(_setting(config, "model.fourier_scale")),
-        fir=_setting(config, "model.fir"),
-        fir_kernel=tuple(_setting(config, "model.fir_kernel")),
-        init_scale=float(_setting(config, "model.init_scale")),
-        skip_rescale=_setting(config, "model.skip_rescale"),
-        block=_choice(config, "model.resblock_type", {"biggan": "biggan", "ddpm": "ddpm"}),
-        progressive=_lower(config, "model.progressive"),
-        progressive_input=_lower(config, "model.progressive_input"),
-        progressive_combine=_lower(config, "model.progressive_combine"),
+        embedding=kind if setting(config, "model.conditional") else "none",
+        noise_levels=noise_levels(config) if looks_up else None,
+        fourier_scale=float(setting(config, "model.fourier_scale")),
+        fir=setting(config, "model.fir"),
+        fir_kernel=tuple(setting(config, "model.fir_kernel")),
+        init_scale=float(setting(config, "model.init_scale")),
+        skip_rescale=setting(config, "model.skip_rescale"),
+        block=choice(config, "model.resblock_type", {"biggan": "biggan", "ddpm": "ddpm"}),
+        progressive=setting(config, "model.progressive").lower(),
+        progressive_input=setting(config, "model.progressive_input").lower(),
+        progressive_combine=setting(config, "model.progressive_combine").lower(),
     )
 
 
@@ -223,31 +218,11 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     "ddpm": Family(_ddpm, DDPM, _unet_entries),
     "ncsnpp": Family(_ncsnpp, NCSNpp, _unet_entries),
+    "ncsn": Family(ncsn, NCSN, refinenet_entries),
+    "ncsnv2_64": Family(functools.partial(ncsnv2, stages=4), NCSNv2, refinenet_entries),
+    "ncsnv2_128": Family(functools.partial(ncsnv2, stages=5), NCSNv2, refinenet_entries),
+    "ncsnv2_256": Family(functools.partial(ncsnv2, stages=6), NCSNv2, refinenet_entries),
 }
-
-
-def _setting(config: Any, path: str) -> Any:
-    node = config
-    for key in path.split("."):
-        try:
-            node = node[key] if isinstance(node, Mapping) else getattr(node, key)
-        except (KeyError, AttributeError):
-            raise ConfigError(
-                f"the configuration of score_sde lacks '{path}': give the whole nested configuration that the "
-                "network was trained with"
-            ) from None
-    return node
-
-
-def _choice(config: Any, path: str, table: Mapping[str, Any]) -> Any:
-    name = _setting(config, path)
-    if name not in table:
-        raise ConfigError(f"'{path}' = {name!r} of score_sde is none of those known here: {', '.join(table)}")
-    return table[name]
-
-
-def _lower(config: Any, path: str) -> str:
-    return _setting(config, path).lower()
 
 
 def _check_sigmas(sigmas: Any, module: nn.Module) -> None:

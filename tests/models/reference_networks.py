@@ -31,9 +31,11 @@ def weights(name: str, shape: list[int]) -> np.ndarray:
     last = name.rsplit(".", 1)[-1]
     if last == "W":
         return (z / np.sqrt(shape[0])).astype(np.float32) if len(shape) == 2 else 16 * z
+    if name.endswith("embed.weight"):  # columns gamma, alpha, beta
+        return np.repeat(np.float32([1, 1, 0]), shape[1] // 3) + np.float32(0.1) * z
     if len(shape) >= 2:
         return (z / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-    return np.float32(1) + np.float32(0.1) * z if last == "weight" else np.float32(0.1) * z
+    return np.float32(1) + np.float32(0.1) * z if last in ("weight", "alpha", "gamma") else np.float32(0.1) * z
 
 
 def state_dict(sidecar: dict[str, Any]) -> dict[str, np.ndarray]:

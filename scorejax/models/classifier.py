@@ -1,0 +1,154 @@
+"""The noise-conditional classifier, whose gradient steers samples towards a class."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorejax.models.embedding import NoiseEmbedding, check_labels
+from scorejax.models.layers import Dtype, GroupNorm
+
+EMBEDDINGS = ("fourier", "positional", "none")
+
+
+class WideResNetClassifier(nn.Module):
+    """Wide residual network told the noise level (Zagoruyko & Komodakis 2016; Song et al. 2021, appendix I).
+
+    A map `(noisy image, noise label) -> logits` of `p(class | x_t)`. Three groups of pre-activation blocks with
+    `16 w`, `32 w` and `64 w` channels for width `w`; the last two halve the image. Batch norms are group
+    norms, and each block adds a dense map of the noise embedding between its two convolutions. The default is
+    WRN-28-10 with four blocks per group. Any image size works.
+
+    `model.apply({"params": params}, x, labels, train=False, rngs={"dropout": key})`
+
+    Attributes:
+        num_classes: Number of classes, and of logits.
+        depth: Number of convolutions on the longest path, `6 n + 4` for `n` blocks per group.
+        width: Factor on the channels.
+        dropout: Probability to drop a value between the convolutions of a block in training.
+        standardize: Whether each image is brought to mean 0 and standard deviation 1 first. The noise of VE
+            makes images large; what the scale says of the noise, the label says better.
+        embedding: "fourier": random waves of log sigma (VE, SMLD). "positional": waves of the label itself
+            (VP: 999 t). "none": the label is not looked at.
+        fourier_scale: Standard deviation of the random frequencies.
+        noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
+            geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
+        dtype: Type to compute in, e.g. bfloat16. Parameters, norms and logits are float32.
+    """
+
+    num_classes: int = 10
+    depth: int = 28
+    width: int = 10
+    dropout: float = 0.0
+    standardize: bool = True
+    embedding: str = "fourier"
+    fourier_scale: float = 16.0
+    noise_levels: tuple[float, float, int] | None = None
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, labels: jax.Array, train: bool = False) -> jax.Array:
+        """Evaluate the classifier.
+
+        Args:
+            x: Images `[B, H, W, C]`.
+            labels: Noise labels `[B]`.
+            train: Whether to drop values; needs `rngs={"dropout": key}`.
+
+        Returns:
+            Logits `[B, num_classes]`, float32.
+
+        Raises:
+            ValueError: if a field or a shape does not fit.
+        """
+        labels = jnp.asarray(labels)
+        self._check(x, labels)
+        embed = NoiseEmbedding(
+            128,
+            kind=self.embedding,
+            fourier_scale=self.fourier_scale,
+            noise_levels=self.noise_levels,
+            dtype=self.dtype,
+            name="embedding",
+        )
+        embedding = embed(labels, None)
+        h = standardized(x) if self.standardize else x
+        h = _conv(16, "conv_in", self.dtype)(h)
+        for i in range(3):
+            for j in range((self.depth - 4) // 6):
+                block = WideBlock(
+                    16 * 2**i * self.width,
+                    stride=2 if i > 0 and j == 0 else 1,
+                    dropout=self.dropout,
+                    dtype=self.dtype,
+                    name=f"group_{i}_block_{j}",
+                )
+                h = block(h, embedding, train)
+        h = nn.relu(GroupNorm(name="norm_out")(h)).mean(axis=(1, 2))
+        return nn.Dense(self.num_classes, name="dense_out")(h)
+
+    def _check(self, x: jax.Array, labels: jax.Array) -> None:
+        if x.ndim != 4:
+            raise ValueError(
+                f"WideResNetClassifier takes images [batch, height, width, channels], got an array of shape {x.shape}"
+            )
+        if self.depth < 10 or (self.depth - 4) % 6:
+            raise ValueError(f"depth must be 6 n + 4 for n blocks per group (10, 16, 22, 28, ...), got {self.depth}")
+        if self.num_classes < 2 or self.width < 1:
+            raise ValueError(
+                f"num_classes must be at least 2 and width at least 1, got {self.num_classes} and {self.width}"
+            )
+        if self.embedding not in EMBEDDINGS:
+            raise ValueError(f"embedding must be one of {EMBEDDINGS}, got {self.embedding!r}")
+        check_labels(x.shape[0], labels, None, None)
+
+
+class WideBlock(nn.Module):
+    """Pre-activation block of a wide residual network, with a noise embedding.
+
+    `shortcut(x) + conv(dropout(relu(norm(conv(h) + dense(silu(embedding))))))` with `h = relu(norm(x))`. Where
+    the shape changes, the shortcut is a 1x1 convolution of `h`.
+
+    Attributes:
+        features: Channels of the result.
+        stride: Step of the first convolution.
+        dropout: Probability to drop a value.
+        dtype: Type to compute in. Norms are float32.
+    """
+
+    features: int
+    stride: int = 1
+    dropout: float = 0.0
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, embedding: jax.Array | None, train: bool) -> jax.Array:
+        """Map `[B, H, W, C]` and an embedding `[B, E]`, if there is one, to `[B, H', W', features]`."""
+        h = nn.relu(GroupNorm(name="norm_0")(x)).astype(self.dtype)
+        if self.stride > 1 or x.shape[-1] != self.features:
+            x = _conv(self.features, "shortcut", self.dtype, size=1, stride=self.stride)(h)
+        h = _conv(self.features, "conv_0", self.dtype, stride=self.stride)(h)
+        if embedding is not None:
+            shift = nn.Dense(self.features, dtype=self.dtype, name="embedding")
+            h = h + shift(nn.silu(embedding))[:, None, None, :]
+        h = nn.relu(GroupNorm(name="norm_1")(h)).astype(self.dtype)
+        h = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(h)
+        return x + _conv(self.features, "conv_1", self.dtype)(h)
+
+
+def standardized(x: jax.Array) -> jax.Array:
+    """Each image of `[B, H, W, C]` with mean 0 and standard deviation 1, in float32.
+
+    An image that hardly varies is not blown up: no standard deviation counts as less than `1 / sqrt(H W C)`.
+    """
+    x = x.astype(jnp.float32)
+    x = x - x.mean(axis=(1, 2, 3), keepdims=True)
+    variance = jnp.square(x).mean(axis=(1, 2, 3), keepdims=True)
+    return x * jax.lax.rsqrt(jnp.maximum(variance, 1 / math.prod(x.shape[1:])))
+
+
+def _conv(features: int, name: str, dtype: Dtype, size: int = 3, stride: int = 1) -> nn.Conv:
+    """A convolution without bias: a norm follows, or has its own."""
+    init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+    return nn.Conv(features, (size, size), stride, use_bias=False, kernel_init=init, dtype=dtype, name=name)
