@@ -86,12 +86,12 @@ def largest_distance(data: np.ndarray, *, subset: int = 10_000, seed: int = 0, b
 
 
 def level_overlap(ratio: float, dims: int) -> float:
-    """Return how much of one level's radii the next one covers, technique 2's measure.
+    """Return the probability that noise of one level has a length typical of the next larger level (technique 2).
 
         C = Phi( sqrt(2 D) (ratio - 1) + 3 ratio ) - Phi( sqrt(2 D) (ratio - 1) - 3 ratio )
 
-    The length of `D`-dimensional noise of scale `sigma` is `sigma sqrt(D)` within `sigma / sqrt(2)`; `C` is the
-    probability of the next larger level under the three-sigma range of this one. NCSNv2 asks for about one half.
+    The length of `D`-dimensional noise of scale `sigma` is about `N(sigma sqrt(D), sigma^2 / 2)`; typical is what
+    lies within three standard deviations. NCSNv2 asks for about one half.
 
     Args:
         ratio: of neighbouring noise scales, larger than one.
