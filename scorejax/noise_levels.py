@@ -26,9 +26,7 @@ class NoiseLevels(NamedTuple):
     steps: int
 
 
-def suggest(
-    data: np.ndarray, *, sigma_min: float = 0.01, steps: int = 5, subset: int = 10_000, seed: int = 0
-) -> NoiseLevels:
+def suggest(data: np.ndarray, *, sigma_min: float = 0.01, steps: int = 5, limit: int = 20_000) -> NoiseLevels:
     """Return noise levels and a Langevin step size for a data set by techniques 1, 2 and 4 of NCSNv2.
 
         levels = noise_levels.suggest(data)
@@ -39,32 +37,31 @@ def suggest(
         data: examples in model units, `[N, ...]`.
         sigma_min: the smallest noise, invisible in the data; 0.01 for images in [0, 1].
         steps: Langevin updates that can be afforded at each level.
-        subset: see `largest_distance`.
-        seed: see `largest_distance`.
+        limit: most examples to compare pair by pair, see `largest_distance`.
 
     Raises:
         ValueError: if the data are fewer than two examples or closer together than `sigma_min`.
     """
-    dims, sigma_max = math.prod(data.shape[1:]), largest_distance(data, subset=subset, seed=seed)
+    dims, sigma_max = math.prod(data.shape[1:]), largest_distance(data, limit=limit)
     n = number_of_levels(dims, sigma_min, sigma_max)
     return NoiseLevels(
         sigma_min, sigma_max, n, step_size(level_ratio(sigma_min, sigma_max, n), steps, sigma_min), steps
     )
 
 
-def largest_distance(data: np.ndarray, *, subset: int = 10_000, seed: int = 0, block: int = 1024) -> float:
+def largest_distance(data: np.ndarray, *, limit: int = 20_000, block: int = 1024) -> float:
     """Return the largest Euclidean distance between two examples, the `sigma_max` of technique 1.
 
-    Exact for up to `subset` examples. Of a larger set the farthest pair of a random subset is found; then the farther
-    end is replaced by the example farthest from the other one, among *all* examples, until nothing is farther. That
-    is a lower bound, attained in practice: the far pairs of a data set share their ends.
+    Pairs are compared in the order of their distances from the mean of the data, farthest first, and no further than
+    those two add up to more than the largest distance found. Exact for up to `limit` examples; of a larger set only
+    the `limit` farthest from the mean are compared, which gives a lower bound.
 
-    Time grows as `min(N, subset)^2 D`, memory as `block (block + D)`.
+    Time grows as `min(N, limit)^2 D` at worst, and much slower where a few examples stand out, as dark and bright
+    images do. Memory: `block (block + D)` numbers.
 
     Args:
         data: examples `[N, ...]`, of any number type, in model units.
-        subset: most examples to compare pair by pair.
-        seed: of the random subset.
+        limit: most examples to compare pair by pair.
         block: examples compared at once.
 
     Raises:
@@ -72,17 +69,24 @@ def largest_distance(data: np.ndarray, *, subset: int = 10_000, seed: int = 0, b
     """
     if len(data) < 2:
         raise ValueError(f"a distance needs at least two examples, got {len(data)}")
-    chosen = np.arange(len(data))
-    if len(data) > subset:
-        chosen = np.random.default_rng(seed).choice(len(data), subset, replace=False)
-    first, second = (int(chosen[i]) for i in _farthest_pair(data, chosen, block))
-    best = _distance(data, first, second)
-    while len(data) > subset:
-        first, second = second, _farthest_from(data, second, block)
-        if _distance(data, first, second) <= best:
-            break
-        best = _distance(data, first, second)
-    return best
+    starts = range(0, len(data), block)
+    centre = (np.sum([_rows(data, slice(i, i + block)).sum(0) for i in starts], axis=0) / len(data)).astype(np.float32)
+    radii = np.concatenate([np.linalg.norm(_rows(data, slice(i, i + block)) - centre, axis=1) for i in starts])
+    order = np.argsort(-radii)[:limit]
+    best, pair = 0.0, (0, 1)
+    for i in range(0, len(order), block):
+        left = _rows(data, order[i : i + block]) - centre
+        for j in range(i, len(order), block):
+            if radii[order[i]] + radii[order[j]] < best:
+                break
+            right = _rows(data, order[j : j + block]) - centre
+            squares = np.sum(left**2, 1)[:, None] + np.sum(right**2, 1) - 2.0 * left @ right.T
+            a, b = np.unravel_index(np.argmax(squares), squares.shape)
+            if squares[a, b] > best**2:
+                best, pair = float(np.sqrt(squares[a, b])), (order[i + a], order[j + b])
+    # float32 chose the pair
+    ends = np.asarray(data[list(pair)], np.float64)
+    return float(np.linalg.norm(ends[0] - ends[1]))
 
 
 def level_overlap(ratio: float, dims: int) -> float:
@@ -177,37 +181,7 @@ def step_size(ratio: float, steps: int, sigma_min: float) -> float:
     return float(relative[np.argmin(variance_after(ratio, steps, relative))] * sigma_min**2)
 
 
-def _farthest_pair(data: np.ndarray, chosen: np.ndarray, block: int) -> tuple[int, int]:
-    """Return the places in `chosen` of its farthest pair; squared distances from inner products, one block a time."""
-    centre = np.mean([_rows(data, chosen[i : i + block]).mean(0) for i in range(0, len(chosen), block)], axis=0)
-    best, pair = -1.0, (0, 1)
-    for i in range(0, len(chosen), block):
-        left = _rows(data, chosen[i : i + block]) - centre
-        for j in range(i, len(chosen), block):
-            right = _rows(data, chosen[j : j + block]) - centre
-            squares = np.sum(left**2, 1)[:, None] + np.sum(right**2, 1) - 2.0 * left @ right.T
-            a, b = np.unravel_index(np.argmax(squares), squares.shape)
-            if squares[a, b] > best and i + a != j + b:
-                best, pair = squares[a, b], (int(i + a), int(j + b))
-    return pair
-
-
-def _farthest_from(data: np.ndarray, index: int, block: int) -> int:
-    point, best, where = _rows(data, [index]), -1.0, index
-    for i in range(0, len(data), block):
-        squares = np.sum((_rows(data, slice(i, i + block)) - point) ** 2, axis=1)
-        if squares.max() > best:
-            best, where = squares.max(), i + int(squares.argmax())
-    return where
-
-
-def _distance(data: np.ndarray, first: int, second: int) -> float:
-    ends = np.asarray(data[[first, second]], np.float64)
-    return float(np.sqrt(np.sum((ends[0] - ends[1]) ** 2)))
-
-
 def _rows(data: np.ndarray, index) -> np.ndarray:
-    # float32 chooses the pair; its distance is computed again in float64
     rows = np.asarray(data[index], np.float32)
     return rows.reshape(len(rows), -1)
 
