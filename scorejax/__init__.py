@@ -9,7 +9,7 @@ A forward process, a score and a sampler are three separate things, and any thre
     value = scorejax.log_prob(key, sde, score, draw.x, divergence="exact").value
 """
 
-from scorejax import analytic, likelihood, objectives, samplers, score, sdes, times
+from scorejax import analytic, likelihood, noise_levels, objectives, samplers, score, sdes, times
 from scorejax.likelihood import LogProb, bits_per_dim, log_prob
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
 from scorejax.score import make_score, score_from_energy, tweedie
@@ -33,6 +33,7 @@ __all__ = [
     "likelihood",
     "log_prob",
     "make_score",
+    "noise_levels",
     "objectives",
     "sample",
     "samplers",

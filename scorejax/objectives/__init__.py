@@ -1,6 +1,17 @@
 """Training objectives: `(key, sde, score, x0) -> loss [B]`."""
 
-from scorejax.objectives.denoising import WEIGHTINGS, denoising
+from scorejax.objectives.denoising import denoising
+from scorejax.objectives.sliced import implicit, sliced
 from scorejax.objectives.time_sampling import TIME_SAMPLERS, draw_times, time_density
+from scorejax.objectives.weighting import REDUCTIONS, WEIGHTINGS
 
-__all__ = ["TIME_SAMPLERS", "WEIGHTINGS", "denoising", "draw_times", "time_density"]
+__all__ = [
+    "REDUCTIONS",
+    "TIME_SAMPLERS",
+    "WEIGHTINGS",
+    "denoising",
+    "draw_times",
+    "implicit",
+    "sliced",
+    "time_density",
+]

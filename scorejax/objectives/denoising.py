@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax import keys as keys_lib
-from scorejax.objectives.time_sampling import draw_times, time_density
+from scorejax.objectives.time_sampling import time_density, time_or_drawn
+from scorejax.objectives.weighting import Weighting, reduction_factor, weight
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE
-
-Weighting = str | Callable[[LinearSDE, Array], Array]
-
-WEIGHTINGS: dict[str, Callable[[LinearSDE, Array], Array]] = {
-    "simple": lambda sde, t: jnp.ones_like(t),
-    "likelihood": lambda sde, t: sde.diffusion_squared(t) / sde.variance(t),
-    "snr": lambda sde, t: jnp.ones_like(t),
-    "data": lambda sde, t: jnp.exp(-sde.log_snr(t)),
-    "truncated_snr": lambda sde, t: jnp.maximum(jnp.exp(-sde.log_snr(t)), 1.0),
-    "min_snr": lambda sde, t: jnp.minimum(1.0, 5.0 * jnp.exp(-sde.log_snr(t))),
-}
-"""Weights of the squared *noise* error: `simple` is lambda = sigma^2 on the score (Score-SDE, DDPM's L_simple),
-`likelihood` is lambda = g^2, `snr` is SNR times the data error (`simple` again), `data` is the squared error of the
-data prediction, `truncated_snr` is the larger of the data and noise errors (arXiv 2202.00512), `min_snr` is
-`min(SNR, 5)` times the data error (arXiv 2303.09556)."""
 
 
 def denoising(
@@ -61,36 +44,9 @@ def denoising(
     Raises:
         ValueError: on an unknown name.
     """
-    time_key, noise_key = _split(key)
-    if t is None:
-        t = draw_times(time_key, sde, x0.shape[0], times)
+    t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, times)
     noise = keys_lib.normal(keys_lib.per_example(noise_key, x0.shape[0]), x0.shape, x0.dtype)
     error = sde.scale(sde.sigma(t), t, score(sde.perturb(x0, t, noise), t)) + noise
-    weighted = sde.scale(jnp.sqrt(_weight(weighting)(sde, t)), t, error)
-    return _reduce(weighted**2, reduction) / time_density(sde, t, times)
-
-
-def _split(key: Array) -> tuple[Array, Array]:
-    if keys_lib.is_batched(key):
-        return keys_lib.fold_in(key, 0), keys_lib.fold_in(key, 1)
-    return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-
-
-def _weight(weighting: Weighting) -> Callable[[LinearSDE, Array], Array]:
-    if callable(weighting):
-        return weighting
-    if weighting not in WEIGHTINGS:
-        raise ValueError(f"unknown weighting {weighting!r}; choose one of {', '.join(WEIGHTINGS)}, or give a function")
-    return WEIGHTINGS[weighting]
-
-
-def _reduce(squares: Array, reduction: str) -> Array:
-    flat = squares.reshape(squares.shape[0], -1)
-    reductions = {
-        "mean": lambda: flat.mean(1),
-        "sum": lambda: flat.sum(1),
-        "half_sum": lambda: 0.5 * flat.sum(1),
-    }
-    if reduction not in reductions:
-        raise ValueError(f"unknown reduction {reduction!r}; choose one of {', '.join(reductions)}")
-    return reductions[reduction]()
+    weighted = sde.scale(jnp.sqrt(weight(weighting, sde, t)), t, error)
+    total = jnp.sum(weighted.reshape(x0.shape[0], -1) ** 2, axis=1)
+    return reduction_factor(reduction, x0.shape[1:]) * total / time_density(sde, t, times)

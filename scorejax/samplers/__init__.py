@@ -1,6 +1,6 @@
 """Samplers: steppers, correctors and the driver `sample`."""
 
-from scorejax.samplers.correctors import ald, langevin
+from scorejax.samplers.correctors import ald, annealed_langevin, langevin
 from scorejax.samplers.driver import Sample, Trajectory, sample, trajectory
 from scorejax.samplers.ode import adaptive_probability_flow, decode, encode, interpolate
 from scorejax.samplers.predictors import ancestral, euler_maruyama, probability_flow, reverse_diffusion
@@ -14,6 +14,7 @@ __all__ = [
     "adaptive_probability_flow",
     "ald",
     "ancestral",
+    "annealed_langevin",
     "decode",
     "encode",
     "euler_maruyama",

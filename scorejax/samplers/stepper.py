@@ -18,13 +18,14 @@ class Step(NamedTuple):
         x: the new points, `[B, ...]`.
         mean: the new points before fresh noise was added.
         memory: what the next step needs of this one: `()` for one-step methods, history for multistep ones.
-        nfe: number of network evaluations, set only where it depends on the data; otherwise the driver counts calls.
+        nfe: number of network evaluations, set where it depends on the data or where they happen inside a loop;
+            otherwise the driver counts calls.
     """
 
     x: Array
     mean: Array
     memory: Any = ()
-    nfe: Array | None = None
+    nfe: Array | int | None = None
 
 
 class Stepper(abc.ABC):

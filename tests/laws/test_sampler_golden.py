@@ -1,87 +1,232 @@
-"""Single updates of the published samplers (score_sde), noise injected, where the two discretisations coincide.
+"""The published samplers (score_sde), update by update and run by run, with their draws.
 
-The reference steps on a table of N = 50 levels: reverse diffusion and ancestral with `beta_i` or
-`sigma_i^2 - sigma_{i-1}^2`, Euler-Maruyama with 1 / N. A step of ours goes from `t` to any `s`; the `s` whose exact
-transition equals the table's entry makes the two the same update. It does not exist for VP at t = 0.001 (the table's
-first step is longer than the time left) nor for reverse diffusion of sub-VP (the reference takes an Euler step there).
+The reference steps on a table of N = 50 levels that is none of our processes: reverse diffusion and ancestral sampling
+with `beta_i` or `sigma_i^2 - sigma_{i-1}^2`, sub-VP with Euler steps, Euler-Maruyama with 1 / N on a grid of another
+spacing, and all of them with the score of the continuous process. As tables of `alpha` and `sigma` they are a process
+like any other (`Published`), on which our steppers and our driver make the reference's numbers, all that are stored:
+every predictor and corrector update, the predictor-corrector runs and the ODE sampler.
+
+What is not reproduced is what the reference could not run: Euler-Maruyama for the probability flow of any process, and
+Langevin correctors of sub-VP. Its tables of std and diffusion are compared from t = 0.01 on, where float32 did not
+cost it its digits; its NFE counts a corrector that is not there.
 """
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import io_callback
 
 import scorejax as sj
+from scorejax import samplers
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "score_sde_samplers.npz")
 SDES = {"vp": sj.vp(), "subvp": sj.subvp(), "ve": sj.ve()}
+FIRST = {"vp": 1e-3, "subvp": 1e-3, "ve": 1e-5}
 N = 50
+SHAPE = (4, 3, 2, 2)
 
 
-def score(name):
-    law = sj.analytic.gaussian(GOLDEN["mu"].ravel(), np.full(12, GOLDEN["s0"] ** 2))
-    return lambda x, t: law.score_at(SDES[name], x.reshape(4, 12), t).reshape(x.shape)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Published(sj.LinearSDE):
+    """Level `k` is at time `k`; tables `[2, N + 1]` hold the values there and their slopes."""
+
+    log_alphas: np.ndarray
+    variances: np.ndarray
+
+    def log_alpha(self, t):
+        return _at(self.log_alphas, t)
+
+    def variance(self, t):
+        return _at(self.variances, t)
+
+    def inverse_log_snr(self, log_snr):
+        raise NotImplementedError
 
 
-def level(name, t):
-    """The time whose exact transition to `t` is the reference's table entry at `t`."""
-    i = int(np.float32(t) * (N - 1))
+def _at(table, t):
+    level = jnp.round(jax.lax.stop_gradient(t)).astype(jnp.int32)
+    value, slope = jnp.asarray(table, jnp.float32)[:, level]
+    return value + slope * (t - level)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class On(samplers.Stepper):
+    """A stepper on a process of its own."""
+
+    sde: sj.LinearSDE
+    stepper: samplers.Stepper
+
+    def step(self, keys, sde, score, x, t, s, memory):
+        return self.stepper.step(keys, self.sde, score, x, t, s, memory)
+
+
+def steps(name, t):
+    """The reference's `(a, v)` of levels 1 .. N, met at times `t [N]`."""
     if name == "vp":
-        beta = np.linspace(0.1 / N, 20.0 / N, N)[i]
-        integral = 0.1 * t + 9.95 * t**2 + np.log1p(-beta)
-        return float(2 * integral / (0.1 + np.sqrt(0.01 + 39.8 * integral)))
-    sigma = np.geomspace(0.01, 50.0, N)
-    added = sigma[i] ** 2 - (sigma[i - 1] ** 2 if i else 0.0)
-    return float((np.log((0.01 * 5000.0**t) ** 2 - added) / 2 - np.log(0.01)) / np.log(5000.0))
+        beta = np.linspace(0.1 / N, 20.0 / N, N)
+        return np.sqrt(1 - beta), beta
+    if name == "ve":
+        sigma = np.geomspace(0.01, 50.0, N)
+        return np.ones(N), np.diff(sigma**2, prepend=0.0)
+    beta, integral = 0.1 + 19.9 * t, 0.1 * t + 9.95 * t**2
+    return 1 - 0.5 * beta / N, -beta * np.expm1(-2 * integral) / N
 
 
-def update(stepper, name, t, s, noise, monkeypatch):
-    draws = iter(jnp.asarray(noise))
-    monkeypatch.setattr("scorejax.keys.normal", lambda *_: next(draws))
-    keys = jax.random.split(jax.random.key(0), 4)
-    x = jnp.asarray(GOLDEN[f"{name}_x"])
-    return stepper.step(keys, SDES[name], score(name), x, jnp.float32(t), jnp.float32(s), ())
+def published(name, t):
+    """The reference's process whose level `k` is met at time `t[k - 1]`, and the one its correctors see."""
+    a, v = steps(name, t)
+    variance = [0.0]
+    for i in range(N):
+        variance.append(a[i] ** 2 * variance[-1] + v[i])
+    with jax.enable_x64(True):  # Euler steps of size 1 / N, read as slopes over one level
+        sde = SDES[name]
+        rate, added = np.asarray(sde.drift_rate(t)) / N, np.asarray(sde.diffusion_squared(t)) / N
+        marginal = np.asarray(sde.variance(jnp.asarray(t)))
+    slopes = np.append(0.0, rate), np.append(0.0, added + 2 * rate * np.array(variance[1:]))
+    log_alphas = np.stack([np.append(0.0, np.cumsum(np.log(a))), slopes[0]])
+    process = Published(log_alphas=log_alphas, variances=np.stack([variance, slopes[1]]), t_min=0.0, t_max=float(N))
+    return process, process.replace(variances=np.stack([np.append(0.0, marginal), slopes[1]]))
 
 
-def assert_equal(step, key):
-    for got, part in ((step.x, "x"), (step.mean, "x_mean")):
-        expected = GOLDEN[f"{key}|{part}"]
-        # float32 on both sides; the time s itself is rounded, which shifts a step of size 1 / 50 by 1e-5
-        np.testing.assert_allclose(got, expected, atol=1e-4 * max(1.0, np.abs(expected).max()), err_msg=key)
+def score(name, t):
+    """The exact score of the continuous process, whose time at level `k` is `t[k - 1]`."""
+    law = sj.analytic.gaussian(GOLDEN["mu"].ravel(), np.full(12, GOLDEN["s0"] ** 2))
+    clock = jnp.append(0.0, jnp.asarray(t, jnp.float32))
+
+    def at_level(x, k):
+        time = clock[jnp.round(k).astype(jnp.int32)]
+        return law.score_at(SDES[name], x.reshape(4, 12), time).reshape(x.shape)
+
+    return at_level
 
 
-@pytest.mark.parametrize(("name", "t"), [(n, t) for n in ("vp", "subvp") for t in (0.001, 0.4, 1.0)] + [("ve", 0.4)])
-def test_euler_maruyama_is_the_published_update(name, t, monkeypatch):
-    step = update(sj.samplers.euler_maruyama(), name, t, t - 1 / N, GOLDEN["predictor_noise"][None], monkeypatch)
-    assert_equal(step, f"{name}|euler_maruyama|pf0|t{t}")
+DRAWS = []
 
 
-@pytest.mark.parametrize("ode", [False, True])
-@pytest.mark.parametrize(("name", "t"), [("vp", 0.4), ("vp", 1.0), ("ve", 0.4), ("ve", 1.0), ("ve", 1e-5)])
-def test_reverse_diffusion_is_the_published_update(name, t, ode, monkeypatch):
-    stepper = sj.samplers.reverse_diffusion(probability_flow=ode)
-    step = update(stepper, name, t, level(name, t), GOLDEN["predictor_noise"][None], monkeypatch)
-    assert_equal(step, f"{name}|reverse_diffusion|pf{int(ode)}|t{t}")
+@pytest.fixture(autouse=True)
+def draws_in_order(monkeypatch):
+    """Hand out the reference's draws in the order in which the running program asks for them."""
+    shape = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+    monkeypatch.setattr("scorejax.keys.normal", lambda *_: io_callback(lambda: DRAWS.pop(0), shape, ordered=True))
+    DRAWS.clear()
+    yield
+    assert not DRAWS
+
+
+@partial(jax.jit, static_argnames="name")
+def step_on(stepper, process, name, t, x, level):
+    keys = jax.random.split(jax.random.key(0), SHAPE[0])
+    return stepper.step(keys, process, score(name, t), x, level, level - 1, ())
+
+
+def update(stepper, name, t, noise, *, correcting=False, x=None):
+    """One update at time `t`, on the level where the reference looks it up."""
+    DRAWS.extend(noise)
+    level, times = int(np.float32(t) * (N - 1)) + 1, np.full(N, t)
+    process = published(name, times)[int(correcting)]
+    x = jnp.asarray(GOLDEN[f"{name}_x"]) if x is None else x
+    return jax.block_until_ready(step_on(stepper, process, name, times, x, jnp.float32(level)))
+
+
+def assert_equal(got, key, tolerance=1e-5):
+    expected = GOLDEN[key]
+    # float32 on both sides; 3e-6 was seen
+    np.testing.assert_allclose(got, expected, atol=tolerance * max(1.0, np.abs(expected).max()), err_msg=key)
+
+
+def stored(*kinds):
+    """`(name, kind, t)` of every stored update of these kinds."""
+    found = [key.split("|") for key in GOLDEN if key.endswith("|x_mean")]
+    return [(name, *kind, float(t[1:])) for name, *kind, t, _ in found if kind[0] in kinds]
+
+
+PREDICTORS = {
+    "euler_maruyama|pf0": lambda name: samplers.euler_maruyama(),
+    "reverse_diffusion|pf0": lambda name: samplers.reverse_diffusion(),
+    "reverse_diffusion|pf1": lambda name: samplers.reverse_diffusion(probability_flow=True),
+    "ancestral_sampling|pf0": lambda name: samplers.ancestral("forward" if name == "vp" else "posterior"),
+}
+CORRECTORS = {
+    "langevin": lambda steps: samplers.langevin(0.16, steps, norm="batch"),
+    "ald": lambda steps: samplers.ald(0.16, steps),
+}
 
 
 @pytest.mark.parametrize(
-    ("name", "t", "variance"), [("vp", 0.4, "forward"), ("vp", 1.0, "forward"), ("ve", 1.0, "posterior")]
+    ("name", "kind", "flow", "t"), stored("euler_maruyama", "reverse_diffusion", "ancestral_sampling")
 )
-def test_ancestral_sampling_is_the_published_update(name, t, variance, monkeypatch):
-    step = update(
-        sj.samplers.ancestral(variance), name, t, level(name, t), GOLDEN["predictor_noise"][None], monkeypatch
-    )
-    assert_equal(step, f"{name}|ancestral_sampling|pf0|t{t}")
+def test_a_predictor_makes_the_published_update(name, kind, flow, t):
+    noise = GOLDEN["predictor_noise"][None] if flow == "pf0" else []
+    step = update(PREDICTORS[f"{kind}|{flow}"](name), name, t, noise)
+    assert_equal(step.x, f"{name}|{kind}|{flow}|t{t}|x")
+    assert_equal(step.mean, f"{name}|{kind}|{flow}|t{t}|x_mean")
 
 
-@pytest.mark.parametrize("corrector", ["langevin", "ald"])
-@pytest.mark.parametrize(("name", "t"), [("vp", 0.4), ("vp", 1.0), ("ve", 1e-5), ("ve", 0.4), ("ve", 1.0)])
-def test_correctors_with_batch_norms_are_the_published_updates(name, t, corrector, monkeypatch):
-    stepper = sj.samplers.langevin(0.16, 2, norm="batch") if corrector == "langevin" else sj.samplers.ald(0.16, 2)
-    step = update(stepper, name, t, level(name, t), GOLDEN["corrector_noise"], monkeypatch)
-    assert_equal(step, f"{name}|{corrector}|t{t}")
+@pytest.mark.parametrize(("name", "kind", "t"), stored("langevin", "ald"))
+def test_a_corrector_makes_the_published_updates(name, kind, t):
+    step = update(CORRECTORS[kind](2), name, t, GOLDEN["corrector_noise"], correcting=True)
+    assert_equal(step.x, f"{name}|{kind}|t{t}|x")
+    assert_equal(step.mean, f"{name}|{kind}|t{t}|x_mean")
+
+
+@pytest.mark.parametrize(("name", "t"), [(name, t) for name, *_, t in stored("euler_maruyama") if t > 1 / N])
+def test_euler_maruyama_needs_no_table(name, t):
+    DRAWS.append(GOLDEN["predictor_noise"])
+    law = sj.analytic.gaussian(GOLDEN["mu"].ravel(), np.full(12, GOLDEN["s0"] ** 2))
+    exact = lambda x, t: law.score_at(SDES[name], x.reshape(4, 12), t).reshape(x.shape)  # noqa: E731
+    keys, x = jax.random.split(jax.random.key(0), 4), jnp.asarray(GOLDEN[f"{name}_x"])
+    step = samplers.euler_maruyama().step(keys, SDES[name], exact, x, jnp.float32(t), jnp.float32(t - 1 / N), ())
+    assert_equal(step.x, f"{name}|euler_maruyama|pf0|t{t}|x")
+
+
+@pytest.mark.parametrize("key", [key for key in GOLDEN if key.startswith("pc|")])
+def test_the_driver_makes_the_published_predictor_corrector_run(key):
+    _, name, predictor, corrector, _ = key.split("|")
+    times = np.linspace(FIRST[name], 1.0, N)  # of levels 1 .. N
+    process, seen = published(name, times)
+    draws = np.random.default_rng(43).standard_normal((2 * N, *SHAPE)).astype(np.float32)
+    count = N if corrector == "none" else 2 * N
+    draws[count - 1] = 0.0  # the reference returns the mean of its last step
+    DRAWS.extend(draws[:count])
+    found = samplers.sample(
+        jax.random.key(0), process, score(name, times), SHAPE,
+        stepper=PREDICTORS[f"{predictor}|pf0"](name),
+        times=jnp.arange(N, -1.0, -1.0),
+        corrector=None if corrector == "none" else On(seen, CORRECTORS[corrector](1)),
+        corrector_first=True,
+        x_init=jnp.asarray(GOLDEN[f"{name}_pc_x_init"]),
+        denoise=False,
+    )  # fmt: skip
+    assert int(found.nfe) == count
+    assert_equal(found.x, key, 1e-4)  # fifty steps; 2e-5 was seen
+
+
+@pytest.mark.parametrize("name", SDES)
+def test_the_adaptive_flow_arrives_where_the_published_ode_sampler_does(name):
+    law = sj.analytic.gaussian(GOLDEN["mu"].ravel(), np.full(12, GOLDEN["s0"] ** 2))
+    latent = jnp.asarray(GOLDEN[f"{name}_pc_x_init"]).reshape(4, 12)
+    sde = SDES[name].replace(t_min=FIRST[name])
+    found = sj.decode(sde, law.score(sde), latent, rtol=1e-6, atol=1e-6).x.reshape(SHAPE)
+    assert_equal(found, f"ode|{name}|denoise0", 1e-4)  # the reference's own tolerance is 1e-5
+    step = update(samplers.reverse_diffusion(), name, FIRST[name], np.zeros((1, *SHAPE), np.float32), x=found)
+    assert_equal(step.x, f"ode|{name}|denoise1", 1e-4)
+
+
+@pytest.mark.parametrize("name", SDES)
+def test_the_table_is_the_published_one(name):
+    t = GOLDEN[f"{name}_table_t"].astype(np.float64)
+    level = slice(None) if name == "subvp" else (np.float32(t) * np.float32(N - 1)).astype(int)
+    a, v = (column[level] for column in steps(name, t))
+    np.testing.assert_allclose(a - 1, GOLDEN[f"{name}_discretize_f_of_ones"], rtol=1e-4, atol=1e-7)
+    late = np.asarray(t) >= (1e-2 if name == "subvp" else 0.0)
+    np.testing.assert_allclose(np.sqrt(v)[late], GOLDEN[f"{name}_discretize_G"][late], rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", SDES)

@@ -1,0 +1,52 @@
+"""What all objectives share: weights over time by name, and how an example's dimensions are summed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+
+from scorejax.sdes.linear import LinearSDE
+
+Weighting = str | Callable[[LinearSDE, Array], Array]
+
+WEIGHTINGS: dict[str, Callable[[LinearSDE, Array], Array]] = {
+    "simple": lambda sde, t: jnp.ones_like(t),
+    "likelihood": lambda sde, t: sde.diffusion_squared(t) / sde.variance(t),
+    "snr": lambda sde, t: jnp.ones_like(t),
+    "data": lambda sde, t: jnp.exp(-sde.log_snr(t)),
+    "truncated_snr": lambda sde, t: jnp.maximum(jnp.exp(-sde.log_snr(t)), 1.0),
+    "min_snr": lambda sde, t: jnp.minimum(1.0, 5.0 * jnp.exp(-sde.log_snr(t))),
+}
+"""Weights of the squared *noise* error: `simple` is lambda = sigma^2 on the score (Score-SDE, DDPM's L_simple),
+`likelihood` is lambda = g^2, `snr` is SNR times the data error (`simple` again), `data` is the squared error of the
+data prediction, `truncated_snr` is the larger of the data and noise errors (arXiv 2202.00512), `min_snr` is
+`min(SNR, 5)` times the data error (arXiv 2303.09556)."""
+
+REDUCTIONS = ("mean", "sum", "half_sum")
+
+
+def weight(weighting: Weighting, sde: LinearSDE, t: Array) -> Array:
+    """Return the weight of the squared noise error at times `t [B]`: `[B]`, or `[B, ...]` for a weight per mode.
+
+    Raises:
+        ValueError: on an unknown name.
+    """
+    if callable(weighting):
+        return weighting(sde, t)
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"unknown weighting {weighting!r}; choose one of {', '.join(WEIGHTINGS)}, or give a function")
+    return WEIGHTINGS[weighting](sde, t)
+
+
+def reduction_factor(reduction: str, shape: tuple[int, ...]) -> float:
+    """Return what the sum over an example of this shape is multiplied by: 1 / D, 1 or 1/2.
+
+    Raises:
+        ValueError: on an unknown reduction.
+    """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"unknown reduction {reduction!r}; choose one of {', '.join(REDUCTIONS)}")
+    return {"mean": 1.0 / math.prod(shape), "sum": 1.0, "half_sum": 0.5}[reduction]

@@ -1,0 +1,68 @@
+"""Random projections, and the Jacobian-vector products that traces are estimated from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from scorejax import keys as keys_lib
+from scorejax.score import Score
+
+PROJECTIONS = ("rademacher", "gaussian", "sphere")
+
+
+def draw(keys: Array, x: Array, projection: str = "rademacher", probes: int = 1) -> Array:
+    """Draw vectors `v [B, k, ...]` with `E[v v^T] = I`, so that `E[v^T J v] = tr J`.
+
+    At fixed `x`, with `A` the symmetric part of `J`, one probe has the variance `2 (|A|^2 - sum_i a_ii^2)`
+    (`rademacher`), `2 |A|^2` (`gaussian`) or `2 D / (D + 2) (|A|^2 - tr(A)^2 / D)` (`sphere`, of radius sqrt(D)).
+
+    Args:
+        keys: one key per example, `[B]`.
+        x: the points, `[B, ...]`; only their shape and type matter.
+        projection: `rademacher`, `gaussian` or `sphere`.
+        probes: `k`, vectors for each example.
+
+    Raises:
+        ValueError: on an unknown projection or fewer than one probe.
+    """
+    if projection not in PROJECTIONS:
+        raise ValueError(f"unknown projection {projection!r}; choose one of {', '.join(PROJECTIONS)}")
+    if probes < 1:
+        raise ValueError(f"at least one probe is needed, got probes={probes}")
+    shape = (x.shape[0], probes, *x.shape[1:])
+    if projection == "rademacher":
+        return jax.vmap(lambda key: jax.random.rademacher(key, shape[1:], x.dtype))(keys)
+    vectors = keys_lib.normal(keys, shape, x.dtype)
+    if projection == "gaussian":
+        return vectors
+    squares = jnp.sum(vectors**2, axis=tuple(range(2, x.ndim + 1)), keepdims=True)
+    return vectors * jnp.sqrt(math.prod(x.shape[1:]) / squares)
+
+
+def basis(x: Array) -> Array:
+    """Return the `D` unit vectors times sqrt(D), `[B, D, ...]`: the mean of `v^T J v` over them is `tr J` itself."""
+    dims = math.prod(x.shape[1:])
+    units = (dims**0.5 * jnp.eye(dims, dtype=x.dtype)).reshape(dims, *x.shape[1:])
+    return jnp.broadcast_to(units, (x.shape[0], *units.shape))
+
+
+def score_and_products(score: Score) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
+    """Return `(x [B, ...], t [B], vectors [B, k, ...]) -> (score [B, ...], its Jacobian times each vector)`.
+
+    Examples do not see each other, so one product with a vector per example serves the whole batch; for several
+    vectors the score is linearised once.
+    """
+
+    def products(x: Array, t: Array, vectors: Array) -> tuple[Array, Array]:
+        if vectors.shape[1] == 1:
+            value, product = jax.jvp(lambda y: score(y, t), (x,), (vectors[:, 0],))
+            return value, product[:, None]
+        value, push = jax.linearize(lambda y: score(y, t), x)
+        return value, jax.vmap(push, in_axes=1, out_axes=1)(vectors)
+
+    return products
