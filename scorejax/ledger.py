@@ -93,7 +93,8 @@ def _grow(path: Path, rows: int) -> None:
     partial = path.with_suffix(".partial")
     new = open_memmap(partial, "w+", old.dtype, (rows, *old.shape[1:]))
     for first in range(0, len(old), _BLOCK):
-        new[first : first + _BLOCK] = old[first : first + _BLOCK]
+        end = min(first + _BLOCK, len(old))
+        new[first:end] = old[first:end]
     new.flush()
     del old, new
     os.replace(partial, path)

@@ -5,6 +5,7 @@ batch normalisation has eps = 1e-3, average pools leave the padding out of the m
 where the others average, and there are 1008 classes. Parts carry the names of the published weights file.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +181,17 @@ class Inception(nn.Module):
         return x.mean((1, 2))
 
 
+@functools.cache
+def variable_shapes() -> dict[str, Any]:
+    """Shapes and types of the network's parameters and running statistics."""
+    image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
+    return jax.eval_shape(Inception().init, jax.random.key(0), image)
+
+
 @jax.jit
 def pooled_features(variables: Any, images: Array) -> Array:
     """Features `[B, 2048]` of images `[B, H, W, 1 or 3]` in 0..255; the weights are an argument, not constants."""
-    features = Inception().apply(variables, resize(images))
-    assert isinstance(features, Array)
-    return features
+    return jnp.asarray(Inception().apply(variables, resize(images)))
 
 
 class InceptionV3:
@@ -204,9 +210,8 @@ class InceptionV3:
         Raises:
           RunError: no such file, or not one of these weights.
         """
-        image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
-        shapes = jax.eval_shape(Inception().init, jax.random.key(0), image)
-        variables, self._classifier, sha256 = inception_weights.read(inception_weights.find(weights), shapes)
+        path = inception_weights.find(weights)
+        variables, self._classifier, sha256 = inception_weights.read(path, variable_shapes())
         self._variables = jax.tree.map(jnp.asarray, variables)
         self.name = f"{INCEPTION}-{sha256[:8]}"
 
