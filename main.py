@@ -1,5 +1,5 @@
-"""Train, evaluate or sample a score model; the same command resumes a run that was stopped:
-python main.py --config=configs/X.py[:variant] [--workdir=DIR] [--mode=train|eval|sample] [--config.section.key=value]
+"""Train, evaluate or sample a score model, or write statistics of its data; the same command resumes what was stopped:
+python main.py --config=configs/X.py[:variant] [--workdir=DIR] [--mode=train|eval|sample|fid_stats] [--config.KEY=VALUE]
 """
 
 import argparse
@@ -18,7 +18,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser("main.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", help="config file; eval and sample default to the one saved in --workdir")
     parser.add_argument("--workdir", help="folder of the run; default: runs/, then the config's name")
-    parser.add_argument("--mode", choices=("train", "eval", "sample"), default="train")
+    parser.add_argument("--mode", choices=("train", "eval", "sample", "fid_stats"), default="train")
     parser.error = lambda message: parser.exit(2, f"error: {message}; see python main.py --help\n")
     args, rest = parser.parse_known_args(argv)
     if unknown := [flag for flag in rest if not flag.startswith("--config.")]:
@@ -41,10 +41,11 @@ def main(argv: list[str]) -> int:
         config.override(chosen, overrides)
         folder = args.workdir or f"runs/{chosen.name}"
         if args.mode == "train":
+            evaluate.check(chosen)
             stopped = train.train(chosen, folder).interrupted
         workdir.check(folder, chosen)
-        if args.mode == "sample":
-            evaluate.sample(chosen, folder)
+        if args.mode in ("sample", "fid_stats"):
+            (evaluate.sample if args.mode == "sample" else evaluate.statistics)(chosen, folder)
         elif args.mode == "eval" or (chosen.eval.after_training and not stopped):
             evaluate.evaluate(chosen, folder)
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 import scorejax
+from scorejax.metrics import is_inception
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -26,14 +27,31 @@ def summary(report: dict[str, Any]) -> str:
     if bits["failed"]:
         lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
     if "samples" in report:
-        s = report["samples"]
-        lines.append(
-            f"  Frechet distance    {s['frechet_distance']:.4g}, floor {s['frechet_floor']:.4g}   "
-            f"({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
-        )
+        lines += _sample_lines(report["samples"])
     if "truth" in bits:
         lines.append(f"  |bits/dim - truth|  {abs(bits['bits_per_dim'] - bits['truth']):.5f}")
     return "\n".join(lines)
+
+
+def _sample_lines(s: dict[str, Any]) -> list[str]:
+    """The numbers of samples; over features of Inception, and over no others, they have their published names."""
+    inception = is_inception(s["features"])
+    lines = []
+    if "frechet_distance" in s:
+        floor = f", floor {s['frechet_floor']:.4g}" if "frechet_floor" in s else ""
+        lines.append((s["frechet_called"], f"{s['frechet_distance']:.4g}{floor}"))
+    if "kernel_distance" in s:
+        error = s["kernel_distance_error"]
+        value = f"{s['kernel_distance']:.4g}" + (f" +- {error:.2g}" if error is not None else "")
+        lines.append(("KID" if inception else "kernel distance", value))
+    if "class_score" in s:
+        value = f"{s['class_score']:.4g} +- {s['class_score_std']:.2g}"
+        lines.append(("Inception Score" if inception else "class score", value))
+    if "precision" in s:
+        lines.append(("precision, recall", f"{s['precision']:.3f}, {s['recall']:.3f}"))
+    about = f"   ({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
+    lines = [f"  {name:<20}{value}" for name, value in lines]
+    return [line + about * (i == 0) for i, line in enumerate(lines)] + [f"  note: {note}" for note in s["notes"]]
 
 
 def environment() -> dict[str, Any]:

@@ -105,8 +105,13 @@ DEFAULTS: dict[str, Any] = {
         "rtol": 1e-5,
         "atol": 1e-5,
         "baseline_examples": 0,  # training images the Gaussian baseline is fitted to; 0: all
-        "samples": 1000,  # for the Frechet distance; 0: none
-        "features": str,  # network of the Frechet distance; unset: random_conv for images, pixels for vectors
+        "samples": 1000,  # to be measured; 0: none
+        "metrics": ("frechet",),  # of the samples: frechet, kid, inception_score, precision_recall
+        "features": str,  # random_conv, pixels, inception, mnist_classifier; unset: random_conv, pixels for vectors
+        "inception": str,  # weights file; unset: $SCOREJAX_INCEPTION, else the cache, downloaded if need be
+        "stats": str,  # .npz of --mode=fid_stats to hold samples against; unset: computed from the data
+        "reference_split": "train",  # of the data, to hold samples against
+        "reference_examples": 0,  # 0: all
         "grid": 64,  # images in the sample grid
     },
 }
@@ -144,6 +149,8 @@ def convert(path: str, text: str) -> Any:
     default = lookup(path)
     unset = isinstance(default, type)
     kind = default if unset else type(default)
+    if kind is tuple and not unset and isinstance(default[0], str):
+        return tuple(word.strip(" '\"") for word in text.strip("()").split(",") if word.strip(" '\""))
     if unset and text.lower() == "none":
         return None
     try:

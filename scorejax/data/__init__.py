@@ -2,7 +2,7 @@
 
 from scorejax.data.catalogue import load
 from scorejax.data.dataset import Dataset
-from scorejax.data.evaluation import eval_batches
+from scorejax.data.evaluation import eval_batches, spread
 from scorejax.data.feeders import Payload, Resident, Streamed, feed
 from scorejax.data.levels import bin_width, example_keys, flip, prepare, to_bytes, to_levels, to_model
 from scorejax.data.permutation import indices, indices_on_host
@@ -25,6 +25,7 @@ __all__ = [
     "indices_on_host",
     "load",
     "prepare",
+    "spread",
     "to_bytes",
     "to_levels",
     "to_model",

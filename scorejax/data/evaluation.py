@@ -1,24 +1,31 @@
-"""Batches that cover every example exactly once."""
+"""Which examples a number is measured on: batches that cover each exactly once, and even choices of a few."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 
-def eval_batches(n: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Examples 0..n-1 in order, in batches of one shape; repeats fill the last one and the mask marks them.
+def eval_batches(n: int, batch_size: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Examples start..n-1 in order, in batches of one shape; repeats fill the last one and the mask marks them.
 
     Args:
       n: number of examples.
       batch_size: length of every batch.
+      start: the first example, to resume half-way.
 
     Yields:
       Indices int `[batch_size]` and a mask bool `[batch_size]`, False where an index is only filling. Over
-      all batches the unmasked indices are each of `0..n-1` once, so sums weighted by the mask divided by
-      `n` are exact.
+      all batches the unmasked indices are each of `start..n-1` once, so sums weighted by the mask divided by
+      the count are exact.
     """
     if n < 1 or batch_size < 1:
         raise ValueError(f"n = {n} and batch_size = {batch_size}; both must be at least 1.")
-    for start in range(0, n, batch_size):
-        slots = np.arange(start, start + batch_size)
+    for first in range(start, n, batch_size):
+        slots = np.arange(first, first + batch_size)
         yield np.minimum(slots, n - 1), slots < n
+
+
+def spread(total: int, wanted: int) -> np.ndarray:
+    """Numbers of `wanted` examples spread evenly over `total`; all of them for 0, or where there are no more."""
+    count = min(wanted, total) or total
+    return np.arange(count) * total // count

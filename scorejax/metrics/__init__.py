@@ -1,10 +1,14 @@
-"""Measures of a run: Frechet distances over named feature networks, baselines, pictures and records."""
+"""Measures of a run: of samples, over named feature networks; baselines, pictures and records."""
 
+from scorejax.metrics.classes import SPLITS, ClassScore, class_score
 from scorejax.metrics.features import (
+    Classifier,
     FeatureNetwork,
     distance,
+    extract,
     feature_network,
     frechet_floor,
+    is_inception,
     moments,
     register,
 )
@@ -16,24 +20,39 @@ from scorejax.metrics.gaussian_baseline import (
     uniform_bits_per_dim,
 )
 from scorejax.metrics.images import grid, save_grid, save_trajectory, write_png
+from scorejax.metrics.kernel import KernelDistance, kernel_distance
+from scorejax.metrics.manifold import NEIGHBOURS, PrecisionRecall, precision_recall
 from scorejax.metrics.progress import Progress
 from scorejax.metrics.scatter import save_scatter
+from scorejax.metrics.statistics import Statistics
 from scorejax.metrics.writers import Writer, read_log
 
 __all__ = [
+    "NEIGHBOURS",
+    "SPLITS",
+    "ClassScore",
+    "Classifier",
     "FeatureNetwork",
     "GaussianFit",
+    "KernelDistance",
     "Moments",
+    "PrecisionRecall",
     "Progress",
+    "Statistics",
     "Writer",
+    "class_score",
     "distance",
+    "extract",
     "feature_network",
     "fit_gaussian",
     "frechet_distance",
     "frechet_floor",
     "gaussian_bits_per_dim",
     "grid",
+    "is_inception",
+    "kernel_distance",
     "moments",
+    "precision_recall",
     "read_log",
     "register",
     "save_grid",

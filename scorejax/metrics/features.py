@@ -2,21 +2,25 @@
 
 A Frechet distance is a number about one feature network; only over Inception-v3 pool features is it called FID. So a
 network has a name, moments carry it, and distances between moments of different networks are refused. `register` takes
-further networks: an Inception, or a classifier trained on the data at hand.
+further networks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorejax import parallel
 from scorejax.data.evaluation import eval_batches
 from scorejax.metrics.frechet import Moments, frechet_distance
+
+INCEPTION = "inception-v3-2015-12-05"  # begins the name of a network whose distances are called FID
+PUBLISHED_INCEPTION = f"{INCEPTION}-6726825d"
 
 
 class FeatureNetwork(Protocol):
@@ -29,6 +33,23 @@ class FeatureNetwork(Protocol):
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Features `[B, F]`."""
+        ...
+
+
+class Examples(Protocol):
+    """Anything that is cut into batches of examples: an array, or a file seen as one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: np.ndarray, /) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Classifier(FeatureNetwork, Protocol):
+    """A feature network that ends in classes."""
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Log-probabilities `[B, K]` of the classes, from features `[B, F]`."""
         ...
 
 
@@ -98,7 +119,24 @@ class RandomConv:
         return _pyramid(self._weights(images.shape[-1]), images, self.strides)
 
 
-_NETWORKS: dict[str, Callable[..., FeatureNetwork]] = {"pixels": Pixels, "random_conv": RandomConv}
+def _inception(weights: str | None = None) -> FeatureNetwork:
+    from scorejax.metrics.inception import InceptionV3
+
+    return InceptionV3(weights)
+
+
+def _mnist_classifier() -> FeatureNetwork:
+    from scorejax.metrics.classifier import mnist_classifier
+
+    return mnist_classifier()
+
+
+_NETWORKS: dict[str, Callable[..., FeatureNetwork]] = {
+    "pixels": Pixels,
+    "random_conv": RandomConv,
+    "inception": _inception,
+    "mnist_classifier": _mnist_classifier,
+}
 
 
 def register(name: str, make: Callable[..., FeatureNetwork]) -> None:
@@ -115,20 +153,40 @@ def feature_network(name: str, **options: Any) -> FeatureNetwork:
     return _NETWORKS[name](**options)
 
 
-def moments(network: FeatureNetwork, images: np.ndarray, batch_size: int = 500) -> Moments:
-    """Moments of the features of all `images`, each counted once, computed in batches of one compiled shape.
+def is_inception(name: str, *, published: bool = False) -> bool:
+    """Whether features of that name are Inception's: then, and only then, a Frechet distance is called FID.
+
+    With `published`, whether also the weights are those that published FIDs are of.
+    """
+    return name == PUBLISHED_INCEPTION if published else name.startswith(f"{INCEPTION}-")
+
+
+def extract(
+    network: FeatureNetwork, images: Examples, batch_size: int = 500, *, start: int = 0
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Features of `images` in batches of one compiled shape, shared out over the local devices.
 
     Args:
       network: the feature network.
-      images: uint8 `[N, H, W, C]` in 0..255 (`scorejax.data.to_bytes` for fewer levels), or float vectors `[N, D]`.
-      batch_size: images per call of the network.
+      images: uint8 `[N, H, W, C]` in 0..255 (`scorejax.data.to_bytes` for fewer levels), or float vectors `[N, D]`;
+        only a batch of them is in memory.
+      batch_size: images per call of the network, rounded up to a multiple of the devices.
+      start: the first image, to resume half-way.
+
+    Yields:
+      `(first, end, features [end - first, F])`.
     """
-    total = None
-    for chosen, mask in eval_batches(len(images), min(batch_size, len(images))):
-        part = Moments.of(np.asarray(network(jnp.asarray(images[chosen])))[mask], network.name)
-        total = part if total is None else total.merge(part)
-    assert total is not None  # eval_batches refuses an empty set
-    return total
+    devices = jax.local_device_count()
+    size = -(-min(batch_size, len(images)) // devices) * devices
+    for chosen, mask in eval_batches(len(images), size, start):
+        batch = parallel.shard(np.ascontiguousarray(images[chosen]))
+        yield int(chosen[0]), int(chosen[0] + mask.sum()), np.asarray(network(batch))[mask]
+
+
+def moments(network: FeatureNetwork, images: Examples, batch_size: int = 500) -> Moments:
+    """Moments of the features of all `images`, each counted once; arguments as of `extract`."""
+    parts = (Moments.of(part, network.name) for _, _, part in extract(network, images, batch_size))
+    return reduce(Moments.merge, parts)
 
 
 def distance(real: Moments, samples: Moments) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -50,17 +49,6 @@ class Moments:
         if self.count < 2:
             raise ValueError(f"a covariance needs at least 2 vectors; got {self.count}.")
         return self.scatter / (self.count - 1)
-
-    def save(self, path: str | Path) -> None:
-        """Write an `.npz` with keys mu, sigma, n, network."""
-        np.savez(path, mu=self.mean, sigma=self.covariance, n=self.count, network=self.network)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Moments:
-        """Read what `save` wrote."""
-        with np.load(path) as file:
-            count = int(file["n"])
-            return cls(count, file["mu"], file["sigma"] * (count - 1), str(file["network"]))
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:

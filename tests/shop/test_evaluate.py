@@ -8,6 +8,7 @@ import pytest
 
 from scorejax import analytic, build, data, evaluate, parallel, report
 from scorejax.config import load
+from scorejax.evaluation import draw, quality
 from scorejax.ledger import Ledger
 
 CONFIG = "configs/vp_gaussian.py:tiny"
@@ -87,12 +88,56 @@ def test_samples_of_the_exact_score_lie_at_the_floor(exact, tmp_path):
     model, train = exact
     model.config.sampler.steps = 200
     model.config.eval.update({"samples": 2000, "batch": 500})
-    result = evaluate.draw_and_compare(model, train, tmp_path)
+    result = evaluate.draw_and_measure(model, train, quality.judge(model.config, train), tmp_path)
     assert result["n"] == 2000 and result["nfe"] == 201
     # the trace of the covariance is 5.3: both numbers are sampling noise of 2,000 points
     assert result["frechet_distance"] < 0.05 and result["frechet_floor"] < 0.05
-    assert np.load(tmp_path / "samples" / "step-7.npz")["x"].shape == (2000, 4)
+    assert np.load(f"{result['folder']}/x.npy").shape == (2000, 4)
     assert (tmp_path / "samples" / "step-7.png").stat().st_size > 1000
+    assert not list((tmp_path / "eval").iterdir())  # the features are gone
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """The first example of every drawing; the first one of all is cut off after two batches."""
+    real, seen = parallel.map_batches, []
+
+    def recording(*args, **kwargs):
+        seen.append(kwargs["start"])
+        for i, batch in enumerate(real(*args, **kwargs)):
+            if len(seen) == 1 and i == 2:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(parallel, "map_batches", recording)
+    return seen
+
+
+def test_samples_lie_on_the_disk_and_are_never_drawn_twice(exact, tmp_path, starts):
+    """Not after a cut, not when more of them are wanted, nor fewer; other settings draw others."""
+    model, train = exact
+    model.config.eval.update({"samples": 9, "batch": 3, "grid": 1})
+    with pytest.raises(KeyboardInterrupt):
+        draw.draw(model, train, tmp_path)
+    first = draw.draw(model, train, tmp_path)
+    assert starts == [0, 6] and len(first.x) == 9 and isinstance(first.x, np.memmap)
+    nine = np.array(first.x)
+    model.config.eval.samples = 14
+    more = draw.draw(model, train, tmp_path)
+    assert starts[2:] == [9] and more.folder == first.folder
+    model.config.eval.update({"samples": 4, "batch": 4})
+    fewer = draw.draw(model, train, tmp_path)
+    assert starts[3:] == [14]
+    for samples in (more.x, fewer.x):
+        count = min(9, len(samples))
+        np.testing.assert_array_equal(samples[:count], nine[:count])
+    model.config.eval.samples = 14
+    np.testing.assert_allclose(draw.draw(model, train, tmp_path / "at once").x, more.x, atol=1e-5)
+    folders = {fewer.folder}
+    for other in (model._replace(params={"w": np.ones(1)}), model):
+        model.config.eval.seed += 1
+        folders.add(draw.draw(other, train, tmp_path).folder)
+    assert len(folders) == 3
 
 
 def test_a_ledger_continues_only_its_own_settings(tmp_path):
@@ -105,6 +150,17 @@ def test_a_ledger_continues_only_its_own_settings(tmp_path):
     np.testing.assert_array_equal(rows["y"], np.arange(5.0))
     again.remove()
     assert not again.folder.exists()
+
+
+def test_a_ledger_grows_when_more_rows_are_wanted(tmp_path):
+    Ledger(tmp_path, "x", 3, {}).write(0, 3, {"y": np.arange(3.0), "z": np.ones((3, 2), np.uint8)})
+    grown = Ledger(tmp_path, "x", 5, {})
+    rows = grown.fill([(3, 5, {"y": np.arange(3.0, 5.0), "z": np.zeros((2, 2), np.uint8)})])
+    np.testing.assert_array_equal(rows["y"], np.arange(5.0))
+    np.testing.assert_array_equal(rows["z"].sum(1), [2, 2, 2, 0, 0])
+    fewer = Ledger(tmp_path, "x", 2, {})
+    assert fewer.done == 5
+    np.testing.assert_array_equal(fewer.fill([])["y"], np.arange(2.0))
 
 
 def test_reports_say_what_a_number_means():
@@ -132,6 +188,8 @@ def test_a_conditional_image_model_is_evaluated_with_its_labels(tmp_path):
     model = evaluate.Model(config, build.sde(config), network, params, 0)
     result = evaluate.bits_per_dim(model, train, test, tmp_path)
     assert np.isfinite(result["bits_per_dim"]) and result["levels"] == 17
-    result = evaluate.draw_and_compare(model, train, tmp_path)
+    result = evaluate.draw_and_measure(model, train, quality.judge(config, train), tmp_path)
     assert np.isfinite(result["frechet_distance"])
-    assert {p.name for p in (tmp_path / "samples").iterdir()} == {"step-0.npz", "step-0.png", "trajectory-0.png"}
+    folder = tmp_path / "samples"
+    assert {p.name for p in folder.glob("*.png")} == {"step-0.png", "trajectory-0.png"}
+    assert np.load(next(folder.glob("step-0-*/x.npy"))).shape == (4, 8, 8, 1)

@@ -1,0 +1,1 @@
+"""The parts of an evaluation; `scorejax.evaluate` tells the story."""

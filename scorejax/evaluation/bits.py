@@ -1,0 +1,91 @@
+"""Exact bits/dim of test examples, beside those of the baselines; a cut-off evaluation goes on where it stopped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from scorejax import analytic, build, keys, likelihood, metrics, parallel
+from scorejax import data as data_lib
+from scorejax.config import to_dict
+from scorejax.evaluation.model import BITS, Model, carried, report_progress, settings
+from scorejax.ledger import Ledger
+
+
+def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, workdir: str | Path) -> dict[str, Any]:
+    """Exact bits/dim of test examples, each counted once, beside those of the baselines."""
+    c = model.config.eval
+    chosen = data_lib.spread(len(test), c.likelihood_examples)
+    examples = np.asarray(test.examples[chosen])
+    arrays = (examples,) if not model.config.model.conditional else (examples, _labels(test)[chosen])
+    asked = {k: v for k, v in to_dict(model.config)["eval"].items() if k not in ("batch", "after_training")}
+    depends = {**settings(model), "eval": asked}
+    ledger = Ledger(Path(workdir) / "eval", "likelihood", len(chosen), depends)
+    rows = ledger.fill(
+        report_progress(
+            parallel.map_batches(
+                _bits(model, train),
+                carried(model, BITS),
+                arrays,
+                stop=len(chosen),
+                batch_size=c.batch,
+                start=ledger.done,
+            ),
+            "bits/dim",
+            ledger.done,
+            len(chosen),
+        )
+    )
+    fitted = metrics.fit_gaussian(train.examples[data_lib.spread(len(train), c.baseline_examples)])
+    values, ok = rows["bits"].astype(np.float64), np.array(rows["ok"])
+    result = {
+        "bits_per_dim": float(values[ok].mean()) if ok.any() else math.nan,
+        "standard_error": float(values[ok].std(ddof=1) / math.sqrt(ok.sum())) if ok.sum() > 1 else math.nan,
+        "examples": len(chosen),
+        "of": len(test),
+        "failed": int((~ok).sum()),
+        "passes": c.likelihood_passes if test.levels else 1,
+        "levels": test.levels,
+        "evaluations_mean": float(rows["nfe"].mean()),
+        "gaussian_baseline": float(fitted.bits_per_dim(examples).mean()),
+        "uniform_baseline": metrics.uniform_bits_per_dim(test.levels) if test.levels else None,
+    }
+    ledger.remove()
+    if test.name == "gaussian":
+        truth = analytic.gaussian(data_lib.GAUSSIAN_MEAN, data_lib.GAUSSIAN_COVARIANCE)
+        exact = likelihood.bits_per_dim(truth.log_prob(jnp.asarray(examples)), examples.shape[1], 1.0)
+        result["truth"] = float(np.mean(np.asarray(exact, np.float64)))
+    return result
+
+
+def _bits(model: Model, train: data_lib.Dataset) -> Callable[..., dict[str, Array]]:
+    """The function of one batch: bits/dim of its examples, under keys by their numbers."""
+    c = model.config.eval
+    solver = {"divergence": c.divergence, "probes": c.probes, "rtol": c.rtol, "atol": c.atol}
+
+    def fn(held: tuple, index: Array, examples: Array, labels: Array | None = None) -> dict[str, Array]:
+        params, key = held
+        score = build.score(model.config, model.process, model.module, params, class_labels=labels)
+        each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
+        if train.levels:
+            bits = likelihood.dequantized_bits(
+                each, model.process, score, examples, train.levels,
+                centered=model.config.data.centered, passes=c.likelihood_passes, **solver,
+            )  # fmt: skip
+            return {"bits": bits.value, "nfe": bits.nfe, "ok": bits.ok}
+        result = likelihood.log_prob(each, model.process, score, examples, **solver)
+        value = likelihood.bits_per_dim(result.value, examples.shape[1], 1.0)
+        return {"bits": value, "nfe": result.nfe, "ok": result.ok}
+
+    return fn
+
+
+def _labels(dataset: data_lib.Dataset) -> np.ndarray:
+    assert dataset.labels is not None  # `build.network` refuses conditional models of data without labels
+    return dataset.labels

@@ -1,0 +1,109 @@
+"""Samples of a model: drawn in batches into a file that grows, and their pictures.
+
+The file is `samples/step-N-DIGEST/x.npy`, of which no more than a batch is ever in memory. Sample `i` depends on its
+number and on the settings in the digest (weights, sampler, seed, ...), not on how many there are. So what was cut off
+goes on, 50,000 samples begin with the 10,000 that were drawn before, and samples of other settings lie in another
+folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from scorejax import build, keys, metrics, parallel, samplers
+from scorejax import data as data_lib
+from scorejax.config import to_dict
+from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, report_progress, settings
+from scorejax.ledger import Ledger
+
+FRAMES = 10  # columns of the trajectory picture
+TO_LEVELS = "the grey level whose bin a value lies in"
+
+
+class Samples(NamedTuple):
+    """Samples on a disk.
+
+    Attributes:
+      x: grey levels uint8 `[N, H, W, C]`, or vectors float32 `[N, D]`; mapped from the file.
+      nfe: network evaluations for each.
+      folder: where they are.
+    """
+
+    x: np.ndarray
+    nfe: int
+    folder: Path
+
+
+def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
+    """Draw the `max(eval.samples, eval.grid)` samples, or those of them that are not on the disk yet."""
+    c = model.config.eval
+    count = max(c.samples, c.grid, 1)
+    depends = {**settings(model), "sampler": to_dict(model.config)["sampler"], "seed": c.seed}
+    ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
+    about = {**depends, "to_levels": TO_LEVELS if train.levels else None, "levels": train.levels}
+    (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
+    fn, held = batch_function(model, train), carried(model, SAMPLES)
+    batches = parallel.map_batches(fn, held, stop=count, batch_size=min(c.batch, count), start=ledger.done)
+    rows = ledger.fill(report_progress(batches, "samples", min(ledger.done, count), count))
+    return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
+
+
+def batch_function(model: Model, train: data_lib.Dataset) -> Callable[[tuple, Array], dict[str, Array]]:
+    """The function of one batch: the samples with the given numbers."""
+    arguments = build.sampler(model.config, model.process)
+
+    def fn(held: tuple, index: Array) -> dict[str, Array]:
+        params, key = held
+        labels = index.astype(jnp.int32) % train.num_classes if model.config.model.conditional else None
+        score = build.score(model.config, model.process, model.module, params, class_labels=labels)
+        each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
+        x, nfe = samplers.sample(each, model.process, score, (*index.shape, *train.shape), **arguments)
+        return {"x": _finish(model, train, x), "nfe": jnp.broadcast_to(nfe, index.shape)}
+
+    return fn
+
+
+def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
+    """Draw the page of samples, and of images the way they came; return the page's path."""
+    folder = Path(workdir) / "samples"
+    where = folder / f"step-{model.step}.png"
+    save_page(where, train, x[: model.config.eval.grid] if train.levels else x)
+    if train.levels:
+        frames = _trajectory(model, train, rows=min(4, model.config.eval.grid))
+        metrics.save_trajectory(folder / f"trajectory-{model.step}.png", data_lib.to_bytes(frames, train.levels))
+    return where
+
+
+def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray) -> None:
+    """A grid of images, or a scatter plot of vectors beside data."""
+    if train.levels:
+        metrics.save_grid(where, data_lib.to_bytes(x, train.levels))
+    else:
+        metrics.save_scatter(where, train.examples[: len(x)], x)
+
+
+def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:
+    """A few samples on their way, as grey levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it."""
+    arguments = build.sampler(model.config, model.process)
+    arguments.pop("denoise")
+    key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
+    labels = jnp.arange(rows) % train.num_classes if model.config.model.conditional else None
+    score = build.score(model.config, model.process, model.module, model.params, class_labels=labels)
+    path = samplers.trajectory(key, model.process, score, (rows, *train.shape), **arguments)
+    # equally spaced in log SNR, where the picture changes, and the last one always
+    ratios = np.asarray(jax.vmap(model.process.log_snr)(path.t))
+    shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
+    pairs = jnp.stack([path.x[shown], path.denoised[shown]], axis=2)
+    return np.asarray(_finish(model, train, pairs.reshape(len(shown), 2 * rows, *train.shape)))
+
+
+def _finish(model: Model, train: data_lib.Dataset, x: Array) -> Array:
+    return data_lib.to_levels(x, train.levels, centered=model.config.data.centered) if train.levels else x

@@ -1,0 +1,124 @@
+"""Features on a disk, of samples and of real examples, and statistics of the real ones: what samples are held to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scorejax import build, metrics
+from scorejax import data as data_lib
+from scorejax.config import Config, to_dict
+from scorejax.errors import user_errors
+from scorejax.evaluation.model import report_progress
+from scorejax.ledger import Ledger
+
+_BLOCK = 2000  # features in memory at a time
+
+
+class Pictures:
+    """Images as feature networks take them, in 0..255, converted as they are read; vectors as they are."""
+
+    def __init__(self, examples: np.ndarray, levels: int | None) -> None:
+        self._examples, self._levels = examples, levels
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
+        chosen = self._examples[index]
+        return data_lib.to_bytes(chosen, self._levels) if self._levels else chosen
+
+
+@contextlib.contextmanager
+def features(
+    network: metrics.FeatureNetwork, pictures: Pictures, batch: int, workdir: str | Path, what: str, depends: Any
+) -> Iterator[np.ndarray]:
+    """Features `[N, F]` of all pictures, mapped from a file that is deleted when the numbers are made of them.
+
+    If it is cut off before that, the next call with the same arguments goes on.
+
+    Args:
+      network: the feature network.
+      pictures: what to look at.
+      batch: pictures per call.
+      workdir: folder of the run.
+      what: whose features they are, for the log and the file.
+      depends: anything JSON-like that the pictures depend on.
+    """
+    count = len(pictures)
+    name = f"features of {what}"
+    ledger = Ledger(Path(workdir) / "eval", name.replace(" ", "-"), count, [network.name, count, depends])
+    batches = metrics.extract(network, pictures, batch, start=ledger.done)
+    rows = ((first, end, {"features": part}) for first, end, part in batches)
+    yield ledger.fill(report_progress(rows, name, ledger.done, count))["features"]
+    ledger.remove()
+
+
+def real_features(
+    config: Config, real: data_lib.Dataset, network: metrics.FeatureNetwork, workdir: str | Path
+) -> contextlib.AbstractContextManager[np.ndarray]:
+    """Features of `eval.reference_examples` of the real examples, as of `features`."""
+    c = config.eval
+    chosen = data_lib.spread(len(real), c.reference_examples)
+    pictures = Pictures(real.examples if len(chosen) == len(real) else real.examples[chosen], real.levels)
+    return features(network, pictures, c.batch, workdir, "real examples", [to_dict(config)["data"], c.reference_split])
+
+
+def moments(features: np.ndarray, network: str, rows: np.ndarray | None = None) -> metrics.Moments:
+    """Moments of the chosen rows of features on a disk, a block at a time."""
+    rows = np.arange(len(features)) if rows is None else rows
+    blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
+    return reduce(metrics.Moments.merge, (metrics.Moments.of(features[block], network) for block in blocks))
+
+
+def examples(config: Config) -> data_lib.Dataset:
+    """The real examples of `eval.reference_split`."""
+    return build.dataset(config, config.eval.reference_split)
+
+
+def compute(
+    config: Config, real: data_lib.Dataset, network: metrics.FeatureNetwork, workdir: str | Path
+) -> metrics.Statistics:
+    """Statistics of the real examples, and of what they are."""
+    with real_features(config, real, network, workdir) as found:
+        return metrics.Statistics.of(moments(found, network.name), **about(config, real))
+
+
+def about(config: Config, real: data_lib.Dataset) -> dict[str, Any]:
+    """What statistics of real examples carry beside their numbers."""
+    split = config.eval.reference_split
+    return {"data": real.name, "split": split, "of": len(real), "shape": real.shape, "levels": real.levels}
+
+
+def path(config: Config, network: metrics.FeatureNetwork, workdir: str | Path) -> Path:
+    """Where `--mode=fid_stats` writes: `eval/stats-DATA-SPLIT-FEATURES.npz`."""
+    size = f"-{config.data.size}" if config.data.size else ""
+    name = f"stats-{config.data.name}{size}-{config.eval.reference_split}-{network.name}"
+    return Path(workdir) / "eval" / "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{name}.npz")
+
+
+def load(file: str, network: metrics.FeatureNetwork, size: int) -> metrics.Statistics:
+    """Statistics of a file, for comparison with features of this network, `size` of each image.
+
+    Published files hold mean and covariance alone: those are taken to be of Inception.
+
+    Raises:
+        ConfigError: no such file, or one of another feature network.
+    """
+    with user_errors("config key 'eval.stats'"):
+        found = metrics.Statistics.load(file)
+        unnamed_inception = found.network is None and metrics.is_inception(network.name)
+        if found.network != network.name and not unnamed_inception:
+            theirs = repr(found.network) if found.network else "a feature network that it does not name"
+            raise ValueError(
+                f"{file} holds statistics of {theirs}, eval.features are those of {network.name!r}; choose that "
+                "network, or a file of this one (--mode=fid_stats writes it)"
+            )
+        if len(found.mean) != size:
+            raise ValueError(f"{file} holds statistics of {len(found.mean)} features; {network.name!r} has {size}")
+    return found

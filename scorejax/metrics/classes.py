@@ -1,0 +1,51 @@
+"""How sharp and how varied the classes of samples are: the Inception Score, if the classes are Inception's."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+SPLITS = 10
+
+
+class ClassScore(NamedTuple):
+    """A score over splits.
+
+    Attributes:
+      mean: of the splits' scores; between 1 and the number of classes.
+      std: their standard deviation.
+      splits: their number.
+    """
+
+    mean: float
+    std: float
+    splits: int
+
+
+def class_score(splits: Iterable[np.ndarray]) -> ClassScore:
+    """`exp E_x KL(p(y | x) || p(y))` of each split; mean and standard deviation over splits (Salimans et al. 2016).
+
+    `p(y)` is the mean over the split, so the score depends on the splits' size: published ones are of 10 splits of
+    5,000.
+
+    Args:
+      splits: log-probabilities `[n, K]` of the classes of each split's samples; one split is in memory at a time.
+
+    Raises:
+      ValueError: no split, or an empty one.
+    """
+    scores = [_score(np.asarray(split, np.float64)) for split in splits]
+    if not scores:
+        raise ValueError("a class score needs at least 1 split; got none.")
+    return ClassScore(float(np.mean(scores)), float(np.std(scores)), len(scores))
+
+
+def _score(log_p: np.ndarray) -> float:
+    if log_p.ndim != 2 or not len(log_p):
+        raise ValueError(f"log-probabilities have shape {log_p.shape}; wanted a non-empty [n, K].")
+    # a class of probability 0 adds 0, also where its logarithm is minus infinity
+    p = np.exp(log_p)
+    marginal = p.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * (log_p - np.log(marginal)), 0.0)
+    return float(np.exp(terms.sum(axis=1).mean()))

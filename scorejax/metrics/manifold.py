@@ -1,0 +1,74 @@
+"""Precision (are samples realistic?) and recall (is every real example covered?), told apart."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+NEIGHBOURS = 3
+_BLOCK = 1000
+
+
+class PrecisionRecall(NamedTuple):
+    """Shares between 0 and 1.
+
+    Attributes:
+      precision: of the samples that lie in the manifold of the real examples.
+      recall: of the real examples that lie in the manifold of the samples.
+    """
+
+    precision: float
+    recall: float
+
+
+def precision_recall(real: np.ndarray, samples: np.ndarray, *, k: int = NEIGHBOURS) -> PrecisionRecall:
+    """Improved precision and recall (Kynkaanniemi et al. 2019, eqs. 1 and 2).
+
+    The manifold of a set is the union of balls around its members, each reaching to the member's k-th nearest
+    neighbour in the set. Both numbers depend on the sizes of the sets: compare only at equal sizes.
+
+    Args:
+      real: features `[N, F]`.
+      samples: features `[M, F]`; either set may lie on a disk.
+      k: the neighbour that a ball reaches to.
+
+    Raises:
+      ValueError: a set with no k-th neighbour.
+    """
+    if real.ndim != 2 or samples.ndim != 2 or real.shape[1] != samples.shape[1]:
+        raise ValueError(f"features have shapes {real.shape} and {samples.shape}; wanted [N, F] and [M, F].")
+    if min(len(real), len(samples)) <= k:
+        raise ValueError(f"{len(real)} and {len(samples)} features; {k} neighbours need at least {k + 1} of each.")
+    return PrecisionRecall(_covered(samples, real, k), _covered(real, samples, k))
+
+
+def _covered(points: np.ndarray, centres: np.ndarray, k: int) -> float:
+    """Share of `points` that lie in the manifold of `centres`."""
+    radii = _radii(centres, k)
+    inside = np.zeros(len(points), bool)
+    for i in range(0, len(centres), _BLOCK):
+        block = centres[i : i + _BLOCK]
+        for j in range(0, len(points), _BLOCK):
+            squared = _squared_distances(points[j : j + _BLOCK], block)
+            inside[j : j + _BLOCK] |= (squared <= radii[i : i + _BLOCK]).any(axis=1)
+    return float(inside.mean())
+
+
+def _radii(centres: np.ndarray, k: int) -> np.ndarray:
+    """Squared distance of every centre to its k-th nearest other one."""
+    radii = []
+    for i in range(0, len(centres), _BLOCK):
+        block = centres[i : i + _BLOCK]
+        nearest = np.full((len(block), k), np.inf)
+        for j in range(0, len(centres), _BLOCK):
+            squared = _squared_distances(block, centres[j : j + _BLOCK])
+            if i == j:
+                np.fill_diagonal(squared, np.inf)
+            nearest = np.partition(np.concatenate([nearest, squared], axis=1), k - 1, axis=1)[:, :k]
+        radii.append(nearest[:, k - 1])
+    return np.concatenate(radii)
+
+
+def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """`|x - y|^2 [n, m]`, in float64: the difference of large squares would leave float32 nothing of small ones."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    return np.maximum((x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T, 0.0)
