@@ -18,12 +18,21 @@ from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
 from scorejax.score import PREDICTIONS, Score, make_score
 from scorejax.sdes import LinearSDE
+from scorejax.sdes.discrete import SMLD
 from scorejax.settings import DEFAULTS, choices
 
 SDES: dict[str, Callable[..., LinearSDE]] = {
     name: getattr(sdes, name) for name in ("vp", "subvp", "ve", "edm", "cosine", "flow", "ddpm", "smld")
 }
-NETWORKS: dict[str, type[nn.Module]] = {"mlp": models.MLP, "ddpmpp": models.DDPMpp}
+VECTOR_NETWORKS: dict[str, type[nn.Module]] = {"mlp": models.MLP}
+IMAGE_NETWORKS: dict[str, type[nn.Module]] = {
+    "ddpmpp": models.DDPMpp,
+    "ncsnpp": models.NCSNpp,
+    "ddpm": models.DDPM,
+    "ncsn": models.NCSN,
+    "ncsnv2": models.NCSNv2,
+}
+NETWORKS = VECTOR_NETWORKS | IMAGE_NETWORKS
 STEPPERS: dict[str, Callable[..., samplers.Stepper]] = {
     name: getattr(samplers, name)
     for name in (
@@ -90,7 +99,7 @@ def dataset(config: Config, split: str = "train") -> data.Dataset:
     """One split of the data."""
     c = config.data
     with user_errors("section data"):
-        examples = data.load(c.name, split, data_dir=c.data_dir, path=c.path, size=c.size)
+        examples = data.load(c.name, split, data_dir=c.data_dir, path=c.path, size=c.size, crop=c.crop)
     if c.flip and examples.levels is None:
         raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
     return examples
@@ -101,11 +110,11 @@ def network(config: Config, examples: data.Dataset) -> nn.Module:
     c = config.model
     kind = pick("model.name", c.name, NETWORKS)
     images = len(examples.shape) == 3
-    if images != (c.name == "ddpmpp"):
-        wanted = "ddpmpp" if images else "mlp"
+    fitting = IMAGE_NETWORKS if images else VECTOR_NETWORKS
+    if c.name not in fitting:
         raise ConfigError(
             f"model.name = {c.name!r} does not fit data.name = {config.data.name!r}, whose examples have shape "
-            f"{examples.shape}; choose model.name = {wanted!r}"
+            f"{examples.shape}; choose one of {choices(fitting)}"
         )
     given = _settings(config, "model", kind, _unset("model"))
     if c.predicts not in (*PREDICTIONS, "edm"):
@@ -118,7 +127,19 @@ def network(config: Config, examples: data.Dataset) -> nn.Module:
         if not examples.num_classes:
             raise ConfigError(f"model.conditional needs class labels; {config.data.name!r} has none")
         given["num_classes"] = examples.num_classes
-    return kind(**given)
+    return kind(**given, **_noise_levels(sde(config), kind))
+
+
+def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, Any]:
+    """The sigma behind each label of an SMLD chain, for networks that need to know it."""
+    fields = {field.name for field in dataclasses.fields(kind)}
+    if not isinstance(process, SMLD):
+        if "num_levels" in fields:
+            raise ConfigError(f"model.name = {kind.__name__.lower()!r} knows noise by its level; set sde.name = 'smld'")
+        return {}
+    first, last = (float(process.sigma(jnp.float32(t))) for t in (process.t_max, process.t_min))
+    known = {"noise_levels": (first, last, process.levels), "num_levels": process.levels}
+    return {name: value for name, value in known.items() if name in fields}
 
 
 def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Any:

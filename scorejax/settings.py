@@ -16,6 +16,7 @@ DEFAULTS: dict[str, Any] = {
         "name": "digits",  # digits, moons, gaussian, folder, npz, or a prepared tensorflow-datasets image set
         "data_dir": str,  # where prepared sets are
         "path": str,  # of a folder of images or an .npz file
+        "crop": int,  # cut the central crop x crop pixels first; unset: the largest square
         "size": int,  # resize images to size x size
         "centered": True,  # images in [-1, 1); False: in [0, 1)
         "dequantize": True,  # uniform noise within each grey level; False: the middle of the level
@@ -44,6 +45,16 @@ DEFAULTS: dict[str, Any] = {
         "channel_multipliers": tuple,
         "blocks_per_level": int,
         "attention_resolutions": tuple,
+        "attention_up": str,
+        "block": str,
+        "fir": bool,
+        "progressive": str,
+        "progressive_input": str,
+        "progressive_combine": str,
+        "resample_with_conv": bool,
+        "nonlinearity": str,
+        "stages": int,
+        "interpolation": str,
         "dropout": float,
         "scale_by_sigma": bool,
         "embedding": str,
@@ -85,6 +96,8 @@ DEFAULTS: dict[str, Any] = {
         "corrector": "none",
         "corrector_first": False,
         "corrector_steps": int,
+        "epsilon": float,
+        "steps_per_level": int,
         "snr": float,
         "norm": str,
         "method": str,

@@ -21,6 +21,7 @@ def load(
     path: str | Path | None = None,
     seed: int = 0,
     size: int | None = None,
+    crop: int | None = None,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Load one split of a data set.
@@ -33,6 +34,7 @@ def load(
       path: the folder of images or the `.npz` file.
       seed: of the synthetic sets.
       size: cut and resize images of a folder or of a prepared set to `size` x `size` pixels.
+      crop: side of the centred square to cut first; default: as large as the image allows.
       cache_dir: where decoded images are kept: default $SCOREJAX_CACHE, else ~/.cache/scorejax.
 
     Raises:
@@ -48,10 +50,10 @@ def load(
     if name in ("moons", "gaussian"):
         return moons(split, seed) if name == "moons" else gaussian(split, seed)
     if path is not None and name in FROM_PATH:
-        return arrays(path, split) if name == "npz" else folder(path, split, size=size, cache_dir=cache_dir)
+        return arrays(path, split) if name == "npz" else folder(path, split, size=size, crop=crop, cache_dir=cache_dir)
     if find(name, data_dir) is None:
         raise _absent(name, data_dir)
-    return prepared(name, split, data_dir=data_dir, size=size, cache_dir=cache_dir)
+    return prepared(name, split, data_dir=data_dir, size=size, crop=crop, cache_dir=cache_dir)
 
 
 def _absent(name: str, data_dir: str | Path | None) -> Exception:

@@ -26,7 +26,7 @@ def is_test(name: str, test_fraction: float) -> bool:
     return int.from_bytes(digest, "big") < test_fraction * 2**32
 
 
-def _read(allocate: Allocate, files: Sequence[Path], size: int | None, where: Path) -> None:
+def _read(allocate: Allocate, files: Sequence[Path], size: int | None, crop: int | None, where: Path) -> None:
     from PIL import Image
 
     modes = set()
@@ -37,7 +37,7 @@ def _read(allocate: Allocate, files: Sequence[Path], size: int | None, where: Pa
     out = None
     for i, file in enumerate(files):
         with Image.open(file) as image:
-            array = pixels(image, size, grey=grey)
+            array = pixels(image, size, crop, grey=grey)
         out = allocate((len(files), *array.shape), np.uint8) if out is None else out
         if array.shape != out.shape[1:]:
             raise ValueError(
@@ -53,6 +53,7 @@ def folder(
     split: str,
     *,
     size: int | None = None,
+    crop: int | None = None,
     test_fraction: float = 0.1,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
@@ -66,6 +67,7 @@ def folder(
       split: "train" or "test".
       size: side in pixels to which the largest centred square is resized; None keeps images, which must
         agree in size.
+      crop: side in pixels of the centred square to cut instead, where images are larger than that.
       test_fraction: expected share of the test split where the folder has none of its own.
       cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
 
@@ -90,10 +92,10 @@ def folder(
     if classes and all(f.parent != top for f in files):
         labels = np.array([classes.index(f.relative_to(top).parts[0]) for f in files], np.int32)
     examples = cached(
-        lambda allocate: _read(allocate, files, size, top),
+        lambda allocate: _read(allocate, files, size, crop, top),
         f"folder-{root.name}-{split}",
         files,
-        (split, size),
+        (split, size, crop),
         cache_dir=cache_dir,
     )
     names = tuple(classes) if labels is not None else ()

@@ -8,29 +8,36 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def square(image: "Image.Image", size: int | None) -> "Image.Image":
-    """Cut the largest centred square, resize it (Lanczos, antialiased) to `size` pixels; None: as it is."""
+def square(image: "Image.Image", size: int | None, crop: int | None = None) -> "Image.Image":
+    """Cut a centred square, resize it (Lanczos, antialiased) to `size` pixels.
+
+    The square is the largest one, or `crop` pixels wide where the image is larger than that. An image is left as
+    it is where both are None, and only cut where `size` is.
+    """
     from PIL import Image
 
-    if size is None:
+    if size is None and crop is None:
         return image
-    side = min(image.size)
+    side = min(*image.size, crop or max(image.size))
     left, top = (image.width - side) // 2, (image.height - side) // 2
     # Cut first: resize(box=...) would let the filter reach beyond the square.
-    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+    image = image.crop((left, top, left + side, top + side))
+    return image if size in (None, side) else image.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def pixels(image: "Image.Image", size: int | None = None, *, grey: bool = False) -> np.ndarray:
+def pixels(
+    image: "Image.Image", size: int | None = None, crop: int | None = None, *, grey: bool = False
+) -> np.ndarray:
     """A Pillow image of any mode as uint8 `[H, W, 1]` (`grey`) or `[H, W, 3]`, through `square`."""
-    array = np.asarray(square(image.convert("L" if grey else "RGB"), size), np.uint8)
+    array = np.asarray(square(image.convert("L" if grey else "RGB"), size, crop), np.uint8)
     return array[..., None] if grey else array
 
 
-def resized(array: np.ndarray, size: int | None) -> np.ndarray:
+def resized(array: np.ndarray, size: int | None, crop: int | None = None) -> np.ndarray:
     """The same for a uint8 array `[H, W, C]`."""
-    if size is None or array.shape[:2] == (size, size):
+    if crop is None and (size is None or array.shape[:2] == (size, size)):
         return array
     from PIL import Image
 
     grey = array.shape[-1] == 1
-    return pixels(Image.fromarray(array[..., 0] if grey else array), size, grey=grey)
+    return pixels(Image.fromarray(array[..., 0] if grey else array), size, crop, grey=grey)

@@ -67,7 +67,14 @@ def _keys(builder: Any) -> tuple[str, str | None]:
     return images[0], label
 
 
-def _read(allocate: Allocate, builder: Any, split: str, keys: tuple[str, str | None], size: int | None) -> None:
+def _read(
+    allocate: Allocate,
+    builder: Any,
+    split: str,
+    keys: tuple[str, str | None],
+    size: int | None,
+    crop: int | None,
+) -> None:
     """Decode a whole split into a structured array of `image` and `label` (-1 without labels)."""
     source = builder.as_data_source(split=split)
     image_key, label_key = keys
@@ -75,7 +82,7 @@ def _read(allocate: Allocate, builder: Any, split: str, keys: tuple[str, str | N
     for start in range(0, len(source), _BLOCK):
         block = range(start, min(start + _BLOCK, len(source)))
         for i, record in zip(block, source.__getitems__(list(block)), strict=True):
-            image = resized(record[image_key], size)
+            image = resized(record[image_key], size, crop)
             if table is None:
                 table = allocate((len(source),), [("image", np.uint8, image.shape), ("label", np.int32)])
             if image.shape != table.dtype["image"].shape:
@@ -94,6 +101,7 @@ def prepared(
     *,
     data_dir: str | Path | None = None,
     size: int | None = None,
+    crop: int | None = None,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Read an image set prepared by tensorflow-datasets as array_record; never downloads.
@@ -104,6 +112,7 @@ def prepared(
       data_dir: see `data_folder`.
       size: side in pixels to which the largest centred square is resized; None keeps images, which must
         agree in size.
+      crop: side in pixels of the centred square to cut instead, where images are larger than that.
       cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
 
     Raises:
@@ -128,10 +137,10 @@ def prepared(
         raise ValueError(f"{name} has no split {split!r}; it has {sorted(builder.info.splits)}, slices allowed.")
     keys = _keys(builder)
     table = cached(
-        lambda allocate: _read(allocate, builder, split, keys, size),
+        lambda allocate: _read(allocate, builder, split, keys, size, crop),
         f"{name.replace('/', '-').replace(':', '-')}-{split.partition('[')[0]}",
         sorted(f for f in folder.iterdir() if f.is_file()),
-        (split, size, keys),
+        (split, size, keys, crop),
         cache_dir=cache_dir,
     )
     labels = np.ascontiguousarray(table["label"])

@@ -96,6 +96,20 @@ def test_images_of_mixed_size_need_a_size_and_get_the_centre(tmp_path):
     assert np.all(np.abs(data.examples.astype(int) - 200) <= 1)
 
 
+def test_a_crop_cuts_the_centre_before_resizing_and_nothing_from_smaller_images(tmp_path):
+    from scorejax.data import folder as module
+
+    picture = np.zeros((12, 16, 3), np.uint8)
+    picture[3:9, 5:11] = 200
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    options = {"test_fraction": 0.0, "cache_dir": tmp_path / "cache"}
+    assert (module.folder(tmp_path, "train", crop=6, **options).examples == 200).all()
+    data = module.folder(tmp_path, "train", crop=6, size=3, **options)
+    assert data.shape == (3, 3, 3)
+    assert (data.examples == 200).all()
+    assert module.folder(tmp_path, "train", crop=100, size=12, **options).examples.mean() < 60
+
+
 def test_grey_folders_have_one_channel(tmp_path):
     for i in range(20):
         Image.fromarray(np.full((4, 4), i, np.uint8)).save(tmp_path / f"{i}.png")
