@@ -2,8 +2,10 @@
 
     python main.py --config=configs/vp_images.py --config.data.data_dir=TFDS_DIR
 
-LSUN bedroom without a variant; `:church` LSUN church; `:celebahq` CelebA-HQ. About 114 million parameters, 2.4
-million steps of batch 64. Score-SDE gives no FID of these.
+LSUN bedroom without a variant. About 114 million parameters, 2.4 million steps of batch 64. Score-SDE gives no FID.
+
+    :church      LSUN church
+    :celebahq    CelebA-HQ
 """
 
 from scorejax.config import Config, base

@@ -5,9 +5,7 @@
 Readable digits, about 1.8 bits/dim. The likelihood is measured on 1,000 of the 10,000 test images
 (`--config.eval.likelihood_examples=0` for all).
 
-    python main.py --config=configs/vp_mnist.py:full --config.data.data_dir=TFDS_DIR
-
-For one GPU: features 64 and two blocks per level, 200,000 steps, and all test images.
+    :full    for one GPU: features 64, two blocks per level, 200,000 steps, all test images
 """
 
 from scorejax.config import Config, base

@@ -42,6 +42,9 @@ STEPPERS: dict[str, Callable[..., samplers.Stepper]] = {
         "probability_flow",
         "adaptive_probability_flow",
     )
+} | {"annealed_langevin": lambda epsilon, steps_per_level: samplers.annealed_langevin(epsilon, steps_per_level)}
+OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
+    name: getattr(objectives, name) for name in ("denoising", "sliced", "implicit")
 }
 CORRECTORS: dict[str, Callable[..., samplers.Stepper]] = {"langevin": samplers.langevin, "ald": samplers.ald}
 GRIDS = {name: getattr(times, name) for name in ("uniform", "quadratic", "log_snr", "karras")}
@@ -220,18 +223,15 @@ def objective(config: Config, process: LinearSDE) -> Callable[..., jax.Array]:
     """`(keys, score, x0, t) -> loss [B]`."""
     c = config.objective
     with user_errors("section objective"):  # found out here, not inside the compiled step
+        function = pick("objective.name", c.name, OBJECTIVES)
+        pick("objective.weighting", c.weighting, objectives.WEIGHTINGS)
+        pick("objective.reduction", c.reduction, dict.fromkeys(objectives.REDUCTIONS))
         objectives.time_density(process, jnp.full(1, process.t_max), c.times)
-        if c.weighting not in objectives.WEIGHTINGS:
-            raise ConfigError(
-                f"unknown objective.weighting {c.weighting!r}; choose one of {choices(objectives.WEIGHTINGS)}"
-            )
-        if c.reduction not in ("mean", "sum", "half_sum"):
-            raise ConfigError(f"unknown objective.reduction {c.reduction!r}; choose one of mean, sum, half_sum")
+        options = _settings(config, "objective", function, _unset("objective"))
+    options |= {"times": c.times, "weighting": c.weighting, "reduction": c.reduction}
 
     def loss(keys: jax.Array, score: Score, x0: jax.Array, t: jax.Array) -> jax.Array:
-        return objectives.denoising(
-            keys, process, score, x0, t=t, times=c.times, weighting=c.weighting, reduction=c.reduction
-        )
+        return function(keys, process, score, x0, t=t, **options)
 
     return loss
 

@@ -64,7 +64,15 @@ DEFAULTS: dict[str, Any] = {
         "dtype": str,  # to compute in; parameters are float32
         "remat": bool,
     },
-    "objective": {"weighting": "simple", "times": "uniform", "reduction": "mean"},
+    "objective": {
+        "name": "denoising",  # denoising, sliced, implicit (the exact trace)
+        "weighting": "simple",
+        "times": "uniform",
+        "reduction": "mean",
+        "probes": int,
+        "projection": str,
+        "variance_reduced": bool,
+    },
     "optim": {
         "name": "adam",
         "lr": 2e-4,
