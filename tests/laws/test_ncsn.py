@@ -12,7 +12,7 @@ from scorejax.samplers import ald, annealed_langevin, sample
 WEIGHTS, MEANS = [0.2, 0.8], [[-5.0, -5.0], [5.0, 5.0]]
 TOY = sj.smld(1.0, 20.0, 10)
 LEVELS = sj.times.uniform(TOY, 9)
-CHAINS = 4000
+CHAINS = 16_000
 
 
 def uniform(key, n, low, high, dims=2):
@@ -20,7 +20,7 @@ def uniform(key, n, low, high, dims=2):
 
 
 def weight_found(x):
-    """How much of the sample is near (5, 5); its standard error is 0.8 %."""
+    """How much of the sample is near (5, 5); its standard error is 0.3 %."""
     return float(jnp.mean(x.sum(1) > 0))
 
 
@@ -46,7 +46,7 @@ def test_langevin_dynamics_does_not_find_the_weights_of_a_mixture():
 def test_annealed_langevin_dynamics_finds_the_weights_of_a_mixture():
     """The released toy, whose component has the standard deviation sigma_i at level i: 0.782 of 0.8."""
     found = annealed(sj.analytic.mixture(WEIGHTS, MEANS, [0.0, 0.0]))
-    assert 0.77 - 0.01 < weight_found(found.x) < 0.81
+    assert 0.77 < weight_found(found.x) < 0.81
     assert int(found.nfe) == 10 * 100
     # within a mode the variance is 1 / (1 - 0.05 / 2) = 1.026, the bias of the step
     inside = found.x[found.x.sum(1) > 0]
@@ -56,7 +56,7 @@ def test_annealed_langevin_dynamics_finds_the_weights_of_a_mixture():
 def test_annealing_by_the_processs_own_marginals_finds_them_too():
     """Components of variance 1 + sigma_i^2, down to sigma = 1: 0.785 of 0.8."""
     found = annealed(sj.analytic.mixture(WEIGHTS, MEANS, [1.0, 1.0]))
-    assert 0.77 - 0.01 < weight_found(found.x) < 0.81
+    assert 0.77 < weight_found(found.x) < 0.81
 
 
 def test_every_level_of_the_grid_gets_its_updates_and_the_first_one_too():
