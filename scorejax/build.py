@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorejax import data, models, objectives, samplers, sdes, times
+from scorejax import data, models, objectives, probes, samplers, sdes, times
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
 from scorejax.score import PREDICTIONS, Score, make_score
@@ -228,6 +228,9 @@ def objective(config: Config, process: LinearSDE) -> Callable[..., jax.Array]:
         pick("objective.reduction", c.reduction, dict.fromkeys(objectives.REDUCTIONS))
         objectives.time_density(process, jnp.full(1, process.t_max), c.times)
         options = _settings(config, "objective", function, _unset("objective"))
+        pick("objective.projection", options.get("projection", "rademacher"), dict.fromkeys(probes.PROJECTIONS))
+        if options.get("probes", 1) < 1:
+            raise ConfigError(f"objective.probes = {options['probes']}; it must be at least 1")
     options |= {"times": c.times, "weighting": c.weighting, "reduction": c.reduction}
 
     def loss(keys: jax.Array, score: Score, x0: jax.Array, t: jax.Array) -> jax.Array:

@@ -135,6 +135,17 @@ DEFAULTS: dict[str, Any] = {
         "reference_examples": 0,  # 0: all
         "grid": 64,  # images in the sample grid
     },
+    "sweep": {  # of --mode=sweep: samplers as name[:key=value,...], keys of section sampler
+        "samplers": (
+            "euler_maruyama",
+            "ancestral",
+            "probability_flow",
+            "ddim:times=log_snr",
+            "dpm_solver:order=2,times=log_snr",
+            "unipc:order=3,times=log_snr",
+        ),
+        "steps": (5, 10, 25, 50, 100),
+    },
 }
 
 

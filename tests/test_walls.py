@@ -10,9 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "scorejax"
-MATHEMATICS = [PACKAGE / p for p in ("__init__.py", "analytic.py", "keys.py", "score.py", "times.py")] + [
-    path for room in ("sdes", "objectives", "samplers", "likelihood") for path in (PACKAGE / room).rglob("*.py")
-]
+MATHEMATICS = [
+    PACKAGE / p
+    for p in ("__init__.py", "analytic.py", "keys.py", "noise_levels.py", "probes.py", "score.py", "times.py")
+] + [path for room in ("sdes", "objectives", "samplers", "likelihood") for path in (PACKAGE / room).rglob("*.py")]
 README = ROOT / "README.md"
 
 

@@ -25,9 +25,7 @@ def square(image: "Image.Image", size: int | None, crop: int | None = None) -> "
     return image if size in (None, side) else image.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def pixels(
-    image: "Image.Image", size: int | None = None, crop: int | None = None, *, grey: bool = False
-) -> np.ndarray:
+def pixels(image: "Image.Image", size: int | None = None, crop: int | None = None, *, grey: bool = False) -> np.ndarray:
     """A Pillow image of any mode as uint8 `[H, W, 1]` (`grey`) or `[H, W, 3]`, through `square`."""
     array = np.asarray(square(image.convert("L" if grey else "RGB"), size, crop), np.uint8)
     return array[..., None] if grey else array

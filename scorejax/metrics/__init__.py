@@ -1,6 +1,7 @@
 """Measures of a run: of samples, over named feature networks; baselines, pictures and records."""
 
 from scorejax.metrics.classes import SPLITS, ClassScore, class_score
+from scorejax.metrics.curves import save_curves
 from scorejax.metrics.features import (
     Classifier,
     FeatureNetwork,
@@ -55,6 +56,7 @@ __all__ = [
     "precision_recall",
     "read_log",
     "register",
+    "save_curves",
     "save_grid",
     "save_scatter",
     "save_trajectory",

@@ -1,0 +1,62 @@
+"""A sweep tells samplers apart, marks the ones that nothing beats, and refuses mistakes before any work."""
+
+import json
+
+import pytest
+
+from scorejax import config as configs
+from scorejax import sweep, train
+from scorejax.errors import ConfigError
+from scorejax.sweep import Point, pareto, table, with_sampler
+
+GAUSSIAN = "configs/vp_gaussian.py:tiny"
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+
+
+def test_the_pareto_front_holds_the_points_that_nothing_beats():
+    points = [Point("a", 10, 10, 5.0), Point("b", 10, 10, 4.0), Point("a", 20, 20, 4.5), Point("b", 20, 20, 1.0)]
+    assert pareto(points) == [points[1], points[3]]
+    assert pareto([Point("a", 1, 1, float("nan")), points[0]])[-1] == points[0]
+
+
+def test_a_table_has_a_row_a_sampler_and_a_column_a_number_of_steps():
+    lines = table([Point("a", 10, 10, 5.0), Point("b", 5, 5, 4.0)], 1.0).splitlines()
+    assert lines[0] == "| steps | 5 | 10 |"
+    assert lines[2:4] == ["| a |  | 5 |", "| b | 4 |  |"]
+
+
+def test_a_sampler_of_a_sweep_forgets_the_one_of_the_run():
+    run = configs.load(GAUSSIAN, ["sampler.corrector=langevin", "sampler.snr=0.1", "sampler.t_min=1e-3"])
+    chosen = with_sampler(run, "probability_flow:method=heun,times=log_snr", 7)
+    assert (chosen.sampler.stepper, chosen.sampler.steps, chosen.sampler.method) == ("probability_flow", 7, "heun")
+    assert (chosen.sampler.corrector, chosen.sampler.snr, chosen.sampler.t_min) == ("none", None, 1e-3)
+    assert run.sampler.corrector == "langevin"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("ancestral:steps=3", "sweep.steps"), ("ancestral:variant=x", "variant"), ("ancestral:x", "VALUE")],
+)
+def test_a_mistake_in_a_sampler_is_told(text, words):
+    with pytest.raises(ConfigError, match=words):
+        with_sampler(configs.load(GAUSSIAN), text, 5)
+
+
+@pytest.mark.slow
+def test_a_sweep_measures_every_sampler_at_every_number_of_steps(tmp_path):
+    run = configs.load(GAUSSIAN, ["sweep.samplers=('ancestral','probability_flow:method=heun')", "sweep.steps=(2,4)"])
+    train.train(run, tmp_path)
+    result = sweep.sweep(run, tmp_path)
+    assert [(p["sampler"].partition(":")[0], p["steps"]) for p in result["points"]] == [
+        ("ancestral", 2), ("ancestral", 4), ("probability_flow", 2), ("probability_flow", 4),
+    ]  # fmt: skip
+    nfe = [p["nfe"] for p in result["points"]]
+    assert nfe == [3, 5, 5, 9]  # with the last denoising; Heun evaluates twice a step
+    saved = json.loads(next((tmp_path / "eval").glob("sweep-*.json")).read_text())
+    assert saved["points"] == result["points"]
+    assert next((tmp_path / "eval").glob("sweep-*.png")).stat().st_size > 10_000
+    assert any(p["on_the_front"] for p in saved["points"])
