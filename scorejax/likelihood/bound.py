@@ -60,9 +60,9 @@ def likelihood_bound(
     `E[-log q(x | x_{t_min})] - H(x_{t_min} | x)` with `q` normal about Tweedie's mean, of scale `sigma / alpha`: the
     sum bounds `-log p(x)` of the data themselves.
 
-    The drift's divergence, the terminal cross entropy of the process's own prior, and the mean of `|r|^2` are exact;
-    what is drawn is what depends on the score. In the denoising form the noise that a score for data of unit
-    variance would leave is subtracted (a control variate: it changes the spread alone). Differentiable in `x`.
+    The drift's divergence, the terminal cross entropy of the process's own prior, and the entropies of the offset are
+    exact; what is drawn is what depends on the score. In the denoising form the noise that a score for data of unit
+    variance would leave is subtracted, a control variate, which changes the spread alone. Differentiable in `x`.
 
     Args:
         key: one key, or one per example `[B]`; an example's draws never depend on its batch-mates.
@@ -115,14 +115,19 @@ def _estimate(
     probes: int,
     offset: bool,
 ) -> Bound:
+    def normal(keys: Array, stream: int) -> Array:
+        return keys_lib.normal(keys_lib.fold_in(keys, stream), x.shape, x.dtype)
+
     def integrand(keys: Array, slot: Array, shift: Array) -> Array:
         t, width = _time(sde, (slot + shift) / chunk, times)
         keys = keys_lib.fold_in(keys, slot)
-        noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), x.shape, x.dtype)
+        value, noise = jnp.zeros_like(t), normal(keys, NOISE)
+        if prior_logp is not None:
+            value -= prior_logp(sde.perturb(x, sde.t_max, normal(keys, PRIOR)))
         if not divergence:
-            return width * _denoising(sde, score, x, t, noise)
+            return value + width * _denoising(sde, score, x, t, noise)
         vectors = probe_vectors(keys_lib.fold_in(keys, PROBE), x, divergence, probes)
-        return width * _sliced(sde, score, sde.perturb(x, t, noise), t, vectors, divergence == "exact")
+        return value + width * _sliced(sde, score, sde.perturb(x, t, noise), t, vectors, divergence == "exact")
 
     def estimate(index: Array) -> Array:
         own = keys_lib.fold_in(keys, index)
@@ -132,11 +137,7 @@ def _estimate(
         )
         value = jnp.mean(drawn, axis=0)
         if offset:
-            noise = keys_lib.normal(keys_lib.fold_in(own, DATA), x.shape, x.dtype)
-            value += _noise_error(sde, score, x, jnp.full(x.shape[0], sde.t_min, x.dtype), noise)
-        if prior_logp is not None:
-            noise = keys_lib.normal(keys_lib.fold_in(own, PRIOR), x.shape, x.dtype)
-            value -= prior_logp(sde.perturb(x, sde.t_max, noise))
+            value += _noise_error(sde, score, x, jnp.full(x.shape[0], sde.t_min, x.dtype), normal(own, DATA))
         return value
 
     # a single chunk is no loop: gradients of convolutions are slow in loops on a CPU
