@@ -27,7 +27,9 @@ def bound(sde, law, x, key=1, **options):
 def noisy_cost(law, sde, x):
     """`E[-log p_{t_min}(x_{t_min}) | x]` for a Gaussian law, in closed form."""
     dim, u = x.shape[1], np.asarray(getattr(sde.basis, "matrix", np.eye(x.shape[1])), np.float64)
-    alpha, variance = (np.broadcast_to(np.asarray(f(jnp.asarray(sde.t_min)), np.float64), dim) for f in (sde.alpha, sde.variance))
+    alpha, variance = (
+        np.broadcast_to(np.asarray(f(jnp.asarray(sde.t_min)), np.float64), dim) for f in (sde.alpha, sde.variance)
+    )
     spread = u @ np.diag(alpha) @ u.T
     noise = u @ np.diag(variance) @ u.T
     total = spread @ np.asarray(law.covariance(), np.float64) @ spread + noise
