@@ -1,6 +1,5 @@
 """Train, evaluate or sample a score model; the same command resumes a run that was stopped:
-python main.py --config=configs/X.py[:variant] [--workdir=DIR] [--mode=train|eval|sample] [--config.section.key=value]
-"""
+python main.py --config=FILE[:variant] [--workdir=D] [--mode=train|train_dequantizer|eval|sample] [--config.KEY=VALUE]"""
 
 import argparse
 import os
@@ -18,7 +17,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser("main.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", help="config file; eval and sample default to the one saved in --workdir")
     parser.add_argument("--workdir", help="folder of the run; default: runs/, then the config's name")
-    parser.add_argument("--mode", choices=("train", "eval", "sample"), default="train")
+    parser.add_argument("--mode", choices=("train", "train_dequantizer", "eval", "sample"), default="train")
     parser.error = lambda message: parser.exit(2, f"error: {message}; see python main.py --help\n")
     args, rest = parser.parse_known_args(argv)
     if unknown := [flag for flag in rest if not flag.startswith("--config.")]:
@@ -31,7 +30,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(argv: list[str]) -> int:
     """Exit code: 1 for a mistake, told in one line; 0 also when a signal ended the run, since it can go on."""
     args, overrides = parse(argv)
-    from scorejax import config, errors, evaluate, train, workdir
+    from scorejax import config, errors, evaluate, train, train_dequantizer, workdir
 
     errors.show_log()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -40,12 +39,13 @@ def main(argv: list[str]) -> int:
         chosen = config.load(args.config) if args.config else workdir.saved_config(args.workdir)
         config.override(chosen, overrides)
         folder = args.workdir or f"runs/{chosen.name}"
-        if args.mode == "train":
-            stopped = train.train(chosen, folder).interrupted
+        trainers = {"train": train.train, "train_dequantizer": train_dequantizer.train_dequantizer}
+        if args.mode in trainers:
+            stopped = trainers[args.mode](chosen, folder).interrupted
         workdir.check(folder, chosen)
         if args.mode == "sample":
             evaluate.sample(chosen, folder)
-        elif args.mode == "eval" or (chosen.eval.after_training and not stopped):
+        elif args.mode == "eval" or (args.mode == "train" and chosen.eval.after_training and not stopped):
             evaluate.evaluate(chosen, folder)
     except KeyboardInterrupt:
         stopped = "SIGINT"

@@ -104,6 +104,8 @@ def tiny(config: Config) -> None:
         config.model.update({"attention_resolutions": (), "dropout": 0.0})
     else:
         config.model.update({"features": 16, "depth": 1})
+    config.dequantizer.update({"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2})
+    config.dequantizer.update({"features": 8, "components": 2, "blocks": 1, "heads": 2, "flows": 1})
     config.sampler.steps = 4
     config.eval.update({"batch": 8, "likelihood_examples": 16, "samples": 16, "grid": 16})
     config.eval.update({"likelihood_passes": 1, "rtol": 1e-2, "atol": 1e-2, "baseline_examples": 200})
