@@ -1,5 +1,5 @@
 """Train, evaluate or sample a score model; the same command resumes a run that was stopped:
-python main.py --config=FILE[:variant] [--workdir=D] [--mode=train|train_dequantizer|eval|sample] [--config.KEY=VALUE]"""
+python main.py --config=FILE[:variant] [--workdir=DIR] [--mode=train|train_dequantizer|eval|sample] [--config.KEY=V]"""
 
 import argparse
 import os

@@ -133,7 +133,7 @@ def make_update(
             return jnp.mean(bits.value)
 
         value, gradient = parallel.mean(jax.value_and_grad(loss)(state.params))
-        metrics = {"loss": value, "grad_norm": optax.global_norm(gradient)}
+        metrics = {"loss": value, "grad_norm": jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient)))}
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = average(config, state.ema, params, state.step)
