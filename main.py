@@ -1,5 +1,5 @@
-"""Train, evaluate or sample a score model, or write statistics of its data; the same command resumes what was stopped:
-python main.py --config=configs/X.py[:variant] [--workdir=DIR] [--mode=train|eval|sample|fid_stats] [--config.KEY=VALUE]
+"""Train a score model, measure it, draw from it; the same command resumes what was stopped:
+python main.py --config=configs/X.py[:variant] [--workdir=DIR] [--mode=MODE] [--config.section.key=value]
 """
 
 import argparse
@@ -12,13 +12,15 @@ import sys
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/scorejax/xla"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's errors, not its remarks
 
+MODES = ("train", "eval", "sample", "sweep", "fid_stats", "train_dequantizer")
+
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Flags, and the overrides `key=value`."""
     parser = argparse.ArgumentParser("main.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", help="config file; eval and sample default to the one saved in --workdir")
     parser.add_argument("--workdir", help="folder of the run; default: runs/, then the config's name")
-    parser.add_argument("--mode", choices=("train", "eval", "sample", "fid_stats"), default="train")
+    parser.add_argument("--mode", choices=MODES, default="train")
     parser.error = lambda message: parser.exit(2, f"error: {message}; see python main.py --help\n")
     args, rest = parser.parse_known_args(argv)
     if unknown := [flag for flag in rest if not flag.startswith("--config.")]:
@@ -31,7 +33,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(argv: list[str]) -> int:
     """Exit code: 1 for a mistake, told in one line; 0 also when a signal ended the run, since it can go on."""
     args, overrides = parse(argv)
-    from scorejax import config, errors, evaluate, train, workdir
+    from scorejax import config, errors, modes, workdir
 
     errors.show_log()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -40,14 +42,7 @@ def main(argv: list[str]) -> int:
         chosen = config.load(args.config) if args.config else workdir.saved_config(args.workdir)
         config.override(chosen, overrides)
         folder = args.workdir or f"runs/{chosen.name}"
-        if args.mode == "train":
-            evaluate.check(chosen)
-            stopped = train.train(chosen, folder).interrupted
-        workdir.check(folder, chosen)
-        if args.mode in ("sample", "fid_stats"):
-            (evaluate.sample if args.mode == "sample" else evaluate.statistics)(chosen, folder)
-        elif args.mode == "eval" or (chosen.eval.after_training and not stopped):
-            evaluate.evaluate(chosen, folder)
+        stopped = modes.run(args.mode, chosen, folder)
     except KeyboardInterrupt:
         stopped = "SIGINT"
     except (errors.RunError, OSError) as error:

@@ -24,6 +24,8 @@ def summary(report: dict[str, Any]) -> str:
     ]
     if bits["uniform_baseline"] is not None:
         lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} grey levels)")
+    if "bound" in bits:
+        lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f}")
     if bits["failed"]:
         lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
     if "samples" in report:

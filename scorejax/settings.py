@@ -114,6 +114,22 @@ DEFAULTS: dict[str, Any] = {
         "rtol": float,
         "atol": float,
     },
+    # A flow for the noise within grey levels, trained by --mode=train_dequantizer for the run's score.
+    "dequantizer": {
+        "steps": 10_000,
+        "batch": 128,  # over all devices
+        "times": 1,  # of the likelihood bound, drawn for each example of a batch
+        "lr": 1e-3,
+        "warmup": 100,
+        "ema_decay": 0.99,
+        "log_every": 50,
+        "checkpoint_every": 1000,
+        "features": int,
+        "components": int,
+        "blocks": int,
+        "heads": int,
+        "flows": int,
+    },
     "eval": {
         "after_training": True,
         "seed": 43,
@@ -121,6 +137,8 @@ DEFAULTS: dict[str, Any] = {
         "split": "test",
         "likelihood_examples": 0,  # 0: all
         "likelihood_passes": 1,  # dequantizations per example
+        "dequantization": "uniform",  # uniform, variational (after --mode=train_dequantizer)
+        "bound": 0,  # times drawn for the upper bound of the bits/dim beside the exact ones; 0: no bound
         "divergence": "rademacher",
         "probes": 1,
         "rtol": 1e-5,

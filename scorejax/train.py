@@ -78,7 +78,7 @@ def train(config: Config, workdir: str | Path) -> Finished:
     workdir_lib.claim(workdir, config)
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.train.keep, keep_every=config.train.keep_every)
     make_state = functools.partial(init_state, network, optimizer, examples.shape)
-    state, step = _restore_or_init(checkpoints, make_state, config.seed)
+    state, step = restore_or_init(checkpoints, make_state, config.seed)
 
     # ---- The compiled chunk: data, loss, gradient, update, average, for several steps.
     feeder = data.feed(
@@ -198,9 +198,10 @@ def repeat(update: Callable, count: int) -> Callable[[State, Any], tuple[State, 
 # ---- Around the steps ------------------------------------------------------------------------------------------
 
 
-def _restore_or_init(
+def restore_or_init(
     checkpoints: checkpoint.Checkpoints, make_state: Callable[[Array], State], seed: int
 ) -> tuple[State, int]:
+    """The newest state there is, or a first one; on every device, with its step."""
     key = jax.random.key(seed)
     restored = checkpoints.restore(jax.eval_shape(make_state, key)._asdict())
     if restored is None:

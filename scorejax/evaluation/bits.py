@@ -11,27 +11,36 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import analytic, build, keys, likelihood, metrics, parallel
+from scorejax import analytic, build, dequantization, keys, likelihood, metrics, parallel
 from scorejax import data as data_lib
 from scorejax.config import to_dict
-from scorejax.evaluation.model import BITS, Model, carried, report_progress, settings
+from scorejax.errors import ConfigError
+from scorejax.evaluation.model import BITS, Model, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
+
+DEQUANTIZATIONS = ("uniform", "variational")
+_BOUND = 2**20  # stream of an example's key, beyond those of its passes
 
 
 def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, workdir: str | Path) -> dict[str, Any]:
-    """Exact bits/dim of test examples, each counted once, beside those of the baselines."""
+    """Exact bits/dim of test examples, each counted once, beside those of the baselines.
+
+    Raises:
+        RunError: an unknown `eval.dequantization`, or no trained dequantizer.
+    """
     c = model.config.eval
+    dequantizer = _dequantizer(model, train, workdir)
     chosen = data_lib.spread(len(test), c.likelihood_examples)
     examples = np.asarray(test.examples[chosen])
     arrays = (examples,) if not model.config.model.conditional else (examples, _labels(test)[chosen])
     asked = {k: v for k, v in to_dict(model.config)["eval"].items() if k not in ("batch", "after_training")}
-    depends = {**settings(model), "eval": asked}
+    depends = {**settings(model), "eval": asked, "dequantizer": fingerprint(dequantizer)}
     ledger = Ledger(Path(workdir) / "eval", "likelihood", len(chosen), depends)
     rows = ledger.fill(
         report_progress(
             parallel.map_batches(
                 _bits(model, train),
-                carried(model, BITS),
+                (*carried(model, BITS), dequantizer),
                 arrays,
                 stop=len(chosen),
                 batch_size=c.batch,
@@ -51,11 +60,17 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
         "of": len(test),
         "failed": int((~ok).sum()),
         "passes": c.likelihood_passes if test.levels else 1,
+        "dequantization": c.dequantization if test.levels else None,
         "levels": test.levels,
         "evaluations_mean": float(rows["nfe"].mean()),
         "gaussian_baseline": float(fitted.bits_per_dim(examples).mean()),
         "uniform_baseline": metrics.uniform_bits_per_dim(test.levels) if test.levels else None,
     }
+    if c.bound:
+        bounds = rows["bound"].astype(np.float64)
+        result["bound"] = float(bounds.mean())
+        result["bound_standard_error"] = float(bounds.std(ddof=1) / math.sqrt(len(bounds)))
+        result["bound_times"] = c.bound
     ledger.remove()
     if test.name == "gaussian":
         truth = analytic.gaussian(data_lib.GAUSSIAN_MEAN, data_lib.GAUSSIAN_COVARIANCE)
@@ -64,24 +79,41 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
     return result
 
 
+def _dequantizer(model: Model, train: data_lib.Dataset, workdir: str | Path) -> likelihood.Dequantizer | None:
+    chosen = model.config.eval.dequantization
+    if chosen not in DEQUANTIZATIONS:
+        raise ConfigError(f"unknown eval.dequantization {chosen!r}; choose one of {', '.join(DEQUANTIZATIONS)}")
+    return dequantization.restore(workdir, train) if chosen == "variational" else None
+
+
 def _bits(model: Model, train: data_lib.Dataset) -> Callable[..., dict[str, Array]]:
     """The function of one batch: bits/dim of its examples, under keys by their numbers."""
     c = model.config.eval
     solver = {"divergence": c.divergence, "probes": c.probes, "rtol": c.rtol, "atol": c.atol}
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array | None = None) -> dict[str, Array]:
-        params, key = held
+        params, key, dequantizer = held
         score = build.score(model.config, model.process, model.module, params, class_labels=labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
+        rows = {}
         if train.levels:
+            asked = {"dequantizer": dequantizer, "centered": model.config.data.centered, "passes": c.likelihood_passes}
             bits = likelihood.dequantized_bits(
-                each, model.process, score, examples, train.levels,
-                centered=model.config.data.centered, passes=c.likelihood_passes, **solver,
+                each, model.process, score, examples, train.levels, **asked, **solver
             )  # fmt: skip
-            return {"bits": bits.value, "nfe": bits.nfe, "ok": bits.ok}
+            if c.bound:
+                rows["bound"] = likelihood.bound_bits(
+                    keys.fold_in(each, _BOUND), model.process, score, examples, train.levels, samples=c.bound, **asked
+                ).value
+            return {"bits": bits.value, "nfe": bits.nfe, "ok": bits.ok, **rows}
         result = likelihood.log_prob(each, model.process, score, examples, **solver)
         value = likelihood.bits_per_dim(result.value, examples.shape[1], 1.0)
-        return {"bits": value, "nfe": result.nfe, "ok": result.ok}
+        if c.bound:
+            bound = likelihood.likelihood_bound(
+                keys.fold_in(each, _BOUND), model.process, score, examples, samples=c.bound
+            )
+            rows["bound"] = likelihood.bits_per_dim(-bound.value, examples.shape[1], 1.0)
+        return {"bits": value, "nfe": result.nfe, "ok": result.ok, **rows}
 
     return fn
 

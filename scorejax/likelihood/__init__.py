@@ -1,6 +1,27 @@
-"""Exact likelihood by the probability-flow ODE, and bits per dimension."""
+"""Likelihood: exact by the probability-flow ODE, bounded by the reverse-time SDE, and bits per dimension."""
 
-from scorejax.likelihood.bits import Bits, bits_per_dim, dequantize_uniform, dequantized_bits
+from scorejax.likelihood.bits import (
+    Bits,
+    BoundBits,
+    Dequantizer,
+    bits_per_dim,
+    bound_bits,
+    dequantize_uniform,
+    dequantized_bits,
+)
+from scorejax.likelihood.bound import Bound, likelihood_bound
 from scorejax.likelihood.log_prob import LogProb, log_prob
 
-__all__ = ["Bits", "LogProb", "bits_per_dim", "dequantize_uniform", "dequantized_bits", "log_prob"]
+__all__ = [
+    "Bits",
+    "Bound",
+    "BoundBits",
+    "Dequantizer",
+    "LogProb",
+    "bits_per_dim",
+    "bound_bits",
+    "dequantize_uniform",
+    "dequantized_bits",
+    "likelihood_bound",
+    "log_prob",
+]

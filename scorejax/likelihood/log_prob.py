@@ -13,12 +13,11 @@ from jax import Array
 
 from scorejax import keys as keys_lib
 from scorejax.batching import together
+from scorejax.likelihood.divergence import check_divergence, probe_vectors, score_and_products
 from scorejax.samplers.driver import as_pytree
 from scorejax.samplers.ode import solve
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE, per_batch
-
-DIVERGENCES = ("exact", "rademacher", "gaussian")
 
 
 class LogProb(NamedTuple):
@@ -78,12 +77,8 @@ def log_prob(
     Raises:
         ValueError: on an unknown divergence or fewer than one probe.
     """
-    divergence = "rademacher" if divergence == "hutchinson" else divergence
-    if divergence not in DIVERGENCES:
-        raise ValueError(f"unknown divergence {divergence!r}; choose one of {', '.join(DIVERGENCES)}")
-    if probes < 1:
-        raise ValueError(f"log_prob needs at least one probe, got {probes}")
-    vectors = _probes(keys_lib.per_example(key, x.shape[0]), x, divergence, probes)
+    divergence = check_divergence(divergence, probes)
+    vectors = probe_vectors(keys_lib.per_example(key, x.shape[0]), x, divergence, probes)
     prior = None if prior_logp is None else as_pytree(prior_logp)
     return _solve(
         sde, as_pytree(score), x, vectors, rtol, atol, prior, exact=divergence == "exact", max_steps=max_steps
@@ -103,7 +98,7 @@ def _solve(
     exact: bool,
     max_steps: int,
 ) -> LogProb:
-    derivatives = together(_score_and_products(score), x, jnp.zeros(x.shape[0], x.dtype), vectors)
+    derivatives = together(score_and_products(score), x, jnp.zeros(x.shape[0], x.dtype), vectors)
 
     def one(point: Array, probes: Array) -> tuple[tuple[Array, Array], Array]:
         def field(t: Array, state: tuple[Array, Array], _) -> tuple[Array, Array]:
@@ -121,22 +116,6 @@ def _solve(
     return LogProb(jnp.where(ok, value, jnp.nan), latent, nfe, ok, stderr)
 
 
-def _score_and_products(score: Score) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
-    """Return `(x [B, ...], t [B], vectors [B, k, ...]) -> (score [B, ...], its Jacobian times each vector)`.
-
-    Examples do not see each other, so one product with a vector per example serves the whole batch.
-    """
-
-    def products(x: Array, t: Array, vectors: Array) -> tuple[Array, Array]:
-        if vectors.shape[1] == 1:
-            value, product = jax.jvp(lambda y: score(y, t), (x,), (vectors[:, 0],))
-            return value, product[:, None]
-        value, push = jax.linearize(lambda y: score(y, t), x)
-        return value, jax.vmap(push, in_axes=1, out_axes=1)(vectors)
-
-    return products
-
-
 def _flow_and_divergence(
     sde: LinearSDE, derivatives: Callable[..., tuple[Array, Array]], x: Array, t: Array, vectors: Array, exact: bool
 ) -> tuple[Array, Array]:
@@ -151,14 +130,3 @@ def _flow_and_divergence(
     linear = jnp.sum(jnp.broadcast_to(per_batch(rate, t, x.ndim), x.shape))
     drift = sde.drift(x[None], t)[0] - sde.scale(half_g2, t, score[None])[0]
     return drift, (linear - (jnp.sum(traces, keepdims=True) if exact else traces)) / x.size
-
-
-def _probes(keys: Array, x: Array, divergence: str, probes: int) -> Array:
-    """Return vectors `[B, k, ...]`: every unit vector for the exact trace, else with identity covariance."""
-    if divergence == "exact":
-        units = jnp.eye(math.prod(x.shape[1:]), dtype=x.dtype).reshape(-1, *x.shape[1:])
-        return jnp.broadcast_to(units, (x.shape[0], *units.shape))
-    shape = (x.shape[0], probes, *x.shape[1:])
-    if divergence == "gaussian":
-        return keys_lib.normal(keys, shape, x.dtype)
-    return jax.vmap(lambda key: jax.random.rademacher(key, shape[1:], x.dtype))(keys)

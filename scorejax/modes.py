@@ -1,0 +1,35 @@
+"""What each `--mode` of the command line does with a config and its workdir."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scorejax import evaluate, sweep, train, train_dequantizer
+from scorejax import workdir as workdir_lib
+from scorejax.config import Config
+
+_READERS = {
+    "eval": evaluate.evaluate,
+    "sample": evaluate.sample,
+    "sweep": sweep.sweep,
+    "fid_stats": evaluate.statistics,
+}
+
+
+def run(mode: str, config: Config, workdir: str | Path) -> str | None:
+    """Do what `mode` says; return the name of the signal that ended it early, or None.
+
+    Raises:
+      RunError: whatever is wrong with the config, the workdir or the data, in one line.
+    """
+    if mode == "train":
+        evaluate.check(config)
+        stopped = train.train(config, workdir).interrupted
+        if config.eval.after_training and not stopped:
+            evaluate.evaluate(config, workdir)
+        return stopped
+    workdir_lib.check(workdir, config)
+    if mode == "train_dequantizer":
+        return train_dequantizer.train_dequantizer(config, workdir).interrupted
+    _READERS[mode](config, workdir)
+    return None
