@@ -2,6 +2,7 @@
 
 from scorejax.metrics.classes import SPLITS, ClassScore, class_score
 from scorejax.metrics.features import (
+    PUBLISHED_INCEPTION,
     Classifier,
     FeatureNetwork,
     distance,
@@ -29,6 +30,7 @@ from scorejax.metrics.writers import Writer, read_log
 
 __all__ = [
     "NEIGHBOURS",
+    "PUBLISHED_INCEPTION",
     "SPLITS",
     "ClassScore",
     "Classifier",
