@@ -44,10 +44,9 @@ def main(argv: list[str]) -> int:
             evaluate.check(chosen)
             stopped = train.train(chosen, folder).interrupted
         workdir.check(folder, chosen)
-        if args.mode in ("sample", "fid_stats"):
-            (evaluate.sample if args.mode == "sample" else evaluate.statistics)(chosen, folder)
-        elif args.mode == "eval" or (chosen.eval.after_training and not stopped):
-            evaluate.evaluate(chosen, folder)
+        measure = {"sample": evaluate.sample, "fid_stats": evaluate.statistics}.get(args.mode, evaluate.evaluate)
+        if args.mode != "train" or (chosen.eval.after_training and not stopped):
+            measure(chosen, folder)
     except KeyboardInterrupt:
         stopped = "SIGINT"
     except (errors.RunError, OSError) as error:
