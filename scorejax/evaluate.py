@@ -62,7 +62,7 @@ def draw_and_measure(
 
 
 def sample(config: Config, workdir: str | Path) -> np.ndarray:
-    """Draw `eval.samples` samples of the newest checkpoint into `samples/`, with a picture; return them, on the disk.
+    """Draw `eval.samples` samples of the newest checkpoint into `samples/`, with a picture; return them, disk-mapped.
 
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.

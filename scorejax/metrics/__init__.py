@@ -3,6 +3,7 @@
 from scorejax.metrics.classes import SPLITS, ClassScore, class_score
 from scorejax.metrics.curves import save_curves
 from scorejax.metrics.features import (
+    PUBLISHED_INCEPTION,
     Classifier,
     FeatureNetwork,
     distance,
@@ -30,6 +31,7 @@ from scorejax.metrics.writers import Writer, read_log
 
 __all__ = [
     "NEIGHBOURS",
+    "PUBLISHED_INCEPTION",
     "SPLITS",
     "ClassScore",
     "Classifier",

@@ -26,6 +26,9 @@ def test_a_noisy_channel_scores_its_mutual_information():
     rows = np.log(np.array([[1 - e, e], [e, 1 - e]] * 50))
     entropy = -e * np.log(e) - (1 - e) * np.log(1 - e)
     assert class_score([rows]).mean == pytest.approx(np.exp(np.log(2) - entropy), rel=1e-12)
+    # half of the samples tell nothing: half of the information
+    half = np.concatenate([rows, np.full_like(rows, -np.log(2))])
+    assert class_score([half]).mean == pytest.approx(np.exp((np.log(2) - entropy) / 2), rel=1e-12)
 
 
 def test_mean_and_deviation_are_over_the_splits():

@@ -99,45 +99,42 @@ def test_samples_of_the_exact_score_lie_at_the_floor(exact, tmp_path):
 
 @pytest.fixture
 def starts(monkeypatch):
-    """The first example of every drawing; the first one of all is cut off after two batches."""
-    real, seen = parallel.map_batches, []
+    """Samples that are their own numbers, and the first one of every drawing; the first drawing is cut off."""
+    seen = []
 
-    def recording(*args, **kwargs):
-        seen.append(kwargs["start"])
-        for i, batch in enumerate(real(*args, **kwargs)):
-            if len(seen) == 1 and i == 2:
+    def numbers(fn, held, *, stop, batch_size, start):
+        seen.append(start)
+        for first in range(start, stop, batch_size):
+            if len(seen) == 1 and first >= 2 * batch_size:
                 raise KeyboardInterrupt
-            yield batch
+            index = np.arange(first, min(first + batch_size, stop))
+            x = np.broadcast_to(np.float32(index)[:, None], (len(index), 4))
+            yield first, first + len(index), {"x": x, "nfe": np.full(len(index), 3)}
 
-    monkeypatch.setattr(parallel, "map_batches", recording)
+    monkeypatch.setattr(parallel, "map_batches", numbers)
     return seen
 
 
 def test_samples_lie_on_the_disk_and_are_never_drawn_twice(exact, tmp_path, starts):
-    """Not after a cut, not when more of them are wanted, nor fewer; other settings draw others."""
+    """Not after a cut, not when more of them are wanted, nor fewer; other weights, seeds and samplers draw others."""
     model, train = exact
-    model.config.eval.update({"samples": 9, "batch": 3, "grid": 1})
+
+    def drawn(count, batch, params=model.params):
+        model.config.eval.update({"samples": count, "batch": batch, "grid": 1})
+        samples = draw.draw(model._replace(params=params), train, tmp_path)
+        np.testing.assert_array_equal(samples.x[:, 0], np.arange(count))
+        assert isinstance(samples.x, np.memmap) and samples.nfe == 3
+        return samples.folder
+
     with pytest.raises(KeyboardInterrupt):
-        draw.draw(model, train, tmp_path)
-    first = draw.draw(model, train, tmp_path)
-    assert starts == [0, 6] and len(first.x) == 9 and isinstance(first.x, np.memmap)
-    nine = np.array(first.x)
-    model.config.eval.samples = 14
-    more = draw.draw(model, train, tmp_path)
-    assert starts[2:] == [9] and more.folder == first.folder
-    model.config.eval.update({"samples": 4, "batch": 4})
-    fewer = draw.draw(model, train, tmp_path)
-    assert starts[3:] == [14]
-    for samples in (more.x, fewer.x):
-        count = min(9, len(samples))
-        np.testing.assert_array_equal(samples[:count], nine[:count])
-    model.config.eval.samples = 14
-    np.testing.assert_allclose(draw.draw(model, train, tmp_path / "at once").x, more.x, atol=1e-5)
-    folders = {fewer.folder}
-    for other in (model._replace(params={"w": np.ones(1)}), model):
-        model.config.eval.seed += 1
-        folders.add(draw.draw(other, train, tmp_path).folder)
-    assert len(folders) == 3
+        drawn(9, 3)
+    folders = [drawn(9, 3), drawn(14, 4), drawn(4, 2)]
+    assert starts == [0, 6, 9, 14] and len(set(folders)) == 1
+    folders.append(drawn(1, 1, params={"w": np.ones(1)}))
+    for section, key in (("eval", "seed"), ("sampler", "steps")):
+        model.config[section][key] += 1
+        folders.append(drawn(1, 1))
+    assert starts[4:] == [0, 0, 0] and len(set(folders)) == 4
 
 
 def test_a_ledger_continues_only_its_own_settings(tmp_path):

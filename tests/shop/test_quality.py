@@ -163,22 +163,20 @@ def test_published_statistics_are_taken_for_inception_alone(train, samples, tmp_
         (["eval.inception=w.pth"], "eval.inception.*does not belong"),
         (["eval.stats=absent.npz"], "eval.stats.*absent.npz"),
         (["eval.stats={other}"], "statistics of 'pixels'.*strokes-v1"),
+        (["eval.stats={published}", "eval.features=named"], "of 'inception.*6726825d'.*0123abcd"),
+        (["eval.stats={short}", "eval.features=named"], "5 features.* has 16"),
         (["eval.samples=1"], "at least 2"),
         (["eval.samples=3", "eval.metrics=precision_recall"], "at least 4"),
         (["eval.reference_examples=3"], "at least 4"),
     ],
 )
 def test_a_mistake_shows_before_the_training_that_an_evaluation_follows(train, tmp_path, overrides, words):
-    other = tmp_path / "other.npz"
-    metrics.Statistics(np.zeros(64), np.eye(64), 9, "pixels").save(other)
-    wrong = config(*(text.format(other=other) for text in overrides))
+    files = {name: tmp_path / f"{name}.npz" for name in ("other", "published", "short")}
+    metrics.Statistics(np.zeros(64), np.eye(64), 9, "pixels").save(files["other"])
+    metrics.Statistics(np.zeros(16), np.eye(16), 9, metrics.PUBLISHED_INCEPTION).save(files["published"])
+    metrics.Statistics(np.zeros(5), np.eye(5), None, None).save(files["short"])
     with pytest.raises(ConfigError, match=words):
-        evaluate.check(load_with_training(wrong))
-
-
-def load_with_training(wrong):
-    wrong.eval.after_training = True
-    return wrong
+        evaluate.check(config(*(text.format(**files) for text in overrides)))
 
 
 def test_names_of_metrics_come_from_the_command_line_in_any_dress():
