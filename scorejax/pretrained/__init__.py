@@ -1,5 +1,13 @@
 """Weights that others have published, as parameters of our networks."""
 
 from scorejax.pretrained.score_sde import from_score_sde, module_from_score_sde_config, params_from_score_sde
+from scorejax.pretrained.score_sde_flax import read_score_sde_flax
+from scorejax.pretrained.score_sde_torch import read_score_sde_torch
 
-__all__ = ["from_score_sde", "module_from_score_sde_config", "params_from_score_sde"]
+__all__ = [
+    "from_score_sde",
+    "module_from_score_sde_config",
+    "params_from_score_sde",
+    "read_score_sde_flax",
+    "read_score_sde_torch",
+]
