@@ -49,8 +49,9 @@ def read_score_sde_flax(
     state = _restore(path)
     tree = state["params_ema"] if weights == "ema" else state["optimizer"]["target"]
     flat: dict[str, Any] = flatten_dict(tree, sep="/")
+    names = list(_flax_entries(module, image_size))
     shapes = shape_tree(module, (image_size, image_size, channels))
-    return convert(flat, _flax_entries(module, image_size), shapes, naming=_FLAX), int(state["step"])
+    return convert(flat, names, shapes, naming=_FLAX), int(state["step"])
 
 
 def _restore(path: str | Path) -> dict[str, Any]:

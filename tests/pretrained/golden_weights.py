@@ -9,12 +9,14 @@ import numpy as np
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def rule(name, shape):
-    """A tensor of the state dict, from its name alone."""
+def rule(name, shape, fourier=False):
+    """A tensor of the state dict, from its name alone; `fourier` if its name does not say that it is a frequency."""
     z = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
     last = name.rpartition(".")[2]
+    if fourier or (last == "W" and len(shape) == 1):
+        return np.float32(16) * z
     if last == "W":
-        return np.float32(16) * z if len(shape) == 1 else (z / np.sqrt(shape[0])).astype(np.float32)
+        return (z / np.sqrt(shape[0])).astype(np.float32)
     if len(shape) >= 2:
         return (z / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
     return np.float32(1) + np.float32(0.1) * z if last == "weight" else np.float32(0.1) * z
