@@ -18,9 +18,10 @@ import numpy as np
 from absl import logging
 from jax import Array
 
-from scorejax import analytic, build, checkpoint, keys, likelihood, metrics, parallel, samplers
+from scorejax import analytic, build, checkpoint, keys, likelihood, metrics, parallel, pretrained, samplers
 from scorejax import data as data_lib
 from scorejax import report as report_lib
+from scorejax import workdir as workdir_lib
 from scorejax.config import Config, to_dict
 from scorejax.ledger import Ledger
 from scorejax.sdes import LinearSDE
@@ -90,8 +91,12 @@ def preview(config: Config, params: Any, step: int, workdir: str | Path) -> None
 
 
 def restore(config: Config, workdir: str | Path, train: data_lib.Dataset) -> Model:
-    """The model of a run: averaged weights of its newest whole checkpoint."""
+    """The model of a run: averaged weights of its newest whole checkpoint; if it has none, those of `init_from`."""
     module = build.network(config, train)
+    if config.init_from and not checkpoint.steps(workdir):
+        workdir_lib.claim(workdir, config)
+        params, step = pretrained.load(config.init_from, module, max(train.shape[:2]), channels=train.shape[-1])
+        return Model(config, build.sde(config), module, params, step)
     shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), module, train.shape))
     restored = checkpoint.restore_ema(workdir, shapes)
     return Model(config, build.sde(config), module, restored.fields["ema"], restored.step)
@@ -270,7 +275,7 @@ def _settings(model: Model) -> list[Any]:
     """Everything that results depend on, to recognise a cut-off evaluation; neither batch nor device count do."""
     values = to_dict(model.config)
     evaluation = {key: value for key, value in values["eval"].items() if key not in ("batch", "after_training")}
-    return [model.step, evaluation, *(values[section] for section in ("data", "sde", "model", "sampler"))]
+    return [model.step, evaluation, *(values[key] for key in ("init_from", "data", "sde", "model", "sampler"))]
 
 
 def _carried(model: Model, stream: int) -> tuple[Any, Array]:

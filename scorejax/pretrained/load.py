@@ -7,7 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from scorejax.errors import CheckpointError
+from scorejax.errors import CheckpointError, ConfigError, user_errors
 from scorejax.pretrained import diffusers, safetensors_file, score_sde_torch, torch_file
 from scorejax.pretrained.score_sde import entries, params_from_score_sde
 from scorejax.pretrained.score_sde_flax import read_score_sde_flax
@@ -40,11 +40,14 @@ def load(
         CheckpointError: there is no such file, or it is none of these, is damaged, or is of a network that computes
             something else.
         StateDictError: with every tensor that is missing, left over, or of another shape.
-        TypeError: there are no files for such a network.
+        ConfigError: there are no files for such a network.
     """
     score_sde_torch.check_weights(weights)
-    entries(module, image_size)  # raises the TypeError
     path = Path(path)
+    with user_errors(str(path)):
+        entries(module, image_size)  # refuses networks that are not published
+    if getattr(module, "num_classes", None) is not None:
+        raise ConfigError(f"{path}: published networks take no class labels; build this one without (num_classes=None)")
     try:
         if path.is_dir():
             _check_config(path, module)

@@ -14,7 +14,7 @@ from test_score_sde_flax import write as write_flax
 from writers import write_safetensors, write_torch
 
 from scorejax import pretrained
-from scorejax.errors import CheckpointError
+from scorejax.errors import CheckpointError, ConfigError
 from scorejax.models import MLP
 from scorejax.pretrained import module_from_diffusers_config, module_from_score_sde_config
 
@@ -84,7 +84,9 @@ def test_what_is_none_of_these_is_refused_with_the_choices(tmp_path, ddpm):
         pretrained.load(path, module, 16)
     with pytest.raises(CheckpointError, match="No such file"):
         pretrained.load(tmp_path / "none", module, 16)
-    with pytest.raises(TypeError, match="MLP"):
+    with pytest.raises(ConfigError, match="MLP"):
         pretrained.load(path, MLP(), 2)
+    with pytest.raises(ConfigError, match="class labels"):
+        pretrained.load(path, dataclasses.replace(module, num_classes=10), 16)
     with pytest.raises(ValueError, match="'ema'"):
         pretrained.load(path, module, 16, "averages")
