@@ -7,45 +7,83 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from golden_weights import load as golden
-from test_diffusers import weights, write_folder
-from test_load import checkpoint, same
-from test_score_sde_flax import CLASSES, to_flax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from test_score_sde_flax import write as write_flax
-from writers import write_torch
+from writers import write_safetensors, write_torch
 
-from scorejax import build, config, evaluate, train
+from scorejax import build, checkpoint, config, evaluate, parallel, train
 from scorejax.errors import RunError
 from scorejax.models import DDPM
-from scorejax.pretrained import params_from_diffusers
+from scorejax.pretrained import diffusers, layout, score_sde, score_sde_flax
 
 ROOT = Path(__file__).parents[2]
-# The golden networks, on two images; everything else as small as it can be.
+MODULE = DDPM(features=32, channel_multipliers=(1,), blocks_per_level=1, attention_resolutions=(), dropout=0.0)
+# The same network as the config of a run on 8x8 digits.
+CONFIG = f"{ROOT / 'configs/vp_digits.py'}:tiny"
 OVERRIDES = [
-    "data.name=npz",
-    "model.name=ddpmpp",
     "model.features=32",
-    "model.channel_multipliers=(1,2)",
-    "model.blocks_per_level=1",
-    "model.dropout=0",
-    "sampler.steps=2",
-    "eval.batch=2",
-    "eval.samples=2",
-    "eval.grid=2",
+    "model.channel_multipliers=(1,)",
     "eval.features=pixels",
-    "eval.likelihood_examples=2",
-    "eval.rtol=0.1",
-    "eval.atol=0.1",
-    "train.batch=2",
-    "train.steps=1",
-    "train.checkpoint_every=1",
+    "eval.likelihood_examples=8",
 ]
+DIFFUSERS = {
+    "_class_name": "UNet2DModel",
+    "sample_size": 8,
+    "in_channels": 1,
+    "out_channels": 1,
+    "block_out_channels": [32],
+    "down_block_types": ["DownBlock2D"],
+    "up_block_types": ["UpBlock2D"],
+    "layers_per_block": 1,
+    "attention_head_dim": None,
+    "norm_eps": 1e-6,
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+}
 
 
-def overrides(tmp_path, size, attention):
-    images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8)
-    np.savez(tmp_path / "images.npz", train=images, test=images)
-    return [*OVERRIDES, f"data.path={tmp_path / 'images.npz'}", f"model.attention_resolutions=({attention},)"]
+def made_up_params():
+    rng = np.random.default_rng(0)
+    draw = lambda leaf: rng.standard_normal(leaf.shape, np.float32) / np.sqrt(np.prod(leaf.shape[:-1]) + 9)  # noqa: E731
+    return jax.tree.map(lambda leaf: draw(leaf).astype(np.float32), layout.shape_tree(MODULE, (8, 8, 1)))
+
+
+def other_way(params, entries, naming):
+    """Parameters as tensors of another library: of each, the layout that is read as ours."""
+    flat, state = flatten_dict(params, sep="/"), {}
+    for name, path, relayout in layout.tensors(entries, naming):
+        if path not in flat or name in state:
+            continue
+        value = flat[path]
+        layouts = [value, value.T, value.T[..., None, None]]
+        layouts += [value.transpose(3, 2, 0, 1)] if value.ndim == 4 else []
+        state[name] = next(each for each in layouts if np.array_equal(relayout(each), value)).copy()
+    return state
+
+
+def write_torch_checkpoint(path, params):
+    state = other_way(params, score_sde.entries(MODULE, 8), layout.SCORE_SDE_TORCH)
+    return write_torch(path, {"model": state, "ema": {"shadow_params": list(state.values())}, "step": 5})
+
+
+def write_flax_checkpoint(path, params):
+    state = other_way(params, score_sde_flax._flax_entries(MODULE, 8), score_sde_flax._FLAX)
+    return write_flax(path, unflatten_dict(state, sep="/"))
+
+
+def write_diffusers_folder(path, params):
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(DIFFUSERS))
+    write_safetensors(path / diffusers.FILES[0], other_way(params, diffusers._entries(MODULE), diffusers._NAMING))
+    return path
+
+
+KINDS = {
+    "torch": (write_torch_checkpoint, 5),
+    "flax": (write_flax_checkpoint, 12),
+    "diffusers": (write_diffusers_folder, 0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,77 +95,79 @@ def main():
     return module
 
 
+@pytest.fixture(scope="module")
+def params():
+    return made_up_params()
+
+
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch):
+def around(monkeypatch):
+    """Neither signals nor logging change; the name of the image network stands for that of the files."""
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("scorejax.errors.show_log", lambda: None)
+    monkeypatch.setitem(build.NETWORKS, "ddpmpp", DDPM)
 
 
-def write(path, kind):
-    if kind == "diffusers":
-        return write_folder(path, "ddpm")
-    _, state, _ = golden("ncsnpp_vp_small")
-    if kind == "torch":
-        return write_torch(path, checkpoint(state))
-    return write_flax(path, to_flax(state, CLASSES["ncsnpp_vp_small"], True))
+def same(a, b):
+    return jax.tree.all(jax.tree.map(np.array_equal, a, b))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "step", "size"), [("torch", 5, 16), ("flax", 12, 16), ("diffusers", 0, 8)])
-def test_bits_per_dim_and_samples_of_a_published_file(main, tmp_path, monkeypatch, kind, step, size):
-    if kind == "diffusers":
-        monkeypatch.setitem(build.NETWORKS, "ddpmpp", DDPM)
-    path = write(tmp_path / "weights", kind)
-    given = [f"--config.{text}" for text in overrides(tmp_path, size, size // 2)]
-    arguments = [f"--config={ROOT / 'configs/vp_digits.py'}", f"--workdir={tmp_path / 'run'}", *given]
-    assert main.main([*arguments, "--mode=eval", f"--config.init_from={path}"]) == 0
-    report = json.loads((tmp_path / "run" / "eval" / f"step-{step}.json").read_text())
-    assert np.isfinite(report["likelihood"]["bits_per_dim"])
-    assert np.load(tmp_path / "run" / "samples" / f"step-{step}.npz")["x"].shape == (2, size, size, 3)
+def test_every_kind_of_file_gives_the_same_bits_per_dim_and_samples(main, tmp_path, params):
+    bits, samples = [], []
+    for kind, (write, step) in KINDS.items():
+        path, workdir = write(tmp_path / kind, params), tmp_path / f"run-{kind}"
+        given = [f"--config.{text}" for text in (*OVERRIDES, f"init_from={path}")]
+        assert main.main([f"--config={CONFIG}", f"--workdir={workdir}", "--mode=eval", *given]) == 0
+        report = json.loads((workdir / "eval" / f"step-{step}.json").read_text())
+        bits.append(report["likelihood"]["bits_per_dim"])
+        samples.append(np.load(workdir / "samples" / f"step-{step}.npz")["x"])
+        assert json.loads((workdir / "config.json").read_text())["init_from"] == str(path)
+    assert np.isfinite(bits[0]) and bits == [bits[0]] * 3
+    assert samples[0].shape == (16, 8, 8, 1) and all(np.array_equal(x, samples[0]) for x in samples)
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A run whose network is that of a folder of diffusers."""
-    monkeypatch.setitem(build.NETWORKS, "ddpmpp", DDPM)
-    given = [*overrides(tmp_path, 8, 4), f"init_from={write_folder(tmp_path / 'weights', 'ddpm')}"]
-    return config.load(str(ROOT / "configs/vp_digits.py"), given)
+def run(tmp_path, params):
+    path = write_torch_checkpoint(tmp_path / "weights.pth", params)
+    return config.load(CONFIG, [*OVERRIDES, f"init_from={path}"])
 
 
-def test_a_run_without_checkpoints_is_evaluated_with_the_published_weights(run, tmp_path):
-    model = evaluate.restore(run, tmp_path / "run", build.dataset(run))
-    assert model.step == 0
-    assert same(model.params, params_from_diffusers(weights("ddpm"), model.module, 8))
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["init_from"] == run.init_from
+def initial_state(run, examples, network):
+    """Of the run's training, with parameters that are not initialised, which takes long to compile."""
+    optimizer, shapes = build.optimizer(run), layout.shape_tree(network, examples.shape)
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return train.State(jax.numpy.int32(0), zeros, zeros, optimizer.init(zeros), jax.random.key(0))
 
 
-def test_training_starts_from_the_published_weights_and_their_average(run):
-    class NoCheckpoints:
-        def restore(self, target):
-            return None
-
+def test_training_starts_from_the_weights_of_the_file_and_goes_on_from_its_own(run, tmp_path, params):
     examples = build.dataset(run)
-    network, optimizer = build.network(run, examples), build.optimizer(run)
-    params = params_from_diffusers(weights("ddpm"), network, 8)
-    state, step = train._restore_or_init(
-        NoCheckpoints(),
-        lambda key: train.State(jax.numpy.int32(0), {}, {}, optimizer.init({}), key),
-        0,
-        lambda: train._published(run.init_from, network, examples.shape),
-    )
-    assert step == 0 and same(state.params, params) and same(state.ema, params)
+    network = build.network(run, examples)
+    state = initial_state(run, examples, network)
+    checkpoints = checkpoint.Checkpoints(tmp_path / "run")
+
+    def begin():
+        load = lambda: train._published(run.init_from, network, examples.shape)  # noqa: E731
+        return train._restore_or_init(checkpoints, lambda key: state, 0, load)
+
+    first, step = begin()
+    assert step == 0 and same(first.params, params) and same(first.ema, params)
+    own = jax.tree.map(lambda leaf: leaf + 1, params)
+    checkpoints.save(3, parallel.replicate(first._replace(ema=own)))
+    checkpoints.wait()
+    again, step = begin()
+    assert step == 3 and same(again.ema, own)
+    checkpoints.close()
+    model = evaluate.restore(run, tmp_path / "run", examples)
+    assert model.step == 3 and same(model.params, own)
 
 
-@pytest.mark.slow
-def test_a_trained_run_is_evaluated_with_its_own_weights(run, tmp_path):
-    train.train(run, tmp_path / "run")
+def test_a_run_that_was_not_trained_is_evaluated_with_the_weights_of_the_file(run, tmp_path, params):
     model = evaluate.restore(run, tmp_path / "run", build.dataset(run))
-    published = params_from_diffusers(weights("ddpm"), model.module, 8)
-    assert model.step == 1 and not same(model.params, published)
-    assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-2), model.params, published))
+    assert model.step == 5 and same(model.params, params)
 
 
 def test_weights_of_another_network_are_refused(run, tmp_path):
     run.model.features = 16
-    with pytest.raises(RunError, match="features = 32"):
+    with pytest.raises(RunError, match=r"conv_in"):
         evaluate.restore(run, tmp_path / "run", build.dataset(run))
