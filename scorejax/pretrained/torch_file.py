@@ -83,7 +83,7 @@ def load(path: str | Path) -> Any:
             if is_torch_file(path):
                 return _load_zip(path) if file.read(len(ZIP_MAGIC)) == ZIP_MAGIC else _load_legacy(file)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error.__cause__
+        raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # pickle, zipfile and numpy raise all kinds for damaged files

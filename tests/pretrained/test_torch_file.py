@@ -136,6 +136,15 @@ def test_tensors_stay_within_their_storage(tmp_path):
         torch_file.load(path)
 
 
+def test_storages_have_the_size_that_the_pickle_says(tmp_path):
+    path = tmp_path / "short.pt"
+    with zipfile.ZipFile(FILES / "zip.pt") as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name)[: 40 if name.endswith("data/0") else None])
+    with pytest.raises(CheckpointError, match="storage 0 has 40 bytes, 24 float32 have 96"):
+        torch_file.load(path)
+
+
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
 @pytest.mark.parametrize("part", [0.3, 0.9, 0.999])
 def test_a_file_that_is_cut_off_is_refused(tmp_path, kind, part):
