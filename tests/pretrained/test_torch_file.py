@@ -145,6 +145,20 @@ def test_storages_have_the_size_that_the_pickle_says(tmp_path):
         torch_file.load(path)
 
 
+@pytest.mark.parametrize("order", "<>F")
+def test_numpy_arrays_of_any_order_keep_their_values(tmp_path, order):
+    grid = np.asfortranarray(GRID) if order == "F" else GRID.astype(f"{order}f4")
+    path = write_zip(tmp_path / "arrays.pt", pickle.dumps([grid, np.array(["a", "bc"]), grid[0, 0, 1]], 2))
+    got, text, number = torch_file.load(path)
+    assert np.array_equal(got, GRID) and list(text) == ["a", "bc"] and number == 1
+
+
+def test_numpy_arrays_of_objects_are_refused(tmp_path):
+    for array in (np.array([None, 1], object), np.zeros(1, [("a", "f4")])):
+        with pytest.raises(CheckpointError, match="only numbers and text"):
+            torch_file.load(write_zip(tmp_path / "objects.pt", pickle.dumps(array, 2)))
+
+
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
 @pytest.mark.parametrize("part", [0.3, 0.9, 0.999])
 def test_a_file_that_is_cut_off_is_refused(tmp_path, kind, part):
