@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from scorejax import build, checkpoint, parallel
+from scorejax import build, checkpoint, parallel, pretrained
 from scorejax import data as data_lib
 from scorejax import report as report_lib
+from scorejax import workdir as workdir_lib
 from scorejax.config import Config, to_dict
 from scorejax.evaluation import draw, quality, reference
 from scorejax.evaluation.bits import bits_per_dim
@@ -122,8 +123,12 @@ def preview(config: Config, params: Any, step: int, workdir: str | Path) -> None
 
 
 def restore(config: Config, workdir: str | Path, train: data_lib.Dataset) -> Model:
-    """The model of a run: averaged weights of its newest whole checkpoint."""
+    """The model of a run: averaged weights of its newest whole checkpoint; if it has none, those of `init_from`."""
     module = build.network(config, train)
+    if config.init_from and not checkpoint.steps(workdir):
+        workdir_lib.claim(workdir, config)
+        params, step = pretrained.load(config.init_from, module, max(train.shape[:2]), channels=train.shape[-1])
+        return Model(config, build.sde(config), module, params, step)
     shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), module, train.shape))
     restored = checkpoint.restore_ema(workdir, shapes)
     return Model(config, build.sde(config), module, restored.fields["ema"], restored.step)

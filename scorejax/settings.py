@@ -12,6 +12,7 @@ from scorejax.errors import ConfigError
 DEFAULTS: dict[str, Any] = {
     "name": "run",
     "seed": 42,
+    "init_from": str,  # published weights: what training starts from, and what is evaluated if nothing was trained
     "data": {
         "name": "digits",  # digits, moons, gaussian, folder, npz, or a prepared tensorflow-datasets image set
         "data_dir": str,  # where prepared sets are

@@ -14,7 +14,7 @@ import optax
 from absl import logging
 from jax import Array, lax
 
-from scorejax import build, checkpoint, data, evaluate, keys, objectives, parallel
+from scorejax import build, checkpoint, data, evaluate, keys, objectives, parallel, pretrained
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.errors import DivergedError
@@ -78,7 +78,8 @@ def train(config: Config, workdir: str | Path) -> Finished:
     workdir_lib.claim(workdir, config)
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.train.keep, keep_every=config.train.keep_every)
     make_state = functools.partial(init_state, network, optimizer, examples.shape)
-    state, step = restore_or_init(checkpoints, make_state, config.seed)
+    start = functools.partial(_published, config.init_from, network, examples.shape) if config.init_from else None
+    state, step = restore_or_init(checkpoints, make_state, config.seed, start)
 
     # ---- The compiled chunk: data, loss, gradient, update, average, for several steps.
     feeder = data.feed(
@@ -199,17 +200,31 @@ def repeat(update: Callable, count: int) -> Callable[[State, Any], tuple[State, 
 
 
 def restore_or_init(
-    checkpoints: checkpoint.Checkpoints, make_state: Callable[[Array], State], seed: int
+    checkpoints: checkpoint.Checkpoints,
+    make_state: Callable[[Array], State],
+    seed: int,
+    start: Callable[[], Any] | None = None,
 ) -> tuple[State, int]:
     """The newest state there is, or a first one; on every device, with its step."""
     key = jax.random.key(seed)
     restored = checkpoints.restore(jax.eval_shape(make_state, key)._asdict())
     if restored is None:
         logging.info("initializing a new run")
-        return parallel.replicate(jax.jit(make_state)(key)), 0
+        state = jax.jit(make_state)(key)
+        if start is not None:
+            params = start()
+            state = state._replace(params=params, ema=jax.tree.map(np.copy, params))
+        return parallel.replicate(state), 0
     logging.info("resuming from the checkpoint of step %d", restored.step)
     state = State(**restored.fields)
     return parallel.replicate(state._replace(key=jax.random.wrap_key_data(state.key))), restored.step
+
+
+def _published(path: str, network: Any, shape: tuple[int, ...]) -> Any:
+    """Weights to start from."""
+    params, step = pretrained.load(path, network, max(shape[:2]), channels=shape[-1])
+    logging.info("starting from %s, of step %d", path, step)
+    return params
 
 
 class Run:

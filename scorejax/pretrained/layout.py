@@ -102,8 +102,29 @@ KINDS: dict[str, tuple[tuple[str, str, str], ...]] = {
 }
 
 
+class Naming(NamedTuple):
+    """How a library names and lays out the tensors of a network.
+
+    Attributes:
+        kinds: Kind -> (part there, part here, layer).
+        layers: Layer -> (tensor there, tensor here, change of layout).
+        separator: What stands between the parts of a name.
+    """
+
+    kinds: Mapping[str, tuple[tuple[str, str, str], ...]]
+    layers: Mapping[str, tuple[tuple[str, str, Relayout], ...]]
+    separator: str = "."
+
+
+SCORE_SDE_TORCH = Naming(KINDS, LAYERS)
+
+
 def convert(
-    state_dict: Mapping[str, Any], entries: Iterable[Entry], tree: Mapping[str, Any], derived: Iterable[str] = ()
+    state_dict: Mapping[str, Any],
+    entries: Iterable[Entry],
+    tree: Mapping[str, Any],
+    derived: Iterable[str] = (),
+    naming: Naming = SCORE_SDE_TORCH,
 ) -> dict[str, Any]:
     """Lay a state dict out as a parameter tree.
 
@@ -112,6 +133,7 @@ def convert(
         entries: The network.
         tree: Nested dict of what our network's parameters look like (arrays or shapes).
         derived: Names in the state dict that hold no weights.
+        naming: Of the library that wrote it.
 
     Returns:
         Parameters, float32 numpy arrays.
@@ -124,7 +146,7 @@ def convert(
     shapes = {path: leaf.shape for path, leaf in leaves.items()}
     left = set(state) - set(derived)
     params, problems = {}, []
-    for name, path, relayout in tensors(entries):
+    for name, path, relayout in tensors(entries, naming):
         if path not in shapes:
             continue
         if name not in state:
@@ -147,12 +169,13 @@ def convert(
     return unflatten_dict(params, sep="/")
 
 
-def tensors(entries: Iterable[Entry]) -> Iterator[tuple[str, str, Relayout]]:
+def tensors(entries: Iterable[Entry], naming: Naming = SCORE_SDE_TORCH) -> Iterator[tuple[str, str, Relayout]]:
     """Name there, path here and change of layout of every tensor that the entries may have, in order."""
     for prefix, path, kind in entries:
-        for part_there, part_here, layer in KINDS.get(kind, (("", "", kind),)):
-            for there, here, relayout in LAYERS[layer]:
-                yield _join(".", prefix, part_there, there), _join("/", path, part_here, here), relayout
+        for part_there, part_here, layer in naming.kinds.get(kind, (("", "", kind),)):
+            for there, here, relayout in naming.layers[layer]:
+                name = _join(naming.separator, prefix, part_there, there)
+                yield name, _join("/", path, part_here, here), relayout
 
 
 def _join(separator: str, *parts: str) -> str:

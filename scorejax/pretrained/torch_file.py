@@ -83,7 +83,7 @@ def load(path: str | Path) -> Any:
             if is_torch_file(path):
                 return _load_zip(path) if file.read(len(ZIP_MAGIC)) == ZIP_MAGIC else _load_legacy(file)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error.__cause__
+        raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # pickle, zipfile and numpy raise all kinds for damaged files
@@ -178,7 +178,7 @@ class _Unpickler(pickle.Unpickler):
             "torch.storage.UntypedStorage": "UntypedStorage",
             **{f"torch.{name}": name for name in (*_STORAGES, *_DTYPES)},
             "numpy.dtype": self._dtype,
-            "numpy.ndarray": np.ndarray,
+            "numpy.ndarray": "ndarray",
             **{f"numpy.{core}.multiarray.scalar": self._scalar for core in ("core", "_core")},
             **{f"numpy.{core}.multiarray._reconstruct": self._array for core in ("core", "_core")},
         }
@@ -227,14 +227,35 @@ class _Unpickler(pickle.Unpickler):
             raise CheckpointError(f"bytes in the encoding {encoding}; only latin1 is written by pickle")
         return text.encode("latin1")
 
-    def _dtype(self, name: str, *options: Any) -> np.dtype:
+    def _dtype(self, name: str, *options: Any) -> _Dtype:
         dtype = np.dtype(name)
         if dtype.kind not in "biufcSU":
             raise CheckpointError(f"the file holds a numpy array of {dtype}; only numbers and text can be read")
-        return dtype
+        return _Dtype(dtype)
 
-    def _scalar(self, dtype: np.dtype, content: bytes = b"") -> Any:
-        return np.frombuffer(content, dtype, 1)[0]
+    def _scalar(self, dtype: _Dtype, content: bytes = b"") -> Any:
+        return np.frombuffer(content, dtype.value, 1)[0]
 
-    def _array(self, kind: type, shape: Any, code: Any) -> np.ndarray:
-        return np.empty(0, np.int8)  # the pickle fills in shape, type and values (opcode BUILD)
+    def _array(self, kind: str, shape: Any, code: Any) -> np.ndarray:
+        return _Array(0, np.int8)
+
+
+class _Dtype:
+    """A numpy type in the making: the pickle creates it, then sets its state (opcode BUILD)."""
+
+    def __init__(self, value: np.dtype) -> None:
+        self.value = value
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, order, *parts = state
+        if any(parts[:3]):  # subarray, names, fields
+            raise CheckpointError(f"the file holds a numpy array of a type with parts {parts[:3]}")
+        self.value = self.value.newbyteorder(order)
+
+
+class _Array(np.ndarray):
+    """A numpy array in the making."""
+
+    def __setstate__(self, state: tuple[Any, ...], /) -> None:
+        _, shape, dtype, is_fortran, content = state
+        super().__setstate__((1, shape, dtype.value, is_fortran, content))

@@ -136,6 +136,29 @@ def test_tensors_stay_within_their_storage(tmp_path):
         torch_file.load(path)
 
 
+def test_storages_have_the_size_that_the_pickle_says(tmp_path):
+    path = tmp_path / "short.pt"
+    with zipfile.ZipFile(FILES / "zip.pt") as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name)[: 40 if name.endswith("data/0") else None])
+    with pytest.raises(CheckpointError, match="storage 0 has 40 bytes, 24 float32 have 96"):
+        torch_file.load(path)
+
+
+@pytest.mark.parametrize("order", "<>F")
+def test_numpy_arrays_of_any_order_keep_their_values(tmp_path, order):
+    grid = np.asfortranarray(GRID) if order == "F" else GRID.astype(f"{order}f4")
+    path = write_zip(tmp_path / "arrays.pt", pickle.dumps([grid, np.array(["a", "bc"]), grid[0, 0, 1]], 2))
+    got, text, number = torch_file.load(path)
+    assert np.array_equal(got, GRID) and list(text) == ["a", "bc"] and number == 1
+
+
+def test_numpy_arrays_of_objects_are_refused(tmp_path):
+    for array in (np.array([None, 1], object), np.zeros(1, [("a", "f4")])):
+        with pytest.raises(CheckpointError, match="only numbers and text"):
+            torch_file.load(write_zip(tmp_path / "objects.pt", pickle.dumps(array, 2)))
+
+
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
 @pytest.mark.parametrize("part", [0.3, 0.9, 0.999])
 def test_a_file_that_is_cut_off_is_refused(tmp_path, kind, part):
