@@ -13,6 +13,8 @@ import numpy as np
 
 from scorejax.pretrained import from_score_sde
 
+# Half of the time to compile is for speed, which a program that runs a few times does not need.
+FAST_COMPILE = {"xla_backend_optimization_level": 0}
 FOLDER = Path(__file__).parents[1] / "golden"
 
 
@@ -63,7 +65,8 @@ def reference(name: str) -> Reference:
     }
     state = state_dict(sidecar(name))
     module, params = from_score_sde(state, sidecar(name)["config"])
-    return Reference(sidecar(name), golden, state, module, params, jax.jit(functools.partial(evaluate, module)))
+    apply = jax.jit(functools.partial(evaluate, module), compiler_options=FAST_COMPILE)
+    return Reference(sidecar(name), golden, state, module, params, apply)
 
 
 def evaluate(module: nn.Module, params: Any, x: Any, labels: Any) -> jax.Array:

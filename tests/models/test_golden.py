@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from reference_networks import evaluate, reference
+from reference_networks import FAST_COMPILE, evaluate, reference
 
 import scorejax as sj
 from scorejax.pretrained import params_from_score_sde
 from scorejax.pretrained.layout import tensors
 from scorejax.pretrained.score_sde import entries
 
-NETWORKS = ["ddpm", "ncsnpp_vp", "ncsnpp_ve", "ncsnpp_skipskip", "ncsnpp_catskip", "ncsnpp_ddpmres"]
+OPTIONS = ["ncsnpp_skipskip", "ncsnpp_catskip", "ncsnpp_ddpmres"]
+NETWORKS = ["ddpm", "ncsnpp_vp", "ncsnpp_ve", *(pytest.param(name, marks=pytest.mark.slow) for name in OPTIONS)]
 SDES = {"vp": sj.vp(), "subvp": sj.subvp(), "ve": sj.ve()}
 PROCESSES = [("ddpm", "vp"), ("ddpm", "subvp"), ("ncsnpp_vp", "vp"), ("ncsnpp_vp", "subvp"), ("ncsnpp_ve", "ve")]
 CHAIN = sj.ddpm("linear", 1000)
@@ -120,8 +121,7 @@ def test_gradients_equal_those_of_the_reference(network, sde, reduction, key, no
         law = score(network, sde, params, functools.partial(evaluate, r.module))
         return sj.objectives.denoising(jax.random.key(0), SDES[sde], law, batch, t=t, reduction=reduction).mean()
 
-    # Run once: half of the time to compile it is for speed.
-    value, grads = jax.jit(jax.value_and_grad(loss), compiler_options={"xla_backend_optimization_level": 0})(r.params)
+    value, grads = jax.jit(jax.value_and_grad(loss), compiler_options=FAST_COMPILE)(r.params)
     np.testing.assert_allclose(value, r.golden[key], rtol=1e-5)
 
     places = {name: (path, relayout) for name, path, relayout in tensors(entries(r.module, 16))}

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from reference_networks import FAST_COMPILE
 
 from scorejax.models import DDPM, DDPMpp, NCSNpp
 from scorejax.models.embedding import noise_level
@@ -14,8 +15,6 @@ X = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
 TINY = {"features": 8, "channel_multipliers": (1, 2), "blocks_per_level": 1, "attention_resolutions": (4,)}
 SMALL = functools.partial(NCSNpp, **TINY)
 
-# Half of the time to compile is for speed, which a program that runs once does not need.
-FAST_COMPILE = {"xla_backend_optimization_level": 0}
 PYRAMIDS = {"progressive_input": "input_skip", "progressive": "output_skip"}
 HIGH = {"channel_multipliers": (1, 2, 4, 8, 16, 32, 32, 32), "features": 16, "blocks_per_level": 1, **PYRAMIDS}
 OPTIONS = [
@@ -38,12 +37,12 @@ def shapes(model, shape, **kwargs):
         (DDPM(), 32, 35_746_307),
         (DDPM(attention_up="level"), 32, 35_218_947),
         (DDPMpp(), 32, 61_804_419),
-        (DDPMpp(blocks_per_level=8), 32, 106_632_579),
+        pytest.param(DDPMpp(blocks_per_level=8), 32, 106_632_579, marks=pytest.mark.slow),
         (NCSNpp(embedding="positional"), 32, 62_693_251),
         (NCSNpp(), 32, 62_758_915),
-        (NCSNpp(blocks_per_level=8), 32, 107_587_075),
+        pytest.param(NCSNpp(blocks_per_level=8), 32, 107_587_075, marks=pytest.mark.slow),
         (NCSNpp(channel_multipliers=(1, 1, 2, 2, 2, 2, 2), blocks_per_level=2, **PYRAMIDS), 256, 65_574_549),
-        (NCSNpp(**HIGH), 1024, 105_785_896),
+        pytest.param(NCSNpp(**HIGH), 1024, 105_785_896, marks=pytest.mark.slow),
     ],
 )
 def test_networks_have_the_published_number_of_parameters(model, size, count):
