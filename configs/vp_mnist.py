@@ -23,7 +23,7 @@ def get_config() -> Config:
     config.train.update({"steps": 1700, "batch": 64, "log_every": 50, "checkpoint_every": 250})
     config.sampler.update({"steps": 150, "t_min": 1e-3})
     config.eval.update({"batch": 200, "likelihood_examples": 1000, "rtol": 1e-3, "atol": 1e-3})
-    config.eval.update({"samples": 400, "grid": 100})
+    config.eval.update({"samples": 400, "grid": 100, "features": "mnist_classifier", "reference_examples": 10_000})
     return config
 
 
@@ -36,6 +36,7 @@ def full(config: Config) -> None:
     config.train.update({"steps": 200_000, "batch": 128, "checkpoint_every": 10_000, "preview_every": 10_000})
     config.sampler.steps = 1000
     config.eval.update({"batch": 500, "likelihood_examples": 0, "samples": 10_000, "rtol": 1e-5, "atol": 1e-5})
+    config.eval.reference_examples = 0
 
 
 VARIANTS = {"full": full}

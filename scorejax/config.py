@@ -112,6 +112,7 @@ def tiny(config: Config) -> None:
         config.sampler.steps_per_level = 2
     config.eval.update({"batch": 8, "likelihood_examples": 16, "samples": 16, "grid": 16})
     config.eval.update({"likelihood_passes": 1, "rtol": 1e-2, "atol": 1e-2, "baseline_examples": 200})
+    config.eval.reference_examples = 200
 
 
 def _run_config_file(path: Path) -> dict[str, Any]:

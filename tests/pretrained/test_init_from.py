@@ -148,7 +148,7 @@ def test_training_starts_from_the_weights_of_the_file_and_goes_on_from_its_own(r
 
     def begin():
         load = lambda: train._published(run.init_from, network, examples.shape)  # noqa: E731
-        return train._restore_or_init(checkpoints, lambda key: state, 0, load)
+        return train.restore_or_init(checkpoints, lambda key: state, 0, load)
 
     first, step = begin()
     assert step == 0 and same(first.params, params) and same(first.ema, params)
