@@ -1,4 +1,4 @@
-"""DPM-Solver and DPM-Solver++: exponential integrators of orders 1 to 3, one evaluation for every interval of a grid."""
+"""DPM-Solver and DPM-Solver++, orders 1 to 3: one evaluation for every interval of a grid."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Stages(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SinglestepDPMSolver(ExponentialStepper):
-    """Runge-Kutta in `lambda`: a step of order `k` spans `k` intervals of the grid, whose inner times are its stages."""
+    """Runge-Kutta in `lambda`: a step of order `k` spans `k` intervals, whose inner times are its stages."""
 
     order: int = static(default=2)
     solver_type: str = static(default="dpmsolver")

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from scorejax.samplers.stepper import Stepper
@@ -26,6 +27,7 @@ from scorejax.score import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, static
 
 FORMS = ("data", "noise")
+TERMS = 17  # the first left out is below 1 / 18!, beneath float64's resolution
 
 Rule = Callable[[Array, Sequence[Array]], list[Array]]
 """`(z, r) -> rho`: the weights of the differences `(m_j - m_0) / r_j`."""
@@ -140,13 +142,12 @@ def z_phi(z: Array, n: int) -> list[Array]:
     the series `z phi_k = sum_j z^{j + 1} / (j + k)!` is summed instead.
     """
     small = jnp.abs(z) < 1.0
-    far, near = jnp.where(small, 1.0, z), jnp.where(small, z, 0.0)
+    near, far = jnp.where(small, z, 0.0)[..., None], jnp.where(small, 1.0, z)
+    powers = jnp.cumprod(jnp.broadcast_to(near, (*z.shape, TERMS)), axis=-1)
     values, recursive = [], jnp.expm1(far)
     for k in range(1, n + 1):
-        series = jnp.zeros_like(z)
-        for j in reversed(range(17)):
-            series = (series + 1.0 / math.factorial(j + k)) * near
-        values.append(jnp.where(small, series, recursive))
+        series = jnp.sum(powers * np.array([1.0 / math.factorial(j + k) for j in range(TERMS)]), axis=-1)
+        values.append(jnp.where(small, series, recursive).astype(z.dtype))
         recursive = recursive / far - 1.0 / math.factorial(k)
     return values
 
@@ -169,7 +170,12 @@ def lagrange(nodes: Sequence[Array]) -> list[list[Array]]:
 
 def quadrature(nodes: Sequence[Array], moments: Sequence[Array]) -> list[Array]:
     """Return `rho` with `sum_j rho_j r_j^{i - 1} = moments_i`: the small Vandermonde system, solved in closed form."""
-    return [sum(m * p for m, p in zip(moments, polynomial, strict=True)) for polynomial in lagrange(nodes)]
+    return [dot(moments, polynomial) for polynomial in lagrange(nodes)]
+
+
+def dot(a: Sequence[Array], b: Sequence[Array]) -> Array:
+    """Return the sum of the products, the sequences being short."""
+    return jnp.sum(jnp.stack([x * y for x, y in zip(a, b, strict=True)]), axis=0)
 
 
 def threshold(data: Array, quantile: float) -> Array:

@@ -15,6 +15,7 @@ from scorejax.samplers.exponential import (
     History,
     Node,
     check_exponential,
+    dot,
     exact,
     half,
     lagrange,
@@ -89,7 +90,7 @@ def published(z: Array, r: Sequence[Array]) -> list[Array]:
     n, phi = len(r), z_phi(z, len(r) + 1)
     polynomials = lagrange(r)
     moments = [math.factorial(i) * phi[i] for i in range(1, n)]
-    old = [sum(m * p for m, p in zip(moments, row[:-1], strict=True)) for row in polynomials[:-1]]
+    old = [dot(moments, polynomial[:-1]) for polynomial in polynomials[:-1]]
     row = max(n - 2, 0)
     return [*old, phi[n] * math.factorial(row + 1) * polynomials[-1][row]]
 
