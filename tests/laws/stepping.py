@@ -1,6 +1,6 @@
 """What the tests of solvers share: laws whose flow is known, and runs step by step.
 
-One compiled step serves every grid, whatever its length; compiling is most of the time of these tests.
+One compiled step serves every grid, whatever its length.
 """
 
 from pathlib import Path
@@ -74,4 +74,5 @@ def _step(stepper, sde, score, keys, x, t, s, memory):
     return done.x, done.memory
 
 
-_compiled = jax.jit(_step)
+# compiling is most of the time
+_compiled = jax.jit(_step, compiler_options={"xla_backend_optimization_level": 0})
