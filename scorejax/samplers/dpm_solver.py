@@ -78,7 +78,7 @@ class SinglestepDPMSolver(ExponentialStepper):
 
     order: int = static(default=2)
     solver_type: str = static(default="dpmsolver")
-    fixed: bool = static(default=False)
+    fixed: bool | Array = False
 
     def init(self, sde: LinearSDE, x: Array, times: Array) -> Stages:
         first, zero, inner = node(sde, times[0]), jnp.int32(0), self.order - 1
@@ -100,7 +100,9 @@ class SinglestepDPMSolver(ExponentialStepper):
     def _next_order(self, left: Array) -> Array:
         """Return the order of the step that begins with so many intervals left (`times.singlestep_orders`)."""
         order = jnp.minimum(self.order, left)
-        return order if self.fixed or self.order < 3 else jnp.where(left == 3, 2, order)
+        if self.order < 3:
+            return order
+        return jnp.where((left == 3) & jnp.logical_not(self.fixed), 2, order)
 
     def _rows(self, nodes: list[Node], there: Node) -> Array:
         """Return the weights of: a first stage, the second of two, the second of three, the third."""

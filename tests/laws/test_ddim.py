@@ -43,7 +43,9 @@ def test_coefficients_of_short_steps_keep_their_digits_in_float32():
     np.testing.assert_allclose([zero, one], exact, rtol=2e-4)
 
 
-@pytest.mark.parametrize("sde", [sj.vp(), sj.ve(), sj.ddpm()], ids=["vp", "ve", "ddpm"])
+@pytest.mark.parametrize(
+    "sde", [sj.vp(), *(pytest.param(s, marks=pytest.mark.slow) for s in (sj.ve(), sj.ddpm()))], ids=["vp", "ve", "ddpm"]
+)
 def test_ddim_is_dpm_solver_of_order_one_and_eulers_method(sde):
     t, s = (jnp.asarray(u) for u in np.asarray(interior(sde))[[4, 2]])
     x, score = quantiles(sde, t), LINE.score(sde)
@@ -62,7 +64,9 @@ def test_ddim_with_all_the_noise_is_ancestral_sampling():
     np.testing.assert_allclose(ddim.x, ancestral.x, rtol=1e-10)
 
 
-@pytest.mark.parametrize(("levels", "expected"), [(5, 0.05066219), (20, 0.18528304)])
+@pytest.mark.parametrize(
+    ("levels", "expected"), [(5, 0.05066219), pytest.param(20, 0.18528304, marks=pytest.mark.slow)]
+)
 def test_the_variance_of_gaussian_data_is_a_product_of_cosines(levels, expected):
     """`Var(x_0) = s^2 prod cos^2(theta_k - theta_{k-1})`, `theta = atan2(sigma, alpha s)`, from the exact law."""
     sde, s2 = sj.ddpm(), 0.25

@@ -45,7 +45,8 @@ def test_the_corrector_raises_the_order_by_one(name):
     np.testing.assert_allclose(order(stepper, VP, grid), expected, atol=0.25)
 
 
-@pytest.mark.parametrize("prediction", ["data", pytest.param("noise", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("prediction", ["data", "noise"])
 def test_without_corrector_the_second_order_is_multistep_dpm_solver(prediction):
     found = solve(unipc(2, "bh2", prediction, corrector=False))
     np.testing.assert_allclose(found, solve(dpm_solver(2, prediction=prediction, lower_order_final=True)), rtol=1e-12)
@@ -60,6 +61,7 @@ def test_the_variants_differ_only_where_there_is_a_single_difference():
     assert np.abs(solve(unipc(3, "vary_coeff_published", lower_order_final=False)) - found[2]).max() > 2e-2
 
 
+@pytest.mark.slow
 def test_a_move_between_two_steps_is_not_undone_by_the_corrector():
     """Correctors of the driver may move the points; UniPC adds its correction to where it finds them."""
     stepper, x, times = unipc(2), quantiles(VP, 1.0), grid(2)
