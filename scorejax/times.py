@@ -24,7 +24,7 @@ def uniform(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
 
 
 def quadratic(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
-    """Return times equally spaced in `sqrt(t)`: finer steps near the data.
+    """Return times equally spaced in `sqrt(t)`: finer steps near the data (`time_quadratic` of DPM-Solver's code).
 
     Raises:
         ValueError: if `n < 1` or `t_min` is not inside the process's times.

