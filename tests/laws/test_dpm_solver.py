@@ -28,7 +28,6 @@ ORDERS = {
     "1": (dpm_solver(1), 1),
     "2M data": (dpm_solver(2), 2),
     "2M noise": (dpm_solver(2, prediction="noise"), 2),
-    "2M taylor": (dpm_solver(2, solver_type="taylor"), 2),
     "3M data": (dpm_solver(3), 3),
     "3M noise": (dpm_solver(3, prediction="noise"), 3),
     "3M published": (dpm_solver(3, third="published"), 2),  # half the second derivative
@@ -217,7 +216,7 @@ def test_an_adaptive_solve_that_does_not_arrive_is_nan():
 
 EVALUATIONS = {
     "2M": (dpm_solver(2), 6), "3S": (dpm_solver(3, "singlestep"), 6), "unipc": (samplers.unipc(3), 6),
-    "heun": (samplers.heun(), 12), "churn": (samplers.euler(20.0), 6), "ddim": (samplers.ddim(0.5), 6),
+    "heun": (samplers.heun(), 12), "churn": (samplers.euler(20.0), 6),
 }  # fmt: skip
 
 

@@ -28,8 +28,6 @@ def dpm_solver_run(form, kind, order, skip, size, solver_type, lower="lower_orde
     order, n = int(order[1]), int(size[1:])
     if kind == "singlestep_fixed":
         n -= n % order
-    if (kind, order) == ("multistep", 3):
-        solver_type = "dpmsolver"  # it knows no other, and the stored runs of both are equal
     # the reference's flag acts on grids of fewer than 10 steps, as None does
     lower = None if lower.endswith("True") else False
     stepper = dpm_solver(
