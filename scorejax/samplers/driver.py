@@ -153,7 +153,7 @@ def _run(
             x, corrector_memory, second = correct(x, corrector_memory, s, under)
         return (x, memory, corrector_memory, nfe + first + used + second), x if keep else None
 
-    memories = stepper.init(sde, x), () if corrector is None else corrector.init(sde, x)
+    memories = stepper.init(sde, x, times), () if corrector is None else corrector.init(sde, x, times)
     carry = (x, *memories, jnp.zeros((), jnp.int32))
     (x, _, _, nfe), states = jax.lax.scan(body, carry, (jnp.arange(n), times[:-1], times[1:], below))
     if denoise:

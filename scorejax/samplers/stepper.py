@@ -35,8 +35,8 @@ class Stepper(abc.ABC):
     the sampler again.
     """
 
-    def init(self, sde: LinearSDE, x: Array) -> Any:
-        """Return the memory before the first step."""
+    def init(self, sde: LinearSDE, x: Array, times: Array) -> Any:
+        """Return the memory before the first step of a grid of `times [n + 1]`."""
         return ()
 
     @abc.abstractmethod

@@ -1,0 +1,169 @@
+"""DPM-Solver with steps chosen by comparing two orders: DPM-Solver-12 and DPM-Solver-23."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from scorejax.batching import together
+from scorejax.samplers.dpm_solver import SOLVER_TYPES
+from scorejax.samplers.exponential import ExponentialStepper, Node, check_exponential, exact, half, node
+from scorejax.samplers.stepper import Step
+from scorejax.score import Score
+from scorejax.sdes.linear import LinearSDE, static
+
+CONTROLS = ("sample", "batch")
+SAFETY = 0.9  # of the step that would just be accepted
+
+Predict = Callable[[Array, Array], Array]
+
+
+class Progress(NamedTuple):
+    """The state of an adaptive solve: `x` at time `t`, the last accepted lower-order point, the next step."""
+
+    x: Array
+    lower: Array
+    t: Array
+    h: Array
+    arrived: Array
+    tried: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class AdaptiveDPMSolver(ExponentialStepper):
+    """Singlestep DPM-Solver of orders `order - 1` and `order`, whose difference sets the step in `lambda`."""
+
+    rtol: float | Array = 0.05
+    atol: float | Array = 0.0078
+    first: float | Array = 0.05
+    order: int = static(default=3)
+    solver_type: str = static(default="dpmsolver")
+    control: str = static(default="sample")
+    max_steps: int = static(default=4096)
+
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+        if sde.log_snr(t).ndim:
+            raise ValueError(
+                f"dpm_solver_adaptive chooses one step for all modes, but {type(sde).__name__} has a signal-to-noise "
+                "ratio for every mode; use dpm_solver or adaptive_probability_flow"
+            )
+
+        def predict(x: Array, t: Array) -> Array:
+            return self.predict(sde, score, x, t).astype(x.dtype)
+
+        if self.control == "batch":
+            x, tried = self._solve(predict, sde, x, t, s)
+        else:
+            alone = together(predict, x, jnp.broadcast_to(t, x.shape[:1]))
+            x, tried = jax.vmap(lambda point: self._solve(alone, sde, point, t, s))(x)
+        return Step(x, x, (), self.order * jnp.max(tried))
+
+    def _solve(self, predict: Predict, sde: LinearSDE, x: Array, t: Array, s: Array) -> tuple[Array, Array]:
+        """Return the points at `s` (NaN where they did not arrive) and the number of steps tried."""
+        end = node(sde, s).half_log_snr
+
+        def going(now: Progress) -> Array:
+            return ~now.arrived & (now.tried < self.max_steps) & jnp.isfinite(now.h)
+
+        def attempt(now: Progress) -> Progress:
+            start = node(sde, now.t).half_log_snr
+            last = now.h > 0.999 * (end - start)  # no crumb is left over
+            h = jnp.where(last, end - start, now.h)
+            time = jnp.where(last, s, sde.inverse_log_snr(2.0 * (start + h)))
+            low, high = self._pair(predict, sde, now.x, now.t, time, start, h)
+            error = self._error(high - low, jnp.maximum(jnp.abs(low), jnp.abs(now.lower)))
+            accepted = error <= 1.0
+            x, lower, at = (
+                jnp.where(accepted, new, old) for new, old in ((high, now.x), (low, now.lower), (time, now.t))
+            )
+            h = SAFETY * h * error ** (-1.0 / self.order)
+            return Progress(x, lower, at, h, accepted & last, now.tried + 1)
+
+        start = Progress(x, x, t, jnp.asarray(self.first, t.dtype), jnp.zeros((), bool), jnp.int32(0))
+        done = jax.lax.while_loop(going, attempt, start)
+        return jnp.where(done.arrived, done.x, jnp.nan), done.tried
+
+    def _pair(
+        self, predict: Predict, sde: LinearSDE, x: Array, t: Array, s: Array, start: Array, h: Array
+    ) -> tuple[Array, Array]:
+        """Return the points at `s` by the two orders, with stages at equal parts of the step in `lambda`."""
+        rule = exact if self.solver_type == "taylor" else half
+
+        def advance(end: Node, weights: Array, *values: Array) -> Array:
+            return self.advance(sde, t, here, end, x, weights, values)
+
+        times = [sde.inverse_log_snr(2.0 * (start + h * i / self.order)) for i in range(1, self.order)]
+        here, stage, *rest, there = (node(sde, u) for u in (t, *times, s))
+        first = predict(x, t)
+        second = predict(advance(stage, self.weights(here, stage, [], exact), first), times[0])
+        middle = advance(there, self.weights(here, there, [stage], rule), first, second)
+        if self.order == 2:
+            return advance(there, self.weights(here, there, [], exact), first), middle
+        inner = advance(rest[0], self.weights(here, rest[0], [stage], exact), first, second)
+        third = predict(inner, times[1])
+        if self.solver_type == "taylor":
+            return middle, advance(there, self.weights(here, there, [stage, *rest], exact), first, second, third)
+        return middle, advance(there, self.weights(here, there, rest, exact), first, third)
+
+    def _error(self, difference: Array, size: Array) -> Array:
+        """Return the root mean square of the error in units of the tolerance; of the worst sample of a batch."""
+        squares = (difference / jnp.maximum(self.atol, self.rtol * size)) ** 2
+        if self.control == "sample":
+            return jnp.sqrt(jnp.mean(squares))
+        return jnp.sqrt(jnp.max(jnp.mean(squares.reshape(squares.shape[0], -1), axis=1)))
+
+
+def dpm_solver_adaptive(
+    order: int = 3,
+    prediction: str = "noise",
+    *,
+    rtol: float = 0.05,
+    atol: float = 0.0078,
+    first: float = 0.05,
+    solver_type: str = "dpmsolver",
+    control: str = "sample",
+    thresholding: float | None = None,
+    max_steps: int = 4096,
+) -> AdaptiveDPMSolver:
+    """Return adaptive DPM-Solver (arXiv 2206.00927, appendix C): pairs of orders 1 and 2, or 2 and 3.
+
+    Between two times of the grid it takes the steps it needs, so `times=[t_max, t_min]` is enough; a step tried costs
+    `order` evaluations. A sample that does not arrive within `max_steps` is NaN, never silently wrong.
+
+    Args:
+        order: of the higher method of the pair: 2 (DPM-Solver-12) or 3 (DPM-Solver-23).
+        prediction: `noise` (DPM-Solver) or `data` (DPM-Solver++).
+        rtol: relative tolerance.
+        atol: absolute tolerance; 2 / 256 as published, for data in [-1, 1].
+        first: the first step in `lambda = log(alpha / sigma)`.
+        solver_type: as in `dpm_solver`.
+        control: `sample`, each with its own steps, so that it does not depend on the others; or `batch`, all with
+            those of the worst, as published.
+        thresholding: as in `dpm_solver`.
+        max_steps: most steps tried between two times of the grid.
+
+    Raises:
+        ValueError: on an unknown order or name, or numbers that are not positive.
+    """
+    check_exponential("dpm_solver_adaptive", order, prediction, thresholding)
+    for what, value, choices in (
+        ("order", order, (2, 3)),
+        ("solver_type", solver_type, SOLVER_TYPES),
+        ("control", control, CONTROLS),
+    ):
+        if value not in choices:
+            raise ValueError(
+                f"dpm_solver_adaptive: unknown {what} {value!r}; choose one of {', '.join(map(str, choices))}"
+            )
+    if not (rtol > 0 and atol > 0 and first > 0 and max_steps > 0):
+        raise ValueError(
+            "dpm_solver_adaptive: need positive rtol, atol, first and max_steps, got "
+            f"{rtol}, {atol}, {first}, {max_steps}"
+        )
+    return AdaptiveDPMSolver(prediction, thresholding, rtol, atol, first, order, solver_type, control, max_steps)

@@ -1,0 +1,75 @@
+"""Time grids of published fast samplers."""
+
+import jax
+import numpy as np
+import pytest
+
+import scorejax as sj
+from scorejax import samplers, times
+
+CHAIN = sj.ddpm()
+
+
+def test_singlestep_orders_sum_to_the_evaluations():
+    for n in range(1, 60):
+        for order in (1, 2, 3):
+            orders = times.singlestep_orders(n, order)
+            assert sum(orders) == n
+            assert max(orders) <= order
+    published = {10: [3, 3, 3, 1], 12: [3, 3, 3, 2, 1], 15: [3, 3, 3, 3, 2, 1], 20: [3] * 6 + [2], 4: [3, 1]}
+    assert {n: times.singlestep_orders(n, 3) for n in published} == published
+    assert times.singlestep_orders(5, 2) == [2, 2, 1]
+
+
+@pytest.mark.parametrize(("fixed", "order"), [(False, 1), (False, 2), (False, 3), (True, 3)])
+def test_the_stepper_takes_these_orders(fixed, order):
+    """It knows the intervals left and no table."""
+    stepper = samplers.dpm_solver(order, "singlestep_fixed" if fixed else "singlestep")
+    for n in range(1, 16):
+        orders, left = [], n
+        while left:
+            orders.append(int(stepper._next_order(left)))
+            left -= orders[-1]
+        assert orders == ([3] * (n // 3) + [n % 3] * (n % 3 > 0) if fixed else times.singlestep_orders(n, order))
+
+
+def test_singlestep_grids_are_even_in_log_snr_between_and_within_steps():
+    with jax.enable_x64(True):
+        sde = sj.vp()
+        grid = times.singlestep(sde, 10, 3, t_min=1e-3)
+        ratio = np.asarray(sde.log_snr(grid))
+        outer = np.diff(ratio[[0, 3, 6, 9, 10]])
+        np.testing.assert_allclose(outer, outer[0], rtol=1e-9)
+        np.testing.assert_allclose(np.diff(ratio)[:9], outer[0] / 3, rtol=1e-9)
+        assert (float(grid[0]), float(grid[-1])) == (1.0, 1e-3)
+
+
+def visited(n, spacing):
+    return np.rint(np.asarray(times.levels(CHAIN, n, spacing)) * 1000).astype(int)[::-1]
+
+
+def test_levels_are_the_published_ones():
+    np.testing.assert_array_equal(visited(9, "even"), [1, 112, 223, 334, 445, 556, 667, 778, 889, 1000])
+    assert [visited(k - 1, "even")[1] for k in (10, 25, 50, 100)] == [112, 43, 21, 11]
+    np.testing.assert_array_equal(visited(9, "ddim_uniform"), 1 + 100 * np.arange(10))
+    np.testing.assert_array_equal(
+        visited(9, "ddim_quadratic"), 1 + np.array([0, 9, 39, 88, 158, 246, 355, 483, 632, 800])
+    )
+    np.testing.assert_array_equal(visited(999, "even"), np.arange(1, 1001))
+
+
+REFUSED = {
+    "levels of a continuous process": (lambda: times.levels(sj.vp(), 10), "discrete chains"),
+    "an unknown spacing": (lambda: times.levels(CHAIN, 10, "log"), "even, ddim_uniform, ddim_quadratic"),
+    "more levels than there are": (lambda: times.levels(CHAIN, 500, "ddim_quadratic"), "fewer steps"),
+    "no steps": (lambda: times.levels(CHAIN, 0), "at least one"),
+    "a fourth order": (lambda: times.singlestep(sj.vp(), 10, 4), "1, 2 or 3"),
+    "no evaluations": (lambda: times.singlestep(sj.vp(), 0, 3), "at least one"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refuses(what):
+    call, message = REFUSED[what]
+    with pytest.raises(ValueError, match=message):
+        call()

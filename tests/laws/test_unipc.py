@@ -1,0 +1,83 @@
+"""UniPC: orders of predictor and corrector, and what its variants have in common."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from stepping import LINE, order, quantiles, run
+
+import scorejax as sj
+from scorejax.samplers import dpm_solver, unipc
+from scorejax.samplers.exponential import History, node
+
+VP = sj.vp()
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def grid(n):
+    return sj.times.log_snr(VP, n, t_min=1e-3)
+
+
+def solve(stepper, n=12):
+    return run(stepper, VP, LINE.score(VP), quantiles(VP, 1.0), grid(n))
+
+
+# the corrector raises the order by one; falling orders at the end would hide it
+ORDERS = {
+    "3": (unipc(3, lower_order_final=False), 4),
+    "3 published": (unipc(3, "vary_coeff_published", lower_order_final=False), 1),
+    "1": (unipc(1, lower_order_final=False), 2),
+    "2": (unipc(2, lower_order_final=False), 3),
+    "3 noise": (unipc(3, prediction="noise", lower_order_final=False), 4),
+    "3 without corrector": (unipc(3, corrector=False, lower_order_final=False), 3),
+}
+
+
+@pytest.mark.parametrize("name", [n if n == "3" else pytest.param(n, marks=pytest.mark.slow) for n in ORDERS])
+def test_the_corrector_raises_the_order_by_one(name):
+    stepper, expected = ORDERS[name]
+    np.testing.assert_allclose(order(stepper, VP, grid), expected, atol=0.25)
+
+
+@pytest.mark.slow
+def test_without_corrector_the_second_order_is_multistep_dpm_solver():
+    found = solve(unipc(2, "bh2", corrector=False))
+    np.testing.assert_allclose(found, solve(dpm_solver(2, lower_order_final=True)), rtol=1e-12)
+
+
+def test_the_variants_differ_only_where_there_is_a_single_difference():
+    """Else their weights solve the same equations, and `B` cancels."""
+    nodes = tuple(node(VP, jnp.asarray(t)) for t in (0.7, 0.8, 0.9))
+    history = History(nodes, (), jnp.int32(3), jnp.int32(9))
+    here = node(VP, jnp.asarray(0.6))
+    correct, predict = {}, {}
+    for variant in ("bh1", "bh2", "vary_coeff", "vary_coeff_published"):
+        stepper = unipc(3, variant)
+        predict[variant] = np.asarray(stepper._predictions(here, nodes))
+        correct[variant] = np.asarray(stepper._corrections(here, history))
+        np.testing.assert_allclose(predict[variant][[0, 2]], predict["bh1"][[0, 2]], rtol=1e-12)
+    for variant in ("bh2", "vary_coeff"):
+        assert np.abs(predict[variant][1] - predict["bh1"][1]).max() > 1e-4
+        assert np.abs(correct[variant][1] - correct["bh1"][1]).max() > 1e-4
+        # a correction is what the corrector adds to the prediction
+        whole = [c[2:, :3] + p[1:] for c, p in ((correct[v], predict[v]) for v in (variant, "bh1"))]
+        np.testing.assert_allclose(whole[0], whole[1], rtol=1e-12)
+    assert np.abs(correct["vary_coeff_published"][3] - correct["vary_coeff"][3]).max() > 1e-2
+
+
+@pytest.mark.slow
+def test_a_move_between_two_steps_is_not_undone_by_the_corrector():
+    """Correctors of the driver may move the points; UniPC adds its correction to where it finds them."""
+    stepper, x, times = unipc(2), quantiles(VP, 1.0), grid(2)
+
+    def score(x, t):  # the prediction is zero everywhere: a step only rescales
+        return -x / VP.variance(t)
+
+    first = stepper.step(None, VP, score, x, times[0], times[1], stepper.init(VP, x, times))
+    second = stepper.step(None, VP, score, first.x + 0.3, times[1], times[2], first.memory)
+    np.testing.assert_allclose(second.x, (first.x + 0.3) * VP.sigma(times[2]) / VP.sigma(times[1]), rtol=1e-9)
