@@ -41,6 +41,12 @@ STEPPERS: dict[str, Callable[..., samplers.Stepper]] = {
         "ancestral",
         "probability_flow",
         "adaptive_probability_flow",
+        "ddim",
+        "dpm_solver",
+        "dpm_solver_adaptive",
+        "unipc",
+        "euler",
+        "heun",
     )
 } | {"annealed_langevin": lambda epsilon, steps_per_level: samplers.annealed_langevin(epsilon, steps_per_level)}
 OBJECTIVES: dict[str, Callable[..., jax.Array]] = {

@@ -78,7 +78,7 @@ class AnnealedLangevin(Stepper):
     epsilon: float | Array
     steps: int = static()
 
-    def init(self, sde: LinearSDE, x: Array) -> Array:
+    def init(self, sde: LinearSDE, x: Array, times: Array) -> Array:
         """Return the number of updates still to be made at the level the step starts from."""
         return jnp.asarray(self.steps, jnp.int32)
 
