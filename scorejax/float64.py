@@ -18,8 +18,10 @@ from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
 
-def evaluate(function: Callable[..., Any], sde: LinearSDE, *times: np.ndarray) -> Any:
-    """Return `function(sde, *times)` computed in float64, as numpy arrays; also while another function is traced.
+def evaluate(function: Callable[..., Any], sde: LinearSDE, *numbers: np.ndarray | float) -> Any:
+    """Return `function(sde, *numbers)` computed in float64, as numpy arrays; also while another function is traced.
+
+    A function defined once, not a new lambda each time, is compiled once.
 
     Raises:
         ValueError: if the process itself is traced: its numbers are then unknown.
@@ -30,7 +32,7 @@ def evaluate(function: Callable[..., Any], sde: LinearSDE, *times: np.ndarray) -
             "transformation; make the table outside, or close over the process instead of passing it as an argument"
         )
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        values = jax.jit(function)(sde, *(np.asarray(t, np.float64) for t in times))
+        values = jax.jit(function)(sde, *(np.asarray(t, np.float64) for t in numbers))
         return jax.tree.map(lambda value: np.array(value, np.float64), values)
 
 

@@ -165,8 +165,12 @@ def estimate(key: Array, sde: LinearSDE, score: Score, x0: Array, times: Array |
     return jax.lax.map(one, (jnp.arange(times.shape[0]), times)).T
 
 
+def _scales(sde: LinearSDE, t: Array) -> tuple[Array, Array]:
+    return sde.log_alpha(t), sde.variance(t)
+
+
 def _schedule(sde: LinearSDE, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    log_alpha, variance = evaluate(lambda sde, t: (sde.log_alpha(t), sde.variance(t)), sde, times)
+    log_alpha, variance = evaluate(_scales, sde, times)
     if log_alpha.ndim > 1 or variance.ndim > 1:
         raise ValueError(
             f"Gamma needs a process with one signal-to-noise ratio, got {type(sde).__name__} with one per mode"

@@ -228,7 +228,7 @@ def chain(
     times = decreasing_times(sde, times)
     if len(times) < 2:
         raise ValueError(f"a reverse chain needs at least two times, got {len(times)}")
-    steps = evaluate(lambda sde, s, t: transition(sde, s, t, eta), sde, times[1:], times[:-1])
+    steps = evaluate(transition, sde, times[1:], times[:-1], eta)
     half_range = None if data_range is None else 0.5 * (data_range[1] - data_range[0])
     head = None
     if isinstance(variance, Gamma):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from jax import Array
 
 from scorejax import times as times_lib
 from scorejax.float64 import evaluate, exact_times
@@ -92,13 +93,8 @@ def path_cost(sde: LinearSDE, gamma: Gamma, eta: float = 1.0) -> np.ndarray:
 
     Half of it is the expected KL term in nats per dimension.
     """
-    residual = gamma.residual(sde, gamma.times)
-
-    def cost(sde, s, t, residual):
-        step = transition(sde, s, t, eta)
-        return optimal_variance(step, residual) / step.posterior
-
-    ratio = evaluate(cost, sde, gamma.times[:, None], gamma.times[None, :], residual[None, :])
+    times, residual = gamma.times, gamma.residual(sde, gamma.times)
+    ratio = evaluate(_ratio, sde, times[:, None], times, residual, eta)
     later = np.triu(np.ones_like(ratio, bool), 1)
     return np.where(later, np.log(np.where(later, ratio, 1.0)), np.inf)
 
@@ -126,6 +122,11 @@ def least_cost(cost: np.ndarray, k: int) -> np.ndarray:
     for previous in reversed(before):
         path.append(int(previous[path[-1]]))
     return np.array(path[::-1])
+
+
+def _ratio(sde: LinearSDE, s: Array, t: Array, residual: Array, eta: Array) -> Array:
+    step = transition(sde, s, t, eta)
+    return optimal_variance(step, residual) / step.posterior
 
 
 def _times(chain: Chain, levels: np.ndarray) -> np.ndarray:

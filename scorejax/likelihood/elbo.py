@@ -232,9 +232,9 @@ def decoder_log_prob(
 
 def _decoder_variance(sde: LinearSDE, t: float) -> np.ndarray:
     """Return the least and the largest variance of the decoder at time `t`, `[2]`."""
-    largest = evaluate(lambda sde, t: sde.variance(t), sde, np.asarray(t))
+    largest = evaluate(type(sde).variance, sde, t)
     if isinstance(sde, Chain) and sde.levels > 1 and round(t * sde.levels) == 1:
-        first = evaluate(lambda sde, s, t: transition(sde, s, t).posterior, sde, t, 2.0 * np.asarray(t))
+        first = evaluate(transition, sde, t, 2.0 * t).posterior
         return np.stack([first, largest])
     return np.stack([largest, largest])
 
