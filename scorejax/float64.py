@@ -31,6 +31,8 @@ def evaluate(function: Callable[..., Any], sde: LinearSDE, *numbers: np.ndarray 
             "tables in float64 need a process whose numbers are known, got one that is traced by a JAX "
             "transformation; make the table outside, or close over the process instead of passing it as an argument"
         )
+    # copies, because JAX remembers host arrays by identity and would later take their float64 form for a float32 one
+    sde = jax.tree.map(np.array, sde)
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         values = jax.jit(function)(sde, *(np.asarray(t, np.float64) for t in numbers))
         return jax.tree.map(lambda value: np.array(value, np.float64), values)
