@@ -51,14 +51,16 @@ def decreasing_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
     """Return a checked time grid in float64, from the prior down to the data.
 
     Raises:
-        ValueError: if it is not a vector, does not decrease strictly, or leaves `(0, t_max]`.
+        ValueError: if it is not a vector, does not decrease strictly, or leaves `[0, t_max]`.
     """
     times = exact_times(sde, times)
     if times.ndim != 1 or not len(times):
         raise ValueError(f"times must be a vector of at least one time, got shape {times.shape}")
     if not np.all(np.diff(times) < 0):
         i = int(np.argmax(np.diff(times) >= 0))
-        raise ValueError(f"times must decrease strictly, got times[{i}]={times[i]:.7g}, times[{i + 1}]={times[i + 1]:.7g}")
-    if not 0.0 < times[-1] <= times[0] <= sde.t_max * (1.0 + 1e-6):
-        raise ValueError(f"times must lie in (0, {sde.t_max}], got {times[-1]:.7g} to {times[0]:.7g}")
+        raise ValueError(
+            f"times must decrease strictly, got times[{i}]={times[i]:.7g}, times[{i + 1}]={times[i + 1]:.7g}"
+        )
+    if not 0.0 <= times[-1] <= times[0] <= sde.t_max * (1.0 + 1e-6):
+        raise ValueError(f"times must lie in [0, {sde.t_max}], got {times[-1]:.7g} to {times[0]:.7g}")
     return times

@@ -96,7 +96,7 @@ def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
     return Transition(t=t, s=s, **{name: jnp.broadcast_to(value, shape) for name, value in fields.items()})
 
 
-def optimal_variance(step: Transition, residual: Array, half_range: float | None = None) -> Array:
+def optimal_variance(step: Transition, residual: Array | np.ndarray, half_range: float | None = None) -> Array:
     """Return the variance of `p(x_s | x_t)` that maximises the likelihood (Analytic-DPM, theorem 1).
 
         sigma^2 = posterior + data^2 C,   C = (sigma_t^2 / alpha_t^2) residual
@@ -229,6 +229,10 @@ def chain(
     if len(times) < 2:
         raise ValueError(f"a reverse chain needs at least two times, got {len(times)}")
     steps = evaluate(transition, sde, times[1:], times[:-1], eta)
+    if not np.all(steps.posterior + steps.noise**2 > 0.0):
+        raise ValueError(
+            f"a reverse chain ends at a time with noise, got {times[-1]:.7g}; end at t_min={sde.t_min:.7g}"
+        )
     half_range = None if data_range is None else 0.5 * (data_range[1] - data_range[0])
     head = None
     if isinstance(variance, Gamma):
@@ -237,7 +241,9 @@ def chain(
         steps = replace(steps, variance=np.array(values))
     elif isinstance(variance, VarianceHead):
         if steps.posterior.ndim > 1:
-            raise ValueError(f"a variance per coordinate needs one signal-to-noise ratio, {type(sde).__name__} has many")
+            raise ValueError(
+                f"a variance per coordinate needs one signal-to-noise ratio, {type(sde).__name__} has many"
+            )
         head = variance
     elif variance == "forward":
         steps = replace(steps, variance=steps.forward)

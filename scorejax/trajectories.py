@@ -79,8 +79,8 @@ def optimal(sde: LinearSDE, gamma: Gamma, k: int, *, eta: float = 1.0) -> np.nda
     head = k - tail
     if head < 2 or head > good:
         raise ValueError(
-            f"an optimal trajectory of {k} times is not defined: E |eps|^2 / D exceeds 1 from t={gamma.times[over[0]]:.4g} "
-            "on; estimate Gamma from more examples, or use an even trajectory"
+            f"an optimal trajectory of {k} times is not defined: E |eps|^2 / D exceeds 1 from "
+            f"t={gamma.times[over[0]]:.4g} on; estimate Gamma from more examples, or use an even trajectory"
         )
     path = least_cost(cost, head)
     if bad:

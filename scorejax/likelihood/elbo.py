@@ -93,9 +93,9 @@ def elbo(
         raise ValueError(f"unknown cdf {cdf!r}; choose one of {', '.join(CDFS)}")
     if levels is None and jnp.issubdtype(x0.dtype, jnp.integer):
         raise ValueError(f"integer data need levels=..., their number, got x0 of {x0.dtype} and levels=None")
-    last = float(chain.times[-1])
+    last = float(chain.steps.s[-1])
     numbers = (
-        _decoder_variance(sde, last) if decoder_variance is None else np.full(2, decoder_variance),
+        decoder_variances(sde, last) if decoder_variance is None else np.full(2, decoder_variance),
         sde.variance(jnp.asarray(sde.t_max)) if prior_variance is None else jnp.asarray(prior_variance),
     )
     if np.ndim(numbers[0]) > 1:
@@ -130,7 +130,9 @@ def _elbo(
 
     def term(stream: Array, which: Array) -> Array:
         noise = keys_lib.normal(keys_lib.fold_in(keys, stream), points.shape, points.dtype)
-        return kl_term(chain, chain.step(which), sde, score, points, noise)
+        step = chain.step(which)
+        x = sde.scale(step.alpha, step.t, points) + sde.scale(step.sigma, step.t, noise)
+        return kl_term(chain, step, sde, score, points, x)
 
     if terms is None:
         kl = jax.lax.map(lambda i: term(i, batch + i), jnp.arange(count)).T
@@ -141,7 +143,7 @@ def _elbo(
         kl = kl / (terms * proposal[which])
     noise = keys_lib.normal(keys_lib.fold_in(keys, count), points.shape, points.dtype)
     decoder = -decoder_log_prob(
-        chain, sde, score, points, noise, last, numbers[0],
+        chain, sde, score, points, sde.perturb(points, last, noise), last, numbers[0],
         levels=levels, centered=centered, endpoints=endpoints, cdf=cdf,
     )  # fmt: skip
     prior = prior_term(sde, points, chain.steps.t[0], numbers[1])
@@ -150,8 +152,8 @@ def _elbo(
     return Elbo(prior + jnp.sum(kl, axis=1) + decoder, prior, kl, decoder)
 
 
-def kl_term(chain: ReverseChain, step: Transition, sde: LinearSDE, score: Score, x0: Array, noise: Array) -> Array:
-    """Return `KL(q(x_s | x_t, x_0) || p(x_s | x_t))` in nats, `[B]`, at `x_t = alpha_t x_0 + sigma_t noise`.
+def kl_term(chain: ReverseChain, step: Transition, sde: LinearSDE, score: Score, x0: Array, x: Array) -> Array:
+    """Return `KL(q(x_s | x_t = x, x_0) || p(x_s | x_t = x))` in nats, `[B]`.
 
     Args:
         chain: what `p` is.
@@ -159,9 +161,8 @@ def kl_term(chain: ReverseChain, step: Transition, sde: LinearSDE, score: Score,
         sde: the forward process.
         score: `score(x, t)`.
         x0: points of model space, `[B, ...]`.
-        noise: standard normal noise, shaped like `x0`.
+        x: points of `q(x_t | x_0)`, shaped like `x0`.
     """
-    x = sde.scale(step.alpha, step.t, x0) + sde.scale(step.sigma, step.t, noise)
     mean, variance = chain.predict(sde, score, x, step)
     error = sde.scale(step.x, step.t, x) + sde.scale(step.data, step.t, x0) - mean
     return gaussian_kl(sde, step.t, error, step.posterior, variance)
@@ -200,7 +201,7 @@ def decoder_log_prob(
     sde: LinearSDE,
     score: Score,
     x0: Array,
-    noise: Array,
+    x: Array,
     t: Time,
     variance_range: Array,
     *,
@@ -209,12 +210,11 @@ def decoder_log_prob(
     endpoints: bool,
     cdf: str,
 ) -> Array:
-    """Return `log p(x_0 | x_t)` in nats, `[B]`, at `x_t = alpha_t x_0 + sigma_t noise`.
+    """Return `log p(x_0 | x_t = x)` in nats, `[B]`.
 
     The mean is the predicted data, clipped as the chain asks. `variance_range [2]` is what a `LearnedRange` head
     chooses from; every other chain takes the first.
     """
-    x = sde.perturb(x0, t, noise)
     each = jnp.broadcast_to(jnp.asarray(t, jnp.result_type(float)), x.shape[:1])
     value = score(x, each)
     mean = tweedie(sde, x, t, value)
@@ -230,8 +230,8 @@ def decoder_log_prob(
     return jnp.sum(logp.reshape(x0.shape[0], -1), axis=1)
 
 
-def _decoder_variance(sde: LinearSDE, t: float) -> np.ndarray:
-    """Return the least and the largest variance of the decoder at time `t`, `[2]`."""
+def decoder_variances(sde: LinearSDE, t: float) -> np.ndarray:
+    """Return the published variance of the decoder at time `t`, and the largest of a learned one, `[2]`."""
     largest = evaluate(type(sde).variance, sde, t)
     if isinstance(sde, Chain) and sde.levels > 1 and round(t * sde.levels) == 1:
         first = evaluate(transition, sde, t, 2.0 * t).posterior

@@ -12,7 +12,7 @@ TWO_HUMPS = sj.analytic.mixture([0.3, 0.7], [[-0.6], [0.4]], [0.1, 0.2])
 
 
 def own(tree):
-    """A copy, for float64: JAX knows host arrays by identity and would later hand their float64 form to float32 code."""
+    """A copy, for float64: JAX knows host arrays by identity, and later hands their float64 form to float32 code."""
     return jax.tree.map(np.array, tree)
 
 

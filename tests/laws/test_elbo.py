@@ -19,9 +19,7 @@ from scorejax.variance import LearnedRange
 FOLDER = Path(__file__).parents[1] / "golden"
 GOLDEN = np.load(FOLDER / "analytic_dpm_linear.npz")
 WORLD = json.loads((FOLDER / "analytic_dpm_linear.json").read_text())
-LAW = sj.analytic.mixture(
-    WORLD["gmm"]["weights"], WORLD["gmm"]["means"], covariances=WORLD["gmm"]["covs"]
-)
+LAW = sj.analytic.mixture(WORLD["gmm"]["weights"], WORLD["gmm"]["means"], covariances=WORLD["gmm"]["covs"])
 NATS = np.log(2.0)
 CONTINUOUS = {"levels": None, "centered": True, "endpoints": False, "cdf": "exact"}
 
@@ -38,7 +36,8 @@ def kl_terms(chain, law, x0, noise, weights):
 
     @jax.jit
     def term(i):
-        return weights @ kl_term(chain, chain.step(i), sde, law.score(sde), x0, noise)
+        step = chain.step(i)
+        return weights @ kl_term(chain, step, sde, law.score(sde), x0, sde.perturb(x0, step.t, noise))
 
     return np.asarray(jax.lax.map(term, jnp.arange(len(chain.times) - 1)))
 
@@ -114,7 +113,9 @@ def test_for_normal_data_the_optimal_bound_is_tight_but_for_the_prior(k):
         total += weights @ prior_term(LINEAR, x0, times[0], jnp.asarray(1.0))
         left = LINEAR.variance(jnp.asarray(0.001)) / LINEAR.alpha(0.001) ** 2
         spread = np.full(2, left * s2 / (left + s2))
-        total -= weights @ decoder_log_prob(chain, LINEAR, score, x0, noise, 0.001, spread, **CONTINUOUS)
+        total -= weights @ decoder_log_prob(
+            chain, LINEAR, score, x0, LINEAR.perturb(x0, 0.001, noise), 0.001, spread, **CONTINUOUS
+        )
     np.testing.assert_allclose(float(total) - 0.5 * np.log(2 * np.pi * np.e * s2), 0.0937455145, atol=2e-9)
 
 
@@ -238,13 +239,13 @@ def test_a_process_with_a_rate_for_every_mode_has_a_bound_but_no_decoder():
     sde = PerMode(rates=np.array([1.0, 4.0]), t_min=0.01, t_max=1.0)
     law = sj.analytic.gaussian([0.0, 0.0], [0.5, 0.5])
     chain = reverse.chain(sde, [0.8, 0.4, 0.1])
-    x0, noise = (jax.random.normal(jax.random.key(i), (3, 2)) for i in range(2))
-    both = kl_term(chain, chain.step(0), sde, law.score(sde), x0, noise)
+    x0, x = (jax.random.normal(jax.random.key(i), (3, 2)) for i in range(2))
+    both = kl_term(chain, chain.step(0), sde, law.score(sde), x0, x)
     each = 0.0
     for i, rate in enumerate((1.0, 4.0)):  # the two modes are independent processes of their own
         one, marginal = PerMode(rates=np.array([rate]), t_min=0.01, t_max=1.0), sj.analytic.gaussian([0.0], [0.5])
         steps = reverse.chain(one, [0.8, 0.4, 0.1])
-        each += kl_term(steps, steps.step(0), one, marginal.score(one), x0[:, i : i + 1], noise[:, i : i + 1])
+        each += kl_term(steps, steps.step(0), one, marginal.score(one), x0[:, i : i + 1], x[:, i : i + 1])
     np.testing.assert_allclose(both, each, rtol=1e-4)
     with pytest.raises(ValueError, match="one signal-to-noise ratio"):
         elbo(jax.random.key(0), sde, law.score(sde), x0, chain)

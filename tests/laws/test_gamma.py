@@ -74,7 +74,9 @@ def test_a_file_holds_everything_and_knows_its_process(tmp_path, squares):
 def test_between_its_times_the_statistic_is_linear():
     chain_times = levels(LINEAR)
     gamma = gamma_of(LINEAR, chain_times, np.linspace(0.1, 0.9, 1000))
-    np.testing.assert_allclose(gamma.residual(LINEAR, jnp.array([0.2, 0.7])), 1 - (0.1 + 0.8 * np.array([199, 699]) / 999))
+    np.testing.assert_allclose(
+        gamma.residual(LINEAR, jnp.array([0.2, 0.7])), 1 - (0.1 + 0.8 * np.array([199, 699]) / 999)
+    )
     np.testing.assert_allclose(gamma.residual(LINEAR, [0.2005]), 1 - (0.1 + 0.8 * 199.5 / 999))
 
 

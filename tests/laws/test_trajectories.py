@@ -1,4 +1,4 @@
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import jax
 import numpy as np
@@ -36,7 +36,7 @@ def test_dynamic_programming_finds_what_brute_force_finds():
     cost = trajectories.path_cost(sde, gamma)
 
     def total(path):
-        return sum(cost[i, j] for i, j in zip(path[:-1], path[1:], strict=True))
+        return sum(cost[i, j] for i, j in pairwise(path))
 
     paths = [(0, *middle, 13) for middle in combinations(range(1, 13), 4)]
     totals = [total(path) for path in paths]
@@ -70,7 +70,10 @@ def test_the_two_forms_of_the_cost_differ_by_a_constant_of_the_ends(gamma):
 def test_the_optimal_path_is_never_worse_than_an_even_one(gamma, eta):
     cost = trajectories.path_cost(LINEAR, gamma, eta)
     for k in (2, 10, 40):
-        paths = [np.array(numbers(f)) - 1 for f in (trajectories.optimal(LINEAR, gamma, k, eta=eta), trajectories.even(LINEAR, k))]
+        paths = [
+            np.array(numbers(f)) - 1
+            for f in (trajectories.optimal(LINEAR, gamma, k, eta=eta), trajectories.even(LINEAR, k))
+        ]
         best, even = (np.sum(cost[p[:-1], p[1:]]) for p in paths)
         assert len(paths[0]) == k
         assert best <= even * (1 + 1e-12)
@@ -83,7 +86,7 @@ def test_for_normal_data_every_path_costs_the_same():
     sde = sj.ddpm(np.linspace(0.005, 0.4, 14))
     cost = trajectories.path_cost(sde, exact_gamma(sde, law, levels(sde)))
     totals = [
-        sum(cost[i, j] for i, j in zip(path[:-1], path[1:], strict=True))
+        sum(cost[i, j] for i, j in pairwise(path))
         for path in ((0, *middle, 13) for middle in combinations(range(1, 13), 3))
     ]
     np.testing.assert_allclose(totals, totals[0], rtol=1e-9)
