@@ -200,7 +200,7 @@ def _weighted_term(
 
     kl = kl_term(chain, chain.step(jnp.minimum(drawn.term, count - 2)), sde, known, points, drawn.x)
     logp = decoder_log_prob(
-        chain, sde, known, points, drawn.x, drawn.t, decoder_variances(sde, float(chain.steps.s[-1])),
+        chain, sde, known, points, drawn.x, drawn.t, jnp.asarray(decoder_variances(sde, float(chain.steps.s[-1]))),
         levels=levels, centered=centered, endpoints=endpoints, cdf="exact",
     )  # fmt: skip
     nats = jnp.where(drawn.term == count - 1, -logp, kl)
