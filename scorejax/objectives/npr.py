@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from scorejax import keys as keys_lib
-from scorejax.objectives.time_sampling import draw_times, time_density
+from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE
 from scorejax.variance import Head
 
 TARGETS = ("noise_residual", "squared_noise", "score_curvature")
-TIME, NOISE, PROBE = range(3)  # streams of the key
+NOISE, PROBE = range(2)  # streams of an example's key
 
 
 def variance_head(
@@ -50,10 +50,8 @@ def variance_head(
     """
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; choose one of {', '.join(TARGETS)}")
-    keys = keys_lib.per_example(key, x0.shape[0])
-    if t is None:
-        batched = keys_lib.is_batched(key)
-        t = draw_times(keys_lib.fold_in(keys, TIME) if batched else jax.random.fold_in(key, TIME), sde, len(x0), times)
+    t, rest = time_or_drawn(key, sde, x0.shape[0], t, times)
+    keys = keys_lib.per_example(rest, x0.shape[0])
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), x0.shape, x0.dtype)
     x = sde.perturb(x0, t, noise)
     if target == "noise_residual":

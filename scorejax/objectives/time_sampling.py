@@ -61,6 +61,16 @@ def time_density(sde: LinearSDE, t: Array, times: str = "uniform") -> Array:
     return (sde.t_max - sde.t_min) * sde.diffusion_squared(t) / sde.variance(t) / total
 
 
+def time_or_drawn(key: Array, sde: LinearSDE, n: int, t: Array | None, times: str) -> tuple[Array, Array]:
+    """Return training times `[n]`, the given ones or drawn ones, and a key (or one per example) for all other noise.
+
+    Raises:
+        ValueError: on an unknown sampler, or one that cannot work here.
+    """
+    fold = keys_lib.fold_in if keys_lib.is_batched(key) else jax.random.fold_in
+    return draw_times(fold(key, 0), sde, n, times) if t is None else t, fold(key, 1)
+
+
 def _check(sde: LinearSDE, times: str) -> None:
     if times not in TIME_SAMPLERS:
         raise ValueError(f"unknown time sampler {times!r}; choose one of {', '.join(TIME_SAMPLERS)}")

@@ -11,11 +11,11 @@ from jax import Array
 from scorejax import keys as keys_lib
 from scorejax.likelihood.decoder import level_points
 from scorejax.likelihood.elbo import prior_term
-from scorejax.objectives.time_sampling import draw_times, time_density
+from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE
 
-TIME, NOISE, END = range(3)  # streams of the key
+NOISE, END = range(2)  # streams of an example's key
 
 
 def continuous_vlb(
@@ -51,11 +51,9 @@ def continuous_vlb(
         t: times `[B]` drawn outside by `draw_times(..., times)`; drawn here if not given.
         prior_variance: variance of the prior; None for that of the process at its end.
     """
-    keys = keys_lib.per_example(key, x0.shape[0])
+    t, rest = time_or_drawn(key, sde, x0.shape[0], t, times)
+    keys = keys_lib.per_example(rest, x0.shape[0])
     points = x0 if levels is None else level_points(x0, levels, centered=centered, endpoints=endpoints)
-    if t is None:
-        batched = keys_lib.is_batched(key)
-        t = draw_times(keys_lib.fold_in(keys, TIME) if batched else jax.random.fold_in(key, TIME), sde, len(x0), times)
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), points.shape, points.dtype)
     error = sde.scale(sde.sigma(t), t, score(sde.perturb(points, t, noise), t)) + noise
     rate = sde.diffusion_squared(t) / sde.variance(t)  # -d log SNR / dt

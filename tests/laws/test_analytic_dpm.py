@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, levels, nodes, normal_data
+from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, levels, nodes, normal_data, own
 from worlds import PROCESSES, PerMode
 
 import scorejax as sj
@@ -149,6 +149,21 @@ def test_more_noise_than_there_is_leaves_the_posterior_variance():
     np.testing.assert_array_equal(chain.steps.variance, chain.steps.posterior)
 
 
+def test_no_noise_at_all_leaves_the_smaller_of_the_two_upper_bounds():
+    """lambda^2 + (sigma_t / a - noise)^2 for any data, lambda^2 + data^2 for data in [-1, 1]."""
+    gamma = gamma_of(LINEAR, levels(LINEAR), 0.0)
+    for eta in (1.0, 0.4, 0.0):
+        free, bounded = (
+            reverse.chain(LINEAR, trajectories.even(LINEAR, 50), variance=gamma, eta=eta, data_range=data_range).steps
+            for data_range in (None, (-1, 1))
+        )
+        any_data = free.posterior + (free.sigma * free.signal / free.alpha - free.noise) ** 2
+        np.testing.assert_allclose(free.variance, any_data, rtol=1e-9)
+        in_range = free.posterior + free.data**2
+        np.testing.assert_allclose(bounded.variance, np.minimum(any_data, in_range), rtol=1e-9)
+        assert 0 < np.sum(in_range < any_data) < 49
+
+
 @pytest.mark.parametrize("name", ["vp", "subvp", "ve", "cosine", "flow", "ddpm", "smld"])
 @pytest.mark.parametrize("eta", [1.0, 0.5, 0.0])
 def test_the_optimal_step_matches_the_first_two_moments_of_any_data(name, eta):
@@ -180,6 +195,7 @@ def test_a_chain_of_optimal_steps_returns_normal_data_with_its_own_variance():
         ("forward", 1.0): (0.558452, 0.298555),
         ("posterior", 0.0): (0.05066219, 0.18528304),
     }
+    gain = jax.jit(lambda chain, x, step: chain.predict(own(LINEAR), law.score(LINEAR), x, step))
     with jax.enable_x64(True):
         gamma = exact_gamma(LINEAR, law, levels(LINEAR))
         for (kind, eta), expected in published.items():
@@ -188,9 +204,9 @@ def test_a_chain_of_optimal_steps_returns_normal_data_with_its_own_variance():
                 chain = reverse.chain(LINEAR, trajectories.even(LINEAR, k), variance=how, eta=eta)
                 spread = float(LINEAR.alpha(1.0) ** 2 * s2 + LINEAR.variance(jnp.asarray(1.0)))
                 one = jnp.ones((k - 1, 1))  # every step at once: the mean is linear, its gain is its value at 1
-                gains, _ = chain.predict(LINEAR, law.score(LINEAR), one, chain.step(jnp.arange(k - 1)))
-                for gain, variance in zip(np.asarray(gains)[:, 0], chain.steps.variance, strict=True):
-                    spread = gain**2 * spread + variance
+                gains, _ = gain(chain, one, chain.step(jnp.arange(k - 1)))
+                for factor, variance in zip(np.asarray(gains)[:, 0], chain.steps.variance, strict=True):
+                    spread = factor**2 * spread + variance
                 first = chain.times[-1]
                 final = law.posterior_mean(LINEAR, jnp.ones((1, 1)), first)[0, 0] ** 2 * spread
                 left = LINEAR.variance(jnp.asarray(first)) / LINEAR.alpha(first) ** 2

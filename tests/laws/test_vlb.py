@@ -11,7 +11,7 @@ from scorejax.likelihood import elbo
 from scorejax.objectives import LossHistory, denoising, draw_terms, hybrid, vlb
 from scorejax.variance import LearnedRange
 
-N = 30_000
+N = 8000
 TIMES = trajectories.even(LINEAR, 6)
 
 
@@ -35,7 +35,7 @@ def test_a_weighted_term_is_an_unbiased_estimate_of_the_bound(world, levels, pro
     without_prior = np.asarray(whole.total - whole.prior)
     error = np.hypot(np.std(found), np.std(without_prior)) / N**0.5
     assert abs(np.mean(found) - without_prior.mean()) < 4.5 * error
-    assert error < 0.15
+    assert error < 0.3
 
 
 def test_the_hybrid_loss_trains_the_mean_as_the_simple_loss_does(world):
