@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from scorejax.models.embedding import NoiseEmbedding, smooth_label_features
 from scorejax.models.layers import GroupNorm, ResBlock, conv3x3, dense_init
@@ -81,3 +83,49 @@ def with_input_of(layer: str, apply: Callable[[], Any]) -> tuple[Any, jax.Array]
     if len(seen) != 1:
         raise ValueError(f"expected one call of a layer named {layer!r}, got {len(seen)}; name another layer")
     return result, seen[0]
+
+
+def head_on(
+    network: nn.Module,
+    frozen: Any,
+    head: ImageHead | VectorHead,
+    params: Any,
+    *,
+    label: Callable[[jax.Array], jax.Array],
+    class_labels: jax.Array | None = None,
+) -> Partial:
+    """Return `head(x, t)` for `scorejax.variance`: a head on a frozen network, which runs without dropout.
+
+    Where the network's score is evaluated at the same points in one compiled program, its work is shared.
+
+    Args:
+        network: the frozen network.
+        frozen: its parameters.
+        head: an `ImageHead` for a network with a layer `norm_out`, or a `VectorHead`.
+        params: the parameters of the head; the only ones to receive gradients.
+        label: maps times to noise labels, usually `sde.label`.
+        class_labels: `[B]`, for a conditional network.
+    """
+    return Partial(_HeadOn(network, head, label), frozen, params, class_labels)
+
+
+@dataclass(frozen=True)
+class _HeadOn:
+    """Static part of a head; equal for equal networks, so that compiled programs are found again."""
+
+    network: nn.Module
+    head: ImageHead | VectorHead
+    label: Callable[[jax.Array], jax.Array]
+
+    def __call__(
+        self, frozen: Any, params: Any, class_labels: jax.Array | None, x: jax.Array, t: jax.Array
+    ) -> jax.Array:
+        labels = self.label(t)
+
+        def run() -> jax.Array:
+            return self.network.apply({"params": frozen}, x, labels, class_labels, False)
+
+        if isinstance(self.head, VectorHead):
+            return self.head.apply({"params": params}, x, jax.lax.stop_gradient(run()), labels)
+        _, features = with_input_of("norm_out", run)
+        return self.head.apply({"params": params}, jax.lax.stop_gradient(features), labels)

@@ -154,6 +154,14 @@ def test_far_from_its_mean_a_level_has_a_finite_probability_and_gradient():
         assert np.all(np.asarray(value) <= 0)
 
 
+def test_the_decoder_treats_both_tails_alike():
+    k = jnp.arange(0, 256, 5)
+    for mean, variance in ((-0.9, 1e-5), (0.3, 1e-4), (0.0, 1.0)):
+        here = level_log_prob(level_points(k, 256), jnp.float32(mean), jnp.float32(variance), 256)
+        mirror = level_log_prob(level_points(255 - k, 256), jnp.float32(-mean), jnp.float32(variance), 256)
+        np.testing.assert_allclose(here, mirror, rtol=2e-4)
+
+
 def test_levels_and_their_points_are_the_same_data():
     k = jnp.arange(256)
     for options in ({}, {"endpoints": True}, {"centered": False}):

@@ -4,15 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorejax.models.heads import ImageHead, VectorHead, with_input_of
+from scorejax.models.heads import ImageHead, VectorHead, head_on, with_input_of
 from scorejax.models.layers import GroupNorm, conv3x3
+from scorejax.models.mlp import MLP
 
 
 class Tiny(nn.Module):
     """A network that ends as the image networks do."""
 
     @nn.compact
-    def __call__(self, x, labels):
+    def __call__(self, x, labels, class_labels=None, train=False):
         h = conv3x3(8, "conv_in")(x) * labels[:, None, None, None]
         return conv3x3(3, "conv_out")(nn.silu(GroupNorm(name="norm_out")(h)))
 
@@ -61,3 +62,24 @@ def test_a_vector_head_starts_at_zero():
     head = VectorHead(16)
     params = head.init(jax.random.key(0), x, x, labels)
     np.testing.assert_array_equal(head.apply(params, x, x, labels), jnp.zeros((2, 5)))
+
+
+@pytest.mark.parametrize("kind", ["image", "vector"])
+def test_a_head_on_a_network_trains_alone(frozen, kind):
+    if kind == "image":
+        network, variables, x, t = frozen
+        head = ImageHead(3)
+        params = head.init(jax.random.key(3), jnp.zeros((1, 4, 4, 8)), t[:1])["params"]
+    else:
+        network, x, t = MLP(8, 1), jnp.ones((2, 5)), jnp.array([0.1, 0.2])
+        variables = network.init(jax.random.key(0), x, t)
+        head = VectorHead(16)
+        params = head.init(jax.random.key(1), x, x, t)["params"]
+
+    def loss(frozen, params):
+        function = head_on(network, frozen, head, params, label=lambda t: 999.0 * t)
+        return jnp.sum((function(x, t) - 1.0) ** 2)
+
+    still, moving = jax.jit(jax.grad(loss, argnums=(0, 1)))(variables["params"], params)
+    assert all(np.all(leaf == 0.0) for leaf in jax.tree.leaves(still))
+    assert any(np.any(leaf != 0.0) for leaf in jax.tree.leaves(moving))
