@@ -122,10 +122,13 @@ class _HeadOn:
     ) -> jax.Array:
         labels = self.label(t)
 
-        def run() -> jax.Array:
+        def run() -> Any:
             return self.network.apply({"params": frozen}, x, labels, class_labels, False)
 
+        variables = {"params": params}
         if isinstance(self.head, VectorHead):
-            return self.head.apply({"params": params}, x, jax.lax.stop_gradient(run()), labels)
-        _, features = with_input_of("norm_out", run)
-        return self.head.apply({"params": params}, jax.lax.stop_gradient(features), labels)
+            value: Any = self.head.apply(variables, x, jax.lax.stop_gradient(run()), labels)
+        else:
+            _, features = with_input_of("norm_out", run)
+            value = self.head.apply(variables, jax.lax.stop_gradient(features), labels)
+        return value
