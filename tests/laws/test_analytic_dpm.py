@@ -266,6 +266,13 @@ def test_a_chain_refuses_what_it_cannot_step_through():
             call()
 
 
+def test_times_that_float32_has_rounded_are_the_levels_they_were():
+    times = trajectories.even(LINEAR, 30)
+    exact, rounded = (reverse.chain(LINEAR, grid).steps for grid in (times, jnp.asarray(times, jnp.float32)))
+    for name, values in vars(exact).items():
+        np.testing.assert_array_equal(getattr(rounded, name), values, err_msg=name)
+
+
 def test_steps_of_another_grid_are_not_taken():
     chain = reverse.chain(LINEAR, [1.0, 0.5, 0.1])
     draw = sj.sample(
