@@ -9,15 +9,29 @@ A forward process, a score and a sampler are three separate things, and any thre
     value = scorejax.log_prob(key, sde, score, draw.x, divergence="exact").value
 """
 
-from scorejax import analytic, likelihood, noise_levels, objectives, samplers, score, sdes, times
-from scorejax.likelihood import LogProb, bits_per_dim, log_prob
+from scorejax import (
+    analytic,
+    gamma,
+    likelihood,
+    noise_levels,
+    objectives,
+    reverse,
+    samplers,
+    score,
+    sdes,
+    times,
+    trajectories,
+    variance,
+)
+from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
 from scorejax.score import make_score, score_from_energy, tweedie
-from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, smld, subvp, ve, vp
+from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, smld, subvp, ve, vp
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Elbo",
     "LinearSDE",
     "LogProb",
     "Sample",
@@ -27,14 +41,18 @@ __all__ = [
     "ddpm",
     "decode",
     "edm",
+    "elbo",
     "encode",
     "flow",
+    "gamma",
     "interpolate",
+    "learned",
     "likelihood",
     "log_prob",
     "make_score",
     "noise_levels",
     "objectives",
+    "reverse",
     "sample",
     "samplers",
     "score",
@@ -43,8 +61,10 @@ __all__ = [
     "smld",
     "subvp",
     "times",
+    "trajectories",
     "trajectory",
     "tweedie",
+    "variance",
     "ve",
     "vp",
 ]

@@ -16,6 +16,7 @@ import optax
 from scorejax import data, models, objectives, probes, samplers, sdes, times
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
+from scorejax.gamma import Gamma
 from scorejax.score import PREDICTIONS, Score, make_score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import SMLD
@@ -47,6 +48,7 @@ STEPPERS: dict[str, Callable[..., samplers.Stepper]] = {
         "unipc",
         "euler",
         "heun",
+        "analytic",
     )
 } | {"annealed_langevin": lambda epsilon, steps_per_level: samplers.annealed_langevin(epsilon, steps_per_level)}
 OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
@@ -248,13 +250,15 @@ def objective(config: Config, process: LinearSDE) -> Callable[..., jax.Array]:
 def sampler(config: Config, process: LinearSDE) -> dict[str, Any]:
     """Keyword arguments of `scorejax.sample`: stepper, times, corrector, corrector_first, denoise."""
     c = config.sampler
-    stepper = pick("sampler.stepper", c.stepper, STEPPERS)
+    factory = pick("sampler.stepper", c.stepper, STEPPERS)
     grid = pick("sampler.times", c.times, GRIDS)
     corrector = pick("sampler.corrector", c.corrector, {"none": None, **CORRECTORS})
     of_corrector = {"corrector_steps": "steps", "snr": "snr", "norm": "norm"}
     of_stepper = [key for key in _unset("sampler") if key not in (*of_corrector, "t_min")]
     with user_errors("section sampler"):
-        chosen = stepper(**_settings(config, "sampler", stepper, of_stepper))
+        times_ = grid(process, c.steps, t_min=c.t_min)
+        given = _settings(config, "sampler", factory, of_stepper)
+        chosen = _analytic(process, times_, **given) if factory is samplers.analytic else factory(**given)
         correct = None
         given = {new: c[key] for key, new in of_corrector.items() if c[key] is not None}
         if corrector is not None:
@@ -266,11 +270,18 @@ def sampler(config: Config, process: LinearSDE) -> dict[str, Any]:
             )
         return {
             "stepper": chosen,
-            "times": grid(process, c.steps, t_min=c.t_min),
+            "times": times_,
             "corrector": correct,
             "corrector_first": c.corrector_first,
             "denoise": c.denoise,
         }
+
+
+def _analytic(process: LinearSDE, grid: jax.Array, gamma: str | None = None, **options: Any) -> samplers.Stepper:
+    """Analytic-DPM by the statistic in a file."""
+    if gamma is None:
+        raise ConfigError("sampler.stepper = 'analytic' needs sampler.gamma, the file that --mode=calibrate writes")
+    return samplers.analytic(process, grid, Gamma.load(gamma, process), **options)
 
 
 # ---- checks --------------------------------------------------------------------------------------------------

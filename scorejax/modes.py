@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorejax import evaluate, sweep, train, train_dequantizer
+from scorejax import calibrate, evaluate, sweep, train, train_dequantizer
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 
@@ -12,6 +12,7 @@ _READERS = {
     "eval": evaluate.evaluate,
     "sample": evaluate.sample,
     "sweep": sweep.sweep,
+    "calibrate": calibrate.calibrate,
     "fid_stats": evaluate.statistics,
 }
 

@@ -113,6 +113,8 @@ DEFAULTS: dict[str, Any] = {
         "variance": str,
         "probability_flow": bool,
         "eta": float,
+        "gamma": str,  # of stepper analytic: the file that --mode=calibrate wrote
+        "last_noise": float,
         "order": int,
         "kind": str,
         "variant": str,
@@ -166,6 +168,7 @@ DEFAULTS: dict[str, Any] = {
         "reference_split": "train",  # of the data, to hold samples against
         "reference_examples": 0,  # 0: all
         "grid": 64,  # images in the sample grid
+        "calibration_examples": 1000,  # of --mode=calibrate; 0: all
     },
     "sweep": {  # of --mode=sweep: samplers as name[:key=value,...], keys of section sampler
         "samplers": (

@@ -12,7 +12,20 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "scorejax"
 MATHEMATICS = [
     PACKAGE / p
-    for p in ("__init__.py", "analytic.py", "keys.py", "noise_levels.py", "probes.py", "score.py", "times.py")
+    for p in (
+        "__init__.py",
+        "analytic.py",
+        "keys.py",
+        "float64.py",
+        "gamma.py",
+        "noise_levels.py",
+        "probes.py",
+        "reverse.py",
+        "score.py",
+        "times.py",
+        "trajectories.py",
+        "variance.py",
+    )
 ] + [path for room in ("sdes", "objectives", "samplers", "likelihood") for path in (PACKAGE / room).rglob("*.py")]
 README = ROOT / "README.md"
 

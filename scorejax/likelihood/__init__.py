@@ -10,6 +10,7 @@ from scorejax.likelihood.bits import (
     dequantized_bits,
 )
 from scorejax.likelihood.bound import Bound, likelihood_bound
+from scorejax.likelihood.elbo import Elbo, elbo
 from scorejax.likelihood.log_prob import LogProb, log_prob
 
 __all__ = [
@@ -17,11 +18,13 @@ __all__ = [
     "Bound",
     "BoundBits",
     "Dequantizer",
+    "Elbo",
     "LogProb",
     "bits_per_dim",
     "bound_bits",
     "dequantize_uniform",
     "dequantized_bits",
+    "elbo",
     "likelihood_bound",
     "log_prob",
 ]

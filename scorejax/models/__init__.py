@@ -4,8 +4,21 @@ from scorejax.models.classifier import WideResNetClassifier
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.dequantizer import FlowDequantizer
+from scorejax.models.heads import ImageHead, VectorHead, head_on
 from scorejax.models.mlp import MLP
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.refinenet import NCSN, NCSNv2
 
-__all__ = ["DDPM", "MLP", "NCSN", "DDPMpp", "FlowDequantizer", "NCSNpp", "NCSNv2", "WideResNetClassifier"]
+__all__ = [
+    "DDPM",
+    "MLP",
+    "NCSN",
+    "DDPMpp",
+    "FlowDequantizer",
+    "ImageHead",
+    "NCSNpp",
+    "NCSNv2",
+    "VectorHead",
+    "WideResNetClassifier",
+    "head_on",
+]

@@ -1,17 +1,26 @@
 """Training objectives: `(key, sde, score, x0) -> loss [B]`."""
 
 from scorejax.objectives.denoising import denoising
+from scorejax.objectives.npr import variance_head
 from scorejax.objectives.sliced import implicit, sliced
 from scorejax.objectives.time_sampling import TIME_SAMPLERS, draw_times, time_density
+from scorejax.objectives.vdm import continuous_vlb
+from scorejax.objectives.vlb import LossHistory, draw_terms, hybrid, vlb
 from scorejax.objectives.weighting import REDUCTIONS, WEIGHTINGS
 
 __all__ = [
     "REDUCTIONS",
     "TIME_SAMPLERS",
     "WEIGHTINGS",
+    "LossHistory",
+    "continuous_vlb",
     "denoising",
+    "draw_terms",
     "draw_times",
+    "hybrid",
     "implicit",
     "sliced",
     "time_density",
+    "variance_head",
+    "vlb",
 ]

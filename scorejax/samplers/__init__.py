@@ -1,5 +1,6 @@
 """Samplers: steppers, correctors and the driver `sample`."""
 
+from scorejax.samplers.analytic import ChainStepper, analytic, reverse_chain
 from scorejax.samplers.correctors import ald, annealed_langevin, langevin
 from scorejax.samplers.ddim import ddim
 from scorejax.samplers.dpm_solver import dpm_solver
@@ -12,12 +13,14 @@ from scorejax.samplers.stepper import Step, Stepper
 from scorejax.samplers.unipc import unipc
 
 __all__ = [
+    "ChainStepper",
     "Sample",
     "Step",
     "Stepper",
     "Trajectory",
     "adaptive_probability_flow",
     "ald",
+    "analytic",
     "ancestral",
     "annealed_langevin",
     "ddim",
@@ -31,6 +34,7 @@ __all__ = [
     "interpolate",
     "langevin",
     "probability_flow",
+    "reverse_chain",
     "reverse_diffusion",
     "sample",
     "trajectory",

@@ -3,6 +3,7 @@
 from scorejax.sdes.basis import Identity, Rotation
 from scorejax.sdes.continuous import cosine, edm, flow, subvp, ve, vp
 from scorejax.sdes.discrete import ddpm, smld
+from scorejax.sdes.learned import learned
 from scorejax.sdes.linear import LinearSDE
 
-__all__ = ["Identity", "LinearSDE", "Rotation", "cosine", "ddpm", "edm", "flow", "smld", "subvp", "ve", "vp"]
+__all__ = ["Identity", "LinearSDE", "Rotation", "cosine", "ddpm", "edm", "flow", "learned", "smld", "subvp", "ve", "vp"]

@@ -1,0 +1,66 @@
+"""Numbers of a process in float64, whatever precision the rest of the program runs in.
+
+Differences such as `sigma_t^2 - a^2 sigma_s^2` lose most of their digits where steps are short; tables of a whole
+time grid are therefore made once, here, on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+
+from scorejax.sdes.discrete import Chain
+from scorejax.sdes.linear import LinearSDE
+
+
+def evaluate(function: Callable[..., Any], sde: LinearSDE, *numbers: np.ndarray | float) -> Any:
+    """Return `function(sde, *numbers)` computed in float64, as numpy arrays; also while another function is traced.
+
+    A function defined once, not a new lambda each time, is compiled once.
+
+    Raises:
+        ValueError: if the process itself is traced: its numbers are then unknown.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(sde)):
+        raise ValueError(
+            "tables in float64 need a process whose numbers are known, got one that is traced by a JAX "
+            "transformation; make the table outside, or close over the process instead of passing it as an argument"
+        )
+    # copies, because JAX remembers host arrays by identity and would later take their float64 form for a float32 one
+    sde = jax.tree.map(np.array, sde)
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        values = jax.jit(function)(sde, *(np.asarray(t, np.float64) for t in numbers))
+        return jax.tree.map(lambda value: np.array(value, np.float64), values)
+
+
+def exact_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
+    """Return times in float64; those of a chain that float32 has rounded are put back on their levels `n / N`."""
+    times = np.asarray(times, np.float64)
+    if not isinstance(sde, Chain):
+        return times
+    nearest = np.round(times * sde.levels) / sde.levels
+    return np.where(np.abs(times - nearest) < 2e-6, nearest, times)
+
+
+def decreasing_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
+    """Return a checked time grid in float64, from the prior down to the data.
+
+    Raises:
+        ValueError: if it is not a vector, does not decrease strictly, or leaves `[0, t_max]`.
+    """
+    times = exact_times(sde, times)
+    if times.ndim != 1 or not len(times):
+        raise ValueError(f"times must be a vector of at least one time, got shape {times.shape}")
+    if not np.all(np.diff(times) < 0):
+        i = int(np.argmax(np.diff(times) >= 0))
+        raise ValueError(
+            f"times must decrease strictly, got times[{i}]={times[i]:.7g}, times[{i + 1}]={times[i + 1]:.7g}"
+        )
+    if not 0.0 <= times[-1] <= times[0] <= sde.t_max * (1.0 + 1e-6):
+        raise ValueError(f"times must lie in [0, {sde.t_max}], got {times[-1]:.7g} to {times[0]:.7g}")
+    return times

@@ -1,0 +1,178 @@
+"""How much noise a network finds at each time: the one statistic that optimal reverse variances need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from scorejax import keys as keys_lib
+from scorejax.float64 import evaluate, exact_times
+from scorejax.score import Score
+from scorejax.sdes.linear import LinearSDE
+
+
+@dataclass(frozen=True, eq=False)
+class Gamma:
+    """The mean square of the predicted noise, `E |eps(x_t, t)|^2 / D = sigma_t^2 Gamma_t`, over a grid of times.
+
+    `Gamma_t = E |score|^2 / D` is the statistic of Analytic-DPM (arXiv 2201.06503); times `sigma_t^2` it has no unit,
+    and is at most 1 for the exact score. The marginals `q(x_t)` are shared by every trajectory and by DDPM and DDIM,
+    so one estimate serves them all.
+
+    Attributes:
+        times: `[n]`, increasing.
+        mean_square: `[n]`, the mean over examples.
+        scatter: `[n]`, the sum over examples of squared deviations from the mean.
+        count: number of examples.
+        log_alpha: `[n]`, what the process was there.
+        variance: `[n]`, likewise.
+    """
+
+    times: np.ndarray
+    mean_square: np.ndarray
+    scatter: np.ndarray
+    count: int
+    log_alpha: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def of(cls, sde: LinearSDE, times: Array | np.ndarray, squares: Array | np.ndarray) -> Gamma:
+        """Return the statistic of `squares [B, n]`, which `estimate` returns for the same times.
+
+        Raises:
+            ValueError: if shapes do not fit or the process has more than one signal-to-noise ratio.
+        """
+        times, squares = exact_times(sde, times), np.asarray(squares, np.float64)
+        if times.ndim != 1 or squares.ndim != 2 or squares.shape[1] != len(times) or not len(squares):
+            raise ValueError(f"Gamma: need times [n] and squares [B, n], got {times.shape} and {squares.shape}")
+        order = np.argsort(times)
+        times, squares = times[order], squares[:, order]
+        mean = squares.mean(axis=0)
+        return cls(times, mean, np.sum((squares - mean) ** 2, axis=0), len(squares), *_schedule(sde, times))
+
+    def merge(self, other: Gamma) -> Gamma:
+        """Return the statistic of both sets of examples (Chan, Golub and LeVeque 1983).
+
+        Raises:
+            ValueError: if the times or the processes differ.
+        """
+        if self.times.shape != other.times.shape or not np.allclose(self.times, other.times, rtol=1e-9):
+            raise ValueError(f"Gamma: cannot merge grids of {len(self.times)} and {len(other.times)} other times")
+        self._refuse_other_schedule(other.log_alpha, other.variance, "the one merged with it")
+        count, shift = self.count + other.count, other.mean_square - self.mean_square
+        return replace(
+            self,
+            count=count,
+            mean_square=self.mean_square + shift * (other.count / count),
+            scatter=self.scatter + other.scatter + shift**2 * (self.count * other.count / count),
+        )
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """Standard error of `mean_square`, `[n]`; NaN for a single example."""
+        if self.count < 2:
+            return np.full_like(self.mean_square, np.nan)
+        return np.sqrt(self.scatter / (self.count - 1) / self.count)
+
+    def residual(self, sde: LinearSDE, t: Array | np.ndarray) -> np.ndarray:
+        """Return `1 - E |eps|^2 / D`, the mean variance of the noise given `x_t`, at times `t`, at least 0.
+
+        Between the times of the estimate it is interpolated linearly (Analytic-DPM, appendix E.1).
+
+        Raises:
+            ValueError: if the process is not the one of the estimate, or a time lies outside its grid.
+        """
+        self.check(sde)
+        t = exact_times(sde, t)
+        slack = 1e-9 + 1e-6 * self.times[-1]
+        if t.size and not (self.times[0] - slack <= t.min() and t.max() <= self.times[-1] + slack):
+            raise ValueError(
+                f"Gamma was estimated for times {self.times[0]:.6g} to {self.times[-1]:.6g}, got {t.min():.6g} to "
+                f"{t.max():.6g}; estimate it for a grid that holds them"
+            )
+        return np.maximum(np.interp(t, self.times, 1.0 - self.mean_square), 0.0)
+
+    def check(self, sde: LinearSDE) -> None:
+        """Refuse a process other than the one of the estimate.
+
+        Raises:
+            ValueError: if its signal or noise scales differ by more than 1e-5 at a time of the estimate.
+        """
+        self._refuse_other_schedule(*_schedule(sde, self.times), f"this {type(sde).__name__}")
+
+    def save(self, path: str | Path) -> None:
+        """Write an `.npz` with one array per attribute."""
+        np.savez(path, **vars(self))
+
+    @classmethod
+    def load(cls, path: str | Path, sde: LinearSDE | None = None) -> Gamma:
+        """Read what `save` wrote; given a process, refuse the file if it belongs to another one.
+
+        Raises:
+            ValueError: if the file belongs to another process or is not one of `save`.
+        """
+        with np.load(path) as file:
+            missing = {field for field in cls.__dataclass_fields__ if field not in file}
+            if missing:
+                raise ValueError(f"{path} is not a file of Gamma.save: it lacks {', '.join(sorted(missing))}")
+            values = {field: file[field] for field in cls.__dataclass_fields__}
+        gamma = cls(**{**values, "count": int(values["count"])})
+        if sde is not None:
+            gamma.check(sde)
+        return gamma
+
+    def _refuse_other_schedule(self, log_alpha: np.ndarray, variance: np.ndarray, other: str) -> None:
+        apart = np.abs(self.log_alpha - log_alpha) > 1e-5 * (1.0 + np.abs(self.log_alpha))
+        apart |= np.abs(self.variance - variance) > 1e-5 * self.variance
+        if np.any(apart):
+            i = int(np.argmax(apart))
+            raise ValueError(
+                f"Gamma belongs to another schedule: at t={self.times[i]:.6g} it has variance {self.variance[i]:.6g} "
+                f"and log alpha {self.log_alpha[i]:.6g}, {other} has {variance[i]:.6g} and {log_alpha[i]:.6g}; "
+                "estimate it again for this process"
+            )
+
+
+def estimate(key: Array, sde: LinearSDE, score: Score, x0: Array, times: Array | np.ndarray) -> Array:
+    """Return `|eps(x_t, t)|^2 / D` of every example at every time, `[B, n]`: what `Gamma.of` takes.
+
+        x_t = alpha_t x_0 + sigma_t z,   eps = -sigma_t score(x_t, t)
+
+    One fresh draw `z` for each example and time. Pure, so that batches may run on any number of devices.
+
+    Args:
+        key: one key, or one per example `[B]`.
+        sde: the forward process.
+        score: `score(x, t)`.
+        x0: training data in model units, `[B, ...]`.
+        times: the grid, `[n]`; for a chain usually all its levels, `jnp.arange(1, N + 1) / N`.
+    """
+    keys = keys_lib.per_example(key, x0.shape[0])
+
+    def one(inputs: tuple[Array, Array]) -> Array:
+        i, t = inputs
+        t = jnp.broadcast_to(t, x0.shape[:1])
+        noise = keys_lib.normal(keys_lib.fold_in(keys, i), x0.shape, x0.dtype)
+        predicted = sde.scale(sde.sigma(t), t, score(sde.perturb(x0, t, noise), t))
+        return jnp.mean(predicted.reshape(x0.shape[0], -1) ** 2, axis=1)
+
+    times = jnp.asarray(times, jnp.result_type(float))
+    return jax.lax.map(one, (jnp.arange(times.shape[0]), times)).T
+
+
+def _scales(sde: LinearSDE, t: Array) -> tuple[Array, Array]:
+    return sde.log_alpha(t), sde.variance(t)
+
+
+def _schedule(sde: LinearSDE, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    log_alpha, variance = evaluate(_scales, sde, times)
+    if log_alpha.ndim > 1 or variance.ndim > 1:
+        raise ValueError(
+            f"Gamma needs a process with one signal-to-noise ratio, got {type(sde).__name__} with one per mode"
+        )
+    return log_alpha, variance

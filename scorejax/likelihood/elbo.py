@@ -1,0 +1,252 @@
+"""The variational bound of discrete-time chains (Sohl-Dickstein et al. 2015, DDPM), term by term."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from scorejax import keys as keys_lib
+from scorejax.float64 import evaluate
+from scorejax.likelihood.decoder import CDFS, gaussian_log_prob, level_log_prob, level_points
+from scorejax.reverse import ReverseChain, Transition, transition
+from scorejax.samplers.driver import as_pytree
+from scorejax.score import Score, tweedie
+from scorejax.sdes.discrete import Chain
+from scorejax.sdes.linear import LinearSDE, Time, per_batch
+
+_WHICH = 2**32 - 1  # the stream that draws which terms to compute; step i draws from stream i
+
+
+class Elbo(NamedTuple):
+    """A bound in bits per dimension, one entry per example; `total` is the sum of the others.
+
+    Attributes:
+        total: `[B]`, at least the bits per dimension of the model on average over its noise.
+        prior: `[B]`, the end of the chain against the prior.
+        kl: `[B, K - 1]`, the steps from the prior down; of a subset `[B, terms]`, weighted so that their sum is
+            unbiased.
+        decoder: `[B]`, the data given the last time; for continuous data a density, in model units.
+    """
+
+    total: Array
+    prior: Array
+    kl: Array
+    decoder: Array
+
+
+def elbo(
+    key: Array,
+    sde: LinearSDE,
+    score: Score,
+    x0: Array,
+    chain: ReverseChain,
+    *,
+    levels: int | None = None,
+    centered: bool = True,
+    endpoints: bool = False,
+    cdf: str = "exact",
+    decoder_variance: float | None = None,
+    prior_variance: float | None = None,
+    terms: int | None = None,
+    proposal: Array | np.ndarray | None = None,
+) -> Elbo:
+    """Return an unbiased estimate of the variational bound of a reverse chain on `-log p(x_0)`.
+
+        KL(q(x_T | x_0) || p(x_T)) + sum KL(q(x_s | x_t, x_0) || p(x_s | x_t)) - log p(x_0 | x_min)
+
+    (DDPM, arXiv 2006.11239, eq. 5, on any sub-trajectory; every KL term in closed form.) One noise draw for each
+    example and time; one compiled scan, K network evaluations.
+
+    Args:
+        key: one key, or one per example `[B]`.
+        sde: the forward process.
+        score: `score(x, t)`.
+        x0: data `[B, ...]`: integer levels, or points of model space.
+        chain: from `scorejax.reverse.chain`; what it clips is clipped here.
+        levels: number of grey levels; None for continuous data, whose decoder is a density.
+        centered: model space is [-1, 1) instead of [0, 1).
+        endpoints: level `k` lies at `k / (levels - 1)`, as in the published code, not in the middle of its bin.
+        cdf: `exact` or `tanh`, of the discretised decoder.
+        decoder_variance: variance of `p(x_0 | x_min)`. Default: from the first level of a chain the posterior
+            variance between its first two levels, as published; otherwise `sigma^2` of the last time. A
+            `LearnedRange` head moves it towards the first beta, as published.
+        prior_variance: variance of `p(x_T)`; default `sde.variance(sde.t_max)`. Published numbers take 1.
+        terms: compute only so many KL terms per example, drawn with replacement.
+        proposal: probabilities `[K - 1]` of drawing them; uniform if not given.
+
+    Raises:
+        ValueError: where the bound is infinite (`eta = 0`), or on arguments that do not fit.
+    """
+    posterior = np.asarray(chain.steps.posterior)
+    if not np.all(posterior > 0.0):
+        raise ValueError(
+            "the variational bound is infinite: a step of the forward family has no noise (eta = 0, DDIM); use "
+            "eta > 0, or log_prob for the exact likelihood of the probability-flow ODE"
+        )
+    if cdf not in CDFS:
+        raise ValueError(f"unknown cdf {cdf!r}; choose one of {', '.join(CDFS)}")
+    if levels is None and jnp.issubdtype(x0.dtype, jnp.integer):
+        raise ValueError(f"integer data need levels=..., their number, got x0 of {x0.dtype} and levels=None")
+    last = float(chain.steps.s[-1])
+    numbers = (
+        decoder_variances(sde, last) if decoder_variance is None else np.full(2, decoder_variance),
+        sde.variance(jnp.asarray(sde.t_max)) if prior_variance is None else jnp.asarray(prior_variance),
+    )
+    if np.ndim(numbers[0]) > 1:
+        raise ValueError(f"a decoder needs one signal-to-noise ratio, {type(sde).__name__} has one per mode")
+    return _elbo(
+        keys_lib.per_example(key, x0.shape[0]), sde, as_pytree(score), x0, chain, last, numbers,
+        _proposal(proposal, terms, len(posterior)),
+        levels=levels, centered=centered, endpoints=endpoints, cdf=cdf, terms=terms,
+    )  # fmt: skip
+
+
+@partial(jax.jit, static_argnames=("levels", "centered", "endpoints", "cdf", "terms"))
+def _elbo(
+    keys: Array,
+    sde: LinearSDE,
+    score: Score,
+    x0: Array,
+    chain: ReverseChain,
+    last: Array,
+    numbers: tuple[Array, Array],
+    proposal: Array,
+    *,
+    levels: int | None,
+    centered: bool,
+    endpoints: bool,
+    cdf: str,
+    terms: int | None,
+) -> Elbo:
+    points = x0 if levels is None else level_points(x0, levels, centered=centered, endpoints=endpoints)
+    count = np.shape(chain.steps.t)[0]
+    batch = jnp.zeros(x0.shape[0], jnp.int32)
+
+    def term(stream: Array, which: Array) -> Array:
+        noise = keys_lib.normal(keys_lib.fold_in(keys, stream), points.shape, points.dtype)
+        step = chain.step(which)
+        x = sde.scale(step.alpha, step.t, points) + sde.scale(step.sigma, step.t, noise)
+        return kl_term(chain, step, sde, score, points, x)
+
+    if terms is None:
+        kl = jax.lax.map(lambda i: term(i, batch + i), jnp.arange(count)).T
+    else:
+        draw = jax.vmap(lambda key: jax.random.choice(key, count, (terms,), p=proposal))
+        which = draw(keys_lib.fold_in(keys, _WHICH))
+        kl = jax.lax.map(lambda i: term(i, which[:, i]), jnp.arange(terms)).T
+        kl = kl / (terms * proposal[which])
+    noise = keys_lib.normal(keys_lib.fold_in(keys, count), points.shape, points.dtype)
+    decoder = -decoder_log_prob(
+        chain, sde, score, points, sde.perturb(points, last, noise), last, numbers[0],
+        levels=levels, centered=centered, endpoints=endpoints, cdf=cdf,
+    )  # fmt: skip
+    prior = prior_term(sde, points, chain.steps.t[0], numbers[1])
+    bits = 1.0 / (math.prod(x0.shape[1:]) * math.log(2.0))
+    prior, kl, decoder = bits * prior, bits * kl, bits * decoder
+    return Elbo(prior + jnp.sum(kl, axis=1) + decoder, prior, kl, decoder)
+
+
+def kl_term(chain: ReverseChain, step: Transition, sde: LinearSDE, score: Score, x0: Array, x: Array) -> Array:
+    """Return `KL(q(x_s | x_t = x, x_0) || p(x_s | x_t = x))` in nats, `[B]`.
+
+    Args:
+        chain: what `p` is.
+        step: the step from `t` to `s`, its fields numbers or one per example `[B]`.
+        sde: the forward process.
+        score: `score(x, t)`.
+        x0: points of model space, `[B, ...]`.
+        x: points of `q(x_t | x_0)`, shaped like `x0`.
+    """
+    mean, variance = chain.predict(sde, score, x, step)
+    error = sde.scale(step.x, step.t, x) + sde.scale(step.data, step.t, x0) - mean
+    return gaussian_kl(sde, step.t, error, step.posterior, variance)
+
+
+def gaussian_kl(sde: LinearSDE, t: Time, error: Array, variance: Array, other: Array) -> Array:
+    """Return `KL(N(m, variance) || N(m + error, other))` in nats, `[B]`.
+
+    (variance / other - 1 - log(variance / other) + error^2 / other) / 2, summed over coordinates (or modes).
+
+    Args:
+        sde: the process whose modes the variances belong to.
+        t: the time of the variances, a scalar or `[B]`.
+        error: difference of the means, `[B, ...]`.
+        variance: shaped like `t`, or `t.shape + mode shape`.
+        other: likewise, or shaped like `error`.
+    """
+    error = error if jnp.ndim(variance) == jnp.ndim(t) else sde.basis.to_modes(error)
+    variance, other = (
+        value if value.shape == error.shape else per_batch(value, t, error.ndim) for value in (variance, other)
+    )
+    ratio = variance / other
+    values = 0.5 * (ratio - 1.0 - jnp.log(ratio) + error**2 / other)
+    return jnp.sum(values.reshape(error.shape[0], -1), axis=1)
+
+
+def prior_term(sde: LinearSDE, x0: Array, t: Time, variance: Array) -> Array:
+    """Return `KL(q(x_t | x_0) || N(0, variance))` in nats, `[B]`."""
+    own = sde.variance(jnp.asarray(t))
+    other = jnp.broadcast_to(variance, own.shape)
+    return gaussian_kl(sde, t, sde.scale(sde.alpha(t), t, x0), own, other)
+
+
+def decoder_log_prob(
+    chain: ReverseChain,
+    sde: LinearSDE,
+    score: Score,
+    x0: Array,
+    x: Array,
+    t: Time,
+    variance_range: Array,
+    *,
+    levels: int | None,
+    centered: bool,
+    endpoints: bool,
+    cdf: str,
+) -> Array:
+    """Return `log p(x_0 | x_t = x)` in nats, `[B]`.
+
+    The mean is the predicted data, clipped as the chain asks. `variance_range [2]` is what a `LearnedRange` head
+    chooses from; every other chain takes the first.
+    """
+    each = jnp.broadcast_to(jnp.asarray(t, jnp.result_type(float)), x.shape[:1])
+    value = score(x, each)
+    mean = tweedie(sde, x, t, value)
+    mean = mean if chain.clip is None else jnp.clip(mean, *chain.clip)
+    variance = variance_range[0]
+    if chain.head is not None and chain.head.interpolates:
+        share = chain.head(x, each, -sde.scale(sde.sigma(t), t, value))
+        variance = jnp.exp(share * jnp.log(variance_range[1]) + (1.0 - share) * jnp.log(variance_range[0]))
+    if levels is None:
+        logp = gaussian_log_prob(x0, mean, variance)
+    else:
+        logp = level_log_prob(x0, mean, variance, levels, centered=centered, endpoints=endpoints, cdf=cdf)
+    return jnp.sum(logp.reshape(x0.shape[0], -1), axis=1)
+
+
+def decoder_variances(sde: LinearSDE, t: float) -> np.ndarray:
+    """Return the published variance of the decoder at time `t`, and the largest of a learned one, `[2]`."""
+    largest = evaluate(type(sde).variance, sde, t)
+    if isinstance(sde, Chain) and sde.levels > 1 and round(t * sde.levels) == 1:
+        first = evaluate(transition, sde, t, 2.0 * t).posterior
+        return np.stack([first, largest])
+    return np.stack([largest, largest])
+
+
+def _proposal(proposal: Array | np.ndarray | None, terms: int | None, count: int) -> np.ndarray:
+    if terms is None:
+        if proposal is not None:
+            raise ValueError("proposal is for a subset of the terms; give terms=..., how many to draw")
+        return np.full(count, 1.0 / count)
+    if terms < 1:
+        raise ValueError(f"terms must be at least 1, got {terms}")
+    values = np.full(count, 1.0 / count) if proposal is None else np.asarray(proposal, np.float64)
+    if values.shape != (count,) or not np.all(values > 0.0) or not math.isclose(values.sum(), 1.0, rel_tol=1e-4):
+        raise ValueError(f"proposal must be {count} positive probabilities that sum to 1, got shape {values.shape}")
+    return values

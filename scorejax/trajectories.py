@@ -1,0 +1,138 @@
+"""Sub-trajectories: which few of a process's times a reverse chain visits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jax import Array
+
+from scorejax import times as times_lib
+from scorejax.float64 import evaluate, exact_times
+from scorejax.gamma import Gamma
+from scorejax.reverse import optimal_variance, transition
+from scorejax.sdes.discrete import Chain
+from scorejax.sdes.linear import LinearSDE
+
+
+def even(sde: LinearSDE, k: int) -> np.ndarray:
+    """Return `k` evenly spaced times from `t_max` to `t_min`, decreasing, in float64.
+
+    On a chain of N levels these are the levels `round(1 + (N - 1) (j - 1) / (k - 1))` (Analytic-DPM).
+
+    Raises:
+        ValueError: if `k < 2`, or `k` is more than the levels of the chain.
+    """
+    if not isinstance(sde, Chain):
+        _check(k, math.inf)
+        return exact_times(sde, times_lib.uniform(sde, k - 1))
+    _check(k, sde.levels)
+    return _times(sde, np.round(np.linspace(1, sde.levels, k)))
+
+
+def ddim_uniform(chain: Chain, k: int) -> np.ndarray:
+    """Return the times of the levels `1 + floor(N / k) (j - 1)`, as DDIM steps; the last level is not among them.
+
+    Raises:
+        ValueError: if `k < 2`, or `k` is more than the levels of the chain.
+    """
+    _check(k, chain.levels)
+    return _times(chain, 1 + chain.levels // k * np.arange(k))
+
+
+def ddim_quadratic(chain: Chain, k: int) -> np.ndarray:
+    """Return the times of the levels `1 + floor((j - 1)^2 0.8 N / (k - 1)^2)`, DDIM's choice for CIFAR-10.
+
+    It starts at 0.8 N from the prior, as published. Levels that fall together are visited once.
+
+    Raises:
+        ValueError: if `k < 2`, or `k` is more than the levels of the chain.
+    """
+    _check(k, chain.levels)
+    return _times(chain, np.unique(1 + np.floor(np.linspace(0.0, math.sqrt(0.8 * chain.levels), k) ** 2)))
+
+
+def optimal(sde: LinearSDE, gamma: Gamma, k: int, *, eta: float = 1.0) -> np.ndarray:
+    """Return the `k` times with the least variational bound, among the times of a `Gamma` (Analytic-DPM, section 4).
+
+    Minimises `sum log(sigma^2_{s|t} / posterior_{s|t})` over all paths from the last to the first time, by dynamic
+    programming in O(k n^2). Best for likelihoods; the Frechet distance prefers `even`. Where the estimate finds more
+    noise than there is (`E |eps|^2 / D > 1`), which only an imperfect network does, the cost means nothing; the times
+    from there on, and as many before, are visited evenly.
+
+    Raises:
+        ValueError: if `k < 2` or more than the times of `gamma`, `eta` is 0 (the bound is infinite) or outside
+            (0, 1], or `gamma` belongs to another process.
+    """
+    if not 0.0 < eta <= 1.0:
+        raise ValueError(f"an optimal trajectory needs eta in (0, 1], got {eta}: without noise the bound is infinite")
+    gamma.check(sde)
+    n = len(gamma.times)
+    _check(k, n)
+    over = np.flatnonzero(gamma.mean_square > 1.0)
+    bad = min(2 * (n - over[0]), n - 1) if len(over) else 0
+    tail = k - math.ceil((1.0 - 0.8 * bad / n) * k) if bad else 0
+    if bad and not 1 <= tail <= bad:
+        tail = 1  # the last time is always visited
+    good = n - bad
+    cost = path_cost(sde, gamma, eta)[:good, :good]
+    head = k - tail
+    if head < 2 or head > good:
+        raise ValueError(
+            f"an optimal trajectory of {k} times is not defined: E |eps|^2 / D exceeds 1 from "
+            f"t={gamma.times[over[0]]:.4g} on; estimate Gamma from more examples, or use an even trajectory"
+        )
+    path = least_cost(cost, head)
+    if bad:
+        path = np.append(path, good + np.round(np.linspace(0, bad, tail + 1)[1:]).astype(int) - 1)
+    return gamma.times[path][::-1]
+
+
+def path_cost(sde: LinearSDE, gamma: Gamma, eta: float = 1.0) -> np.ndarray:
+    """Return `log(sigma^2_{s|t} / posterior_{s|t})` for all pairs of times of `gamma`, `[s, t]`; infinite for s >= t.
+
+    Half of it is the expected KL term in nats per dimension.
+    """
+    times, residual = gamma.times, gamma.residual(sde, gamma.times)
+    ratio = evaluate(_ratio, sde, times[:, None], times, residual, eta)
+    later = np.triu(np.ones_like(ratio, bool), 1)
+    return np.where(later, np.log(np.where(later, ratio, 1.0)), np.inf)
+
+
+def least_cost(cost: np.ndarray, k: int) -> np.ndarray:
+    """Return the path of `k` nodes from the first to the last with the least sum of `cost[i, j]`, `i < j`.
+
+    Args:
+        cost: `[n, n]`; only the part above the diagonal is used.
+        k: nodes on the path, both ends counted.
+
+    Raises:
+        ValueError: unless `2 <= k <= n`.
+    """
+    n = len(cost)
+    _check(k, n)
+    cost = np.where(np.triu(np.ones((n, n), bool), 1), cost, np.inf)
+    best = np.where(np.arange(n) == 0, 0.0, np.inf)
+    before = []
+    for _ in range(k - 1):
+        through = best[:, None] + cost
+        before.append(np.argmin(through, axis=0))
+        best = np.min(through, axis=0)
+    path = [n - 1]
+    for previous in reversed(before):
+        path.append(int(previous[path[-1]]))
+    return np.array(path[::-1])
+
+
+def _ratio(sde: LinearSDE, s: Array, t: Array, residual: Array, eta: Array) -> Array:
+    step = transition(sde, s, t, eta)
+    return optimal_variance(step, residual) / step.posterior
+
+
+def _times(chain: Chain, levels: np.ndarray) -> np.ndarray:
+    return np.asarray(levels, np.float64)[::-1] / chain.levels
+
+
+def _check(k: int, most: float) -> None:
+    if not 2 <= k <= most:
+        raise ValueError(f"a trajectory needs at least 2 times and at most the {most:.0f} there are, got {k}")

@@ -1,0 +1,100 @@
+"""Heads: reverse variances that a network predicts from `x_t`, coordinate by coordinate."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from scorejax.sdes.linear import static
+
+Head = Callable[[Array, Array], Array]
+"""`head(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`; a `jax.tree_util.Partial` that carries its parameters."""
+
+
+@dataclass(frozen=True)
+class VarianceHead(abc.ABC):
+    """What turns the output of a head into a variance.
+
+    Attributes:
+        head: the network.
+        average: use one variance per example, the mean over its coordinates.
+    """
+
+    interpolates: ClassVar[bool] = False
+    """Whether the value is a share between the posterior and the forward variance, or the variance of the noise."""
+
+    head: Head
+    average: bool = static(default=False)
+
+    def __call__(self, x: Array, t: Array, noise: Array) -> Array:
+        """Return the variance of the noise given `x_t = x` (or the share), shaped like `x`.
+
+        Args:
+            x: points `[B, ...]`.
+            t: their times `[B]`.
+            noise: the noise predicted there, `-sigma score`.
+        """
+        value = self.value(self.head(x, t), noise)
+        if not self.average:
+            return value
+        return jnp.broadcast_to(jnp.mean(value, axis=tuple(range(1, x.ndim)), keepdims=True), x.shape)
+
+    @abc.abstractmethod
+    def value(self, output: Array, noise: Array) -> Array:
+        """Return the same from the output of the head."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NoiseResidual(VarianceHead):
+    """NPR-DPM (arXiv 2206.07309): the head is fitted to `(eps - eps(x_t))^2` of a frozen network.
+
+    Optimal among diagonal variances for the given mean, even if that is not exact: the choice for likelihoods.
+    """
+
+    def value(self, output: Array, noise: Array) -> Array:
+        return output
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SquaredNoise(VarianceHead):
+    """SN-DPM (arXiv 2206.07309): the head `h` is fitted to `eps^2`; the variance of the noise is `h - eps(x_t)^2`.
+
+    Trusts the mean to be exact. Its samples are the best of the family at few steps, its likelihood is not.
+    """
+
+    def value(self, output: Array, noise: Array) -> Array:
+        return output - noise**2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ScoreCurvature(VarianceHead):
+    """Optimal covariance matching: the head is fitted to the diagonal of `sigma_t^2` times the Jacobian of the score.
+
+    The variance of the noise is `1 + sigma_t^2 H_ii` (second-order Tweedie).
+    """
+
+    def value(self, output: Array, noise: Array) -> Array:
+        return 1.0 + output
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LearnedRange(VarianceHead):
+    """Improved DDPM (arXiv 2102.09672): `log variance = v log beta + (1 - v) log beta_tilde`, `v` from the head.
+
+    Published networks put out `2 v - 1` in a second half of their channels.
+    """
+
+    interpolates: ClassVar[bool] = True
+
+    def value(self, output: Array, noise: Array) -> Array:
+        return output
