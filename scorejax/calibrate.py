@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import reduce
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
