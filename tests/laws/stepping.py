@@ -3,6 +3,7 @@
 One compiled step serves every grid, whatever its length.
 """
 
+import itertools
 from pathlib import Path
 
 import jax
@@ -27,15 +28,16 @@ LINE = sj.analytic.mixture(WEIGHTS, MEANS[:, None], STDS)
 def transported(sde, x, t, s):
     """Where the probability flow of `LINE` takes the points `x [B, 1]` from time `t` to `s`, by bisection."""
 
-    def distribution(y, time):
-        alpha, variance = float(sde.alpha(time)), float(sde.variance(jnp.asarray(time)))
-        return norm.cdf((y[:, None] - alpha * MEANS) / np.sqrt(alpha**2 * STDS**2 + variance)) @ WEIGHTS
+    alpha, variance = (np.asarray(f(jnp.array([t, s]))) for f in (sde.alpha, sde.variance))
 
-    level = distribution(np.asarray(x)[:, 0], t)
+    def distribution(y, i):
+        return norm.cdf((y[:, None] - alpha[i] * MEANS) / np.sqrt(alpha[i] ** 2 * STDS**2 + variance[i])) @ WEIGHTS
+
+    level = distribution(np.asarray(x)[:, 0], 0)
     low, high = np.full(len(x), -1e3), np.full(len(x), 1e3)
     for _ in range(90):
         middle = 0.5 * (low + high)
-        below = distribution(middle, s) < level
+        below = distribution(middle, 1) < level
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return middle[:, None]
 
@@ -63,9 +65,10 @@ def run(stepper, sde, score, x, times, noise=None, *, compiled=True):
     """Step `x` down a grid; `noise [n, B, ...]` takes the place of the keys (`keys.normal` must then return it)."""
     step = _compiled if compiled else _step
     memory = stepper.init(sde, x, times)
-    for i in range(len(times) - 1):
+    moments = [jnp.asarray(t) for t in np.asarray(times)]
+    for i, (t, s) in enumerate(itertools.pairwise(moments)):
         keys = None if noise is None else noise[i]
-        x, memory = step(stepper, sde, score, keys, x, times[i], times[i + 1], memory)
+        x, memory = step(stepper, sde, score, keys, x, t, s, memory)
     return x
 
 

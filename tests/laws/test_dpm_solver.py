@@ -206,6 +206,16 @@ def test_adaptive_samples_choose_their_own_steps():
     assert np.abs(solve(x, "batch").x - together.x).max() > 1e-6
 
 
+def test_where_two_orders_agree_the_rest_is_one_step():
+    """Constant predictions have no error at all: one first step, one to the end."""
+    with jax.enable_x64(False):
+        x = jnp.array([[1.0], [-2.0]])
+        stepper = samplers.dpm_solver_adaptive(2, "noise")
+        found = stepper.step(None, VP, lambda x, t: 0.0 * x, x, jnp.float32(1.0), jnp.float32(1e-3), ())
+        np.testing.assert_allclose(found.x, x * VP.alpha(1e-3) / VP.alpha(1.0), rtol=1e-4)
+        assert int(found.nfe) == 4
+
+
 def test_an_adaptive_solve_that_does_not_arrive_is_nan():
     x = quantiles(VP, 1.0, 4)
     stepper = samplers.dpm_solver_adaptive(2, max_steps=3)
