@@ -40,7 +40,7 @@ def test_main_is_short():
         (["--config=configs/absent.py"], ["absent.py", "choose"]),
         ([CONFIG + ":large"], ["'large'", "tiny"]),
         ([CONFIG, "--config.optim.rate=1"], ["'optim.rate'", "lr"]),
-        ([CONFIG, "--config.sampler.stepper=euler"], ["'euler'", "ancestral"]),
+        ([CONFIG, "--config.sampler.stepper=milstein"], ["'milstein'", "ancestral"]),
         ([CONFIG, "--config.sde.name=vq"], ["'vq'", "vp"]),
         ([CONFIG, "--config.model.name=unet"], ["'unet'", "ddpmpp"]),
         ([CONFIG, "--config.data.name=moon"], ["'moon'", "moons"]),

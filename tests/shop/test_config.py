@@ -69,7 +69,7 @@ def test_an_override_takes_the_type_of_its_key(key, text, value):
         (GAUSSIAN, ["sde.name=vpp"], ["'vpp'", "subvp"]),
         (GAUSSIAN, ["sde.sigma_max=50"], ["sde.sigma_max", "beta_max"]),
         (GAUSSIAN, ["sde.beta_max=-1"], ["beta_max=-1"]),
-        (GAUSSIAN, ["sampler.stepper=euler"], ["'euler'", "euler_maruyama"]),
+        (GAUSSIAN, ["sampler.stepper=milstein"], ["'milstein'", "euler_maruyama"]),
         (GAUSSIAN, ["sampler.times=cosine"], ["'cosine'", "quadratic"]),
         (GAUSSIAN, ["sampler.corrector=mala"], ["'mala'", "langevin"]),
         (GAUSSIAN, ["sampler.snr=0.1"], ["sampler.snr", "langevin"]),

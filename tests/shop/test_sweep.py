@@ -39,7 +39,7 @@ def test_a_sampler_of_a_sweep_forgets_the_one_of_the_run():
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("ancestral:steps=3", "sweep.steps"), ("ancestral:variant=x", "variant"), ("ancestral:x", "VALUE")],
+    [("ancestral:steps=3", "sweep.steps"), ("ancestral:colour=x", "colour"), ("ancestral:x", "VALUE")],
 )
 def test_a_mistake_in_a_sampler_is_told(text, words):
     with pytest.raises(ConfigError, match=words):
