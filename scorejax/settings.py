@@ -168,16 +168,16 @@ DEFAULTS: dict[str, Any] = {
         "reference_split": "train",  # of the data, to hold samples against
         "reference_examples": 0,  # 0: all
         "grid": 64,  # images in the sample grid
-        "calibration_examples": 1000,  # of --mode=calibrate; 0: all
+        "calibration_examples": 100,  # of --mode=calibrate; 0: all
     },
-    "sweep": {  # of --mode=sweep: samplers as name[:key=value,...], keys of section sampler
+    "sweep": {  # of --mode=sweep: samplers as name[:key=value[:key=value]], keys of section sampler
         "samplers": (
             "euler_maruyama",
             "ancestral",
             "probability_flow",
             "ddim:times=log_snr",
-            "dpm_solver:order=2,times=log_snr",
-            "unipc:order=3,times=log_snr",
+            "dpm_solver:order=2:times=log_snr",
+            "unipc:order=3:times=log_snr",
         ),
         "steps": (5, 10, 25, 50, 100),
     },

@@ -85,20 +85,20 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
 
 
 def with_sampler(config: Config, text: str, steps: int) -> Config:
-    """A copy of the config with another sampler, `name[:key=value[,key=value]]`, keys being those of `sampler`.
+    """A copy of the config with another sampler, `name[:key=value[:key=value]]`, keys being those of `sampler`.
 
     What the config's own sampler was set to is forgotten, but for the end of the time grid.
 
     Raises:
       ConfigError: an unknown key, or a value of the wrong type.
     """
-    name, _, options = text.partition(":")
+    name, *options = text.split(":")
     copy = config_lib.from_dict(json.loads(json.dumps(config_lib.to_dict(config))))
     fresh = {key: None if isinstance(value, type) else value for key, value in DEFAULTS["sampler"].items()}
     copy.sampler.update({**fresh, "stepper": name, "steps": steps, "t_min": config.sampler.t_min})
-    given = [f"sampler.{option.strip()}" for option in options.split(",") if option.strip()]
+    given = [f"sampler.{option.strip()}" for option in options]
     if any(option.split("=")[0] in ("sampler.stepper", "sampler.steps") for option in given):
-        raise ConfigError(f"sweep.samplers has {text!r}: the name stands before the colon, the steps in sweep.steps")
+        raise ConfigError(f"sweep.samplers has {text!r}: the name stands before the first colon, the steps in sweep.steps")
     return config_lib.override(copy, given)
 
 

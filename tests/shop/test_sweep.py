@@ -31,7 +31,7 @@ def test_a_table_has_a_row_a_sampler_and_a_column_a_number_of_steps():
 
 def test_a_sampler_of_a_sweep_forgets_the_one_of_the_run():
     run = configs.load(GAUSSIAN, ["sampler.corrector=langevin", "sampler.snr=0.1", "sampler.t_min=1e-3"])
-    chosen = with_sampler(run, "probability_flow:method=heun,times=log_snr", 7)
+    chosen = with_sampler(run, "probability_flow:method=heun:times=log_snr", 7)
     assert (chosen.sampler.stepper, chosen.sampler.steps, chosen.sampler.method) == ("probability_flow", 7, "heun")
     assert (chosen.sampler.corrector, chosen.sampler.snr, chosen.sampler.t_min) == ("none", None, 1e-3)
     assert run.sampler.corrector == "langevin"
