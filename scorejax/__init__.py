@@ -9,7 +9,7 @@ A forward process, a score and a sampler are three separate things, and any thre
     value = scorejax.log_prob(key, sde, score, draw.x, divergence="exact").value
 """
 
-from scorejax import analytic, likelihood, objectives, samplers, score, sdes, times
+from scorejax import analytic, guidance, likelihood, objectives, samplers, score, sdes, times
 from scorejax.likelihood import LogProb, bits_per_dim, log_prob
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
 from scorejax.score import make_score, score_from_energy, tweedie
@@ -29,6 +29,7 @@ __all__ = [
     "edm",
     "encode",
     "flow",
+    "guidance",
     "interpolate",
     "likelihood",
     "log_prob",
