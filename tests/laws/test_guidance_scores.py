@@ -145,9 +145,7 @@ def test_one_call_on_the_doubled_batch_is_the_same_guidance(scale):
     network = Counted(labelled)
     found = sj.guidance.classifier_free_batched(network, jnp.zeros(7, int), 2, scale, num_labels=3)(X, T)
     assert network.calls == 1
-    np.testing.assert_allclose(
-        found, value(sj.guidance.classifier_free(COND, UNCOND, scale)), rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(found, value(sj.guidance.classifier_free(COND, UNCOND, scale)), rtol=1e-4, atol=1e-4)
 
 
 def test_the_null_label_may_be_a_negative_condition_of_each_example():

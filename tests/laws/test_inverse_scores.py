@@ -39,7 +39,7 @@ def relative(found, exact):
     return float(jnp.sqrt(jnp.sum((found - exact) ** 2) / jnp.sum(exact**2)))
 
 
-@pytest.mark.parametrize("name", ["vp", "ve", "subvp", "ddpm", "own rate for every mode"])
+@pytest.mark.parametrize("name", ["vp", pytest.param("ve", marks=pytest.mark.slow), "own rate for every mode"])
 def test_moment_matching_is_exact_for_gaussian_data(name):
     sde = PROCESSES.get(name, DETAILED)
     score = sj.guidance.moment_matching(sde, CORRELATED.score(sde), A, Y[None], 0.3)
@@ -55,10 +55,11 @@ def test_the_pseudoinverse_score_is_exact_for_standard_normal_data_alone():
     wide = sj.analytic.gaussian(np.zeros(2), 9.0 * np.eye(2))
     scores.append(sj.guidance.pigdm(sde, wide.score(sde), A, Y[None], 0.3, data_std=3.0))
     scores.append(given(wide, MATRIX, Y, 0.3).score(sde))
-    found, exact, other, other_exact, scaled, scaled_exact = at_times(sde, *scores)
+    found, exact, other, other_exact, scaled, scaled_exact, prior = at_times(sde, *scores, CORRELATED.score(sde))
     np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(scaled, scaled_exact, rtol=1e-3, atol=1e-3)
-    assert relative(other[-1], other_exact[-1]) > 0.1  # at the noisiest time
+    # the likelihood's share of the score, at the worst of the times
+    assert max(map(relative, other - prior, other_exact - prior)) > 0.1
 
 
 def test_a_measurement_without_noise_is_allowed_and_exact_in_the_limit():
@@ -69,13 +70,15 @@ def test_a_measurement_without_noise_is_allowed_and_exact_in_the_limit():
     np.testing.assert_allclose(second, exact, rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("sigma_y", [0.5, 1.0])
+@pytest.mark.parametrize("sigma_y", [pytest.param(0.5, marks=pytest.mark.slow), 1.0])
 def test_posterior_sampling_that_ignores_the_covariance_ends_at_its_own_closed_form(sigma_y):
     # data N(0, 1), A = 1: variance exp(-1 / sigma_y^2), mean y sqrt(2) / sigma_y Dawson(1 / (sqrt(2) sigma_y))
     sde = sj.edm(1e-3, 1000.0)
     law = sj.analytic.gaussian([0.0], [[1.0]])
     score = sj.guidance.dps(sde, law.score(sde), lambda x: x, jnp.array([[2.0]]), sigma_y=sigma_y)
-    right = sj.guidance.moment_matching(sde, law.score(sde), operators.dense([[1.0]], (1,)), jnp.array([[2.0]]), sigma_y)
+    right = sj.guidance.moment_matching(
+        sde, law.score(sde), operators.dense([[1.0]], (1,)), jnp.array([[2.0]]), sigma_y
+    )
     for name, transform in {"dps": score, "right": right}.items():
         latent = jnp.array([[-1000.0], [1000.0]])
         low, high = np.asarray(
@@ -126,10 +129,11 @@ def test_results_do_not_depend_on_batch_mates():
     t = jnp.asarray(interior(sde))
     y = jnp.linspace(-1.0, 1.0, 7)[:, None]
     for make in (sj.guidance.pigdm, sj.guidance.moment_matching):
-        whole = jax.jit(make(sde, TWO_MODES.score(sde), A, y, 0.1))(X, t)
+        whole = jax.jit(call)(make(sde, TWO_MODES.score(sde), A, y, 0.1), X, t)
         for i in (0, 6):
-            alone = jax.jit(make(sde, TWO_MODES.score(sde), A, y[i : i + 1], 0.1))(X[i : i + 1], t[i : i + 1])
-            np.testing.assert_allclose(whole[i : i + 1], alone, rtol=1e-4)
+            one = slice(i, i + 1)
+            alone = jax.jit(call)(make(sde, TWO_MODES.score(sde), A, y[one], 0.1), X[one], t[one])
+            np.testing.assert_allclose(whole[one], alone, rtol=1e-4)
 
 
 def test_the_better_the_covariance_the_better_the_score_of_a_mixture():
@@ -137,23 +141,25 @@ def test_the_better_the_covariance_the_better_the_score_of_a_mixture():
     sde, y, sigma_y = sj.edm(0.02, 20.0), np.array([0.4]), 0.2
     exact = given(law, MATRIX, y, sigma_y).score(sde)
     prior = law.score(sde)
-    scores = [
-        jax.jit(s)
-        for s in (
-            sj.guidance.dps(sde, prior, A, y[None], sigma_y=sigma_y),
-            sj.guidance.pigdm(sde, prior, A, y[None], sigma_y),
-            sj.guidance.moment_matching(sde, prior, A, y[None], sigma_y),
-            exact,
-        )
-    ]
+    scores = (
+        sj.guidance.dps(sde, prior, A, y[None], sigma_y=sigma_y),
+        sj.guidance.pigdm(sde, prior, A, y[None], sigma_y),
+        sj.guidance.moment_matching(sde, prior, A, y[None], sigma_y),
+        exact,
+        prior,
+    )
+
+    @jax.jit
+    def evaluate(x, t):
+        return [score(x, t) for score in scores]
+
     x0 = given(law, MATRIX, y, sigma_y).sample(KEY, 400)
     for sigma in (0.05, 0.3, 1.0):
         t = jnp.full(400, sigma)
         x = sde.perturb(x0, t, jax.random.normal(jax.random.key(1), x0.shape))
-        *values, wanted = (score(x, t) for score in scores)
+        *values, wanted, base = evaluate(x, t)
         # the likelihood's share of the score
-        share = wanted - prior(x, t)
-        dps, pigdm, moments = (relative(value - prior(x, t), share) for value in values)
+        dps, pigdm, moments = (relative(value - base, wanted - base) for value in values)
         assert moments < pigdm < dps, (sigma, dps, pigdm, moments)
 
 
@@ -166,7 +172,7 @@ def test_the_jacobian_of_the_posterior_mean_is_the_covariance_and_positive():
     def mean(x, t):
         return sj.tweedie(sde, x[None], t[None], score(x[None], t[None]))[0]
 
-    jacobian = jax.vmap(jax.jacfwd(mean))(x, t)
+    jacobian = jax.jit(jax.vmap(jax.jacfwd(mean)))(x, t)
     covariance = np.asarray(jacobian * (sde.variance(t) / sde.alpha(t))[:, None, None])
     scale = np.abs(covariance).max((1, 2), keepdims=True)
     np.testing.assert_allclose(covariance / scale, covariance.swapaxes(1, 2) / scale, atol=1e-3)

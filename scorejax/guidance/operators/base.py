@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from scorejax.sdes.linear import static
 
 CUTOFF = 1e-3
 """Singular values below this part of the largest are zero to a pseudo-inverse."""
+LAWS = ("linear: A (x - 2 z) = A x - 2 A z", "adjoint: <A x, y> = <x, A^T y>", "pseudo-inverse: A A^+ A x = A x")
 
 
 class Operator(abc.ABC):
@@ -52,22 +54,9 @@ class Operator(abc.ABC):
         Raises:
             ValueError: naming the law that fails and its error.
         """
-        keys = keys_lib.per_example(key, shape[0])
-        x, z = (keys_lib.normal(keys_lib.fold_in(keys, i), shape) for i in (0, 1))
-        ax = self.forward(x)
-        y = self.clean(keys_lib.normal(keys_lib.fold_in(keys, 2), ax.shape))
-        adjoint = self.adjoint(y)
-        if adjoint.shape != tuple(shape):
-            raise ValueError(f"{type(self).__name__}: the adjoint maps {y.shape} to {adjoint.shape}, not to {shape}")
-        size = float(jnp.linalg.norm(ax) * jnp.linalg.norm(y))
-        errors = {
-            "linear: A (x - 2 z) = A x - 2 A z": _relative(self.forward(x - 2.0 * z), ax - 2.0 * self.forward(z)),
-            "adjoint: <A x, y> = <x, A^T y>": float(jnp.abs(jnp.vdot(ax, y) - jnp.vdot(x, adjoint))) / (size or 1.0),
-            "pseudo-inverse: A A^+ A x = A x": _relative(self.forward(self.pinv(ax)), ax),
-        }
-        for law, error in errors.items():
+        for law, error in zip(LAWS, _broken_by(self, keys_lib.per_example(key, shape[0]), tuple(shape)), strict=True):
             if not error <= tolerance:
-                raise ValueError(f"{type(self).__name__} breaks the law '{law}': relative error {error:.3g}")
+                raise ValueError(f"{type(self).__name__} breaks the law '{law}': relative error {float(error):.3g}")
 
 
 @jax.tree_util.register_dataclass
@@ -119,5 +108,22 @@ def linear(function: Callable[[Array], Array], shape: tuple[int, ...]) -> Linear
     return Linear(function if isinstance(function, Partial) else Partial(function), tuple(shape))
 
 
-def _relative(found: Array, wanted: Array) -> float:
-    return float(jnp.linalg.norm(found - wanted) / jnp.maximum(jnp.linalg.norm(wanted), 1e-30))
+@partial(jax.jit, static_argnames="shape")
+def _broken_by(operator: Operator, keys: Array, shape: tuple[int, ...]) -> tuple[Array, ...]:
+    """Return by how much, relatively, an operator breaks each of `LAWS`."""
+    x, z = (keys_lib.normal(keys_lib.fold_in(keys, i), shape) for i in (0, 1))
+    ax = operator.forward(x)
+    y = operator.clean(keys_lib.normal(keys_lib.fold_in(keys, 2), ax.shape))
+    adjoint = operator.adjoint(y)
+    if adjoint.shape != shape:
+        raise ValueError(f"{type(operator).__name__}: the adjoint maps {y.shape} to {adjoint.shape}, not to {shape}")
+    size = jnp.linalg.norm(ax) * jnp.linalg.norm(y)
+    return (
+        _relative(operator.forward(x - 2.0 * z), ax - 2.0 * operator.forward(z)),
+        jnp.abs(jnp.vdot(ax, y) - jnp.vdot(x, adjoint)) / jnp.maximum(size, 1e-30),
+        _relative(operator.forward(operator.pinv(ax)), ax),
+    )
+
+
+def _relative(found: Array, wanted: Array) -> Array:
+    return jnp.linalg.norm(found - wanted) / jnp.maximum(jnp.linalg.norm(wanted), 1e-30)
