@@ -9,6 +9,7 @@ that is sampled, not of the sampler or of the number of steps.
 
 from scorejax.guidance import operators
 from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_labels
+from scorejax.guidance.ddrm import ddrm
 from scorejax.guidance.editing import colorize, inpaint, sdedit
 from scorejax.guidance.energies import faithful, realistic
 from scorejax.guidance.experts import class_log_prob, classifier, experts
@@ -22,6 +23,7 @@ __all__ = [
     "classifier_free",
     "classifier_free_batched",
     "colorize",
+    "ddrm",
     "dps",
     "drop_labels",
     "experts",

@@ -1,10 +1,13 @@
 """Inpainting, colour, resampling and editing: what is known stays known, and the rest follows the model."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conditionals import given
+from worlds import PerMode, rotation
 
 import scorejax as sj
 from scorejax.guidance.editing import GREY_AND_CHROMA
@@ -21,6 +24,8 @@ N, STEPS = 2000, 100  # the same everywhere, so that few programs are compiled
 TIMES = sj.times.log_snr(SDE, STEPS)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class Still(Stepper):
     """A step that goes nowhere, and whose mean is recognisable."""
 
@@ -57,6 +62,41 @@ def test_the_known_part_follows_its_own_law_at_the_time_reached_and_the_mean_has
         np.testing.assert_array_equal(step.x[:, 1], 5.0)
         np.testing.assert_allclose(step.mean[:, 0], 1.5 * alpha, rtol=1e-6)
         np.testing.assert_array_equal(step.mean[:, 1], 105.0)  # the step's own mean, not its noisy point
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Swap(Stepper):
+    """A step that shows in the unknown coordinate what the known one was."""
+
+    def step(self, keys, sde, score, x, t, s, memory):
+        return Step(x[:, ::-1], x[:, ::-1])
+
+
+def test_the_known_part_starts_with_the_law_of_the_first_time():
+    sde = sj.vp(t_max=0.4)
+    first = sj.guidance.inpaint(
+        KEY, sde, SCORE, jnp.full((N, 2), 1.5), MASK, stepper=Swap(), times=jnp.array([0.4, 0.1]), denoise=False
+    ).x[:, 1]
+    sigma = float(sde.sigma(0.4))
+    assert float(jnp.mean(first)) == pytest.approx(1.5 * float(sde.alpha(0.4)), abs=5 * sigma / N**0.5)
+    assert float(jnp.std(first)) == pytest.approx(sigma, rel=5 / N**0.5)
+
+
+def test_nan_in_what_is_unknown_does_not_pass_through_a_process_that_mixes_coordinates():
+    basis = sj.sdes.basis.Rotation(rotation(2))
+    sde = PerMode(basis=basis, rates=np.array([1.0, 9.0]), t_min=1e-3, t_max=1.0)
+    part = sj.guidance.known(jnp.array([[1.5, jnp.nan]]), MASK)
+    assert jnp.isfinite(part.diffuse(jax.random.split(KEY, 3), sde, jnp.zeros((3, 2)), 0.5)).all()
+
+
+def test_between_two_rounds_the_points_follow_the_transition():
+    t, s = jnp.float32(0.5), jnp.float32(0.2)
+    twice = sj.guidance.resampling(Still(), 2)
+    x = twice.step(jax.random.split(KEY, N), SDE, SCORE, jnp.full((N, 2), 3.0), t, s, ()).x
+    a, v = map(float, SDE.transition(s, t))
+    assert float(jnp.mean(x)) == pytest.approx(3.0 * a, abs=5 * (v / N / 2) ** 0.5)
+    assert float(jnp.var(x)) == pytest.approx(v, rel=5 * (1 / N) ** 0.5)
 
 
 def test_replacement_sees_the_published_biased_score():
