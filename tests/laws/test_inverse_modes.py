@@ -12,7 +12,7 @@ from scorejax.guidance.ddrm import Restoration, spectrum_of
 
 KEY = jax.random.key(0)
 # one mode measured finely, one coarsely, one not at all
-MATRIX = rotation(3) @ np.diag([2.0, 0.1, 0.0]) @ rotation(3, 1).T
+MATRIX = rotation(3) @ np.diag([0.25, 0.1, 0.0]) @ rotation(3, 1).T
 X0 = np.array([0.5, -1.0, 2.0])
 N = 8000
 
@@ -35,6 +35,22 @@ def test_a_perfect_denoiser_keeps_the_law_of_every_mode_at_every_time(sde, eta, 
     alpha, sigma = float(sde.alpha(t)), float(sde.sigma(t))
     np.testing.assert_allclose(x.mean(0), alpha * X0, atol=5 * sigma / N**0.5)
     np.testing.assert_allclose(np.cov(x.T), sigma**2 * np.eye(3), atol=7 * sigma**2 / N**0.5)
+
+
+def test_the_first_points_have_the_noise_of_their_time_in_every_mode():
+    sde, y = sj.edm(0.01, 10.0), X0 @ MATRIX.T + 0.2 * jax.random.normal(jax.random.key(1), (N, 3))
+    spectrum = spectrum_of(operators.dense(MATRIX, (3,)))
+    stepper = Restoration(spectrum, spectrum.measured(y), 0.2, 0.85, 1.0)
+    x = stepper.start(jax.random.split(KEY, N), sde, (N, 3), jnp.float32(1.0))
+    np.testing.assert_allclose(np.cov(x.T), np.eye(3), atol=7 / N**0.5)
+
+
+def test_a_measurement_as_coarse_as_the_noise_counts_as_the_finer():
+    sde = sj.edm(0.01, 10.0)
+    stepper = Restoration(spectrum_of(operators.dense(np.eye(2), (2,))), jnp.ones((1, 2, 1, 1)), 0.25, 0.85, 1.0)
+    x = jnp.zeros((1, 2))
+    step = stepper.step(jax.random.split(KEY, 1), sde, lambda x, t: -x, x, jnp.float32(1.0), jnp.float32(0.25), ())
+    np.testing.assert_allclose(jnp.abs(step.x), 1.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", ["dense", "separable"])
