@@ -4,7 +4,8 @@
     score = scorejax.guidance.moment_matching(sde, score, operators.average_pool(4), y, sigma_y=0.05)
 
 A transform adds the gradient of a log density to the score. How strongly it acts is therefore a property of the law
-that is sampled, not of the sampler or of the number of steps.
+that is sampled, not of the sampler or of the number of steps. The `nfe` of a sampler counts evaluations of the
+transformed score, whatever it is made of.
 """
 
 from scorejax.guidance import operators

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from scorejax import keys as keys_lib
-from scorejax.guidance.operators.base import CUTOFF, Operator
+from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
 from scorejax.guidance.operators.filters import Separable
 from scorejax.guidance.operators.selections import Dense
 from scorejax.samplers.driver import Sample, sample
@@ -45,7 +45,7 @@ class Spectrum:
 
     def from_modes(self, modes: Array, shape: tuple[int, ...]) -> Array:
         """Return `V modes` as a batch of this shape."""
-        return jnp.einsum("hi,wj,bijc->bhwc", *self.right, modes).reshape(shape)
+        return jnp.einsum("hi,wj,bijc->bhwc", *self.right, modes, precision=EXACT).reshape(shape)
 
     def measured(self, y: Array) -> Array:
         """Return `S^+ U^T y`: what `y` says of every mode, 0 where it says nothing."""
@@ -57,7 +57,7 @@ class Spectrum:
         return jnp.where(seen, modes / jnp.where(seen, self.singular, 1.0), 0.0)
 
     def _rotate(self, matrices: tuple[Array, Array], x: Array) -> Array:
-        return jnp.einsum("hi,wj,bhwc->bijc", *matrices, x)
+        return jnp.einsum("hi,wj,bhwc->bijc", *matrices, x, precision=EXACT)
 
 
 @jax.tree_util.register_dataclass

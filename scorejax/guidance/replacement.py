@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from scorejax import keys as keys_lib
+from scorejax.guidance.operators.base import EXACT
 from scorejax.guidance.operators.selections import fit_mask
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.score import Score
@@ -30,11 +31,11 @@ class ChannelRotation:
 
     def to_modes(self, x: Array) -> Array:
         """Return `U^T x` for `x [..., C]`."""
-        return x @ jnp.asarray(self.matrix, x.dtype)
+        return jnp.matmul(x, jnp.asarray(self.matrix, x.dtype), precision=EXACT)
 
     def from_modes(self, modes: Array) -> Array:
         """Return `U modes` for `modes [..., C]`."""
-        return modes @ jnp.asarray(self.matrix, modes.dtype).T
+        return jnp.matmul(modes, jnp.asarray(self.matrix, modes.dtype).T, precision=EXACT)
 
 
 @jax.tree_util.register_dataclass

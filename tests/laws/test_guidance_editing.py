@@ -135,6 +135,7 @@ def test_a_part_independent_of_what_is_known_keeps_its_law():
     assert float(jnp.var(found)) == pytest.approx(0.25, rel=0.1 + 7 / N**0.5)
 
 
+@pytest.mark.slow
 def test_one_round_and_nothing_known_change_no_bit():
     def draw(stepper):
         return sj.sample(KEY, SDE, SCORE, (N, 2), stepper=stepper, times=TIMES).x
@@ -229,6 +230,7 @@ def features(x, t):
     return jnp.stack([x, x**2 + t[:, None] + 0.5], axis=-1)
 
 
+@pytest.mark.slow
 def test_energies_of_no_weight_are_editing_bit_for_bit_and_faithfulness_keeps_the_low_frequencies():
     x0 = jnp.tile(jnp.array([2.0, 1.0]), (N, 1))
     energies = [

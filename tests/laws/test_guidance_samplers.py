@@ -77,8 +77,8 @@ def test_the_adaptive_sampler_takes_a_guided_score_as_it_takes_the_exact_one(nam
     ("name", "divergence"),
     [
         pytest.param("classifier", "exact", marks=pytest.mark.slow),
-        pytest.param("classifier_free", "exact", marks=pytest.mark.slow),
-        ("moment_matching", "exact"),
+        ("classifier_free", "exact"),
+        pytest.param("moment_matching", "exact", marks=pytest.mark.slow),
         pytest.param("moment_matching", "hutchinson", marks=pytest.mark.slow),
     ],
 )
@@ -100,7 +100,10 @@ def integral(v_c, v_u, w):
     return np.trapezoid(((v_c / (v_c + q)) ** (1 + w) * ((v_u + q) / v_u) ** w) ** 2, q)
 
 
-@pytest.mark.parametrize(("w", "ode", "reverse", "tilted"), [(1, 0.25, 0.29167, 1 / 3), (3, 0.0625, 0.14174, 0.2)])
+@pytest.mark.parametrize(
+    ("w", "ode", "reverse", "tilted"),
+    [(1, 0.25, 0.29167, 1 / 3), pytest.param(3, 0.0625, 0.14174, 0.2, marks=pytest.mark.slow)],
+)
 def test_beyond_scale_one_three_readings_of_the_guided_score_give_three_laws(w, ode, reverse, tilted):
     # zero-mean Gaussians of variance 1/2 and 1: v_c^{1 + w} v_u^{-w}, an integral, 1 / ((1 + w) / v_c - w / v_u)
     sde = sj.edm(1e-3, 300.0)

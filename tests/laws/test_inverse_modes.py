@@ -53,7 +53,7 @@ def test_a_measurement_as_coarse_as_the_noise_counts_as_the_finer():
     np.testing.assert_allclose(jnp.abs(step.x), 1.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["dense", "separable"])
+@pytest.mark.parametrize("case", [pytest.param("dense", marks=pytest.mark.slow), "separable"])
 def test_an_exact_measurement_is_met_by_the_mean_of_the_last_step(case):
     if case == "dense":
         operator, shape = operators.random_projection(KEY, 4, (6,)), (2, 6)

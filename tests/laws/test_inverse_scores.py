@@ -39,7 +39,9 @@ def relative(found, exact):
     return float(jnp.sqrt(jnp.sum((found - exact) ** 2) / jnp.sum(exact**2)))
 
 
-@pytest.mark.parametrize("name", ["vp", pytest.param("ve", marks=pytest.mark.slow), "own rate for every mode"])
+@pytest.mark.parametrize(
+    "name", ["vp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("ve", "own rate for every mode"))]
+)
 def test_moment_matching_is_exact_for_gaussian_data(name):
     sde = PROCESSES.get(name, DETAILED)
     score = sj.guidance.moment_matching(sde, CORRELATED.score(sde), A, Y[None], 0.3)
@@ -121,7 +123,7 @@ def test_the_papers_step_is_a_drift_of_the_published_strength_for_each_sample_al
 def test_the_papers_step_is_finite_where_the_measurement_is_met():
     sde, law = sj.vp(), sj.analytic.gaussian([0.0, 0.0], np.eye(2))
     score = sj.guidance.dps(sde, law.score(sde), A, jnp.zeros((1, 1)), zeta=1.0)
-    np.testing.assert_array_equal(score(jnp.zeros((1, 2)), jnp.full(1, 0.5)), 0.0)
+    np.testing.assert_array_equal(jax.jit(call)(score, jnp.zeros((1, 2)), jnp.full(1, 0.5)), 0.0)
 
 
 def test_results_do_not_depend_on_batch_mates():
@@ -136,6 +138,7 @@ def test_results_do_not_depend_on_batch_mates():
             np.testing.assert_allclose(whole[one], alone, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_better_the_covariance_the_better_the_score_of_a_mixture():
     law = sj.analytic.mixture([0.4, 0.6], [[-1.0, 0.5], [1.0, -0.5]], covariances=[[[0.9, 0.3], [0.3, 0.6]]] * 2)
     sde, y, sigma_y = sj.edm(0.02, 20.0), np.array([0.4]), 0.2

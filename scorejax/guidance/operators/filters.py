@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax.guidance.operators.base import CUTOFF, Operator
+from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
 from scorejax.sdes.linear import static
 
 BOUNDARIES = ("reflect", "zero")
@@ -146,7 +146,7 @@ def average_pool(factor: int) -> AveragePool:
 
 
 def _both_axes(rows: Array, columns: Array, x: Array) -> Array:
-    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
+    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x, precision=EXACT)
 
 
 def _blur_matrix(n: int, sigma: float, boundary: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax.guidance.operators.base import CUTOFF, Operator
+from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
 from scorejax.sdes.linear import static
 
 
@@ -42,13 +42,13 @@ class Channels(Operator):
     matrix_pinv: Array
 
     def forward(self, x: Array) -> Array:
-        return x @ self.matrix.T
+        return jnp.matmul(x, self.matrix.T, precision=EXACT)
 
     def adjoint(self, y: Array) -> Array:
-        return y @ self.matrix
+        return jnp.matmul(y, self.matrix, precision=EXACT)
 
     def pinv(self, y: Array) -> Array:
-        return y @ self.matrix_pinv.T
+        return jnp.matmul(y, self.matrix_pinv.T, precision=EXACT)
 
 
 @jax.tree_util.register_dataclass
@@ -61,13 +61,13 @@ class Dense(Operator):
     shape: tuple[int, ...] = static()
 
     def forward(self, x: Array) -> Array:
-        return x.reshape(x.shape[0], -1) @ self.matrix.T
+        return jnp.matmul(x.reshape(x.shape[0], -1), self.matrix.T, precision=EXACT)
 
     def adjoint(self, y: Array) -> Array:
-        return (y @ self.matrix).reshape(-1, *self.shape)
+        return jnp.matmul(y, self.matrix, precision=EXACT).reshape(-1, *self.shape)
 
     def pinv(self, y: Array) -> Array:
-        return (y @ self.matrix_pinv.T).reshape(-1, *self.shape)
+        return jnp.matmul(y, self.matrix_pinv.T, precision=EXACT).reshape(-1, *self.shape)
 
 
 def mask(known: Array | np.ndarray) -> Mask:
