@@ -12,6 +12,7 @@ A forward process, a score and a sampler are three separate things, and any thre
 from scorejax import (
     analytic,
     gamma,
+    guidance,
     likelihood,
     noise_levels,
     objectives,
@@ -45,6 +46,7 @@ __all__ = [
     "encode",
     "flow",
     "gamma",
+    "guidance",
     "interpolate",
     "learned",
     "likelihood",

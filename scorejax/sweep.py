@@ -98,7 +98,9 @@ def with_sampler(config: Config, text: str, steps: int) -> Config:
     copy.sampler.update({**fresh, "stepper": name, "steps": steps, "t_min": config.sampler.t_min})
     given = [f"sampler.{option.strip()}" for option in options]
     if any(option.split("=")[0] in ("sampler.stepper", "sampler.steps") for option in given):
-        raise ConfigError(f"sweep.samplers has {text!r}: the name stands before the first colon, the steps in sweep.steps")
+        raise ConfigError(
+            f"sweep.samplers has {text!r}: the name stands before the first colon, the steps in sweep.steps"
+        )
     return config_lib.override(copy, given)
 
 

@@ -26,7 +26,11 @@ MATHEMATICS = [
         "trajectories.py",
         "variance.py",
     )
-] + [path for room in ("sdes", "objectives", "samplers", "likelihood") for path in (PACKAGE / room).rglob("*.py")]
+] + [
+    path
+    for room in ("sdes", "objectives", "samplers", "likelihood", "guidance")
+    for path in (PACKAGE / room).rglob("*.py")
+]
 README = ROOT / "README.md"
 
 

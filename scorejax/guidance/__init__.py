@@ -1,0 +1,43 @@
+"""Conditioning: transforms `score -> score` for every sampler and the likelihood, and the steppers that go beyond.
+
+    score = scorejax.guidance.classifier_free(cond, uncond, guidance_scale=2.0)
+    score = scorejax.guidance.moment_matching(sde, score, operators.average_pool(4), y, sigma_y=0.05)
+
+A transform adds the gradient of a log density to the score. How strongly it acts is therefore a property of the law
+that is sampled, not of the sampler or of the number of steps. The `nfe` of a sampler counts evaluations of the
+transformed score, whatever it is made of.
+"""
+
+from scorejax.guidance import operators
+from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_labels
+from scorejax.guidance.ddrm import ddrm
+from scorejax.guidance.editing import colorize, inpaint, sdedit
+from scorejax.guidance.energies import faithful, realistic
+from scorejax.guidance.experts import class_log_prob, classifier, experts
+from scorejax.guidance.posterior import dps, moment_matching, pigdm
+from scorejax.guidance.replacement import known, replacement, resampling
+from scorejax.guidance.strength import from_w, interval
+
+__all__ = [
+    "class_log_prob",
+    "classifier",
+    "classifier_free",
+    "classifier_free_batched",
+    "colorize",
+    "ddrm",
+    "dps",
+    "drop_labels",
+    "experts",
+    "faithful",
+    "from_w",
+    "inpaint",
+    "interval",
+    "known",
+    "moment_matching",
+    "operators",
+    "pigdm",
+    "realistic",
+    "replacement",
+    "resampling",
+    "sdedit",
+]

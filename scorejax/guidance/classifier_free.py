@@ -1,0 +1,122 @@
+"""Classifier-free guidance: a conditional and an unconditional score, extrapolated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from scorejax import keys as keys_lib
+from scorejax.guidance import strength as strengths
+from scorejax.guidance.experts import check_labels
+from scorejax.guidance.strength import Strength
+from scorejax.samplers.driver import as_pytree
+from scorejax.score import Score
+
+LabelledScore = Callable[[Array, Array, Array], Array]
+"""`(x [B, ...], t [B], label [B, ...]) -> [B, ...]`, a conditional score."""
+
+
+def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) -> Score:
+    """Return `uncond + guidance_scale (cond - uncond)` (Ho & Salimans, arXiv 2207.12598).
+
+    A scale of 1 is the conditional score and 0 the unconditional one; where it is a plain 1 or 0 the other is never
+    evaluated. The paper writes `(1 + w) cond - w uncond`, so `guidance_scale = 1 + w` (`from_w`); GLIDE and Imagen
+    use the scale as here. Beyond 1 the result is not the score of any diffused law: the probability-flow ODE, the
+    reverse SDE and the tilted density `cond^s uncond^{1 - s}` then give three different laws.
+
+    Args:
+        cond: the score given the condition.
+        uncond: the score without it, or given a condition to move away from (a negative condition).
+        guidance_scale: a number, `[B]`, or a function of `t` (`interval`); where a schedule is 1 for a whole batch
+            the second evaluation is skipped as the sampler runs.
+    """
+    if strengths.is_exactly(guidance_scale, 1.0):
+        return as_pytree(cond)
+    if strengths.is_exactly(guidance_scale, 0.0):
+        return as_pytree(uncond)
+    return Partial(_two_calls, as_pytree(cond), as_pytree(uncond), strengths.as_leaf(guidance_scale))
+
+
+def classifier_free_batched(
+    score: LabelledScore,
+    label: Array,
+    null_label: Array | int,
+    guidance_scale: Strength = 1.0,
+    *,
+    num_labels: int | None = None,
+) -> Score:
+    """Return `classifier_free` for one network that takes labels: one call on the doubled batch.
+
+    Args:
+        score: `(x, t, label) -> score`; its `x` has `2 B` rows, conditional ones first.
+        label: the condition, a scalar, `[B]` or `[B, ...]`.
+        null_label: the label that stands for no condition, or the negative condition; broadcast to `label`.
+        guidance_scale: as in `classifier_free`; a plain 1 or 0 makes the call on the batch itself.
+        num_labels: number of integer labels, the null label among them, if they are to be checked here.
+
+    Raises:
+        ValueError: if `num_labels` is given and a label lies outside `0 .. num_labels - 1`.
+    """
+    check_labels("classifier_free_batched", label, num_labels)
+    check_labels("classifier_free_batched, null_label", jnp.asarray(null_label), num_labels)
+    score, label = as_pytree(score), jnp.asarray(label)
+    null_label = jnp.asarray(null_label, label.dtype)
+    if strengths.is_exactly(guidance_scale, 1.0):
+        return Partial(_labelled, score, label)
+    if strengths.is_exactly(guidance_scale, 0.0):
+        return Partial(_labelled, score, null_label)
+    return Partial(_doubled_batch, score, label, null_label, strengths.as_leaf(guidance_scale))
+
+
+def drop_labels(key: Array, label: Array, null_label: Array | int, probability: float) -> Array:
+    """Return the labels, each replaced by `null_label` with this probability: the training side of the method.
+
+    Args:
+        key: one key, or one per example `[B]`.
+        label: `[B]` or `[B, ...]`.
+        null_label: the label that stands for no condition, broadcast to one example's label.
+        probability: chance of losing the label; 0.1 to 0.2 works well.
+
+    Raises:
+        ValueError: unless `0 <= probability <= 1`.
+    """
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"drop_labels: the probability must lie in [0, 1], got {probability}")
+    keys = keys_lib.per_example(key, label.shape[0])
+    dropped = keys_lib.uniform(keys, (label.shape[0],)) < probability
+    return jnp.where(dropped.reshape(-1, *[1] * (label.ndim - 1)), jnp.asarray(null_label, label.dtype), label)
+
+
+def _two_calls(cond: Score, uncond: Score, scale: Strength, x: Array, t: Array) -> Array:
+    first = cond(x, t)
+    return _extrapolate(first, lambda: uncond(x, t), scale, x, t)
+
+
+def _extrapolate(cond: Array, uncond: Callable[[], Array], scale: Strength, x: Array, t: Array) -> Array:
+    # in this form a scale of 1 gives `cond` to the last bit
+    excess = strengths.at(scale, t, x) - 1.0
+
+    def guided() -> Array:
+        return cond + excess * (cond - uncond())
+
+    return jax.lax.cond(jnp.any(excess != 0.0), guided, lambda: cond) if callable(scale) else guided()
+
+
+def _doubled_batch(score: LabelledScore, label: Array, null_label: Array, scale: Strength, x: Array, t: Array) -> Array:
+    label = _spread(label, x)
+    null = jnp.broadcast_to(null_label, label.shape)
+    both = score(jnp.concatenate([x, x]), jnp.concatenate([t, t]), jnp.concatenate([label, null]))
+    cond, uncond = jnp.split(both, 2)
+    return _extrapolate(cond, lambda: uncond, scale, x, t)
+
+
+def _labelled(score: LabelledScore, label: Array, x: Array, t: Array) -> Array:
+    return score(x, t, _spread(label, x))
+
+
+def _spread(label: Array, x: Array) -> Array:
+    return jnp.broadcast_to(label, (x.shape[0], *label.shape[1:]))
