@@ -34,6 +34,13 @@ IMAGE_NETWORKS: dict[str, type[nn.Module]] = {
     "ncsnv2": models.NCSNv2,
 }
 NETWORKS = VECTOR_NETWORKS | IMAGE_NETWORKS
+
+
+def _annealed_langevin(epsilon: float, steps_per_level: int) -> samplers.Stepper:
+    """`steps` of the config are those of the time grid."""
+    return samplers.annealed_langevin(epsilon, steps_per_level)
+
+
 STEPPERS: dict[str, Callable[..., samplers.Stepper]] = {
     name: getattr(samplers, name)
     for name in (
@@ -50,7 +57,8 @@ STEPPERS: dict[str, Callable[..., samplers.Stepper]] = {
         "heun",
         "analytic",
     )
-} | {"annealed_langevin": lambda epsilon, steps_per_level: samplers.annealed_langevin(epsilon, steps_per_level)}
+}
+STEPPERS["annealed_langevin"] = _annealed_langevin
 OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
     name: getattr(objectives, name) for name in ("denoising", "sliced", "implicit")
 }

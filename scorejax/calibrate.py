@@ -77,19 +77,19 @@ def statistic(model: Model, train: data_lib.Dataset, examples: int = 0) -> Gamma
         arrays.append(train.labels[chosen])
     times = grid(process)
 
-    def fn(carried: tuple, index: Array, raw: Array, labels: Array | None = None) -> Array:
-        params, key = carried
+    def fn(held: tuple, index: Array, raw: Array, labels: Array | None = None) -> dict[str, Array]:
+        params, key = held
         score = build.score(c, process, model.module, params, class_labels=labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         x0 = data_lib.to_model(
             keys.fold_in(each, 0), raw, train.levels, centered=c.data.centered, dequantize=c.data.dequantize
         )
-        return gamma.estimate(keys.fold_in(each, 1), process, score, x0, times)
+        return {"squares": gamma.estimate(keys.fold_in(each, 1), process, score, x0, times)}
 
     held = carried(model, CALIBRATION)
     batches = parallel.map_batches(fn, held, tuple(arrays), stop=count, batch_size=min(c.eval.batch, count))
-    found = (Gamma.of(process, times, squares) for _, _, squares in report_progress(batches, "calibration", 0, count))
-    return reduce(Gamma.merge, found)
+    rows = report_progress(batches, "calibration", 0, count)
+    return reduce(Gamma.merge, (Gamma.of(process, times, row["squares"]) for _, _, row in rows))
 
 
 def grid(sde: LinearSDE) -> np.ndarray:

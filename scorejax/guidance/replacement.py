@@ -74,8 +74,8 @@ class Replacement(Stepper):
     known: Known
     corrector: bool = static(default=False)
 
-    def init(self, sde: LinearSDE, x: Array) -> Any:
-        return self.stepper.init(sde, x)
+    def init(self, sde: LinearSDE, x: Array, times: Array) -> Any:
+        return self.stepper.init(sde, x, times)
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
         step = self.stepper.step(keys, sde, score, x, t, s, memory)
@@ -93,8 +93,8 @@ class Resampling(Stepper):
     stepper: Stepper
     rounds: int = static(default=10)
 
-    def init(self, sde: LinearSDE, x: Array) -> Any:
-        return self.stepper.init(sde, x)
+    def init(self, sde: LinearSDE, x: Array, times: Array) -> Any:
+        return self.stepper.init(sde, x, times)
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
         if self.rounds == 1:
