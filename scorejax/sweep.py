@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from scorejax import build, data, evaluate, metrics, parallel, report
+from scorejax import build, calibrate, data, evaluate, metrics, parallel, report
 from scorejax import config as config_lib
 from scorejax.config import Config
 from scorejax.errors import ConfigError
@@ -39,17 +39,19 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
 
     Writes `eval/sweep-N.json` and the picture `eval/sweep-N.png` of Frechet distance against network evaluations,
     with the distance of real examples from each other (the floor) and the Pareto front marked. Samples lie on the
-    disk, so that a sweep which was cut off goes on where it stopped.
+    disk, so that a sweep which was cut off goes on where it stopped. `analytic` takes the run's own calibration.
 
     Raises:
       RunError: no readable checkpoint, an unknown sampler, or settings that it does not take.
     """
-    chosen = {(text, n): with_sampler(config, text, n) for text in config.sweep.samplers for n in config.sweep.steps}
-    for each in chosen.values():
-        build.sampler(each, build.sde(each))  # mistakes show before any work
     train = build.dataset(config, "train")
     judge = quality.judge(config, train)
     model = evaluate.restore(config, workdir, train)
+    chosen = {(text, n): with_sampler(config, text, n) for text in config.sweep.samplers for n in config.sweep.steps}
+    for each in chosen.values():
+        if each.sampler.stepper == "analytic" and each.sampler.gamma is None:
+            each.sampler.gamma = str(calibrate.gamma_path(workdir, model.step))
+        build.sampler(each, model.process)  # mistakes show before any work
     statistics, floor = _real(judge, workdir)
     points = []
     for (text, steps), each in chosen.items():
