@@ -87,7 +87,7 @@ def test_a_cut_off_evaluation_goes_on_where_it_stopped(exact, tmp_path):
 def test_samples_of_the_exact_score_lie_at_the_floor(exact, tmp_path):
     model, train = exact
     model.config.sampler.steps = 200
-    model.config.eval.update({"samples": 2000, "batch": 500})
+    model.config.eval.update({"samples": 2000, "batch": 500, "reference_examples": 0})
     result = evaluate.draw_and_measure(model, train, quality.judge(model.config, train), tmp_path)
     assert result["n"] == 2000 and result["nfe"] == 201
     # the trace of the covariance is 5.3: both numbers are sampling noise of 2,000 points

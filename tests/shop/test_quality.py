@@ -40,7 +40,8 @@ metrics.register("named", Named)
 
 
 def config(*overrides):
-    return load("configs/vp_digits.py:tiny", ["eval.features=strokes", "eval.batch=64", *overrides])
+    settings = ["eval.features=strokes", "eval.batch=64", "eval.reference_examples=0"]  # 0: all
+    return load("configs/vp_digits.py:tiny", [*settings, *overrides])
 
 
 @pytest.fixture(scope="module")
