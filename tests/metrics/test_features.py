@@ -87,5 +87,5 @@ def test_other_networks_plug_in_and_unknown_ones_list_the_choices(digits):
     assert moments(feature_network("mean"), digits).network == "mean-v1"
     with pytest.raises(ValueError, match="registered already"):
         register("mean", Mean)
-    with pytest.raises(ValueError, match="choose one of .*inception, mean, mnist_classifier, .*pixels, random_conv"):
+    with pytest.raises(ValueError, match=r"choose one of .*inception, mean, mnist_classifier, .*pixels, random_conv"):
         feature_network("vgg")
