@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from absl import logging
 
 from scorejax import build, calibrate, data, evaluate, metrics, parallel, report
@@ -137,9 +136,5 @@ def _real(judge: quality.Judge, workdir: str | Path) -> tuple[metrics.Moments, f
     """Moments of the real examples, and the distance that as many real examples as samples have from the others."""
     c, network = judge.config.eval, judge.network
     with reference.real_features(judge.config, reference.examples(judge.config), network, workdir) as features:
-        order = np.random.default_rng(c.seed).permutation(len(features))
-        count = min(c.samples, len(features) // 2)
-        few, others = (
-            reference.moments(features, network.name, np.sort(rows)) for rows in (order[:count], order[count:])
-        )
-        return few.merge(others), metrics.distance(others, few)
+        everything, floor = reference.beside_floor(features, network.name, c.samples, c.seed)
+        return everything, floor["frechet_floor"]

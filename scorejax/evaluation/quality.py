@@ -131,13 +131,8 @@ def _frechet(judge: Judge, drawn: np.ndarray, real: np.ndarray, about: dict[str,
         if statistics.network is None:
             notes.append(f"{c.stats} does not say which network and how many examples it is of: taken for Inception")
     else:
-        # What a perfect sampler would get: n real examples against all the others (half of all, if there are not
-        # enough). Distances of finite sets from one law are positive, about in proportion to 1/n + 1/others.
-        order = np.random.default_rng(c.seed).permutation(len(real))
-        count = min(len(drawn), len(real) // 2)
-        few, others = (reference.moments(real, name, np.sort(rows)) for rows in (order[:count], order[count:]))
-        statistics, origin = metrics.Statistics.of(few.merge(others), **about), "computed"
-        floor = {"frechet_floor": metrics.distance(others, few), "frechet_floor_n": count}
+        everything, floor = reference.beside_floor(real, name, len(drawn), c.seed)
+        statistics, origin = metrics.Statistics.of(everything, **about), "computed"
     return {
         "frechet_distance": metrics.frechet_distance(
             statistics.mean, statistics.covariance, sampled.mean, sampled.covariance

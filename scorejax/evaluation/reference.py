@@ -76,6 +76,20 @@ def moments(features: np.ndarray, network: str, rows: np.ndarray | None = None) 
     return reduce(metrics.Moments.merge, (metrics.Moments.of(features[block], network) for block in blocks))
 
 
+def beside_floor(
+    features: np.ndarray, network: str, count: int, seed: int
+) -> tuple[metrics.Moments, dict[str, float | int]]:
+    """Moments of all real features, and what a perfect sampler of `count` samples would get: the floor.
+
+    That is the distance of `count` real examples from all the others, or of half from half if there are not enough.
+    Distances of finite sets from one law are positive, about in proportion to `1 / n + 1 / others`.
+    """
+    order = np.random.default_rng(seed).permutation(len(features))
+    count = min(count, len(features) // 2)
+    few, others = (moments(features, network, np.sort(rows)) for rows in (order[:count], order[count:]))
+    return few.merge(others), {"frechet_floor": metrics.distance(others, few), "frechet_floor_n": count}
+
+
 def examples(config: Config) -> data_lib.Dataset:
     """The real examples of `eval.reference_split`."""
     return build.dataset(config, config.eval.reference_split)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax import keys as keys_lib
-from scorejax.likelihood.divergence import check_divergence, probe_vectors, score_and_products
+from scorejax.likelihood.divergence import check_divergence, probe_vectors
+from scorejax.probes import score_and_products
 from scorejax.samplers.driver import as_pytree
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE, Time, per_batch

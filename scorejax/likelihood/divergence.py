@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import keys as keys_lib
-from scorejax.score import Score
+from scorejax import probes as probes_lib
 
 DIVERGENCES = ("exact", "rademacher", "gaussian")
 
@@ -34,23 +31,4 @@ def probe_vectors(keys: Array, x: Array, divergence: str, probes: int) -> Array:
     if divergence == "exact":
         units = jnp.eye(math.prod(x.shape[1:]), dtype=x.dtype).reshape(-1, *x.shape[1:])
         return jnp.broadcast_to(units, (x.shape[0], *units.shape))
-    shape = (x.shape[0], probes, *x.shape[1:])
-    if divergence == "gaussian":
-        return keys_lib.normal(keys, shape, x.dtype)
-    return jax.vmap(lambda key: jax.random.rademacher(key, shape[1:], x.dtype))(keys)
-
-
-def score_and_products(score: Score) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
-    """Return `(x [B, ...], t [B], vectors [B, k, ...]) -> (score [B, ...], its Jacobian times each vector)`.
-
-    Examples do not see each other, so one product with a vector per example serves the whole batch.
-    """
-
-    def products(x: Array, t: Array, vectors: Array) -> tuple[Array, Array]:
-        if vectors.shape[1] == 1:
-            value, product = jax.jvp(lambda y: score(y, t), (x,), (vectors[:, 0],))
-            return value, product[:, None]
-        value, push = jax.linearize(lambda y: score(y, t), x)
-        return value, jax.vmap(push, in_axes=1, out_axes=1)(vectors)
-
-    return products
+    return probes_lib.draw(keys, x, divergence, probes)

@@ -13,7 +13,8 @@ from jax import Array
 
 from scorejax import keys as keys_lib
 from scorejax.batching import together
-from scorejax.likelihood.divergence import check_divergence, probe_vectors, score_and_products
+from scorejax.likelihood.divergence import check_divergence, probe_vectors
+from scorejax.probes import score_and_products
 from scorejax.samplers.driver import as_pytree
 from scorejax.samplers.ode import solve
 from scorejax.score import Score
