@@ -1,0 +1,132 @@
+"""Process, data, network and score of a config."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorejax import data, models, sdes
+from scorejax.build.arguments import options, pick, unset
+from scorejax.config import Config
+from scorejax.errors import ConfigError, user_errors
+from scorejax.score import PREDICTIONS, Score, make_score
+from scorejax.sdes import LinearSDE
+from scorejax.sdes.discrete import SMLD
+from scorejax.settings import choices
+
+SDES: dict[str, Callable[..., LinearSDE]] = {
+    name: getattr(sdes, name) for name in ("vp", "subvp", "ve", "edm", "cosine", "flow", "ddpm", "smld")
+}
+VECTOR_NETWORKS: dict[str, type[nn.Module]] = {"mlp": models.MLP}
+IMAGE_NETWORKS: dict[str, type[nn.Module]] = {
+    "ddpmpp": models.DDPMpp,
+    "ncsnpp": models.NCSNpp,
+    "ddpm": models.DDPM,
+    "ncsn": models.NCSN,
+    "ncsnv2": models.NCSNv2,
+}
+NETWORKS = VECTOR_NETWORKS | IMAGE_NETWORKS
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def sde(config: Config) -> LinearSDE:
+    """The forward process."""
+    factory = pick("sde.name", config.sde.name, SDES)
+    with user_errors("section sde"):
+        return factory(**options(config, "sde", factory, unset("sde")))
+
+
+def dataset(config: Config, split: str = "train") -> data.Dataset:
+    """One split of the data."""
+    c = config.data
+    with user_errors("section data"):
+        examples = data.load(c.name, split, data_dir=c.data_dir, path=c.path, size=c.size, crop=c.crop)
+    if c.flip and examples.levels is None:
+        raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
+    return examples
+
+
+def network(config: Config, examples: data.Dataset) -> nn.Module:
+    """The network for this data."""
+    c = config.model
+    kind = pick("model.name", c.name, NETWORKS)
+    images = len(examples.shape) == 3
+    fitting = IMAGE_NETWORKS if images else VECTOR_NETWORKS
+    if c.name not in fitting:
+        raise ConfigError(
+            f"model.name = {c.name!r} does not fit data.name = {config.data.name!r}, whose examples have shape "
+            f"{examples.shape}; choose one of {choices(fitting)}"
+        )
+    given = options(config, "model", kind, unset("model"))
+    if c.predicts not in (*PREDICTIONS, "edm"):
+        raise ConfigError(f"unknown model.predicts {c.predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
+    if "dtype" in given:
+        given["dtype"] = pick("model.dtype", given["dtype"], DTYPES)
+    if images:
+        given["centered_input"] = config.data.centered
+    if c.conditional:
+        if not examples.num_classes:
+            raise ConfigError(f"model.conditional needs class labels; {config.data.name!r} has none")
+        given["num_classes"] = examples.num_classes
+    return kind(**given, **_noise_levels(sde(config), kind))
+
+
+def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, Any]:
+    """The sigma behind each label of an SMLD chain, for networks that need to know it."""
+    fields = {field.name for field in dataclasses.fields(kind)}
+    if not isinstance(process, SMLD):
+        if "num_levels" in fields:
+            raise ConfigError(f"model.name = {kind.__name__.lower()!r} knows noise by its level; set sde.name = 'smld'")
+        return {}
+    first, last = (float(process.sigma(jnp.float32(t))) for t in (process.t_max, process.t_min))
+    known = {"noise_levels": (first, last, process.levels), "num_levels": process.levels}
+    return {name: value for name, value in known.items() if name in fields}
+
+
+def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Any:
+    """Initial parameters for examples of the given shape."""
+    classes = jnp.zeros(1, jnp.int32) if getattr(module, "num_classes", None) is not None else None
+    return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), classes)["params"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Apply:
+    """`apply_fn` of a linen network; equal for equal networks, so that compiled programs are found again."""
+
+    module: nn.Module
+
+    def __call__(self, carried: tuple, x: jax.Array, label: jax.Array) -> jax.Array:
+        params, class_labels, dropout_key = carried
+        train = dropout_key is not None
+        rngs = {"dropout": dropout_key} if train else None
+        out = self.module.apply({"params": params}, x, label, class_labels, train, rngs=rngs)
+        return jnp.asarray(out)
+
+
+def score(
+    config: Config,
+    process: LinearSDE,
+    module: nn.Module,
+    params: Any,
+    *,
+    class_labels: jax.Array | None = None,
+    dropout_key: jax.Array | None = None,
+) -> Score:
+    """The network as a score; a pytree, so that other parameters do not compile anything again.
+
+    Args:
+      config: the run's.
+      process: from `sde(config)`; pass one object to all calls.
+      module: from `network`.
+      params: its parameters.
+      class_labels: `[B]`, for a conditional network.
+      dropout_key: turns dropout on.
+    """
+    c = config.model
+    carried = (params, class_labels, dropout_key)
+    return make_score(process, _Apply(module), carried, c.predicts, label=process.label, sigma_data=c.sigma_data)
