@@ -1,5 +1,6 @@
 """What all tests share: compiled programs kept between sessions, and a way to run code on eight made-up devices."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/scorejax/t
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import jax
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +20,14 @@ DEVICES = 8
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "fake_devices: runs code in a subprocess with eight made-up CPU devices")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_programs():
+    """After each file: every program takes memory maps, and Linux lets a process have 65,530, too few for all tests."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
