@@ -57,10 +57,10 @@ def check(workdir: str | Path, config: Config) -> None:
     Raises:
       ConfigError: they were; the message lists the differing keys.
     """
-    path = Path(workdir) / FILE
-    if not checkpoint.steps(workdir) or not path.is_file():
+    if not checkpoint.steps(workdir) or not (Path(workdir) / FILE).is_file():
         return
-    changed = differences(json.loads(path.read_text()), to_dict(config))
+    # read as a config, so that settings younger than the folder have their defaults there
+    changed = differences(to_dict(saved_config(workdir)), to_dict(config))
     if changed:
         listed = "; ".join(f"{key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items())
         raise ConfigError(

@@ -98,3 +98,21 @@ def test_overrides_reach_the_run(main, monkeypatch, tmp_path, workdir):
     with pytest.raises(ZeroDivisionError):
         main.main([CONFIG, "--config.train.steps=70", *workdir])
     assert seen == [(70, "elsewhere" if workdir else "runs/vp_gaussian")]
+
+
+def test_a_setting_younger_than_the_folder_had_its_default_there(monkeypatch, tmp_path):
+    from runs import small
+
+    from scorejax import checkpoint, workdir
+    from scorejax.errors import ConfigError
+
+    config = small()
+    workdir.claim(tmp_path, config)
+    monkeypatch.setattr(checkpoint, "steps", lambda folder: [4])
+    saved = json.loads((tmp_path / workdir.FILE).read_text())
+    del saved["objective"]["name"]
+    (tmp_path / workdir.FILE).write_text(json.dumps(saved))
+    workdir.check(tmp_path, config)
+    config.objective.name = "sliced"
+    with pytest.raises(ConfigError, match=r"objective.name: 'denoising' there, 'sliced' now"):
+        workdir.check(tmp_path, config)
