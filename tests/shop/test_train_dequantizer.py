@@ -10,9 +10,10 @@ import pytest
 from runs import ROOT, same_bits
 
 import scorejax as sj
-from scorejax import analytic, build, checkpoint, config, data, dequantization, train, train_dequantizer
+from scorejax import analytic, build, checkpoint, config, data, dequantization, train_dequantizer
 from scorejax.errors import CheckpointError, ConfigError
 from scorejax.likelihood import bound_bits
+from scorejax.loop import Finished
 from scorejax.metrics import read_log
 from scorejax.models import FlowDequantizer
 
@@ -54,7 +55,7 @@ def workdir(tmp_path, monkeypatch):
 
 
 def test_a_dequantizer_is_trained_beside_its_score_and_found_there(workdir):
-    assert train_dequantizer.train_dequantizer(tiny(), workdir) == train.Finished(4, None)
+    assert train_dequantizer.train_dequantizer(tiny(), workdir) == Finished(4, None)
     assert [record["step"] for record in read_log(workdir / "dequantizer")] == [2, 4]
     assert checkpoint.steps(workdir) == [1]
     examples = build.dataset(tiny()).examples[:3]
