@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorejax import build, checkpoint, train
 from scorejax import config as configs
@@ -47,12 +48,13 @@ class Averaged(NamedTuple):
 
 
 def stand_in(config, workdir):
-    """Save a checkpoint of step 1 without training: for a score that a test puts in the place of the network's."""
+    """Save a checkpoint of step 1 with weights out of a hat, neither initialised nor trained, which takes long."""
     examples = build.dataset(config)
     network = build.network(config, examples)
     shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), network, examples.shape))
     saved = checkpoint.Checkpoints(workdir)
-    saved.save(1, Averaged(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)))
+    hat = np.random.default_rng(0)
+    saved.save(1, Averaged(jax.tree.map(lambda leaf: jnp.float32(0.3 * hat.standard_normal(leaf.shape)), shapes)))
     saved.close()
 
 

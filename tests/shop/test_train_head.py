@@ -21,54 +21,51 @@ def tiny(*overrides):
     return config.load(DIGITS, ["eval.after_training=false", *overrides])
 
 
-def variances(chosen, workdir, kind):
-    """A head's variances of the noise at eight points at two times, and the noise predicted there."""
-    examples = build.dataset(chosen)
-    model = evaluate.restore(chosen, workdir, examples)
-    head = heads.restore(workdir, kind, chosen, model.process, model.module, model.params, examples)
-    score = build.score(chosen, model.process, model.module, model.params)
-    x = jax.random.normal(jax.random.key(0), (8, *examples.shape))
+def model_of(workdir):
+    examples = build.dataset(tiny())
+    return evaluate.restore(tiny(), workdir, examples), examples
 
-    @jax.jit
-    def at(head, score, x, t):
-        noise = -model.process.scale(model.process.sigma(t), t, score(x, t))
-        return head(x, t, noise), noise
 
-    return at(head, score, x, jnp.array([0.1, 0.9] * 4))
+def restored(workdir, kind):
+    model, examples = model_of(workdir)
+    return heads.restore(workdir, kind, tiny(), model.process, model.module, model.params, examples)
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    """A tiny run of images with its heads npr and sn."""
+    """The folder of a score of images with its heads npr and sn."""
     workdir = tmp_path_factory.mktemp("digits")
-    modes.run("train", tiny(), workdir)
+    stand_in(tiny(), workdir)
     for kind in ("npr", "sn"):
         assert modes.run("train_head", tiny(f"head.kind={kind}"), workdir) is None
     return workdir
 
 
 def test_heads_are_trained_beside_their_score_and_found_there(digits):
-    score = checkpoint.steps(digits)
+    model, examples = model_of(digits)
+    x, t = jax.random.normal(jax.random.key(0), (8, *examples.shape)), jnp.array([0.1, 0.9] * 4)
+    score = build.score(tiny(), model.process, model.module, model.params)
+    of_head = jax.jit(lambda head, score, x, t: (head(x, t), score(x, t)))  # one program for both kinds
     for kind in ("npr", "sn"):
         assert [record["step"] for record in read_log(digits / "heads" / kind)] == [2, 4]
-        value, _ = variances(tiny(), digits, kind)
-        assert value.shape == (8, 8, 8, 1) and np.all(np.isfinite(value))
-        assert np.std(value) > 0
-    assert checkpoint.steps(digits) == score
-    # what a head of the squared noise predicts is not yet a variance
-    value, noise = variances(tiny(), digits, "sn")
-    assert np.all(value > -(noise**2) - 1.0)
+        head = restored(digits, kind)
+        output, value = of_head(head.head, score, x, t)
+        noise = -model.process.scale(model.process.sigma(t), t, value)
+        found = head.value(output, noise)
+        assert found.shape == x.shape and np.all(np.isfinite(found)) and np.std(output) > 0
+        np.testing.assert_array_equal(found, output if kind == "npr" else output - noise**2)
+    assert checkpoint.steps(digits) == [1]
 
 
-def test_a_head_on_the_score_of_a_sampler_is_the_head_that_restore_gives(digits):
-    chosen, examples = tiny(), build.dataset(tiny())
-    model = evaluate.restore(chosen, digits, examples)
-    where = digits, "npr", chosen, model.process, model.module, model.params, examples
-    score = build.score(chosen, model.process, model.module, model.params)
-    own, shared = heads.restore(*where), heads.load(*where).on(model.process, score)
-    assert jax.tree.structure(own) == jax.tree.structure(shared)
-    assert same_bits(own, shared)
-    assert len(jax.tree.leaves(own)) > len(jax.tree.leaves(model.params)) > 10  # arguments, not constants
+def test_a_head_on_a_score_at_hand_is_the_head_that_restore_gives(digits):
+    model, examples = model_of(digits)
+    score = build.score(tiny(), model.process, model.module, model.params)
+    trained = heads.load(digits, "npr", tiny(), model.process, model.module, model.params, examples)
+    own, at_hand = restored(digits, "npr"), trained.on(model.process, score)
+    assert jax.tree.structure(own) == jax.tree.structure(at_hand)
+    jax.tree.map(np.testing.assert_array_equal, own, at_hand)
+    # the weights of the network are leaves, so arguments of compiled programs, not constants
+    assert len(jax.tree.leaves(own)) >= len(jax.tree.leaves(model.params)) + len(jax.tree.leaves(trained)) > 40
 
 
 @pytest.mark.slow
@@ -105,13 +102,13 @@ def test_what_cannot_be_trained_is_told(digits, tmp_path):
 
 def test_a_head_of_another_score_is_refused(digits):
     with pytest.raises(ConfigError, match=r"train it first, with --mode=train_head --config.head.kind=ocm"):
-        variances(tiny(), digits, "ocm")
+        restored(digits, "ocm")
     record = digits / "heads" / "npr" / "score.json"
     kept = record.read_text()
     try:
         record.write_text(json.dumps({"step": 3, "checksum": 1}))
         with pytest.raises(ConfigError, match="trained beside the score of step 3"):
-            variances(tiny(), digits, "npr")
+            restored(digits, "npr")
         with pytest.raises(ConfigError, match="delete the folder and train it again"):
             train_head.train_head(tiny(), digits)
     finally:
@@ -140,6 +137,5 @@ def test_a_trained_head_finds_the_variance_of_the_noise_in_gaussian_data(kind, t
     for i in range(0, 800, 200):
         signal, noise = float(sde.alpha(t[i])) ** 2, float(sde.variance(t[i]))
         exact = np.diag(signal * np.linalg.inv(signal * np.eye(4) + noise * inverse))
-        print(
-            kind, t[i], exact, np.mean(found[i : i + 200], axis=0), np.sqrt(np.mean((found[i : i + 200] - exact) ** 2))
-        )
+        worst = {"npr": 0.05, "sn": 0.1, "ocm": 0.02}[kind]
+        assert np.sqrt(np.mean((found[i : i + 200] - exact) ** 2)) < worst
