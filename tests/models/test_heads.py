@@ -107,6 +107,21 @@ def test_a_head_reads_what_the_network_was_really_given(frozen):
     np.testing.assert_allclose(head_on(sde, score, head, weights)(x, t), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_beside_its_score_a_head_costs_its_own_layers_alone(frozen):
+    network, variables, x, _ = frozen
+    sde, t, head = sj.vp(), jnp.array([0.1, 0.2]), ImageHead(3)
+    score = score_of(network, variables, sde)
+    params = init_head(jax.random.key(1), sde, score, head, x.shape[1:])
+
+    def convolutions(function):
+        return jax.jit(function).lower(score, params, x, t).compile().as_text().count(" convolution(")
+
+    alone = convolutions(lambda score, params, x, t: score(x, t))
+    both = convolutions(lambda score, params, x, t: (score(x, t), head_on(sde, score, head, params)(x, t)))
+    assert alone == 2
+    assert both == 3
+
+
 @pytest.mark.parametrize("name", ["ncsn", "ncsnv2", "ddpm", "output_skip"])
 def test_every_image_network_has_a_last_feature_map(name):
     sde = sj.smld() if name.startswith("ncsn") else sj.vp()
