@@ -66,7 +66,7 @@ def restore(
     config = workdir_lib.saved_config(workdir)
     if not build.is_classifier(config):
         raise ConfigError(
-            f"{workdir} holds a run of model.name = {config.model.name!r}, which is no classifier; give the folder of a "
+            f"{workdir} holds a run of model.name = {config.model.name!r}, not a classifier; give the folder of a "
             "run whose objective is classification, like that of configs/classifier.py"
         )
     if config.data.centered != centered:

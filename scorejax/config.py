@@ -99,8 +99,9 @@ def tiny(config: Config) -> None:
     config.train.update(
         {"steps": 4, "batch": 16, "steps_per_call": 0, "log_every": 2, "checkpoint_every": 2, "preview_every": 0}
     )
-    small = {"mlp": {"features": 16, "depth": 1}, "ncsn": {"features": 8}, "ncsnv2": {"features": 8}}
-    small.update({"mlp_classifier": small["mlp"], "wide_resnet": {"depth": 10, "width": 1, "dropout": 0.0}})
+    vectors = {"features": 16, "depth": 1}
+    small = {"mlp": vectors, "mlp_classifier": vectors, "ncsn": {"features": 8}, "ncsnv2": {"features": 8}}
+    small["wide_resnet"] = {"depth": 10, "width": 1}
     unet = {"features": 8, "channel_multipliers": (1, 1), "blocks_per_level": 1}
     unet.update({"attention_resolutions": (), "dropout": 0.0})
     config.model.update(small.get(config.model.name, unet))

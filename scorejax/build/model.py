@@ -98,8 +98,8 @@ def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, Any]:
 def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Any:
     """Initial parameters for examples of the given shape."""
     told = not isinstance(module, tuple(CLASSIFIERS.values())) and getattr(module, "num_classes", None) is not None
-    classes = {"class_labels": jnp.zeros(1, jnp.int32)} if told else {}
-    return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), **classes)["params"]
+    classes = [jnp.zeros(1, jnp.int32)] if told else []
+    return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), *classes)["params"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,7 +59,7 @@ class MLPClassifier(nn.Module):
             )
         check_labels(x.shape[0], labels, None, None)
         embed = NoiseEmbedding(32, kind=self.embedding, dtype=self.dtype, name="embedding")
-        embedding = nn.silu(embed(labels, None))
+        embedding = nn.silu(jnp.asarray(embed(labels, None)))
         h = dense(self.features, "dense_in", self.dtype)(x.astype(jnp.float32))
         for i in range(self.depth):
             h = h + branch(h, embedding, f"block_{i}", self.features, self.dropout, train, self.dtype)
