@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
         "sigma_data": 0.5,  # used by predicts = "edm" alone
         "conditional": False,  # on class labels
         "label_dropout": 0.0,  # chance that training hides an example's label; above 0 the run can be guided
+        "learned_range": bool,  # twice the output channels: reverse variances too, for objectives hybrid and vlb
         "features": int,
         "depth": int,
         "channel_multipliers": tuple,

@@ -1,7 +1,16 @@
 """From a config to the objects of a run."""
 
 from scorejax.build.arguments import options, pick, unset
-from scorejax.build.model import dataset, init_params, labelled_score, network, null_label, score, sde
+from scorejax.build.model import (
+    dataset,
+    init_params,
+    labelled_score,
+    learned_range,
+    network,
+    null_label,
+    score,
+    sde,
+)
 from scorejax.build.sampling import sampler
 from scorejax.build.training import check, learning_rate, objective, optimizer, steps_per_call
 
@@ -10,6 +19,7 @@ __all__ = [
     "dataset",
     "init_params",
     "labelled_score",
+    "learned_range",
     "learning_rate",
     "network",
     "null_label",

@@ -19,6 +19,7 @@ from scorejax.score import PREDICTIONS, LabelledScore, Score, make_labelled_scor
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import SMLD
 from scorejax.settings import choices
+from scorejax.variance import LearnedRange
 
 SDES: dict[str, Callable[..., LinearSDE]] = {
     name: getattr(sdes, name) for name in ("vp", "subvp", "ve", "edm", "cosine", "flow", "ddpm", "smld")
@@ -113,16 +114,21 @@ def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> An
 
 @dataclasses.dataclass(frozen=True)
 class _Apply:
-    """`apply_fn` of a linen network; equal for equal networks, so that compiled programs are found again."""
+    """`apply_fn` of a linen network; equal for equal networks, so that compiled programs are found again.
+
+    Of a network that puts out a learned range beside its prediction it is one half: 0 the prediction, 1 the range.
+    """
 
     module: nn.Module
+    half: int = 0
 
     def __call__(self, carried: tuple, x: jax.Array, label: jax.Array, class_labels: jax.Array | None) -> jax.Array:
         params, dropout_key = carried
         train = dropout_key is not None
         rngs = {"dropout": dropout_key} if train else None
         out = self.module.apply({"params": params}, x, label, class_labels, train, rngs=rngs)
-        return jnp.asarray(out)
+        out = jnp.asarray(out)
+        return jnp.split(out, 2, axis=-1)[self.half] if getattr(self.module, "learned_range", False) else out
 
 
 def score(
@@ -173,3 +179,38 @@ def _open_score(config: Config, process: LinearSDE, module: nn.Module, carried: 
 
 def _given(score: LabelledScore, labels: jax.Array, x: jax.Array, t: jax.Array) -> jax.Array:
     return score(x, t, labels)
+
+
+def learned_range(
+    config: Config,
+    process: LinearSDE,
+    module: nn.Module,
+    params: Any,
+    class_labels: jax.Array | None = None,
+    dropout_key: jax.Array | None = None,
+) -> LearnedRange:
+    """The reverse variances that the network learned beside its score (`model.learned_range`); arguments as there.
+
+    Where both are evaluated at the same points in one compiled program, the network runs once.
+
+    Raises:
+      ConfigError: the network learned none.
+    """
+    if not config.model.learned_range:
+        raise ConfigError(
+            "this network learned no variances (model.learned_range is not set): train one with "
+            "model.learned_range=true and objective.name = 'hybrid' or 'vlb'"
+        )
+    share = Partial(_Share(_Apply(module, half=1), process.label), (params, dropout_key), class_labels)
+    return LearnedRange(share)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+    """Static part of the learned range: `v` of a network that puts out `2 v - 1`."""
+
+    apply_fn: _Apply
+    label: Callable[[jax.Array], jax.Array]
+
+    def __call__(self, carried: tuple, class_labels: jax.Array | None, x: jax.Array, t: jax.Array) -> jax.Array:
+        return 0.5 * (1.0 + self.apply_fn(carried, x, self.label(t), class_labels))
