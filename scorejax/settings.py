@@ -31,6 +31,8 @@ DEFAULTS: dict[str, Any] = {
         "sigma_min": float,
         "sigma_max": float,
         "offset": float,
+        "gamma_min": float,  # of sde learned: -log SNR next to the data, and at the prior
+        "gamma_max": float,
         "schedule": str,
         "n": int,
         "t_min": float,
@@ -68,13 +70,15 @@ DEFAULTS: dict[str, Any] = {
         "remat": bool,
     },
     "objective": {
-        "name": "denoising",  # denoising, sliced, implicit (the exact trace)
+        # denoising, sliced, implicit (the exact trace); hybrid, vlb (with model.learned_range), continuous_vlb
+        "name": "denoising",
         "weighting": "simple",
         "times": "uniform",
         "reduction": "mean",
         "probes": int,
         "projection": str,
         "variance_reduced": bool,
+        "lambda_vlb": float,  # of hybrid: weight of the bound
     },
     "optim": {
         "name": "adam",

@@ -14,7 +14,7 @@ import optax
 from absl import logging
 from jax import Array, lax
 
-from scorejax import build, checkpoint, data, evaluate, guidance, keys, objectives, parallel, pretrained
+from scorejax import build, checkpoint, data, evaluate, guidance, keys, parallel, pretrained
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.errors import DivergedError
@@ -29,10 +29,11 @@ class State(NamedTuple):
 
     Attributes:
       step: optimizer steps taken, int32.
-      params: parameters of the network.
+      params: parameters of the network, and of the process if that is learned.
       ema: their exponential moving average.
       opt_state: of the optimizer.
       key: the run's PRNG key; constant, all randomness is a function of it and of the step.
+      memory: what the objective remembers, None if nothing.
     """
 
     step: Array
@@ -40,6 +41,7 @@ class State(NamedTuple):
     ema: Any
     opt_state: Any
     key: Array
+    memory: Any = None
 
 
 class Finished(NamedTuple):
@@ -77,8 +79,9 @@ def train(config: Config, workdir: str | Path) -> Finished:
     # ---- Take over the workdir, and go on where a run before left off.
     workdir_lib.claim(workdir, config)
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.train.keep, keep_every=config.train.keep_every)
-    make_state = functools.partial(init_state, network, optimizer, examples.shape)
-    start = functools.partial(_published, config.init_from, network, examples.shape) if config.init_from else None
+    objective = build.objective(config, sde, examples.levels)
+    make_state = functools.partial(init_state, network, optimizer, examples.shape, process=sde, memory=objective.memory)
+    start = functools.partial(_published, config, sde, network, examples.shape) if config.init_from else None
     state, step = restore_or_init(checkpoints, make_state, config.seed, start)
 
     # ---- The compiled chunk: data, loss, gradient, update, average, for several steps.
@@ -117,10 +120,18 @@ def train(config: Config, workdir: str | Path) -> Finished:
 # ---- One step --------------------------------------------------------------------------------------------------
 
 
-def init_state(network: Any, optimizer: optax.GradientTransformation, shape: tuple[int, ...], key: Array) -> State:
+def init_state(
+    network: Any,
+    optimizer: optax.GradientTransformation,
+    shape: tuple[int, ...],
+    key: Array,
+    *,
+    process: Any = None,
+    memory: Any = None,
+) -> State:
     """The state before the first step; the average starts as a copy of the parameters."""
-    params = build.init_params(jax.random.fold_in(key, INIT), network, shape)
-    return State(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params), key)
+    params = build.with_process(process, build.init_params(jax.random.fold_in(key, INIT), network, shape))
+    return State(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params), key, memory)
 
 
 def make_update(
@@ -131,8 +142,8 @@ def make_update(
     Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
     number of devices computes the same (dropout excepted, which is drawn per device).
     """
-    objective = build.objective(config, sde)
     batch, parts, levels = config.train.batch, feeder.parts, feeder.data.levels
+    objective = build.objective(config, sde, levels)
     hidden = config.model.label_dropout
     null_label = build.null_label(config, feeder.data) if hidden else None
 
@@ -152,30 +163,34 @@ def make_update(
         if null_label is not None:
             labels = guidance.drop_labels(keys.fold_in(own, 2), labels, null_label, hidden)
         # Times are drawn for the whole batch, so that stratification spans it, and cut.
-        all_times = objectives.draw_times(
-            jax.random.fold_in(stream(TIMES), state.step), sde, batch, config.objective.times
-        )
+        all_times = objective.draw(jax.random.fold_in(stream(TIMES), state.step), state.memory, batch)
         t = lax.dynamic_slice_in_dim(all_times, part * (batch // parts), batch // parts)
         dropout_key = jax.random.fold_in(jax.random.fold_in(stream(DROPOUT), state.step), part)
 
-        def loss(params: Any) -> Array:
-            score = build.score(
+        def loss(params: Any) -> tuple[Array, Array]:
+            process = build.process_of(sde, params)
+            score, head = build.score_and_range(
                 config,
-                sde,
+                process,
                 network,
                 params,
                 class_labels=labels if config.model.conditional else None,
                 dropout_key=dropout_key,
             )
-            return jnp.mean(objective(keys.fold_in(own, 1), score, x0, t))
+            values = objective.loss(keys.fold_in(own, 1), process, score, head, x0, t, state.memory)
+            return jnp.mean(values), values
 
+        (value, losses), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
         # Inside the mapped step a gradient is the device's own: average it, once, before it is clipped.
-        value, gradient = parallel.mean(jax.value_and_grad(loss)(state.params))
+        value, gradient = parallel.mean((value, gradient))
         metrics = {"loss": value, "grad_norm": jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient)))}
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = average(config, state.ema, params, state.step)
-        return State(state.step + 1, params, ema, opt_state, state.key), metrics
+        memory = state.memory
+        if memory is not None:
+            memory = objective.remember(memory, all_times, parallel.gather(losses))
+        return State(state.step + 1, params, ema, opt_state, state.key, memory), metrics
 
     return update
 
@@ -224,11 +239,11 @@ def restore_or_init(
     return parallel.replicate(state._replace(key=jax.random.wrap_key_data(state.key))), restored.step
 
 
-def _published(path: str, network: Any, shape: tuple[int, ...]) -> Any:
+def _published(config: Config, process: Any, network: Any, shape: tuple[int, ...]) -> Any:
     """Weights to start from."""
-    params, step = pretrained.load(path, network, max(shape[:2]), channels=shape[-1])
-    logging.info("starting from %s, of step %d", path, step)
-    return params
+    params, step = pretrained.load(config.init_from, network, max(shape[:2]), channels=shape[-1])
+    logging.info("starting from %s, of step %d", config.init_from, step)
+    return build.with_process(process, params)
 
 
 class Run:

@@ -45,9 +45,10 @@ def train_dequantizer(config: Config, workdir: str | Path) -> Finished:
     own = own_config(config)
     build.check(own, jax.device_count())
     examples = build.dataset(config)
-    sde, network, optimizer = build.sde(config), build.network(config, examples), build.optimizer(own)
+    network, optimizer = build.network(config, examples), build.optimizer(own)
     module = dequantization.network(config, examples)
-    frozen = parallel.replicate(_score_params(network, examples.shape, workdir))
+    frozen = _score_params(config, network, examples.shape, workdir)
+    sde, frozen = build.process_of(build.sde(config), frozen), parallel.replicate(frozen)
 
     # ---- Take over the folder, and go on where a run before left off.
     folder = Path(workdir) / dequantization.FOLDER
@@ -142,9 +143,8 @@ def make_update(
     return update
 
 
-def _score_params(network: Any, shape: tuple[int, ...], workdir: str | Path) -> Any:
-    shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), network, shape))
-    restored = checkpoint.restore_ema(workdir, shapes)
+def _score_params(config: Config, network: Any, shape: tuple[int, ...], workdir: str | Path) -> Any:
+    restored = checkpoint.restore_ema(workdir, build.shapes(config, network, shape))
     logging.info("a dequantizer for the score of step %d", restored.step)
     return restored.fields["ema"]
 

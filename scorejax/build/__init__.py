@@ -8,13 +8,19 @@ from scorejax.build.model import (
     learned_range,
     network,
     null_label,
+    process_of,
     score,
+    score_and_range,
     sde,
+    shapes,
+    with_process,
 )
+from scorejax.build.objective import Objective, objective
 from scorejax.build.sampling import sampler
-from scorejax.build.training import check, learning_rate, objective, optimizer, steps_per_call
+from scorejax.build.training import check, learning_rate, optimizer, steps_per_call
 
 __all__ = [
+    "Objective",
     "check",
     "dataset",
     "init_params",
@@ -27,9 +33,13 @@ __all__ = [
     "optimizer",
     "options",
     "pick",
+    "process_of",
     "sampler",
     "score",
+    "score_and_range",
     "sde",
+    "shapes",
     "steps_per_call",
     "unset",
+    "with_process",
 ]

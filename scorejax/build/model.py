@@ -18,11 +18,12 @@ from scorejax.errors import ConfigError, user_errors
 from scorejax.score import PREDICTIONS, LabelledScore, Score, make_labelled_score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import SMLD
+from scorejax.sdes.learned import Learned
 from scorejax.settings import choices
 from scorejax.variance import LearnedRange
 
 SDES: dict[str, Callable[..., LinearSDE]] = {
-    name: getattr(sdes, name) for name in ("vp", "subvp", "ve", "edm", "cosine", "flow", "ddpm", "smld")
+    name: getattr(sdes, name) for name in ("vp", "subvp", "ve", "edm", "cosine", "flow", "ddpm", "smld", "learned")
 }
 VECTOR_NETWORKS: dict[str, type[nn.Module]] = {"mlp": models.MLP}
 IMAGE_NETWORKS: dict[str, type[nn.Module]] = {
@@ -37,10 +38,22 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def sde(config: Config) -> LinearSDE:
-    """The forward process."""
+    """The forward process; where it is learned, as it begins."""
     factory = pick("sde.name", config.sde.name, SDES)
     with user_errors("section sde"):
         return factory(**options(config, "sde", factory, unset("sde")))
+
+
+def with_process(process: LinearSDE, params: Any) -> Any:
+    """All that training changes: the parameters of a network, and of its process if that is learned."""
+    if not isinstance(process, Learned):
+        return params
+    return {"network": params, "process": {"gamma_min": process.gamma_min, "gamma_max": process.gamma_max}}
+
+
+def process_of(process: LinearSDE, params: Any) -> LinearSDE:
+    """The process from `sde`, where it is learned as the parameters have it."""
+    return process.replace(**params["process"]) if isinstance(process, Learned) else process
 
 
 def dataset(config: Config, split: str = "train") -> data.Dataset:
@@ -112,6 +125,12 @@ def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> An
     return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), classes)["params"]
 
 
+def shapes(config: Config, module: nn.Module, shape: tuple[int, ...]) -> Any:
+    """Shapes and types of all that training changes, for examples of the given shape."""
+    process = sde(config)
+    return jax.eval_shape(lambda: with_process(process, init_params(jax.random.key(0), module, shape)))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Apply:
     """`apply_fn` of a linen network; equal for equal networks, so that compiled programs are found again.
@@ -144,13 +163,13 @@ def score(
 
     Args:
       config: the run's.
-      process: from `sde(config)`; pass one object to all calls.
+      process: from `sde(config)`, if it is learned then from `process_of`; pass one object to all calls.
       module: from `network`.
-      params: its parameters.
+      params: its parameters, as `with_process` made them.
       class_labels: `[B]`, for a conditional network.
       dropout_key: turns dropout on.
     """
-    return Partial(_given, _open_score(config, process, module, (params, dropout_key)), class_labels)
+    return Partial(_given, _open_score(config, process, module, params, dropout_key), class_labels)
 
 
 def labelled_score(config: Config, process: LinearSDE, module: nn.Module, params: Any) -> LabelledScore:
@@ -167,11 +186,13 @@ def labelled_score(config: Config, process: LinearSDE, module: nn.Module, params
             "this network takes no class labels (model.conditional = False): train one with model.conditional=true, "
             "and with model.label_dropout=0.1 if it is to be guided"
         )
-    return _open_score(config, process, module, (params, None))
+    return _open_score(config, process, module, params)
 
 
-def _open_score(config: Config, process: LinearSDE, module: nn.Module, carried: tuple) -> LabelledScore:
-    c = config.model
+def _open_score(
+    config: Config, process: LinearSDE, module: nn.Module, params: Any, dropout_key: jax.Array | None = None
+) -> LabelledScore:
+    c, carried = config.model, (_of_network(process, params), dropout_key)
     return make_labelled_score(
         process, _Apply(module), carried, c.predicts, label=process.label, sigma_data=c.sigma_data
     )
@@ -201,8 +222,39 @@ def learned_range(
             "this network learned no variances (model.learned_range is not set): train one with "
             "model.learned_range=true and objective.name = 'hybrid' or 'vlb'"
         )
-    share = Partial(_Share(_Apply(module, half=1), process.label), (params, dropout_key), class_labels)
-    return LearnedRange(share)
+    carried = (_of_network(process, params), dropout_key)
+    return LearnedRange(Partial(_Share(_Apply(module, half=1), process.label), carried, class_labels))
+
+
+def score_and_range(
+    config: Config, process: LinearSDE, module: nn.Module, params: Any, **given: Any
+) -> tuple[Score, LearnedRange | None]:
+    """The network as a score and, if it learns them, reverse variances, for training; arguments as of both.
+
+    Where both are asked for the same points, one after the other, the network runs once, and so does its derivative.
+    """
+    if not config.model.learned_range:
+        return score(config, process, module, params, **given), None
+    once: Any = _Once(module)
+    return score(config, process, once, params, **given), learned_range(config, process, once, params, **given)
+
+
+class _Once:
+    """A network that keeps its last result."""
+
+    learned_range = True
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.last = module, (None, None)
+
+    def apply(self, variables: Any, x: jax.Array, *rest: Any, **options: Any) -> Any:
+        if self.last[0] is not x:
+            self.last = x, self.module.apply(variables, x, *rest, **options)
+        return self.last[1]
+
+
+def _of_network(process: LinearSDE, params: Any) -> Any:
+    return params["network"] if isinstance(process, Learned) else params
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Objective and optimizer of a config, and the checks made before a run."""
+"""Optimizer of a config, and the checks made before a run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorejax import objectives, probes
-from scorejax.build.arguments import options, pick, unset
+from scorejax.build.arguments import pick
 from scorejax.build.model import NETWORKS, sde
+from scorejax.build.objective import objective
 from scorejax.build.sampling import sampler
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
-from scorejax.score import Score
-from scorejax.sdes import LinearSDE
+from scorejax.errors import ConfigError
 
-OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
-    name: getattr(objectives, name) for name in ("denoising", "sliced", "implicit")
-}
 OPTIMIZERS = ("adam", "adamw")
 DECAYS = ("none", "cosine")
 STEPS_PER_CALL = 10
@@ -55,26 +50,6 @@ def optimizer(config: Config) -> optax.GradientTransformation:
         mask = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)  # noqa: E731
         steps.append(optax.add_decayed_weights(c.weight_decay, mask))
     return optax.chain(*steps, optax.scale_by_learning_rate(learning_rate(config)))
-
-
-def objective(config: Config, process: LinearSDE) -> Callable[..., jax.Array]:
-    """`(keys, score, x0, t) -> loss [B]`."""
-    c = config.objective
-    with user_errors("section objective"):  # found out here, not inside the compiled step
-        function = pick("objective.name", c.name, OBJECTIVES)
-        pick("objective.weighting", c.weighting, objectives.WEIGHTINGS)
-        pick("objective.reduction", c.reduction, dict.fromkeys(objectives.REDUCTIONS))
-        objectives.time_density(process, jnp.full(1, process.t_max), c.times)
-        given = options(config, "objective", function, unset("objective"))
-        pick("objective.projection", given.get("projection", "rademacher"), dict.fromkeys(probes.PROJECTIONS))
-        if given.get("probes", 1) < 1:
-            raise ConfigError(f"objective.probes = {given['probes']}; it must be at least 1")
-    given |= {"times": c.times, "weighting": c.weighting, "reduction": c.reduction}
-
-    def loss(keys: jax.Array, score: Score, x0: jax.Array, t: jax.Array) -> jax.Array:
-        return function(keys, process, score, x0, t=t, **given)
-
-    return loss
 
 
 def check(config: Config, devices: int = 1) -> None:

@@ -79,7 +79,7 @@ def residual_sum(x: jax.Array, h: jax.Array, rescale: bool) -> jax.Array:
 
 
 def divide_score(output: jax.Array, sigma: jax.Array, channels: int) -> jax.Array:
-    """Divide the first `channels` of `output [B, ..., C]`, the score, by `sigma [B]`; a learned range behind is none."""
+    """Divide the first `channels` of `output [B, ..., C]`, a score, by `sigma [B]`; not a learned range behind it."""
     sigma = sigma.reshape(-1, *[1] * (output.ndim - 1))
     if output.shape[-1] == channels:
         return output / sigma
