@@ -40,7 +40,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "model": {
         "name": "mlp",
-        "predicts": "noise",
+        "predicts": "noise",  # noise, data, score, v, edm; on a chain of levels also previous_mean
         "sigma_data": 0.5,  # used by predicts = "edm" alone
         "conditional": False,  # on class labels
         "label_dropout": 0.0,  # chance that training hides an example's label; above 0 the run can be guided
@@ -160,7 +160,9 @@ DEFAULTS: dict[str, Any] = {
         "likelihood_examples": 0,  # 0: all
         "likelihood_passes": 1,  # dequantizations per example
         "dequantization": "uniform",  # uniform, variational (after --mode=train_dequantizer)
-        "bound": 0,  # times drawn for the upper bound of the bits/dim beside the exact ones; 0: no bound
+        # Times drawn for the upper bound of the bits/dim beside the exact ones, with objective continuous_vlb for the
+        # bound that it trains; 0: no bound.
+        "bound": 0,
         "divergence": "rademacher",
         "probes": 1,
         "rtol": 1e-5,

@@ -15,7 +15,7 @@ from scorejax import data, models, sdes
 from scorejax.build.arguments import options, pick, unset
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
-from scorejax.score import PREDICTIONS, LabelledScore, Score, make_labelled_score
+from scorejax.score import LabelledScore, Score, check_prediction, make_labelled_score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import SMLD
 from scorejax.sdes.learned import Learned
@@ -78,8 +78,11 @@ def network(config: Config, examples: data.Dataset) -> nn.Module:
             f"{examples.shape}; choose one of {choices(fitting)}"
         )
     given = options(config, "model", kind, unset("model"))
-    if c.predicts not in (*PREDICTIONS, "edm"):
-        raise ConfigError(f"unknown model.predicts {c.predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
+    process = sde(config)
+    with user_errors("model.predicts"):
+        check_prediction(process, c.predicts, "edm")
+    if c.learned_range and c.predicts == "edm":
+        raise ConfigError("model.learned_range does not go with model.predicts = 'edm'; choose noise, data or v")
     if "dtype" in given:
         given["dtype"] = pick("model.dtype", given["dtype"], DTYPES)
     if images:
@@ -88,7 +91,7 @@ def network(config: Config, examples: data.Dataset) -> nn.Module:
         if not examples.num_classes:
             raise ConfigError(f"model.conditional needs class labels; {config.data.name!r} has none")
         given["num_classes"] = examples.num_classes
-    return kind(**given, **_noise_levels(sde(config), kind))
+    return kind(**given, **_noise_levels(process, kind))
 
 
 def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, Any]:
