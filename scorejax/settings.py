@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
         "path": str,  # of a folder of images or an .npz file
         "crop": int,  # cut the central crop x crop pixels first; unset: the largest square
         "size": int,  # resize images to size x size
+        "classes": tuple,  # keep the examples with these labels, numbered anew; unset: all
         "centered": True,  # images in [-1, 1); False: in [0, 1)
         "dequantize": True,  # uniform noise within each grey level; False: the middle of the level
         "flip": False,  # mirror images at random
@@ -65,12 +66,15 @@ DEFAULTS: dict[str, Any] = {
         "embedding": str,
         "fourier_scale": float,
         "init_scale": float,
+        "width": int,
+        "standardize": bool,
         "skip_rescale": bool,
         "dtype": str,  # to compute in; parameters are float32
         "remat": bool,
     },
     "objective": {
-        # denoising, sliced, implicit (the exact trace); hybrid, vlb (with model.learned_range), continuous_vlb
+        # denoising, sliced, implicit (the exact trace); hybrid, vlb (with model.learned_range), continuous_vlb;
+        # classification, for classifiers
         "name": "denoising",
         "weighting": "simple",
         "times": "uniform",
@@ -79,6 +83,7 @@ DEFAULTS: dict[str, Any] = {
         "projection": str,
         "variance_reduced": bool,
         "lambda_vlb": float,  # of hybrid: weight of the bound
+        "label_smoothing": float,
     },
     "optim": {
         "name": "adam",
@@ -143,6 +148,7 @@ DEFAULTS: dict[str, Any] = {
         "times": 1,  # of the likelihood bound, drawn for each example of a batch
         "lr": 1e-3,
         "warmup": 100,
+        "clip": 1.0,  # as optim.clip
         "ema_decay": 0.99,
         "log_every": 50,
         "checkpoint_every": 1000,
@@ -151,6 +157,21 @@ DEFAULTS: dict[str, Any] = {
         "blocks": int,
         "heads": int,
         "flows": int,
+    },
+    # Reverse variances predicted from x_t, trained by --mode=train_head for the run's score, one of each kind.
+    "head": {
+        "kind": "npr",  # npr (noise residual), sn (squared noise), ocm (curvature of the score)
+        "steps": 10_000,
+        "batch": 128,  # over all devices
+        "lr": 1e-3,
+        "warmup": 100,
+        "clip": 0.0,  # none: it would bias the mean that is fitted
+        "ema_decay": 0.999,
+        "log_every": 50,
+        "checkpoint_every": 1000,
+        "deep": bool,  # images: a residual block before the last convolution
+        "features": int,  # vectors: width of the hidden layers
+        "depth": int,  # vectors: number of hidden layers
     },
     "eval": {
         "after_training": True,
@@ -177,6 +198,7 @@ DEFAULTS: dict[str, Any] = {
         "reference_examples": 0,  # 0: all
         "grid": 64,  # images in the sample grid
         "calibration_examples": 100,  # of --mode=calibrate; 0: all
+        "classifier_examples": 0,  # of the split, for the table of a classifier; 0: all
     },
     "sweep": {  # of --mode=sweep: samplers as name[:key=value[:key=value]], keys of section sampler
         "samplers": (

@@ -1,6 +1,7 @@
 """From a config to the objects of a run."""
 
 from scorejax.build.arguments import options, pick, unset
+from scorejax.build.classifier import by_log_snr, is_classifier, logits
 from scorejax.build.model import (
     dataset,
     init_params,
@@ -21,12 +22,15 @@ from scorejax.build.training import check, learning_rate, optimizer, steps_per_c
 
 __all__ = [
     "Objective",
+    "by_log_snr",
     "check",
     "dataset",
     "init_params",
+    "is_classifier",
     "labelled_score",
     "learned_range",
     "learning_rate",
+    "logits",
     "network",
     "null_label",
     "objective",

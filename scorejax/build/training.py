@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from scorejax.build.arguments import pick
-from scorejax.build.model import NETWORKS, sde
+from scorejax.build.model import IMAGE_NETWORKS, NETWORKS, sde
 from scorejax.build.objective import objective
 from scorejax.build.sampling import sampler
 from scorejax.config import Config
@@ -59,11 +59,11 @@ def check(config: Config, devices: int = 1) -> None:
       ConfigError: unknown names, settings that do not belong together, numbers that do not divide.
     """
     process = sde(config)
+    pick("model.name", config.model.name, NETWORKS)
     objective(config, process)
     sampler(config, process)
     optimizer(config)
     steps_per_call(config)
-    pick("model.name", config.model.name, NETWORKS)
     if not 0 <= config.model.label_dropout < 1:
         raise ConfigError(f"model.label_dropout = {config.model.label_dropout}; it must lie in [0, 1), e.g. 0.1")
     if config.model.label_dropout and not config.model.conditional:
@@ -99,6 +99,6 @@ def steps_per_call(config: Config, start: int = 0) -> int:
                     "either, or let train.steps_per_call=0 choose"
                 )
         return c.steps_per_call
-    wanted = 1 if config.model.name != "mlp" and jax.default_backend() == "cpu" else STEPS_PER_CALL
+    wanted = 1 if config.model.name in IMAGE_NETWORKS and jax.default_backend() == "cpu" else STEPS_PER_CALL
     common = math.gcd(*intervals.values())
     return max(n for n in range(1, wanted + 1) if common % n == 0)

@@ -4,8 +4,9 @@ from scorejax.models.classifier import WideResNetClassifier
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.dequantizer import FlowDequantizer
-from scorejax.models.heads import ImageHead, VectorHead, head_on
+from scorejax.models.heads import ImageHead, VectorHead, head_on, init_head, last_norm
 from scorejax.models.mlp import MLP
+from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.refinenet import NCSN, NCSNv2
 
@@ -16,9 +17,12 @@ __all__ = [
     "DDPMpp",
     "FlowDequantizer",
     "ImageHead",
+    "MLPClassifier",
     "NCSNpp",
     "NCSNv2",
     "VectorHead",
     "WideResNetClassifier",
     "head_on",
+    "init_head",
+    "last_norm",
 ]
