@@ -44,7 +44,7 @@ def train(config: Config, workdir: str | Path) -> Finished:
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.train.keep, keep_every=config.train.keep_every)
     memory = build.objective(config, sde).memory
     make_state = functools.partial(init_state, network, optimizer, examples.shape, process=sde, memory=memory)
-    start = functools.partial(_published, config, sde, network, examples.shape) if config.init_from else None
+    start = functools.partial(_published, config.init_from, network, examples.shape, sde) if config.init_from else None
     state, step = restore_or_init(checkpoints, make_state, config.seed, start)
 
     # ---- Compiled chunks of steps (data, loss, gradient, update, average) until the end.
@@ -115,8 +115,8 @@ def make_update(
     return update
 
 
-def _published(config: Config, process: Any, network: Any, shape: tuple[int, ...]) -> Any:
+def _published(path: str, network: Any, shape: tuple[int, ...], process: Any = None) -> Any:
     """Weights to start from."""
-    params, step = pretrained.load(config.init_from, network, max(shape[:2]), channels=shape[-1])
-    logging.info("starting from %s, of step %d", config.init_from, step)
+    params, step = pretrained.load(path, network, max(shape[:2]), channels=shape[-1])
+    logging.info("starting from %s, of step %d", path, step)
     return build.with_process(process, params)
