@@ -16,7 +16,7 @@ from scorejax.build.model import (
     shapes,
     with_process,
 )
-from scorejax.build.objective import Objective, objective
+from scorejax.build.objectives import Objective, objective
 from scorejax.build.sampling import sampler
 from scorejax.build.training import check, learning_rate, optimizer, steps_per_call
 

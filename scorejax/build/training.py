@@ -12,7 +12,7 @@ import optax
 
 from scorejax.build.arguments import pick
 from scorejax.build.model import IMAGE_NETWORKS, NETWORKS, sde
-from scorejax.build.objective import objective
+from scorejax.build.objectives import objective
 from scorejax.build.sampling import sampler
 from scorejax.config import Config
 from scorejax.errors import ConfigError

@@ -125,7 +125,7 @@ def test_the_bound_is_taken_at_the_times_that_were_drawn(kind, monkeypatch):
         return -x
 
     head = LearnedRange(lambda x, at: jnp.full_like(x, 0.5))
-    monkeypatch.setattr("scorejax.build.objective.score_and_range", lambda *_, **__: (score, head))
+    monkeypatch.setattr("scorejax.build.objectives.score_and_range", lambda *_, **__: (score, head))
     keys = jax.random.split(jax.random.key(0), 5)
     loss = objective.loss({}, keys, jnp.ones((5, 2)), None, t, None, objective.memory)
     np.testing.assert_allclose(seen[0], t, rtol=1e-6)
