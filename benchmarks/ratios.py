@@ -26,7 +26,8 @@ import numpy as np
 import optax
 
 import scorejax as sj
-from scorejax import build, config, data, keys, loop, objectives, parallel, train
+from scorejax import build, config, data, keys, objectives, parallel, train
+from scorejax.loop import repeat
 
 Row = tuple[str, float, float | None, str]  # what, measured, at most, remark
 
@@ -117,7 +118,7 @@ def training(setting: Setting, rounds: int, calls: int = 10) -> Iterator[Row]:
         local=parallel.local_parts(), sharding=parallel.replicated(),
     )  # fmt: skip
     step = train.make_update(run, setting.sde, setting.network, optimizer, feeder)
-    chunk = parallel.train_map(loop.repeat(step, count), feeder.payload_axis)
+    chunk = parallel.train_map(repeat(step, count), feeder.payload_axis)
     make = jax.jit(lambda key: train.init_state(setting.network, optimizer, setting.train.shape, key))
     state = parallel.replicate(make(jax.random.key(0)))
     at = 0
