@@ -98,8 +98,11 @@ def first_step(run):
     update = train.make_update(config, process, network, optimizer, feeder)
     mapped = jax.vmap(lambda lane, *args: update(*args), axis_name=parallel.AXIS, in_axes=(0, None, None))
 
+    memory = build.objective(config, process).memory
+
     def step(key, payload):
-        return mapped(jnp.arange(1), train.init_state(network, optimizer, examples.shape, key), payload)
+        state = train.init_state(network, optimizer, examples.shape, key, process=process, memory=memory)
+        return mapped(jnp.arange(1), state, payload)
 
     return step, (jax.random.key(0), feeder.payload(0, 1))
 
