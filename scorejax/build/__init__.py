@@ -2,7 +2,7 @@
 
 from scorejax.build.arguments import options, pick, unset
 from scorejax.build.classifier import by_log_snr, is_classifier, logits
-from scorejax.build.model import dataset, init_params, labelled_score, network, null_label, score, sde
+from scorejax.build.model import dataset, init_params, labelled_score, network, null_label, sample_labels, score, sde
 from scorejax.build.sampling import sampler
 from scorejax.build.training import check, learning_rate, loss, objective, optimizer, steps_per_call
 
@@ -22,6 +22,7 @@ __all__ = [
     "optimizer",
     "options",
     "pick",
+    "sample_labels",
     "sampler",
     "score",
     "sde",
