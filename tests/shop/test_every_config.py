@@ -85,7 +85,8 @@ def network_of(run) -> str:
     return repr([model[key] for key in model if key not in aside])
 
 
-# Other data, class labels, weights of the loss, or twice the blocks hardly change the tiny step: each network takes it once.
+# Other data, class labels, weights of the loss, or twice the blocks hardly change the tiny step: each network takes it
+# once.
 DISTINCT = list({network_of(run): run for run in reversed(RUNS)}.values())
 
 
