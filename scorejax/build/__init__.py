@@ -2,7 +2,7 @@
 
 from scorejax.build.arguments import options, pick, unset
 from scorejax.build.classifier import by_log_snr, is_classifier, logits
-from scorejax.build.model import dataset, init_params, network, score, sde
+from scorejax.build.model import dataset, init_params, labelled_score, network, null_label, score, sde
 from scorejax.build.sampling import sampler
 from scorejax.build.training import check, learning_rate, loss, objective, optimizer, steps_per_call
 
@@ -12,10 +12,12 @@ __all__ = [
     "dataset",
     "init_params",
     "is_classifier",
+    "labelled_score",
     "learning_rate",
     "logits",
     "loss",
     "network",
+    "null_label",
     "objective",
     "optimizer",
     "options",
