@@ -10,6 +10,7 @@ transformed score, whatever it is made of.
 
 from scorejax.guidance import operators
 from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_labels
+from scorejax.guidance.cold import cold
 from scorejax.guidance.ddrm import ddrm
 from scorejax.guidance.editing import colorize, inpaint, sdedit
 from scorejax.guidance.energies import faithful, realistic
@@ -23,6 +24,7 @@ __all__ = [
     "classifier",
     "classifier_free",
     "classifier_free_batched",
+    "cold",
     "colorize",
     "ddrm",
     "dps",
