@@ -117,6 +117,23 @@ def test_samples_are_those_of_the_reference_given_its_noise(run, kind, k, monkey
     assert draw.nfe == k
 
 
+def test_more_levels_bring_the_samples_closer_to_the_data():
+    """By the sliced Wasserstein distance, down to what two draws from the data differ by."""
+    n, angle = 2000, np.arange(12) * np.pi / 12
+    lines = np.stack([np.cos(angle), np.sin(angle)])
+    truth, other = (np.sort(np.asarray(LAW.sample(jax.random.key(i), n)) @ lines, axis=0) for i in (0, 1))
+    distances = []
+    for k in (5, 15, 60):
+        chain = reverse.chain(LINEAR, trajectories.even(LINEAR, k), variance=GAMMA)
+        draw = sj.sample(
+            jax.random.key(2), LINEAR, LAW.score(LINEAR), (n, 2),
+            stepper=samplers.reverse_chain(chain), times=chain.times,
+        )  # fmt: skip
+        distances.append(np.sqrt(np.mean((np.sort(np.asarray(draw.x) @ lines, axis=0) - truth) ** 2)))
+    assert distances[0] > 1.5 * distances[1] > 2.0 * distances[2]
+    assert distances[2] < 3.0 * np.sqrt(np.mean((other - truth) ** 2))
+
+
 @pytest.mark.parametrize("s2", [0.0, 0.25, 1.0, 4.0])
 def test_the_optimal_variance_of_normal_data_is_that_of_x_s_given_x_t(s2):
     """`b v_s / v_t` with `v = ab s2 + bb`: beta tilde for a point, beta for unit data, more than beta beyond."""
