@@ -122,7 +122,7 @@ def preview(config: Config, params: Any, step: int, workdir: str | Path) -> None
     train = build.dataset(config, "train")
     model = Model(config, build.sde(config), build.network(config, train), params, step)
     count = config.eval.grid
-    fn, held = draw.batch_function(model, train), carried(model, SAMPLES)
+    fn, held = draw.batch_function(model, train), (*carried(model, SAMPLES), None)
     batches = parallel.map_batches(fn, held, stop=count, batch_size=count)
     x = np.concatenate([results["x"] for _, _, results in batches])
     if parallel.is_main_process():
