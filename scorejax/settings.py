@@ -115,7 +115,7 @@ DEFAULTS: dict[str, Any] = {
         "snr": float,
         "norm": str,
         "method": str,
-        "variance": str,
+        "variance": str,  # posterior, forward; of reverse_chain also analytic, npr, sn, ocm, learned
         "probability_flow": bool,
         "eta": float,
         "clip": bool,  # reverse chains: clip predicted images to their range; unset: yes
@@ -173,12 +173,13 @@ DEFAULTS: dict[str, Any] = {
         "seed": 43,
         "batch": 256,  # examples per call, over all devices
         "split": "test",
+        "exact": True,  # bits/dim by the probability-flow ODE; False: leave them out
         "likelihood_examples": 0,  # 0: all
         "likelihood_passes": 1,  # dequantizations per example
         "dequantization": "uniform",  # uniform, variational (after --mode=train_dequantizer)
         "bound": 0,  # times drawn for the upper bound of the bits/dim beside the exact ones; 0: no bound
         "elbo": 0,  # network evaluations of the variational bound of a reverse chain; 0: no such bound
-        "elbo_variance": str,  # posterior, forward, analytic, npr, ocm, learned, sn; unset: npr or analytic, as there is
+        "elbo_variance": str,  # as sampler.variance; unset: npr if trained, else analytic
         "elbo_eta": 1.0,
         "elbo_times": "even",  # as sampler.times
         "divergence": "rademacher",

@@ -23,14 +23,14 @@ from scorejax.variance import NoiseResidual, VarianceHead
 HEADS = ("npr", "sn", "ocm")
 VARIANCES = (*reverse.VARIANCES, "analytic", *HEADS, "learned")
 TRAJECTORIES = ("even", "ddim_uniform", "ddim_quadratic", "optimal")
-GRIDS = dict.fromkeys(("uniform", "quadratic", "log_snr", "karras", *TRAJECTORIES))
+GRIDS: dict[str, None] = dict.fromkeys(("uniform", "quadratic", "log_snr", "karras", *TRAJECTORIES))
 
 
 class Head(Protocol):
     """A variance that a network predicts, without the score beside which it runs."""
 
     def on(self, process: LinearSDE, score: Score) -> VarianceHead:
-        """The head on this score; made where the score is, inside a compiled program, the network runs once for both."""
+        """The head on this score; made beside it, inside a compiled program, the network runs once for both."""
         ...
 
 
@@ -44,6 +44,9 @@ class Fitted(NamedTuple):
 
     gamma: Gamma | None = None
     head: Head | None = None
+
+
+NOTHING = Fitted()
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Plan:
 
 
 def grid(
-    process: LinearSDE, name: str, steps: int, *, t_min: float | None, eta: float = 1.0, fitted: Fitted = Fitted()
+    process: LinearSDE, name: str, steps: int, *, t_min: float | None, eta: float = 1.0, fitted: Fitted = NOTHING
 ) -> np.ndarray | jax.Array:
     """`steps + 1` decreasing times: a grid, or a trajectory over the levels of a chain.
 
@@ -96,7 +99,7 @@ def grid(
     return getattr(trajectories, name)(process, steps + 1)
 
 
-def chain(config: Config, process: LinearSDE, plan: Plan, fitted: Fitted = Fitted()) -> reverse.ReverseChain:
+def chain(config: Config, process: LinearSDE, plan: Plan, fitted: Fitted = NOTHING) -> reverse.ReverseChain:
     """The reverse chain of a plan; if a network predicts its variance, then with a head that is still to be replaced.
 
     The real one is made where the parameters are, inside the compiled program (`evaluation.variances.on_network`).
@@ -113,7 +116,9 @@ def chain(config: Config, process: LinearSDE, plan: Plan, fitted: Fitted = Fitte
             raise ConfigError("variance = 'analytic' needs the statistic that --mode=calibrate makes")
         variance = fitted.gamma
     elif plan.variance == "learned" and not config.model.learned_range:
-        raise ConfigError(f"variance = 'learned' needs a network with model.learned_range, {config.model.name} has none")
+        raise ConfigError(
+            f"variance = 'learned' needs a network with model.learned_range, {config.model.name} has none"
+        )
     elif plan.variance in HEADS and fitted.head is None:
         raise ConfigError(f"variance = {plan.variance!r} needs a head that was trained for this network")
     elif plan.variance not in reverse.VARIANCES:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from scorejax import samplers
 from scorejax.build.arguments import options, pick, unset
-from scorejax.build.chains import GRIDS, Fitted, Plan, chain, grid, needs
+from scorejax.build.chains import GRIDS, NOTHING, Fitted, Plan, chain, grid, needs
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
@@ -71,7 +71,7 @@ OF_CORRECTOR = {"corrector_steps": "steps", "snr": "snr", "norm": "norm"}
 OF_CHAINS = ("clip", "gamma", "t_min")  # or of the grid, and never a stepper's own
 
 
-def sampler(config: Config, process: LinearSDE, fitted: Fitted = Fitted()) -> dict[str, Any]:
+def sampler(config: Config, process: LinearSDE, fitted: Fitted = NOTHING) -> dict[str, Any]:
     """Keyword arguments of `scorejax.sample`: stepper, times, corrector, corrector_first, denoise.
 
     Args:

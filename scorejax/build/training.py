@@ -13,7 +13,7 @@ import optax
 
 from scorejax import objectives, probes
 from scorejax.build.arguments import options, pick, unset
-from scorejax.build.chains import Fitted, stand_in
+from scorejax.build.chains import NOTHING, stand_in
 from scorejax.build.classifier import CLASSIFIERS, OBJECTIVE, check_objective, classifier_loss, is_classifier
 from scorejax.build.model import IMAGE_NETWORKS, NETWORKS, score, sde
 from scorejax.build.sampling import needed, sampler
@@ -108,7 +108,7 @@ def check(config: Config, devices: int = 1) -> None:
     process = sde(config)
     pick("model.name", config.model.name, NETWORKS)
     (check_objective if is_classifier(config) else objective)(config, process)
-    sampler(config, process, stand_in(process) if needed(config) else Fitted())
+    sampler(config, process, stand_in(process) if needed(config) else NOTHING)
     optimizer(config)
     steps_per_call(config)
     if not 0 <= config.model.label_dropout < 1:

@@ -103,9 +103,7 @@ def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
     labels = jnp.arange(rows) % train.num_classes if model.config.model.conditional else None
     score = build.score(model.config, model.process, model.module, model.params, class_labels=labels)
-    arguments["stepper"] = _on_network(
-        arguments["stepper"], model.fitted.head, model, model.params, labels, score
-    )
+    arguments["stepper"] = _on_network(arguments["stepper"], model.fitted.head, model, model.params, labels, score)
     path = samplers.trajectory(key, model.process, score, (rows, *train.shape), **arguments)
     # equally spaced in log SNR, where the picture changes, and the last one always
     ratios = np.asarray(jax.vmap(model.process.log_snr)(path.t))

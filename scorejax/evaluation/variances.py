@@ -101,5 +101,3 @@ def about(fitted: build.Fitted) -> dict[str, str]:
     """What results depend on, of what was fitted; nothing where nothing was."""
     statistic = [] if fitted.gamma is None else [fitted.gamma.times, fitted.gamma.mean_square]
     return {"fitted": fingerprint((statistic, fitted.head))} if any(fitted) else {}
-
-

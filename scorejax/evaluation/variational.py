@@ -1,4 +1,4 @@
-"""Bits/dim of test examples by the variational bound of a reverse chain; a cut-off evaluation goes on where it stopped."""
+"""Bits/dim of test examples by the variational bound of a reverse chain; what was cut off goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from scorejax.evaluation import variances
 from scorejax.evaluation.model import ELBO, Model, carried, report_progress, settings
 from scorejax.ledger import Ledger
 from scorejax.reverse import ReverseChain
+from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain
 
 PARTS = ("prior", "kl", "decoder")
@@ -53,11 +54,9 @@ def check(config: Config) -> None:
             f"eval.elbo_eta = {c.elbo_eta}; it must lie in (0, 1]: without noise (0, DDIM) the bound is infinite, and "
             "the exact bits/dim of the probability-flow ODE are the likelihood"
         )
+    _check_levels(build.sde(config), c.elbo)
     if c.elbo_variance is not None:
         build.pick("eval.elbo_variance", c.elbo_variance, dict.fromkeys(build.VARIANCES))
-    process = build.sde(config)
-    if isinstance(process, Chain) and c.elbo > process.levels:
-        raise ConfigError(f"eval.elbo = {c.elbo}, but this chain has {process.levels} levels; take at most as many")
 
 
 def asked(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Bound:
@@ -71,18 +70,20 @@ def asked(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Bound:
     variance = c.elbo_variance or _best(model, workdir)
     clip = model.config.sampler.clip is not False
     plan = build.Plan(variance, c.elbo_times, c.elbo - 1, c.elbo_eta, clip, model.config.sampler.t_min)
-    return of_plan(plan, model, train, workdir)
+    fitted = variances.find(build.needs(plan.variance, plan.times), model, train, workdir)
+    with user_errors("eval.elbo"):
+        return of_plan(plan, model._replace(fitted=fitted))
 
 
-def of_plan(plan: build.Plan, model: Model, train: data_lib.Dataset, workdir: str | Path) -> Bound:
-    """The bound of the chain of a plan.
+def of_plan(plan: build.Plan, model: Model) -> Bound:
+    """The bound of the chain of a plan, for a model with what that needs.
 
     Raises:
-      RunError: a chain that cannot be, or a variance that was not fitted.
+      ConfigError: a chain that cannot be.
     """
-    fitted = variances.find(build.needs(plan.variance, plan.times), model, train, workdir)
-    with user_errors(f"bound of a chain of {plan.steps + 1} times"):
-        return Bound(model._replace(fitted=fitted), plan, build.chain(model.config, model.process, plan, fitted))
+    _check_levels(model.process, plan.steps + 1)
+    with user_errors("variational bound"):
+        return Bound(model, plan, build.chain(model.config, model.process, plan, model.fitted))
 
 
 def bits_per_dim(
@@ -127,6 +128,14 @@ def bits_per_dim(
         "examples": count,
         "of": len(test),
     }, ledger
+
+
+def _check_levels(process: LinearSDE, evaluations: int) -> None:
+    if isinstance(process, Chain) and evaluations > process.levels:
+        raise ConfigError(
+            f"a bound of {evaluations} network evaluations, but this chain has {process.levels} levels; take at most "
+            "as many"
+        )
 
 
 def _terms(bound: Bound, test: data_lib.Dataset) -> Callable[..., dict[str, Array]]:
