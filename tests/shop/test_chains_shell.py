@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from runs import stand_in
 
 from scorejax import (
     analytic,
@@ -16,6 +17,7 @@ from scorejax import (
     evaluate,
     gamma,
     likelihood,
+    modes,
     parallel,
     report,
     reverse,
@@ -281,3 +283,24 @@ def test_a_report_shows_the_bound_and_its_parts_beside_or_without_the_exact_bits
 )
 def test_a_sampler_of_a_table_has_a_readable_name(text, called):
     assert sweep.label(text) == called
+
+
+@pytest.mark.slow
+def test_a_trained_head_is_found_by_the_bound_the_sampler_and_the_sweep(tmp_path, capsys):
+    """From a checkpoint of images over its head to its bound, whose parts sum to it, its samples and its row."""
+
+    def run(mode, *settings):
+        common = ("eval.exact=false", "eval.samples=12", "eval.grid=4", "eval.likelihood_examples=4")
+        modes.run(mode, load("configs/vp_digits.py:tiny", [*common, *settings]), tmp_path)
+        return capsys.readouterr().out
+
+    stand_in(load("configs/vp_digits.py:tiny"), tmp_path)
+    run("train_head", "head.kind=npr")
+    run("calibrate", "eval.calibration_examples=8")
+    assert "npr variance, even times, 3 evaluations" in run("eval", "eval.samples=0", "eval.elbo=3")
+    saved = json.loads((tmp_path / "eval" / "step-1.json").read_text())["elbo"]
+    assert sum(saved[part] for part in variational.PARTS) == pytest.approx(saved["bits_per_dim"])
+    assert saved["clip"] == [-1.0, 1.0]
+    assert "3 network evaluations" in run("sample", "sampler.stepper=npr", "sampler.steps=2")
+    told = run("sweep", "sweep.samplers=npr:times=optimal", "sweep.steps=(2,)", "sweep.bits=4")
+    assert told.count("| npr, optimal times |") == 2
