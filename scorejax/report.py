@@ -26,6 +26,8 @@ def summary(report: dict[str, Any]) -> str:
         ("samples", _sample_lines),
     ):
         lines += lines_of(report[part]) if part in report else []
+    if bits and "truth" in bits:
+        lines.append(f"  |bits/dim - truth|  {abs(bits['bits_per_dim'] - bits['truth']):.5f}")
     return "\n".join(lines)
 
 
@@ -41,8 +43,6 @@ def _likelihood_lines(bits: dict[str, Any]) -> list[str]:
         lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f}")
     if bits["failed"]:
         lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
-    if "truth" in bits:
-        lines.append(f"  |bits/dim - truth|  {abs(bits['bits_per_dim'] - bits['truth']):.5f}")
     return lines
 
 

@@ -115,7 +115,7 @@ def chain(config: Config, process: LinearSDE, plan: Plan, fitted: Fitted = NOTHI
         if fitted.gamma is None:
             raise ConfigError("variance = 'analytic' needs the statistic that --mode=calibrate makes")
         variance = fitted.gamma
-    elif plan.variance == "learned" and not config.model.learned_range:
+    elif plan.variance == "learned" and not config.model.get("learned_range"):
         raise ConfigError(
             f"variance = 'learned' needs a network with model.learned_range, {config.model.name} has none"
         )

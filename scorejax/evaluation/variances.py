@@ -56,13 +56,7 @@ def on_network(
       class_labels: `[B]`, for a conditional network.
       score: the network as a score.
     """
-    if chain.head is None:
-        return chain
-    if head is None:
-        found = build.learned_range(model.config, model.process, model.module, params, class_labels)
-    else:
-        found = head.on(model.process, score)
-    return replace(chain, head=found)
+    return chain if chain.head is None or head is None else replace(chain, head=head.on(model.process, score))
 
 
 def trained(kind: str, workdir: str | Path) -> bool:

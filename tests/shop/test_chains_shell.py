@@ -28,6 +28,7 @@ from scorejax import (
 from scorejax.config import load
 from scorejax.errors import ConfigError
 from scorejax.evaluation import draw, variances, variational
+from scorejax.evaluation.model import ELBO
 
 CONFIG = "configs/vp_gaussian.py:tiny"
 DISCRETE = ["sde.name=ddpm", "sde.schedule=cosine", "sde.n=40", "sampler.t_min=none"]
@@ -191,7 +192,7 @@ def test_the_bound_of_an_evaluation_is_the_bound_of_its_chain_in_batches_of_any_
     np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
     assert (result["variance"], result["evaluations"], result["times"]) == ("analytic", 8, "even")
     chain = reverse.chain(model.process, trajectories.even(model.process, 8), variance=exact[2])
-    key = jax.random.fold_in(jax.random.key(model.config.eval.seed), 4)
+    key = jax.random.fold_in(jax.random.key(model.config.eval.seed), ELBO)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(23))
     examples = jnp.asarray(test.examples[data.spread(len(test), 23)])
     direct = likelihood.elbo(keys, model.process, truth.score(model.process), examples, chain)
