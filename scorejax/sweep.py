@@ -132,8 +132,8 @@ def bits_table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown of the bounds: a row for each chain, a column for each number of steps."""
     values = {(row["label"], row["steps"]): f"{row['bits_per_dim']:.3f}" for row in rows}
     first, error = rows[0], max(row["standard_error"] for row in rows)
-    about = f"bits/dim of {first['examples']} of {first['of']} examples by the variational bound"
-    return f"{_markdown(values)}\n\n{about}, of as many evaluations as steps and one; standard errors up to {error:.2g}"
+    about = f"bits/dim of {first['examples']} of {first['of']} examples by the bound of steps + 1 evaluations"
+    return f"{_markdown(values)}\n\n{about}; standard errors up to {error:.2g}"
 
 
 def label(text: str) -> str:
