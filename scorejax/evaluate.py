@@ -19,7 +19,7 @@ from scorejax import workdir as workdir_lib
 from scorejax.config import Config, to_dict
 from scorejax.evaluation import draw, quality, reference
 from scorejax.evaluation.bits import bits_per_dim
-from scorejax.evaluation.model import SAMPLES, Model, carried
+from scorejax.evaluation.model import Model
 
 __all__ = ["Model", "bits_per_dim", "check", "evaluate", "preview", "restore", "sample", "statistics"]
 
@@ -115,7 +115,7 @@ def preview(config: Config, params: Any, step: int, workdir: str | Path) -> None
     train = build.dataset(config, "train")
     model = Model(config, build.sde(config), build.network(config, train), params, step)
     count = config.eval.grid
-    fn, held = draw.batch_function(model, train), carried(model, SAMPLES)
+    fn, held = draw.batch_function(model, train)
     batches = parallel.map_batches(fn, held, stop=count, batch_size=count)
     x = np.concatenate([results["x"] for _, _, results in batches])
     if parallel.is_main_process():

@@ -2,12 +2,13 @@
 
 from scorejax.build.arguments import options, pick, unset
 from scorejax.build.model import dataset, init_params, network, score, sde
-from scorejax.build.sampling import sampler
+from scorejax.build.sampling import grid, sampler
 from scorejax.build.training import check, learning_rate, objective, optimizer, steps_per_call
 
 __all__ = [
     "check",
     "dataset",
+    "grid",
     "init_params",
     "learning_rate",
     "network",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -43,16 +44,21 @@ CORRECTORS: dict[str, Callable[..., samplers.Stepper]] = {"langevin": samplers.l
 GRIDS = {name: getattr(times, name) for name in ("uniform", "quadratic", "log_snr", "karras")}
 
 
+def grid(config: Config) -> Callable[[LinearSDE, int], jax.Array]:
+    """The time grid of a config as a function of the process and the number of steps."""
+    return partial(pick("sampler.times", config.sampler.times, GRIDS), t_min=config.sampler.t_min)
+
+
 def sampler(config: Config, process: LinearSDE) -> dict[str, Any]:
     """Keyword arguments of `scorejax.sample`: stepper, times, corrector, corrector_first, denoise."""
     c = config.sampler
     factory = pick("sampler.stepper", c.stepper, STEPPERS)
-    grid = pick("sampler.times", c.times, GRIDS)
+    place = grid(config)
     corrector = pick("sampler.corrector", c.corrector, {"none": None, **CORRECTORS})
     of_corrector = {"corrector_steps": "steps", "snr": "snr", "norm": "norm"}
     of_stepper = [key for key in unset("sampler") if key not in (*of_corrector, "t_min")]
     with user_errors("section sampler"):
-        times_ = grid(process, c.steps, t_min=c.t_min)
+        times_ = place(process, c.steps)
         given = options(config, "sampler", factory, of_stepper)
         chosen = _analytic(process, times_, **given) if factory is samplers.analytic else factory(**given)
         correct = None
