@@ -12,6 +12,7 @@ Variants, which combine (`:ncsnpp,deep`), with the published FID / IS / bits per
     :ncsnpp                 FIR filters and residual input pyramid                -
     :likelihood             likelihood weighting (Song et al., NeurIPS 2021)      -
     :likelihood,importance  and times drawn by importance                         -
+    :conditional            with class labels, a tenth of them hidden, for classifier-free guidance
     :bf16                   computes in bfloat16; parameters and norms stay float32
 
 The published hyper-parameters: 61.8 million parameters, 1.3 million steps of batch 128 with horizontal flips and
@@ -70,6 +71,11 @@ def unconditional(config: Config) -> None:
     config.model.embedding = "none"
 
 
+def conditional(config: Config) -> None:
+    """Classes, and none, in one network."""
+    config.model.update({"conditional": True, "label_dropout": 0.1})
+
+
 def likelihood(config: Config) -> None:
     """Weight the loss by g^2, which bounds the likelihood."""
     config.objective.weighting = "likelihood"
@@ -86,5 +92,6 @@ def bf16(config: Config) -> None:
 
 
 VARIANTS = {
-    variant.__name__: variant for variant in (deep, ddpm, ncsnpp, discrete, unconditional, likelihood, importance, bf16)
+    variant.__name__: variant
+    for variant in (deep, ddpm, ncsnpp, discrete, unconditional, conditional, likelihood, importance, bf16)
 }

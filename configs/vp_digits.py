@@ -4,6 +4,8 @@
 
 Under 4 minutes on 2 CPU cores, compilation and evaluation included. Leaves a grid of digits in `samples/` and
 bits/dim on the 297 test images, about 2.33 against 2.95 of a Gaussian fitted to the training images.
+
+    :conditional    with class labels, a tenth of them hidden, so that samples can be guided
 """
 
 from scorejax.config import Config, base
@@ -22,3 +24,11 @@ def get_config() -> Config:
     config.sampler.update({"steps": 80, "t_min": 1e-3})
     config.eval.update({"batch": 150, "samples": 150, "grid": 64, "rtol": 1e-3, "atol": 1e-3})
     return config
+
+
+def conditional(config: Config) -> None:
+    """Classes, and none, in one network."""
+    config.model.update({"conditional": True, "label_dropout": 0.1})
+
+
+VARIANTS = {"conditional": conditional}

@@ -5,7 +5,8 @@
 Readable digits, about 1.8 bits/dim. The likelihood is measured on 1,000 of the 10,000 test images
 (`--config.eval.likelihood_examples=0` for all).
 
-    :full    for one GPU: features 64, two blocks per level, 200,000 steps, all test images
+    :full           for one GPU: features 64, two blocks per level, 200,000 steps, all test images
+    :conditional    with class labels, a tenth of them hidden, so that samples can be guided
 """
 
 from scorejax.config import Config, base
@@ -39,4 +40,9 @@ def full(config: Config) -> None:
     config.eval.reference_examples = 0
 
 
-VARIANTS = {"full": full}
+def conditional(config: Config) -> None:
+    """Classes, and none, in one network."""
+    config.model.update({"conditional": True, "label_dropout": 0.1})
+
+
+VARIANTS = {"full": full, "conditional": conditional}

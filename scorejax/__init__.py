@@ -26,7 +26,7 @@ from scorejax import (
 )
 from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
-from scorejax.score import make_score, score_from_energy, tweedie
+from scorejax.score import make_labelled_score, make_score, score_from_energy, tweedie
 from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, smld, subvp, ve, vp
 
 __version__ = "0.1.0"
@@ -51,6 +51,7 @@ __all__ = [
     "learned",
     "likelihood",
     "log_prob",
+    "make_labelled_score",
     "make_score",
     "noise_levels",
     "objectives",

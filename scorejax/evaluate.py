@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from scorejax import build, checkpoint, parallel, pretrained
+from scorejax import build, checkpoint, guide, parallel, pretrained
 from scorejax import data as data_lib
 from scorejax import report as report_lib
 from scorejax import workdir as workdir_lib
@@ -31,7 +31,9 @@ def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
         RunError: no readable checkpoint, or a config that does not fit.
     """
     train, test = build.dataset(config, "train"), build.dataset(config, config.eval.split)
-    judge = quality.judge(config, train) if config.eval.samples else None  # what is missing shows before any work
+    # what is missing shows before any work
+    judge = quality.judge(config, train) if config.eval.samples else None
+    guide.classes(config, build.sde(config), train)
     model = restore(config, workdir, train)
     report = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
     report["likelihood"] = bits_per_dim(model, train, test, workdir)
@@ -39,7 +41,8 @@ def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
         report["samples"] = draw_and_measure(model, train, judge, workdir)
     report["config"] = to_dict(config)
     if parallel.is_main_process():
-        report_lib.write(Path(workdir) / "eval" / f"step-{model.step}.json", report)
+        where = Path(workdir) / "eval" / f"step-{model.step}{guide.suffix(config)}.json"
+        report_lib.write(where, report)
         print(report_lib.summary(report))
     return report
 

@@ -16,6 +16,9 @@ from scorejax.sdes.linear import LinearSDE, Time
 Score = Callable[[Array, Array], Array]
 """`score(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`, always `grad log p_t(x)`."""
 
+LabelledScore = Callable[[Array, Array, Array], Array]
+"""`(x [B, ...], t [B], label [B, ...]) -> [B, ...]`, a score given a label or any other condition."""
+
 PREDICTIONS = ("noise", "data", "score", "v")
 
 
@@ -136,8 +139,32 @@ def make_score(
     Raises:
         ValueError: if `predicts` is unknown.
     """
-    if predicts not in (*PREDICTIONS, "edm"):
-        raise ValueError(f"unknown prediction {predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
+    return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
+
+
+def make_labelled_score(
+    sde: LinearSDE,
+    apply_fn: Callable[[Any, Array, Array, Array], Array],
+    params: Any,
+    predicts: str = "noise",
+    *,
+    label: Callable[[Array], Array] | None = None,
+    sigma_data: float = 0.5,
+) -> LabelledScore:
+    """Return `score(x, t, condition)` for a network that takes a condition, for `classifier_free_batched`.
+
+    Args:
+        sde: the forward process the network was trained for.
+        apply_fn: `apply_fn(params, x, label, condition) -> prediction`, with the noise label `[B]` and the condition
+            `[B, ...]`, a class label or anything else.
+        params: anything `apply_fn` takes, a pytree.
+        predicts: as in `make_score`.
+        label: maps `t [B]` to the noise label, as in `make_score`.
+        sigma_data: as in `make_score`.
+
+    Raises:
+        ValueError: if `predicts` is unknown.
+    """
     return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
 
 
@@ -159,20 +186,25 @@ def _energy_score(energy: Callable[[Array, Array], Array], x: Array, t: Array) -
 class _NetworkScore:
     """Static part of a network's score; equal for equal settings, so that compiled programs are found again."""
 
-    apply_fn: Callable[[Any, Array, Array], Array]
+    apply_fn: Callable[..., Array]
     predicts: str
     label: Callable[[Array], Array] | None
     sigma_data: float
 
-    def __call__(self, sde: LinearSDE, params: Any, x: Array, t: Array) -> Array:
-        if self.predicts == "edm":
-            return convert(sde, x, t, self._denoise(sde, params, x, t), "data", "score")
-        label = t if self.label is None else self.label(t)
-        return convert(sde, x, t, self.apply_fn(params, x, label), self.predicts, "score")
+    def __post_init__(self) -> None:
+        if self.predicts not in (*PREDICTIONS, "edm"):
+            raise ValueError(f"unknown prediction {self.predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
 
-    def _denoise(self, sde: LinearSDE, params: Any, x: Array, t: Array) -> Array:
+    def __call__(self, sde: LinearSDE, params: Any, x: Array, t: Array, *condition: Array) -> Array:
+        if self.predicts == "edm":
+            return convert(sde, x, t, self._denoise(sde, params, x, t, *condition), "data", "score")
+        label = t if self.label is None else self.label(t)
+        return convert(sde, x, t, self.apply_fn(params, x, label, *condition), self.predicts, "score")
+
+    def _denoise(self, sde: LinearSDE, params: Any, x: Array, t: Array, *condition: Array) -> Array:
         ratio = sde.sigma(t) / sde.alpha(t)
         c_skip, c_out, c_in, c_noise = edm_coefficients(ratio, self.sigma_data)
         y = sde.scale(1.0 / sde.alpha(t), t, x)
         label = c_noise if self.label is None else self.label(t)
-        return sde.scale(c_skip, t, y) + sde.scale(c_out, t, self.apply_fn(params, sde.scale(c_in, t, y), label))
+        raw = self.apply_fn(params, sde.scale(c_in, t, y), label, *condition)
+        return sde.scale(c_skip, t, y) + sde.scale(c_out, t, raw)

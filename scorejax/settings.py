@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
         "predicts": "noise",
         "sigma_data": 0.5,  # used by predicts = "edm" alone
         "conditional": False,  # on class labels
+        "label_dropout": 0.0,  # chance that training hides an example's label; above 0 the run can be guided
         "features": int,
         "depth": int,
         "channel_multipliers": tuple,

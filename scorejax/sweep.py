@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from scorejax import build, calibrate, data, evaluate, metrics, parallel, report
+from scorejax import build, calibrate, data, evaluate, guide, metrics, parallel, report
 from scorejax import config as config_lib
 from scorejax.config import Config
 from scorejax.errors import ConfigError
@@ -51,6 +51,7 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
         if each.sampler.stepper == "analytic" and each.sampler.gamma is None:
             each.sampler.gamma = str(calibrate.gamma_path(workdir, model.step))
         build.sampler(each, model.process)  # mistakes show before any work
+    guide.classes(config, model.process, train)
     statistics, floor = _real(judge, workdir)
     points = []
     for (text, steps), each in chosen.items():
@@ -70,7 +71,7 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
         **report.environment(),
     }
     if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"sweep-{model.step}"
+        where = Path(workdir) / "eval" / f"sweep-{model.step}{guide.suffix(config)}"
         report.write(where.with_suffix(".json"), result)
         called = "FID" if metrics.is_inception(judge.network.name) else f"Frechet distance ({judge.network.name})"
         metrics.save_curves(

@@ -14,7 +14,7 @@ import optax
 from absl import logging
 from jax import Array, lax
 
-from scorejax import build, checkpoint, data, evaluate, keys, objectives, parallel, pretrained
+from scorejax import build, checkpoint, data, evaluate, guidance, keys, objectives, parallel, pretrained
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.errors import DivergedError
@@ -133,6 +133,8 @@ def make_update(
     """
     objective = build.objective(config, sde)
     batch, parts, levels = config.train.batch, feeder.parts, feeder.data.levels
+    hidden = config.model.label_dropout
+    null_label = build.null_label(config, feeder.data) if hidden else None
 
     def update(state: State, payload: Any) -> tuple[State, dict[str, Array]]:
         part = parallel.part()
@@ -147,6 +149,8 @@ def make_update(
             dequantize=config.data.dequantize,
             mirror=config.data.flip,
         )
+        if null_label is not None:
+            labels = guidance.drop_labels(keys.fold_in(own, 2), labels, null_label, hidden)
         # Times are drawn for the whole batch, so that stratification spans it, and cut.
         all_times = objectives.draw_times(
             jax.random.fold_in(stream(TIMES), state.step), sde, batch, config.objective.times

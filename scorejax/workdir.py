@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scorejax import checkpoint, parallel
-from scorejax.config import Config, flatten, from_dict, to_dict
+from scorejax.config import Config, base, flatten, from_dict, to_dict
 from scorejax.errors import ConfigError, RunError
 
 FILE = "config.json"
@@ -82,7 +82,9 @@ def saved_config(workdir: str | Path) -> Config:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys that must not differ between two configs and do, with both values."""
+    # A setting that came later had its default then.
     before, after = (flatten(json.loads(json.dumps(c))) for c in (old, new))
+    before = {**flatten(json.loads(json.dumps(to_dict(base())))), **before}
     # With a decaying learning rate the length of the run is part of what each step computes.
     decaying = after.get("optim.decay") != "none"
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]

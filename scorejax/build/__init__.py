@@ -1,7 +1,7 @@
 """From a config to the objects of a run."""
 
 from scorejax.build.arguments import options, pick, unset
-from scorejax.build.model import dataset, init_params, network, score, sde
+from scorejax.build.model import dataset, init_params, labelled_score, network, null_label, score, sde
 from scorejax.build.sampling import grid, sampler
 from scorejax.build.training import check, learning_rate, objective, optimizer, steps_per_call
 
@@ -10,8 +10,10 @@ __all__ = [
     "dataset",
     "grid",
     "init_params",
+    "labelled_score",
     "learning_rate",
     "network",
+    "null_label",
     "objective",
     "optimizer",
     "options",

@@ -9,12 +9,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from scorejax import data, models, sdes
 from scorejax.build.arguments import options, pick, unset
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
-from scorejax.score import PREDICTIONS, Score, make_score
+from scorejax.score import PREDICTIONS, LabelledScore, Score, make_labelled_score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import SMLD
 from scorejax.settings import choices
@@ -88,6 +89,22 @@ def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, Any]:
     return {name: value for name, value in known.items() if name in fields}
 
 
+def null_label(config: Config, examples: data.Dataset) -> int:
+    """The label that means "no class", for guidance without a classifier.
+
+    Raises:
+      ConfigError: training hid no labels, so that the network knows no such label.
+    """
+    c = config.model
+    if not (c.conditional and c.label_dropout):
+        raise ConfigError(
+            "guidance needs a network that was trained with labels and without; this run has model.conditional = "
+            f"{c.conditional} and model.label_dropout = {c.label_dropout}: train one with model.conditional=true and "
+            "model.label_dropout=0.1"
+        )
+    return examples.num_classes
+
+
 def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Any:
     """Initial parameters for examples of the given shape."""
     classes = jnp.zeros(1, jnp.int32) if getattr(module, "num_classes", None) is not None else None
@@ -100,8 +117,8 @@ class _Apply:
 
     module: nn.Module
 
-    def __call__(self, carried: tuple, x: jax.Array, label: jax.Array) -> jax.Array:
-        params, class_labels, dropout_key = carried
+    def __call__(self, carried: tuple, x: jax.Array, label: jax.Array, class_labels: jax.Array | None) -> jax.Array:
+        params, dropout_key = carried
         train = dropout_key is not None
         rngs = {"dropout": dropout_key} if train else None
         out = self.module.apply({"params": params}, x, label, class_labels, train, rngs=rngs)
@@ -127,6 +144,32 @@ def score(
       class_labels: `[B]`, for a conditional network.
       dropout_key: turns dropout on.
     """
+    return Partial(_given, _open_score(config, process, module, (params, dropout_key)), class_labels)
+
+
+def labelled_score(config: Config, process: LinearSDE, module: nn.Module, params: Any) -> LabelledScore:
+    """A conditional network as `(x, t, class labels [B]) -> score`; a pytree, like `score`.
+
+    Guided by its own null label, it is a score again:
+    `guidance.classifier_free_batched(labelled, labels, build.null_label(config, examples), guidance_scale)`.
+
+    Raises:
+      ConfigError: the network takes no labels.
+    """
+    if not config.model.conditional:
+        raise ConfigError(
+            "this network takes no class labels (model.conditional = False): train one with model.conditional=true, "
+            "and with model.label_dropout=0.1 if it is to be guided"
+        )
+    return _open_score(config, process, module, (params, None))
+
+
+def _open_score(config: Config, process: LinearSDE, module: nn.Module, carried: tuple) -> LabelledScore:
     c = config.model
-    carried = (params, class_labels, dropout_key)
-    return make_score(process, _Apply(module), carried, c.predicts, label=process.label, sigma_data=c.sigma_data)
+    return make_labelled_score(
+        process, _Apply(module), carried, c.predicts, label=process.label, sigma_data=c.sigma_data
+    )
+
+
+def _given(score: LabelledScore, labels: jax.Array, x: jax.Array, t: jax.Array) -> jax.Array:
+    return score(x, t, labels)

@@ -89,6 +89,10 @@ def check(config: Config, devices: int = 1) -> None:
     optimizer(config)
     steps_per_call(config)
     pick("model.name", config.model.name, NETWORKS)
+    if not 0 <= config.model.label_dropout < 1:
+        raise ConfigError(f"model.label_dropout = {config.model.label_dropout}; it must lie in [0, 1), e.g. 0.1")
+    if config.model.label_dropout and not config.model.conditional:
+        raise ConfigError("model.label_dropout hides class labels; it needs model.conditional=true")
     if config.train.batch < 1 or config.train.batch % devices:
         raise ConfigError(
             f"train.batch = {config.train.batch} cannot be shared equally by {devices} devices; choose a multiple "

@@ -75,18 +75,20 @@ def batch_function(model: Model, train: data_lib.Dataset) -> tuple[Callable[[tup
 def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
     """Draw the page of samples, and of images the way they came; return the page's path."""
     folder = Path(workdir) / "samples"
-    where = folder / f"step-{model.step}.png"
-    save_page(where, train, x[: model.config.eval.grid] if train.levels else x)
+    name = f"{model.step}{guide.suffix(model.config)}"
+    where = folder / f"step-{name}.png"
+    labels = guide.classes(model.config, model.process, train).labels
+    save_page(where, train, x[: model.config.eval.grid] if train.levels else x, None if labels is None else len(labels))
     if train.levels:
         frames = _trajectory(model, train, rows=min(4, model.config.eval.grid))
-        metrics.save_trajectory(folder / f"trajectory-{model.step}.png", data_lib.to_bytes(frames, train.levels))
+        metrics.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, train.levels))
     return where
 
 
-def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray) -> None:
-    """A grid of images, or a scatter plot of vectors beside data."""
+def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray, columns: int | None = None) -> None:
+    """A grid of images, such as with a column for each class, or a scatter plot of vectors beside data."""
     if train.levels:
-        metrics.save_grid(where, data_lib.to_bytes(x, train.levels))
+        metrics.save_grid(where, data_lib.to_bytes(x, train.levels), columns)
     else:
         metrics.save_scatter(where, train.examples[: len(x)], x)
 

@@ -14,10 +14,7 @@ from scorejax.guidance import strength as strengths
 from scorejax.guidance.experts import check_labels
 from scorejax.guidance.strength import Strength
 from scorejax.samplers.driver import as_pytree
-from scorejax.score import Score
-
-LabelledScore = Callable[[Array, Array, Array], Array]
-"""`(x [B, ...], t [B], label [B, ...]) -> [B, ...]`, a conditional score."""
+from scorejax.score import LabelledScore, Score
 
 
 def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) -> Score:

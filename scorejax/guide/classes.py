@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import build, classifiers, guidance
+from scorejax import build, guidance
 from scorejax import data as data_lib
 from scorejax.config import Config
 from scorejax.errors import ConfigError
@@ -154,7 +154,7 @@ CLASS_GUIDANCE = {"none": none, "classifier_free": classifier_free, "classifier"
 
 def trained_classifier(
     config: Config, process: LinearSDE, examples: data_lib.Dataset, folder: str | None
-) -> classifiers.Classifier:
+) -> Any:
     """The classifier `guidance.classifier`.
 
     Raises:
@@ -165,6 +165,8 @@ def trained_classifier(
             f"guidance = {config.guidance.name!r} needs guidance.classifier, the workdir of a classifier that was "
             "trained on noisy data"
         )
+    from scorejax import classifiers
+
     return classifiers.restore(
         folder, process, examples, centered=config.data.centered, data_dir=config.data.data_dir
     )

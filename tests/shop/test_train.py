@@ -1,6 +1,7 @@
 """Training goes on as if it had never stopped, compiles once, and keeps what is not finite off the disk."""
 
 import functools
+import json
 import shutil
 
 import jax
@@ -167,6 +168,14 @@ def test_a_workdir_of_another_config_is_refused_with_the_differing_keys(whole):
 def test_what_changes_no_number_may_change(whole):
     changes = ("sampler.steps=3", "eval.batch=7", "train.log_every=2", "train.keep=2", "data.data_dir=/elsewhere")
     assert train.train(small(*changes), whole).step == 8
+
+
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(whole, tmp_path):
+    workdir = shutil.copytree(whole, tmp_path / "run")
+    values = json.loads((workdir / "config.json").read_text())
+    del values["model"]["label_dropout"]
+    (workdir / "config.json").write_text(json.dumps(values))
+    assert train.train(small(), workdir).step == 8
 
 
 @pytest.mark.slow
