@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorejax import calibrate, evaluate, sweep, train, train_dequantizer
+from scorejax import calibrate, controlled, evaluate, guide, sweep, train, train_dequantizer
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 
@@ -32,5 +32,7 @@ def run(mode: str, config: Config, workdir: str | Path) -> str | None:
     workdir_lib.check(workdir, config)
     if mode == "train_dequantizer":
         return train_dequantizer.train_dequantizer(config, workdir).interrupted
-    _READERS[mode](config, workdir)
+    given_images = mode == "sample" and config.guidance.name in guide.TASKS
+    reader = controlled.control if given_images else _READERS[mode]
+    reader(config, workdir)
     return None

@@ -1,12 +1,22 @@
 """From a config to the objects of a run."""
 
 from scorejax.build.arguments import options, pick, unset
-from scorejax.build.model import dataset, init_params, labelled_score, network, null_label, score, sde
+from scorejax.build.model import (
+    check_takes_labels,
+    dataset,
+    init_params,
+    labelled_score,
+    network,
+    null_label,
+    score,
+    sde,
+)
 from scorejax.build.sampling import grid, sampler
 from scorejax.build.training import check, learning_rate, objective, optimizer, steps_per_call
 
 __all__ = [
     "check",
+    "check_takes_labels",
     "dataset",
     "grid",
     "init_params",

@@ -4,7 +4,7 @@ from scorejax.data.catalogue import load
 from scorejax.data.dataset import Dataset
 from scorejax.data.evaluation import eval_batches, spread
 from scorejax.data.feeders import Payload, Resident, Streamed, feed
-from scorejax.data.given import given
+from scorejax.data.given import given, stamp
 from scorejax.data.levels import bin_width, example_keys, flip, from_bytes, prepare, to_bytes, to_levels, to_model
 from scorejax.data.permutation import indices, indices_on_host
 from scorejax.data.vectors import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, gaussian_entropy
@@ -29,6 +29,7 @@ __all__ = [
     "load",
     "prepare",
     "spread",
+    "stamp",
     "to_bytes",
     "to_levels",
     "to_model",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scorejax.data.cache import fingerprint
 from scorejax.data.folder import images_in
 from scorejax.data.levels import from_bytes
 from scorejax.data.picture import pixels
@@ -81,3 +82,9 @@ def given(
     if x.max() >= levels:
         raise ValueError(f"{where}: a pixel is {x.max()}; with {levels} grey levels the largest is {levels - 1}.")
     return x
+
+
+def stamp(path: str | Path) -> str:
+    """Sixteen hexadecimal digits that change when a file at or under the path does."""
+    where = Path(path).expanduser()
+    return fingerprint(sorted(p for p in where.rglob("*") if p.is_file()) if where.is_dir() else [where], ())

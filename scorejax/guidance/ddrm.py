@@ -155,7 +155,8 @@ def spectrum_of(operator: Operator, shape: tuple[int, ...]) -> Spectrum:
     """Return the singular modes of an explicit or separable operator, of block means, or of a mask of pixels.
 
     Args:
-        operator: made by `operators.dense`, `random_projection`, `separable`, `gaussian_blur`, `average_pool` or `mask`.
+        operator: made by `operators.dense`, `random_projection`, `separable`, `gaussian_blur`, `average_pool` or
+            `mask`.
         shape: the shape of an example.
 
     Raises:
@@ -190,8 +191,10 @@ def _of_mask(operator: Mask, shape: tuple[int, ...]) -> Spectrum:
     """Return the modes of a mask of pixels, which are the pixels."""
     known = np.broadcast_to(operator.mask, shape)
     if len(shape) != 3 or np.any(known != known[..., :1]):
-        raise ValueError(f"ddrm needs a mask of pixels, the same for all channels of an image; got one of {known.shape}")
-    whole = tuple(jnp.eye(n) for n in shape[:2])
+        raise ValueError(
+            f"ddrm needs a mask of pixels, the same for all channels of an image; got one of {known.shape}"
+        )
+    whole = (jnp.eye(shape[0]), jnp.eye(shape[1]))
     return Spectrum(jnp.asarray(known[..., :1], jnp.float32), whole, whole, flat=False)
 
 

@@ -20,7 +20,7 @@ from scorejax.errors import ConfigError, user_errors
 from scorejax.guidance.ddrm import Spectrum, spectrum_of
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Channels, Mask
-from scorejax.guide import classes, measurement
+from scorejax.guide import by_class, measurement
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
@@ -93,7 +93,16 @@ class Restore(Task):
             assert self.spectrum is not None
             times, denoise = sampler["times"], sampler["denoise"]
             return guidance.ddrm(
-                keys, process, score, self.spectrum, y, self.sigma_y, shape=shape, times=times, denoise=denoise, **options
+                keys,
+                process,
+                score,
+                self.spectrum,
+                y,
+                self.sigma_y,
+                shape=shape,
+                times=times,
+                denoise=denoise,
+                **options,
             )
         if isinstance(self.operator, Mask):
             return guidance.inpaint(keys, process, score, y, self.operator.mask, **sampler, **options)
@@ -110,25 +119,22 @@ class Edit(Task):
 
     Attributes:
         editable: `[H, W, 1]`, where they may change; None: everywhere.
+        times: the grid from `t0` down.
         t0: a time of the process.
         repeats: how often.
-        steps: of the time grid below `t0`.
-        grid: how to place them.
     """
 
     editable: Array | None
+    times: Array
     t0: float = static()
     repeats: int = static()
-    steps: int = static()
-    grid: Callable[[LinearSDE, int], Array] = static()
+
     def sample(
         self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
     ) -> samplers.Sample:
+        sampler = {**sampler, "steps": len(self.times) - 1, "grid": lambda *_: self.times}
         del sampler["times"]
-        return guidance.sdedit(
-            keys, process, score, y, self.t0, steps=self.steps, grid=self.grid, repeats=self.repeats,
-            mask=self.editable, **sampler,
-        )  # fmt: skip
+        return guidance.sdedit(keys, process, score, y, self.t0, repeats=self.repeats, mask=self.editable, **sampler)
 
 
 @jax.tree_util.register_dataclass
@@ -149,6 +155,7 @@ class Translate(Task):
     low_pass: Operator
     lambda_s: float = static()
     lambda_i: float = static()
+
     def sample(
         self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
     ) -> samplers.Sample:
@@ -170,7 +177,7 @@ def task(config: Config, process: LinearSDE, examples: data_lib.Dataset) -> Task
     factory = build.pick("guidance", config.guidance.name, TASKS)
     if not examples.levels:
         raise ConfigError(f"guidance = {config.guidance.name!r} is for images; {examples.name!r} holds vectors")
-    elsewhere = (*classes.KEYS, *INPUT_KEYS, *(METHOD_KEYS if factory in (inpaint, restore) else ()))
+    elsewhere = (*by_class.KEYS, *INPUT_KEYS, *(METHOD_KEYS if factory in (inpaint, restore) else ()))
     keys = [key for key in build.unset("guidance") if key not in elsewhere]
     given = build.options(config, "guidance", factory, keys)
     with user_errors(f"guidance = {config.guidance.name!r}"):
@@ -199,7 +206,9 @@ def edit(
 ) -> Edit:  # fmt: skip
     """Make images likely under the model: diffuse them part of the way and come back."""
     if not process.t_min < t0 <= process.t_max:
-        raise ConfigError(f"guidance.t0 = {t0} lies outside ({process.t_min}, {process.t_max}], the times of the process")
+        raise ConfigError(
+            f"guidance.t0 = {t0} lies outside ({process.t_min}, {process.t_max}], the times of the process"
+        )
     if repeats < 1:
         raise ConfigError(f"guidance.repeats = {repeats}; it must be at least 1")
     if config.sampler.stepper == "analytic":
@@ -209,7 +218,8 @@ def edit(
         )
     known = None if mask is None else measurement.known_part(mask, examples.shape, _key(config))
     editable = None if known is None else jnp.asarray(~known)
-    return Edit(editable, t0, repeats, config.sampler.steps, build.grid(config))
+    times = build.grid(config)(process.replace(t_max=t0), config.sampler.steps)
+    return Edit(editable, times, t0, repeats)
 
 
 def translate(
@@ -217,7 +227,7 @@ def translate(
     t0: float = 0.5, repeats: int = 1, lambda_s: float = 500.0, lambda_i: float = 2.0, low_pass: int = 4,
 ) -> Translate:  # fmt: skip
     """Carry images of another domain into the model's."""
-    features = classes.trained_classifier(config, process, examples, classifier).features
+    features = by_class.trained_classifier(config, process, examples, classifier).features
     means = measurement.operator(f"superresolution:{low_pass}", None, examples.shape, _key(config))
     return Translate(edit(config, process, examples, t0=t0, repeats=repeats), features, means, lambda_s, lambda_i)
 

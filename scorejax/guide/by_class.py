@@ -47,9 +47,7 @@ class Classes:
         """The classes of the samples with these numbers `[B]`."""
         return None if self.labels is None else self.labels[index % len(self.labels)]
 
-    def score(
-        self, config: Config, process: LinearSDE, module: nn.Module, params: Any, labels: Array | None
-    ) -> Score:
+    def score(self, config: Config, process: LinearSDE, module: nn.Module, params: Any, labels: Array | None) -> Score:
         """The model's score, steered towards `labels [B]`."""
         off = 1.0 if self.logits is None else 0.0  # the strength at which nothing is added to the model
         scale = self.scale
@@ -122,8 +120,7 @@ def classifier_free(
 ) -> Classes:
     """Steering by the difference that a label makes to the network's own score."""
     count = examples.num_classes
-    if not config.model.conditional:
-        build.labelled_score(config, process, None, None)  # says what is missing
+    build.check_takes_labels(config)
     chosen = _labels(labels, count)
     if negative is not None:
         away = _labels((negative,), count, "guidance.negative")[0]
@@ -152,9 +149,7 @@ def classifier(
 CLASS_GUIDANCE = {"none": none, "classifier_free": classifier_free, "classifier": classifier}
 
 
-def trained_classifier(
-    config: Config, process: LinearSDE, examples: data_lib.Dataset, folder: str | None
-) -> Any:
+def trained_classifier(config: Config, process: LinearSDE, examples: data_lib.Dataset, folder: str | None) -> Any:
     """The classifier `guidance.classifier`.
 
     Raises:
@@ -167,9 +162,7 @@ def trained_classifier(
         )
     from scorejax import classifiers
 
-    return classifiers.restore(
-        folder, process, examples, centered=config.data.centered, data_dir=config.data.data_dir
-    )
+    return classifiers.restore(folder, process, examples, centered=config.data.centered, data_dir=config.data.data_dir)
 
 
 def suffix(config: Config) -> str:
