@@ -100,7 +100,9 @@ def tiny(config: Config) -> None:
     config.train.update(
         {"steps": 4, "batch": 16, "steps_per_call": 0, "log_every": 2, "checkpoint_every": 2, "preview_every": 0}
     )
-    small = {"mlp": {"features": 16, "depth": 1}, "ncsn": {"features": 8}, "ncsnv2": {"features": 8}}
+    vectors = {"features": 16, "depth": 1}
+    small = {"mlp": vectors, "mlp_classifier": vectors, "ncsn": {"features": 8}, "ncsnv2": {"features": 8}}
+    small["wide_resnet"] = {"depth": 10, "width": 1}
     unet = {"features": 8, "channel_multipliers": (1, 1), "blocks_per_level": 1}
     unet.update({"attention_resolutions": (), "dropout": 0.0})
     config.model.update(small.get(config.model.name, unet))
@@ -111,7 +113,7 @@ def tiny(config: Config) -> None:
     config.sampler.steps = 4
     if config.sampler.steps_per_level is not None:
         config.sampler.steps_per_level = 2
-    config.eval.update({"batch": 8, "likelihood_examples": 16, "samples": 16, "grid": 16})
+    config.eval.update({"batch": 8, "likelihood_examples": 16, "classifier_examples": 16, "samples": 16, "grid": 16})
     config.eval.update({"likelihood_passes": 1, "rtol": 1e-2, "atol": 1e-2, "baseline_examples": 200})
     config.eval.reference_examples = 200
 

@@ -1,5 +1,7 @@
 """What a trained model is worth: exact bits/dim, quality of samples, pictures, all into `eval/` and `samples/`.
 
+Of a classifier: how often it is right at each noise level.
+
 Results depend neither on the batch size nor on the number of devices: example `i` draws from `fold_in(key, i)`.
 A cut-off evaluation goes on where it stopped when the same command is given again.
 """
@@ -19,6 +21,7 @@ from scorejax import workdir as workdir_lib
 from scorejax.config import Config, to_dict
 from scorejax.evaluation import draw, quality, reference
 from scorejax.evaluation.bits import bits_per_dim
+from scorejax.evaluation.classification import classification
 from scorejax.evaluation.model import Model
 
 __all__ = ["Model", "bits_per_dim", "check", "evaluate", "preview", "restore", "sample", "statistics"]
@@ -31,12 +34,16 @@ def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
         RunError: no readable checkpoint, or a config that does not fit.
     """
     train, test = build.dataset(config, "train"), build.dataset(config, config.eval.split)
-    # what is missing shows before any work
-    judge = quality.judge(config, train) if config.eval.samples else None
-    guide.classes(config, build.sde(config), train)
+    is_score = not build.is_classifier(config)
+    if is_score:
+        guide.classes(config, build.sde(config), train)  # what is missing shows before any work
+    judge = quality.judge(config, train) if config.eval.samples and is_score else None
     model = restore(config, workdir, train)
     report = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
-    report["likelihood"] = bits_per_dim(model, train, test, workdir)
+    if is_score:
+        report["likelihood"] = bits_per_dim(model, train, test, workdir)
+    else:
+        report["classification"] = classification(model, test, workdir)
     if judge:
         report["samples"] = draw_and_measure(model, train, judge, workdir)
     report["config"] = to_dict(config)
@@ -105,7 +112,7 @@ def check(config: Config) -> None:
     Raises:
         RunError: a metric, feature network or statistics file does not exist or does not fit.
     """
-    if config.eval.after_training and config.eval.samples:
+    if config.eval.after_training and config.eval.samples and not build.is_classifier(config):
         quality.judge(config, build.dataset(config))
 
 

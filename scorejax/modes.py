@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorejax import calibrate, controlled, evaluate, guide, sweep, train, train_dequantizer
+from scorejax import build, calibrate, controlled, evaluate, guide, sweep, train, train_dequantizer
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
+from scorejax.errors import ConfigError
 
 _READERS = {
     "eval": evaluate.evaluate,
@@ -15,6 +16,7 @@ _READERS = {
     "calibrate": calibrate.calibrate,
     "fid_stats": evaluate.statistics,
 }
+_OF_CLASSIFIERS = ("train", "eval", "fid_stats")
 
 
 def run(mode: str, config: Config, workdir: str | Path) -> str | None:
@@ -23,6 +25,11 @@ def run(mode: str, config: Config, workdir: str | Path) -> str | None:
     Raises:
       RunError: whatever is wrong with the config, the workdir or the data, in one line.
     """
+    if build.is_classifier(config) and mode not in _OF_CLASSIFIERS:
+        raise ConfigError(
+            f"--mode={mode} needs a score, but model.name = {config.model.name!r} is a classifier; choose "
+            f"{' or '.join(_OF_CLASSIFIERS[:2])}, or the config or --workdir of a score model"
+        )
     if mode == "train":
         evaluate.check(config)
         stopped = train.train(config, workdir).interrupted

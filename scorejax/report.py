@@ -16,9 +16,12 @@ from scorejax.metrics import is_inception
 
 def summary(report: dict[str, Any]) -> str:
     """The numbers of a report as lines for a person."""
-    bits = report["likelihood"]
+    bits = report.get("likelihood") or report["classification"]
+    measured = f"{bits['examples']} of {bits['of']} {report['split']} examples of {report['data']}"
+    if "classification" in report:
+        return "\n".join([f"step {report['step']}, {measured}", *_classification_lines(bits)])
     lines = [
-        f"step {report['step']}, {bits['examples']} of {bits['of']} {report['split']} examples of {report['data']}",
+        f"step {report['step']}, {measured}",
         f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}",
         f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}",
     ]
@@ -33,6 +36,20 @@ def summary(report: dict[str, Any]) -> str:
     if "truth" in bits:
         lines.append(f"  |bits/dim - truth|  {abs(bits['bits_per_dim'] - bits['truth']):.5f}")
     return "\n".join(lines)
+
+
+def _classification_lines(c: dict[str, Any]) -> list[str]:
+    """A row for each noise level, from the prior to the data."""
+    guess = f"  {'a guess':>8}{c['guess_accuracy']:12.2%}{'':10}{c['guess_cross_entropy']:13.4f} nats"
+    return [
+        f"  {'log SNR':>8}{'accuracy':>12}{'':10}{'cross entropy':>13}",
+        guess,
+        *(
+            f"  {level['log_snr']:8.2f}{level['accuracy']:12.2%} +- {level['accuracy_error']:<6.2%}"
+            f"{level['cross_entropy']:13.4f} +- {level['cross_entropy_error']:.4f}"
+            for level in c["levels"]
+        ),
+    ]
 
 
 def _sample_lines(s: dict[str, Any]) -> list[str]:

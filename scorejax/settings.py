@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
         "path": str,  # of a folder of images or an .npz file
         "crop": int,  # cut the central crop x crop pixels first; unset: the largest square
         "size": int,  # resize images to size x size
+        "classes": tuple,  # keep the examples with these labels, numbered anew; unset: all
         "centered": True,  # images in [-1, 1); False: in [0, 1)
         "dequantize": True,  # uniform noise within each grey level; False: the middle of the level
         "flip": False,  # mirror images at random
@@ -62,18 +63,21 @@ DEFAULTS: dict[str, Any] = {
         "embedding": str,
         "fourier_scale": float,
         "init_scale": float,
+        "width": int,
+        "standardize": bool,
         "skip_rescale": bool,
         "dtype": str,  # to compute in; parameters are float32
         "remat": bool,
     },
     "objective": {
-        "name": "denoising",  # denoising, sliced, implicit (the exact trace)
+        "name": "denoising",  # denoising, sliced, implicit (the exact trace); classification, for classifiers
         "weighting": "simple",
         "times": "uniform",
         "reduction": "mean",
         "probes": int,
         "projection": str,
         "variance_reduced": bool,
+        "label_smoothing": float,
     },
     "optim": {
         "name": "adam",
@@ -199,6 +203,7 @@ DEFAULTS: dict[str, Any] = {
         "reference_examples": 0,  # 0: all
         "grid": 64,  # images in the sample grid
         "calibration_examples": 100,  # of --mode=calibrate; 0: all
+        "classifier_examples": 0,  # of the split, for the table of a classifier; 0: all
     },
     "sweep": {  # of --mode=sweep: samplers as name[:key=value[:key=value]], keys of section sampler
         "samplers": (

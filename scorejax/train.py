@@ -131,7 +131,7 @@ def make_update(
     Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
     number of devices computes the same (dropout excepted, which is drawn per device).
     """
-    objective = build.objective(config, sde)
+    per_example = build.loss(config, sde, network)
     batch, parts, levels = config.train.batch, feeder.parts, feeder.data.levels
     hidden = config.model.label_dropout
     null_label = build.null_label(config, feeder.data) if hidden else None
@@ -159,15 +159,7 @@ def make_update(
         dropout_key = jax.random.fold_in(jax.random.fold_in(stream(DROPOUT), state.step), part)
 
         def loss(params: Any) -> Array:
-            score = build.score(
-                config,
-                sde,
-                network,
-                params,
-                class_labels=labels if config.model.conditional else None,
-                dropout_key=dropout_key,
-            )
-            return jnp.mean(objective(keys.fold_in(own, 1), score, x0, t))
+            return jnp.mean(per_example(params, keys.fold_in(own, 1), x0, labels, t, dropout_key))
 
         # Inside the mapped step a gradient is the device's own: average it, once, before it is clipped.
         value, gradient = parallel.mean(jax.value_and_grad(loss)(state.params))

@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 
 from scorejax import data, models, sdes
 from scorejax.build.arguments import options, pick, unset
+from scorejax.build.classifier import CLASSIFIERS, IMAGE_CLASSIFIERS, VECTOR_CLASSIFIERS, is_classifier
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
 from scorejax.score import PREDICTIONS, LabelledScore, Score, make_labelled_score
@@ -23,13 +24,14 @@ from scorejax.settings import choices
 SDES: dict[str, Callable[..., LinearSDE]] = {
     name: getattr(sdes, name) for name in ("vp", "subvp", "ve", "edm", "cosine", "flow", "ddpm", "smld")
 }
-VECTOR_NETWORKS: dict[str, type[nn.Module]] = {"mlp": models.MLP}
+VECTOR_NETWORKS: dict[str, type[nn.Module]] = {"mlp": models.MLP, **VECTOR_CLASSIFIERS}
 IMAGE_NETWORKS: dict[str, type[nn.Module]] = {
     "ddpmpp": models.DDPMpp,
     "ncsnpp": models.NCSNpp,
     "ddpm": models.DDPM,
     "ncsn": models.NCSN,
     "ncsnv2": models.NCSNv2,
+    **IMAGE_CLASSIFIERS,
 }
 NETWORKS = VECTOR_NETWORKS | IMAGE_NETWORKS
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -46,7 +48,8 @@ def dataset(config: Config, split: str = "train") -> data.Dataset:
     """One split of the data."""
     c = config.data
     with user_errors("section data"):
-        examples = data.load(c.name, split, data_dir=c.data_dir, path=c.path, size=c.size, crop=c.crop)
+        where = {"data_dir": c.data_dir, "path": c.path}
+        examples = data.load(c.name, split, **where, size=c.size, crop=c.crop, classes=c.classes)
     if c.flip and examples.levels is None:
         raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
     return examples
@@ -68,11 +71,15 @@ def network(config: Config, examples: data.Dataset) -> nn.Module:
         raise ConfigError(f"unknown model.predicts {c.predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
     if "dtype" in given:
         given["dtype"] = pick("model.dtype", given["dtype"], DTYPES)
-    if images:
+    if is_classifier(config) and c.conditional:
+        raise ConfigError(f"model.name = {c.name!r} tells the class and is not told it; set model.conditional=False")
+    if is_classifier(config) and examples.num_classes < 2:
+        raise ConfigError(f"model.name = {c.name!r} needs two classes or more; {examples.name!r} has none or one")
+    if c.conditional and not examples.num_classes:
+        raise ConfigError(f"model.conditional needs class labels; {config.data.name!r} has none")
+    if images and not is_classifier(config):
         given["centered_input"] = config.data.centered
-    if c.conditional:
-        if not examples.num_classes:
-            raise ConfigError(f"model.conditional needs class labels; {config.data.name!r} has none")
+    if c.conditional or is_classifier(config):
         given["num_classes"] = examples.num_classes
     return kind(**given, **_noise_levels(sde(config), kind))
 
@@ -107,8 +114,9 @@ def null_label(config: Config, examples: data.Dataset) -> int:
 
 def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Any:
     """Initial parameters for examples of the given shape."""
-    classes = jnp.zeros(1, jnp.int32) if getattr(module, "num_classes", None) is not None else None
-    return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), classes)["params"]
+    told = not isinstance(module, tuple(CLASSIFIERS.values())) and getattr(module, "num_classes", None) is not None
+    classes = [jnp.zeros(1, jnp.int32)] if told else []
+    return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), *classes)["params"]
 
 
 @dataclasses.dataclass(frozen=True)

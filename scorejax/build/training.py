@@ -6,18 +6,21 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from scorejax import objectives, probes
 from scorejax.build.arguments import options, pick, unset
-from scorejax.build.model import NETWORKS, sde
+from scorejax.build.classifier import CLASSIFIERS, OBJECTIVE, check_objective, classifier_loss, is_classifier
+from scorejax.build.model import IMAGE_NETWORKS, NETWORKS, score, sde
 from scorejax.build.sampling import sampler
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE
+from scorejax.settings import choices
 
 OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
     name: getattr(objectives, name) for name in ("denoising", "sliced", "implicit")
@@ -60,6 +63,8 @@ def optimizer(config: Config) -> optax.GradientTransformation:
 def objective(config: Config, process: LinearSDE) -> Callable[..., jax.Array]:
     """`(keys, score, x0, t) -> loss [B]`."""
     c = config.objective
+    if c.name == OBJECTIVE:
+        raise ConfigError(f"objective.name = {OBJECTIVE!r} needs a classifier: model.name in {choices(CLASSIFIERS)}")
     with user_errors("section objective"):  # found out here, not inside the compiled step
         function = pick("objective.name", c.name, OBJECTIVES)
         pick("objective.weighting", c.weighting, objectives.WEIGHTINGS)
@@ -77,6 +82,22 @@ def objective(config: Config, process: LinearSDE) -> Callable[..., jax.Array]:
     return loss
 
 
+def loss(config: Config, process: LinearSDE, module: nn.Module) -> Callable[..., jax.Array]:
+    """What a training step averages: `(params, keys, x0, labels, t, dropout_key) -> loss [B]`, by what the model is."""
+    if is_classifier(config):
+        return classifier_loss(config, process, module)
+    function = objective(config, process)
+
+    def loss_of_score(
+        params: Any, keys: jax.Array, x0: jax.Array, labels: jax.Array | None, t: jax.Array, dropout_key: jax.Array
+    ) -> jax.Array:
+        told = labels if config.model.conditional else None
+        model = score(config, process, module, params, class_labels=told, dropout_key=dropout_key)
+        return function(keys, model, x0, t)
+
+    return loss_of_score
+
+
 def check(config: Config, devices: int = 1) -> None:
     """Refuse, in the first second, a config that would fail later.
 
@@ -84,11 +105,11 @@ def check(config: Config, devices: int = 1) -> None:
       ConfigError: unknown names, settings that do not belong together, numbers that do not divide.
     """
     process = sde(config)
-    objective(config, process)
+    pick("model.name", config.model.name, NETWORKS)
+    (check_objective if is_classifier(config) else objective)(config, process)
     sampler(config, process)
     optimizer(config)
     steps_per_call(config)
-    pick("model.name", config.model.name, NETWORKS)
     if not 0 <= config.model.label_dropout < 1:
         raise ConfigError(f"model.label_dropout = {config.model.label_dropout}; it must lie in [0, 1), e.g. 0.1")
     if config.model.label_dropout and not config.model.conditional:
@@ -124,6 +145,6 @@ def steps_per_call(config: Config, start: int = 0) -> int:
                     "either, or let train.steps_per_call=0 choose"
                 )
         return c.steps_per_call
-    wanted = 1 if config.model.name != "mlp" and jax.default_backend() == "cpu" else STEPS_PER_CALL
+    wanted = 1 if config.model.name in IMAGE_NETWORKS and jax.default_backend() == "cpu" else STEPS_PER_CALL
     common = math.gcd(*intervals.values())
     return max(n for n in range(1, wanted + 1) if common % n == 0)

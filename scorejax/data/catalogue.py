@@ -1,5 +1,6 @@
 """One door to every source of data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from scorejax.data.arrays import arrays
@@ -7,6 +8,7 @@ from scorejax.data.dataset import Dataset
 from scorejax.data.digits import digits
 from scorejax.data.folder import folder
 from scorejax.data.prepared import find, how_to_prepare, prepared, prepared_sets
+from scorejax.data.subset import subset
 from scorejax.data.vectors import gaussian, moons
 
 BUILT_IN = ("digits", "moons", "gaussian")
@@ -22,6 +24,7 @@ def load(
     seed: int = 0,
     size: int | None = None,
     crop: int | None = None,
+    classes: Sequence[int] | None = None,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Load one split of a data set.
@@ -35,12 +38,28 @@ def load(
       seed: of the synthetic sets.
       size: cut and resize images of a folder or of a prepared set to `size` x `size` pixels.
       crop: side of the centred square to cut first; default: as large as the image allows.
+      classes: keep the examples with these labels, numbered anew in this order; default: all.
       cache_dir: where decoded images are kept: default $SCOREJAX_CACHE, else ~/.cache/scorejax.
 
     Raises:
-      ValueError: an unknown name or split, or a missing `path`.
+      ValueError: an unknown name or split, a missing `path`, or classes that the set does not have.
       FileNotFoundError: nothing at `path`, or a set that is not prepared.
     """
+    examples = _whole(name, split, data_dir, path, seed, size, crop, cache_dir)
+    return examples if classes is None else subset(examples, classes)
+
+
+def _whole(
+    name: str,
+    split: str,
+    data_dir: str | Path | None,
+    path: str | Path | None,
+    seed: int,
+    size: int | None,
+    crop: int | None,
+    cache_dir: str | Path | None,
+) -> Dataset:
+    """All classes of one split."""
     if name in (*BUILT_IN, *FROM_PATH) and split not in ("train", "test"):
         raise ValueError(f"{name!r} has no split {split!r}; choose 'train' or 'test'.")
     if name in FROM_PATH and path is None:

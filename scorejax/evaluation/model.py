@@ -17,7 +17,7 @@ from scorejax.config import Config, to_dict
 from scorejax.metrics import Progress
 from scorejax.sdes import LinearSDE
 
-BITS, SAMPLES, TRAJECTORY, CALIBRATION, CONTROLLED = range(5)  # streams of the evaluation's key
+BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, CONTROLLED = range(6)  # streams of the evaluation's key
 Batches = Iterator[tuple[int, int, dict[str, np.ndarray]]]
 
 

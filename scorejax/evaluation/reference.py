@@ -112,7 +112,8 @@ def about(config: Config, real: data_lib.Dataset) -> dict[str, Any]:
 def path(config: Config, network: metrics.FeatureNetwork, workdir: str | Path) -> Path:
     """Where `--mode=fid_stats` writes: `eval/stats-DATA-SPLIT-FEATURES.npz`."""
     size = f"-{config.data.size}" if config.data.size else ""
-    name = f"stats-{config.data.name}{size}-{config.eval.reference_split}-{network.name}"
+    classes = "-classes-" + "-".join(map(str, config.data.classes)) if config.data.classes else ""
+    name = f"stats-{config.data.name}{size}{classes}-{config.eval.reference_split}-{network.name}"
     return Path(workdir) / "eval" / "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{name}.npz")
 
 

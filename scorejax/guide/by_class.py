@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import build, guidance
+from scorejax import build, classifiers, guidance
 from scorejax import data as data_lib
 from scorejax.config import Config
 from scorejax.errors import ConfigError
@@ -149,7 +149,9 @@ def classifier(
 CLASS_GUIDANCE = {"none": none, "classifier_free": classifier_free, "classifier": classifier}
 
 
-def trained_classifier(config: Config, process: LinearSDE, examples: data_lib.Dataset, folder: str | None) -> Any:
+def trained_classifier(
+    config: Config, process: LinearSDE, examples: data_lib.Dataset, folder: str | None
+) -> classifiers.Classifier:
     """The classifier `guidance.classifier`.
 
     Raises:
@@ -160,8 +162,6 @@ def trained_classifier(config: Config, process: LinearSDE, examples: data_lib.Da
             f"guidance = {config.guidance.name!r} needs guidance.classifier, the workdir of a classifier that was "
             "trained on noisy data"
         )
-    from scorejax import classifiers
-
     return classifiers.restore(folder, process, examples, centered=config.data.centered, data_dir=config.data.data_dir)
 
 

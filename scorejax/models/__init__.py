@@ -6,6 +6,7 @@ from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.dequantizer import FlowDequantizer
 from scorejax.models.heads import ImageHead, VectorHead, head_on
 from scorejax.models.mlp import MLP
+from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.refinenet import NCSN, NCSNv2
 
@@ -16,6 +17,7 @@ __all__ = [
     "DDPMpp",
     "FlowDequantizer",
     "ImageHead",
+    "MLPClassifier",
     "NCSNpp",
     "NCSNv2",
     "VectorHead",

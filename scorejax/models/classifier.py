@@ -1,4 +1,4 @@
-"""The noise-conditional classifier, whose gradient steers samples towards a class."""
+"""The noise-conditional classifier of images, whose gradient steers samples towards a class."""
 
 import math
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from scorejax.models.embedding import NoiseEmbedding, check_labels
 from scorejax.models.layers import Dtype, GroupNorm
 
-EMBEDDINGS = ("fourier", "positional", "none")
+EMBEDDINGS = ("log_snr", "fourier", "positional", "none")
 
 
 class WideResNetClassifier(nn.Module):
@@ -27,10 +27,11 @@ class WideResNetClassifier(nn.Module):
         depth: Number of convolutions on the longest path, `6 n + 4` for `n` blocks per group.
         width: Factor on the channels.
         dropout: Probability to drop a value between the convolutions of a block in training.
-        standardize: Whether each image is brought to mean 0 and standard deviation 1 first. The noise of VE
-            makes images large; what the scale says of the noise, the label says better.
-        embedding: "fourier": random waves of log sigma (VE, SMLD). "positional": waves of the label itself
-            (VP: 999 t). "none": the label is not looked at.
+        standardize: Whether each image is brought to mean 0 and standard deviation 1 first, as published. The
+            noise of VE makes images large; what the scale says of the noise, the label says better.
+        embedding: "log_snr": the label is the log signal-to-noise ratio, for any process. "fourier": random
+            waves of log sigma (VE, SMLD), as published. "positional": waves of the label itself (VP: 999 t).
+            "none": the label is not looked at.
         fourier_scale: Standard deviation of the random frequencies.
         noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
@@ -42,22 +43,23 @@ class WideResNetClassifier(nn.Module):
     width: int = 10
     dropout: float = 0.0
     standardize: bool = True
-    embedding: str = "fourier"
+    embedding: str = "log_snr"
     fourier_scale: float = 16.0
     noise_levels: tuple[float, float, int] | None = None
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, labels: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, labels: jax.Array, train: bool = False, headless: bool = False) -> jax.Array:
         """Evaluate the classifier.
 
         Args:
             x: Images `[B, H, W, C]`.
             labels: Noise labels `[B]`.
             train: Whether to drop values; needs `rngs={"dropout": key}`.
+            headless: Whether to stop at the last feature map.
 
         Returns:
-            Logits `[B, num_classes]`, float32.
+            Logits `[B, num_classes]`, or features `[B, H', W', 64 width]`; float32.
 
         Raises:
             ValueError: if a field or a shape does not fit.
@@ -85,8 +87,8 @@ class WideResNetClassifier(nn.Module):
                     name=f"group_{i}_block_{j}",
                 )
                 h = block(h, embedding, train)
-        h = nn.relu(GroupNorm(name="norm_out")(h)).mean(axis=(1, 2))
-        return nn.Dense(self.num_classes, name="dense_out")(h)
+        h = nn.relu(GroupNorm(name="norm_out")(h))
+        return h if headless else nn.Dense(self.num_classes, name="dense_out")(h.mean(axis=(1, 2)))
 
     def _check(self, x: jax.Array, labels: jax.Array) -> None:
         if x.ndim != 4:

@@ -51,6 +51,23 @@ def smooth_label_features(labels: jax.Array, dim: int) -> jax.Array:
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
+def log_snr_features(labels: jax.Array, dim: int) -> jax.Array:
+    """Slow waves of a log signal-to-noise ratio, the one label that means the same in every process.
+
+    Rates from one turn in 50 units of `log(alpha^2 / sigma^2)` to one in 3: the ratios of our processes lie within
+    -15..15.
+
+    Args:
+        labels: Log signal-to-noise ratios `[B]`.
+        dim: Number of features, even.
+
+    Returns:
+        Features `[B, dim]`, float32.
+    """
+    angles = labels.astype(jnp.float32)[:, None] * np.geomspace(0.125, 2.0, dim // 2).astype(np.float32)
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
 class GaussianFourier(nn.Module):
     """Sines and cosines of a label at fixed random frequencies (Tancik et al. 2020).
 
@@ -125,8 +142,9 @@ class NoiseEmbedding(nn.Module):
 
     Attributes:
         features: Width of the network.
-        kind: "positional" takes waves of the label, "fourier" random waves of the logarithm of sigma, "none"
-            leaves the class vector alone, or nothing.
+        kind: "positional" takes waves of the label, "fourier" random waves of the logarithm of sigma,
+            "log_snr" slow waves of a label that is a log signal-to-noise ratio, "none" leaves the class vector
+            alone, or nothing.
         fourier_scale: Standard deviation of the random frequencies.
         num_classes: Number of classes, or None for an unconditional network.
         noise_levels: What sigma a label stands for, see `noise_level`.
@@ -151,6 +169,8 @@ class NoiseEmbedding(nn.Module):
             if self.kind == "fourier":
                 log_sigma = jnp.log(noise_level(labels, self.noise_levels))
                 waves = GaussianFourier(self.features, self.fourier_scale, name="fourier")(log_sigma)
+            elif self.kind == "log_snr":
+                waves = log_snr_features(labels, self.features)
             else:
                 waves = sinusoidal(labels, self.features)
             h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_0")(waves)

@@ -63,14 +63,13 @@ class MLP(nn.Module):
         embedding = nn.silu(self._embed(labels, class_labels))
         h = self._dense(self.features, "dense_in")(x)
         for i in range(self.depth):
-            h = h + self._branch(h, embedding, i, train)
+            h = h + branch(h, embedding, f"block_{i}", self.features, self.dropout, train, self.dtype)
         gain = self._dense(x.shape[-1], "gain", 0.0)(embedding)
         out = self._dense(x.shape[-1], "dense_out", 0.0)(nn.silu(h)).astype(jnp.float32) + gain * x
         return out / sigma if self.scale_by_sigma else out
 
     def _dense(self, features: int, name: str, scale: float = 1.0) -> nn.Dense:
-        init = dense_init(scale) if scale else nn.initializers.zeros
-        return nn.Dense(features, kernel_init=init, dtype=self.dtype, name=name)
+        return dense(features, name, self.dtype, scale)
 
     def _embed(self, labels: jax.Array, class_labels: jax.Array | None) -> jax.Array:
         h = self._dense(self.features, "label_0")(smooth_label_features(labels, self.features))
@@ -78,13 +77,6 @@ class MLP(nn.Module):
         if self.num_classes is not None and class_labels is not None:
             h = h + ClassEmbedding(self.num_classes, self.features, name="classes")(class_labels).astype(h.dtype)
         return h
-
-    def _branch(self, h: jax.Array, embedding: jax.Array, i: int, train: bool) -> jax.Array:
-        scale, shift = jnp.split(self._dense(2 * self.features, f"block_{i}_embedding")(embedding), 2, axis=-1)
-        h = nn.silu(h * (1 + scale) + shift)
-        h = nn.silu(self._dense(self.features, f"block_{i}_dense_0")(h))
-        h = nn.Dropout(self.dropout, deterministic=not train, name=f"block_{i}_dropout")(h)
-        return self._dense(self.features, f"block_{i}_dense_1")(h)
 
     def _check(self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None) -> None:
         if x.ndim != 2:
@@ -95,3 +87,23 @@ class MLP(nn.Module):
         if self.features < 4 or self.features % 4:
             raise ValueError(f"features must be a multiple of 4, got {self.features}: use e.g. 128")
         check_labels(x.shape[0], labels, self.num_classes, class_labels)
+
+
+def branch(
+    h: jax.Array, embedding: jax.Array, name: str, features: int, dropout: float, train: bool, dtype: Dtype
+) -> jax.Array:
+    """What a residual block adds: `Dense(silu(Dense(silu(h * (1 + a) + b))))`, `a, b` dense maps of the embedding.
+
+    Called in a compact method, whose module then owns the layers `NAME_embedding`, `NAME_dense_0`, `NAME_dense_1`.
+    """
+    scale, shift = jnp.split(dense(2 * features, f"{name}_embedding", dtype)(embedding), 2, axis=-1)
+    h = nn.silu(h * (1 + scale) + shift)
+    h = nn.silu(dense(features, f"{name}_dense_0", dtype)(h))
+    h = nn.Dropout(dropout, deterministic=not train, name=f"{name}_dropout")(h)
+    return dense(features, f"{name}_dense_1", dtype)(h)
+
+
+def dense(features: int, name: str, dtype: Dtype, scale: float = 1.0) -> nn.Dense:
+    """A dense layer; one of scale 0 starts at exactly zero."""
+    init = dense_init(scale) if scale else nn.initializers.zeros
+    return nn.Dense(features, kernel_init=init, dtype=dtype, name=name)

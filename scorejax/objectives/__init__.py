@@ -1,5 +1,6 @@
 """Training objectives: `(key, sde, score, x0) -> loss [B]`."""
 
+from scorejax.objectives.classification import classification
 from scorejax.objectives.denoising import denoising
 from scorejax.objectives.npr import variance_head
 from scorejax.objectives.sliced import implicit, sliced
@@ -13,6 +14,7 @@ __all__ = [
     "TIME_SAMPLERS",
     "WEIGHTINGS",
     "LossHistory",
+    "classification",
     "continuous_vlb",
     "denoising",
     "draw_terms",

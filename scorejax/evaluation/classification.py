@@ -1,0 +1,96 @@
+"""How well a classifier tells noisy examples: accuracy and cross entropy from the prior to the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from scorejax import build, keys, parallel, times
+from scorejax import data as data_lib
+from scorejax.config import to_dict
+from scorejax.errors import ConfigError
+from scorejax.evaluation.model import CLASSIFICATION, Model, carried, report_progress, settings
+from scorejax.ledger import Ledger
+
+STEPS = 10  # equal ones in the log signal-to-noise ratio, from `t_max` to the clean end `t_min`
+
+
+def classification(model: Model, test: data_lib.Dataset, workdir: str | Path) -> dict[str, Any]:
+    """Accuracy and cross entropy in nats on test examples, at each of 11 noise levels, with standard errors.
+
+    Beside them: what a guess by the frequencies of the classes gets. Each example is counted once at each level, and
+    draws its noise from its number alone.
+
+    Raises:
+      ConfigError: the split has no labels.
+    """
+    c = model.config.eval
+    if test.labels is None:
+        raise ConfigError(f"split {c.split!r} of {test.name!r} has no labels; choose another eval.split")
+    chosen = data_lib.spread(len(test), c.classifier_examples)
+    arrays = np.asarray(test.examples[chosen]), test.labels[chosen]
+    levels = times.log_snr(model.process, STEPS)
+    asked = {"split": c.split, "seed": c.seed, "of": test.name, "levels": np.asarray(levels).tolist()}
+    ledger = Ledger(Path(workdir) / "eval", "classification", len(chosen), {**settings(model), "eval": asked})
+    batches = parallel.map_batches(
+        _classify(model, test, levels),
+        carried(model, CLASSIFICATION),
+        arrays,
+        stop=len(chosen),
+        batch_size=min(c.batch, len(chosen)),
+        start=ledger.done,
+    )
+    rows = ledger.fill(report_progress(batches, "classification", ledger.done, len(chosen)))
+    frequencies = np.bincount(arrays[1], minlength=test.num_classes) / len(chosen)
+    ratios = np.asarray(model.process.log_snr(levels)).reshape(len(levels), -1).mean(axis=1)
+    result = {
+        "levels": [
+            {"t": float(t), "log_snr": float(ratio), **_mean("accuracy", right), **_mean("cross_entropy", nats)}
+            for t, ratio, right, nats in zip(levels, ratios, rows["right"].T, rows["nats"].T, strict=True)
+        ],
+        "examples": len(chosen),
+        "of": len(test),
+        "classes": to_dict(model.config)["data"]["classes"] or test.num_classes,
+        "guess_accuracy": float(frequencies.max()),
+        "guess_cross_entropy": float(-sum(f * math.log(f) for f in frequencies if f)),
+    }
+    ledger.remove()
+    return result
+
+
+def _classify(model: Model, test: data_lib.Dataset, levels: Array) -> Callable[..., dict[str, Array]]:
+    """The function of one batch: at each level, whether an example is told rightly and what its class costs."""
+    c, process = model.config.data, model.process
+
+    def fn(held: tuple, index: Array, examples: Array, labels: Array) -> dict[str, Array]:
+        params, key = held
+        logits = build.logits(process, model.module, params)
+        each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
+        x0 = data_lib.to_model(
+            keys.fold_in(each, 0), examples, test.levels, centered=c.centered, dequantize=c.dequantize
+        )
+
+        def one(level: tuple[Array, Array]) -> dict[str, Array]:
+            i, t = level
+            t = jnp.broadcast_to(t, index.shape)
+            noise = keys.normal(keys.fold_in(keys.fold_in(each, 1), i), x0.shape, x0.dtype)
+            log_p = jax.nn.log_softmax(logits(process.perturb(x0, t, noise), t), axis=-1)
+            nats = -jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
+            return {"right": jnp.argmax(log_p, axis=-1) == labels, "nats": nats}
+
+        return jax.tree.map(jnp.transpose, jax.lax.map(one, (jnp.arange(len(levels)), levels)))
+
+    return fn
+
+
+def _mean(name: str, values: np.ndarray) -> dict[str, float]:
+    values = values.astype(np.float64)
+    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {name: float(values.mean()), f"{name}_error": float(error)}

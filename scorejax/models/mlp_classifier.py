@@ -1,0 +1,67 @@
+"""The noise-conditional classifier of vectors."""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorejax.models.embedding import NoiseEmbedding, check_labels
+from scorejax.models.layers import Dtype
+from scorejax.models.mlp import branch, dense
+
+
+class MLPClassifier(nn.Module):
+    """Residual multi-layer perceptron `(noisy vector, log signal-to-noise ratio) -> logits` of `p(class | x_t)`.
+
+    The blocks are those of `MLP`; `logits = Dense(silu(h))` start at zero, at equal chances. Everything is smooth,
+    so that the gradient that guides is.
+
+    `model.apply({"params": params}, x, labels, train=False, rngs={"dropout": key})`
+
+    Attributes:
+        num_classes: Number of classes, and of logits.
+        features: Width of the hidden layers.
+        depth: Number of residual blocks.
+        dropout: Probability to drop a value in training.
+        dtype: Type to compute in. Parameters and logits are float32.
+    """
+
+    num_classes: int = 2
+    features: int = 128
+    depth: int = 3
+    dropout: float = 0.0
+    dtype: Dtype = jnp.float32
+    embedding: ClassVar[str] = "log_snr"
+
+    @nn.compact
+    def __call__(self, x: jax.Array, labels: jax.Array, train: bool = False, headless: bool = False) -> jax.Array:
+        """Evaluate the classifier.
+
+        Args:
+            x: Vectors `[B, D]`, of about unit size at every noise level.
+            labels: Log signal-to-noise ratios `[B]`.
+            train: Whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
+            headless: Whether to stop before the last layer.
+
+        Returns:
+            Logits `[B, num_classes]`, or the features they are made of, `[B, features]`; float32.
+
+        Raises:
+            ValueError: if a field or a shape does not fit.
+        """
+        labels = jnp.asarray(labels)
+        if x.ndim != 2:
+            raise ValueError(f"MLPClassifier takes vectors [batch, dimension], got an array of shape {x.shape}")
+        if self.num_classes < 2 or self.features < 1:
+            raise ValueError(
+                f"num_classes must be at least 2 and features at least 1, got {self.num_classes} and {self.features}"
+            )
+        check_labels(x.shape[0], labels, None, None)
+        embed = NoiseEmbedding(32, kind=self.embedding, dtype=self.dtype, name="embedding")
+        embedding = nn.silu(jnp.asarray(embed(labels, None)))
+        h = dense(self.features, "dense_in", self.dtype)(x.astype(jnp.float32))
+        for i in range(self.depth):
+            h = h + branch(h, embedding, f"block_{i}", self.features, self.dropout, train, self.dtype)
+        h = nn.silu(h).astype(jnp.float32)
+        return h if headless else dense(self.num_classes, "dense_out", jnp.float32, 0.0)(h)

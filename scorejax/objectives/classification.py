@@ -1,0 +1,55 @@
+"""Cross entropy of a classifier of noisy data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from scorejax import keys as keys_lib
+from scorejax.objectives.time_sampling import time_density, time_or_drawn
+from scorejax.sdes.linear import LinearSDE
+
+
+def classification(
+    key: Array,
+    sde: LinearSDE,
+    logits: Callable[[Array, Array], Array],
+    x0: Array,
+    labels: Array,
+    *,
+    t: Array | None = None,
+    times: str = "uniform",
+    label_smoothing: float = 0.0,
+) -> Array:
+    """Return the cross entropy of `p(y | x_t, t)` of each example, `[B]`, in nats (arXiv 2011.13456, 2105.05233).
+
+        loss_b = -log p(y | x_t, t) / p(t),   x_t = alpha_t x_0 + sigma_t noise
+
+    Its minimiser is the posterior of the class given the diffused data, whose gradient guides. `p` is the density of
+    the time sampler relative to uniform times, so the expectation does not depend on the sampler.
+
+    Args:
+        key: one key, or one per example `[B]`.
+        sde: the forward process.
+        logits: `logits(x, t) -> [B, K]`, the model's.
+        x0: data, `[B, ...]`, in model units.
+        labels: their classes `[B]`, integers in `0 .. K - 1`.
+        t: times `[B]` drawn outside by `draw_times(..., times)`; drawn here if not given.
+        times: how times are drawn: `uniform`, `stratified` or `importance`.
+        label_smoothing: share of the target spread evenly over all classes. The minimiser is then the posterior
+            mixed with that share of the uniform law, whose gradient is weaker.
+
+    Raises:
+        ValueError: on an unknown time sampler, or a share outside [0, 1).
+    """
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+    t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, times)
+    noise = keys_lib.normal(keys_lib.per_example(noise_key, x0.shape[0]), x0.shape, x0.dtype)
+    log_p = jax.nn.log_softmax(logits(sde.perturb(x0, t, noise), t), axis=-1)
+    own = jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
+    value = (1.0 - label_smoothing) * own + label_smoothing * jnp.mean(log_p, axis=-1)
+    return -value / time_density(sde, t, times)
