@@ -27,7 +27,6 @@ from scorejax.sdes.linear import static
 
 SCORES = {name: getattr(guidance, name) for name in ("dps", "pigdm", "moment_matching")}
 METHODS = {"replacement": guidance.inpaint, **SCORES, "ddrm": guidance.ddrm}
-INPUT_KEYS = ("input", "target")
 METHOD_KEYS = ("rounds", "zeta", "steps", "data_std", "iterations", "tolerance", "eta", "eta_b")
 _NOISE = 2**31 + 1  # a stream apart from those of the samplers
 
@@ -177,7 +176,7 @@ def task(config: Config, process: LinearSDE, examples: data_lib.Dataset) -> Task
     factory = build.pick("guidance", config.guidance.name, TASKS)
     if not examples.levels:
         raise ConfigError(f"guidance = {config.guidance.name!r} is for images; {examples.name!r} holds vectors")
-    elsewhere = (*by_class.KEYS, *INPUT_KEYS, *(METHOD_KEYS if factory in (inpaint, restore) else ()))
+    elsewhere = (*by_class.KEYS, "input", *(METHOD_KEYS if factory in (inpaint, restore) else ("target",)))
     keys = [key for key in build.unset("guidance") if key not in elsewhere]
     given = build.options(config, "guidance", factory, keys)
     with user_errors(f"guidance = {config.guidance.name!r}"):

@@ -17,6 +17,8 @@ from scorejax import build, classifiers, controlled, data, evaluate, guide, sett
 from scorejax.config import load, override, to_dict
 from scorejax.errors import ConfigError
 from scorejax.evaluation import draw
+from scorejax.guidance.operators.filters import AveragePool
+from scorejax.guide import by_class
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("sampler.stepper=ancestral", "sampler.times=log_snr", "sampler.steps=8", "eval.samples=4", "eval.batch=4")
@@ -66,20 +68,29 @@ def known_scores(monkeypatch, train):
     monkeypatch.setattr(evaluate, "restore", restore)
 
 
+def log_likelihoods(process, x, t):
+    """`log N(x; alpha m_k, alpha^2 v + sigma^2)` of every class `[B, 10]`, up to a constant."""
+    alpha, total = (
+        u[:, None, None] for u in (process.alpha(t), process.alpha(t) ** 2 * VARIANCE + process.variance(t))
+    )
+    difference = x.reshape(len(x), 1, -1) - alpha * mean(jnp.arange(10)).reshape(1, 10, 1)
+    return -jnp.sum(difference**2 / (2 * total), -1)
+
+
 @pytest.fixture
 def classifier(monkeypatch):
-    """The exact classifier of pixels `N(m_k, 0.25)`, whose features are the pixels."""
+    """A network that is the score of all classes together, and their exact classifier; pixels and ones as features."""
+
+    def score(config, process, *_, **__):
+        total = jax.tree_util.Partial(lambda x, t: jax.nn.logsumexp(log_likelihoods(process, x, t), -1).sum())
+        return jax.tree_util.Partial(lambda x, t: jax.grad(total)(x, t))
 
     def restored(folder, process, examples, **_):
-        def logits(x, t):
-            ratio = process.alpha(t) / (process.alpha(t) ** 2 * VARIANCE + process.variance(t))
-            distance = process.alpha(t) * mean(jnp.arange(10)).reshape(10, 1)
-            x = x.reshape(len(x), 1, -1)
-            return jnp.sum(ratio[:, None, None] * (x * distance.T[..., None] / process.alpha(t)[:, None, None]), -1)
+        logits = jax.tree_util.Partial(lambda x, t: log_likelihoods(process, x, t))
+        features = jax.tree_util.Partial(lambda x, t: jnp.concatenate([x, jnp.ones_like(x)], -1))
+        return classifiers.Classifier(logits, features, 10, (), 3)
 
-        features = jax.tree_util.Partial(lambda x, t: x)
-        return classifiers.Classifier(jax.tree_util.Partial(logits), features, 10, (), 3)
-
+    monkeypatch.setattr(build, "score", score)
     monkeypatch.setattr(classifiers, "restore", restored)
 
 
@@ -114,10 +125,11 @@ def test_inpainting_keeps_what_is_known_and_draws_the_rest(tmp_path, train):
     assert np.asarray(Image.open(tmp_path / "samples/inpaint-step-7.png")).shape[1] > 4 * 64
 
 
-@pytest.mark.parametrize("method", ["replacement", "pigdm", "dps", "moment_matching", "ddrm"])
+@pytest.mark.parametrize(
+    "method", ["pigdm", *(pytest.param(m, marks=pytest.mark.slow) for m in ("dps", "moment_matching", "ddrm"))]
+)
 def test_every_method_fills_a_mask(tmp_path, method):
-    noise = "0.0" if method == "replacement" else "0.05"
-    report, _ = control(tmp_path, "guidance=inpaint", f"guidance.method={method}", f"guidance.sigma_y={noise}")
+    report, _ = control(tmp_path, "guidance=inpaint", f"guidance.method={method}", "guidance.sigma_y=0.05")
     assert np.isfinite(report["restored"]["l2"]["mean"]) and report["residual"]["mean"] < 0.5
 
 
@@ -143,7 +155,7 @@ def test_results_depend_neither_on_the_batch_nor_on_its_other_images(tmp_path, f
 def test_images_of_a_folder_come_in_the_form_of_the_data(tmp_path, folder, train):
     report, _ = control(tmp_path, "guidance=edit", "guidance.t0=0.01", f"guidance.input={folder}")
     found = data.given(folder, (8, 8, 1), 17)
-    assert np.abs(found[np.arange(4)].astype(int) - train.examples[:4]).max() <= 1
+    assert np.abs(found[np.arange(4)].astype(int) - train.examples[:4]).max() <= 2  # Lanczos rings
     assert report["n"] == report["of"] == 4 and report["input"]["path"] == str(folder)
 
 
@@ -168,15 +180,16 @@ def test_an_edit_keeps_the_more_the_shorter_it_is_and_what_the_mask_holds(tmp_pa
     np.testing.assert_array_equal(rows["x"][:, :, :4], test.examples[data.spread(len(test), 4)][:, :, :4])
 
 
+@pytest.mark.slow
 def test_a_translation_without_its_experts_is_an_edit_and_with_them_is_faithful(tmp_path, classifier):
     weights = ("guidance.lambda_s=0", "guidance.lambda_i=0", "guidance.low_pass=2", "guidance.classifier=there")
-    far = ("guidance.t0=0.9", "sampler.steps=20")
+    far = ("guidance.t0=0.9", "sampler.steps=30")
     _, edited = control(tmp_path, "guidance=edit", *far)
     plain, translated = control(tmp_path, "guidance=translate", *far, *weights)
     np.testing.assert_array_equal(edited["x"], translated["x"])
-    held, _ = control(tmp_path, "guidance=translate", *far, *weights, "guidance.lambda_i=4")
-    assert held["to_source"]["l2"]["mean"] < 0.9 * plain["to_source"]["l2"]["mean"]
-    away, _ = control(tmp_path, "guidance=translate", *far, *weights, "guidance.lambda_s=30")
+    held, _ = control(tmp_path, "guidance=translate", *far, *weights, "guidance.lambda_i=1")
+    assert held["to_source"]["l2"]["mean"] < 0.8 * plain["to_source"]["l2"]["mean"]
+    away, _ = control(tmp_path, "guidance=translate", *far, *weights, "guidance.lambda_s=300")
     assert away["to_source"]["l2"]["mean"] > plain["to_source"]["l2"]["mean"]
 
 
@@ -222,9 +235,9 @@ def test_a_larger_scale_goes_further_from_no_class_and_a_negative_one_away_from_
 def test_the_exact_classifier_makes_the_conditional_law(tmp_path, train, classifier):
     asked = ("guidance=classifier", "guidance.classifier=there", "guidance.labels=(8,)")
     found, _ = drawn(tmp_path, train, *asked)
-    assert found.mean() > 0.1
+    np.testing.assert_allclose([found.mean(), found.std()], [0.4, 0.0625], atol=0.05)
     off, _ = drawn(tmp_path, train, *asked, "guidance.interval=(90,91)")
-    assert abs(off.mean()) < 0.1
+    assert abs(off.mean() - 0.05) < 0.2 and off.std() > 0.15
 
 
 def test_without_guidance_the_classes_come_in_turn_and_nothing_else_changes(tmp_path, train):
@@ -266,6 +279,7 @@ def masks(tmp_path_factory):
         (["guidance=inpaint", "guidance.mask={masks}/black.png"], ["black everywhere"]),
         (["guidance=inpaint", "guidance.mask=quarter"], ["'quarter'", "half", "centre"]),
         (["guidance=inpaint", "guidance.t0=0.5"], ["guidance.t0", "inpaint", "mask"]),
+        (["guidance=inpaint", "guidance.target={masks}"], ["guidance.target", "inpaint", "mask"]),
         (["guidance=inpaint", "guidance.zeta=1"], ["guidance.zeta", "rounds"]),
         (["guidance=inpaint", "guidance.sigma_y=0.1"], ["replacement", "exact", "pigdm"]),
         (["guidance=inpaint", "guidance.method=magic"], ["'magic'", "ddrm"]),
@@ -312,11 +326,9 @@ def test_class_guidance_that_cannot_be_done_is_refused_at_once(train, overrides,
 
 
 def test_an_operator_that_breaks_its_laws_is_refused(monkeypatch, train):
-    from scorejax.guidance.operators.filters import AveragePool
-
     monkeypatch.setattr(AveragePool, "adjoint", AveragePool.pinv)
-    config = config_of("guidance=restore")
-    with pytest.raises(ConfigError, match=r"superresolution:2.*adjoint"):
+    config = config_of("guidance=restore", "guidance.operator=superresolution:4")
+    with pytest.raises(ConfigError, match=r"superresolution:4.*adjoint"):
         guide.task(config, build.sde(config), train)
 
 
@@ -329,6 +341,10 @@ def test_a_section_with_a_name_is_set_by_its_name_alone():
     with pytest.raises(ConfigError, match="'sampler' is a section"):
         override(config_of(), ["sampler=ddim"])
     assert settings.full_key("seed") == "seed"
+
+
+def test_tasks_are_known_by_name_where_they_are_not_imported():
+    assert tuple(guide.TASKS) == by_class.TASKS
 
 
 def test_guidance_may_change_between_two_starts_of_a_run():
