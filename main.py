@@ -12,7 +12,7 @@ import sys
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/scorejax/xla"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's errors, not its remarks
 
-MODES = ("train", "eval", "sample", "sweep", "calibrate", "fid_stats", "train_dequantizer")
+MODES = ("train", "eval", "sample", "sweep", "calibrate", "fid_stats", "train_dequantizer", "train_head")
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:

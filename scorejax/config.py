@@ -110,6 +110,7 @@ def tiny(config: Config) -> None:
         config.data.size = min(config.data.size, 32)
     config.dequantizer.update({"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2})
     config.dequantizer.update({"features": 8, "components": 2, "blocks": 1, "heads": 2, "flows": 1})
+    config.head.update({"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2})
     config.sampler.steps = 4
     if config.sampler.steps_per_level is not None:
         config.sampler.steps_per_level = 2

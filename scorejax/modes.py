@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorejax import build, calibrate, controlled, evaluate, guide, sweep, train, train_dequantizer
+from scorejax import build, calibrate, controlled, evaluate, guide, sweep, train, train_dequantizer, train_head
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.errors import ConfigError
@@ -15,6 +15,10 @@ _READERS = {
     "sweep": sweep.sweep,
     "calibrate": calibrate.calibrate,
     "fid_stats": evaluate.statistics,
+}
+_COMPANIONS = {
+    "train_dequantizer": train_dequantizer.train_dequantizer,
+    "train_head": train_head.train_head,
 }
 _OF_CLASSIFIERS = ("train", "eval", "fid_stats")
 
@@ -37,8 +41,8 @@ def run(mode: str, config: Config, workdir: str | Path) -> str | None:
             evaluate.evaluate(config, workdir)
         return stopped
     workdir_lib.check(workdir, config)
-    if mode == "train_dequantizer":
-        return train_dequantizer.train_dequantizer(config, workdir).interrupted
+    if mode in _COMPANIONS:
+        return _COMPANIONS[mode](config, workdir).interrupted
     given_images = mode == "sample" and config.guidance.name in guide.TASKS
     reader = controlled.control if given_images else _READERS[mode]
     reader(config, workdir)

@@ -71,25 +71,30 @@ def to_host(tree: Any) -> Any:
     return jax.tree.unflatten(structure, [_one_copy(jax.tree_util.keystr(path), leaf) for path, leaf in paths])
 
 
-def train_map(step: Callable[[Any, Any], tuple[Any, Any]], payload_axis: int | None = None) -> Callable:
-    """Run `step(state, payload) -> (state, metrics)` on every device; the state's memory is reused.
+def train_map(
+    step: Callable[..., tuple[Any, Any]], payload_axis: int | None = None, constants: tuple[Any, ...] = ()
+) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """Run `step(state, payload, *constants) -> (state, metrics)` on every device; the state's memory is reused.
 
     Args:
       step: pure, per device; must leave the same state and metrics on every device (`mean` the gradients).
       payload_axis: axis of the payload over local devices; None gives every device the whole payload.
+      constants: arrays that every call reads and none changes, such as frozen weights; what `step` closes over is
+        compiled into it.
     """
     mapped = jax.pmap(
-        lambda state, payload, lane: step(state, payload),
+        lambda state, payload, lane, constants: step(state, payload, *constants),
         axis_name=AXIS,
-        in_axes=(None, payload_axis, 0),
+        in_axes=(None, payload_axis, 0, None),
         out_axes=(None, None),
         donate_argnums=0,
     )
+    constants = replicate(constants)
     lanes = shard(np.arange(jax.local_device_count(), dtype=np.uint32))  # pmap wants something to map over
 
     def call(state: Any, payload: Any) -> tuple[Any, Any]:
         # The same kind of array in every call: another kind would compile another program.
-        return mapped(state, payload if payload_axis is None else shard(payload), lanes)
+        return mapped(state, payload if payload_axis is None else shard(payload), lanes, constants)
 
     return call
 

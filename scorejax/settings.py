@@ -171,6 +171,7 @@ DEFAULTS: dict[str, Any] = {
         "times": 1,  # of the likelihood bound, drawn for each example of a batch
         "lr": 1e-3,
         "warmup": 100,
+        "clip": 1.0,  # as optim.clip
         "ema_decay": 0.99,
         "log_every": 50,
         "checkpoint_every": 1000,
@@ -179,6 +180,21 @@ DEFAULTS: dict[str, Any] = {
         "blocks": int,
         "heads": int,
         "flows": int,
+    },
+    # Reverse variances predicted from x_t, trained by --mode=train_head for the run's score, one of each kind.
+    "head": {
+        "kind": "npr",  # npr (noise residual), sn (squared noise), ocm (curvature of the score)
+        "steps": 10_000,
+        "batch": 128,  # over all devices
+        "lr": 1e-3,
+        "warmup": 100,
+        "clip": 0.0,  # none: it would bias the mean that is fitted
+        "ema_decay": 0.999,
+        "log_every": 50,
+        "checkpoint_every": 1000,
+        "deep": bool,  # images: a residual block before the last convolution
+        "features": int,  # vectors: width of the hidden layers
+        "depth": int,  # vectors: number of hidden layers
     },
     "eval": {
         "after_training": True,

@@ -1,6 +1,7 @@
-"""A run's folder belongs to the config that made it.
+"""A run's folder belongs to the config that made it; one of what is trained beside a score, to that score as well.
 
 checkpoints/ samples/ eval/ tensorboard/ config.json metrics.jsonl
+dequantizer/ heads/KIND/   with checkpoints/ and files of their own, and score.json
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from scorejax import checkpoint, parallel
-from scorejax.config import Config, base, flatten, from_dict, to_dict
+from scorejax.config import Config, flatten, from_dict, to_dict
 from scorejax.errors import ConfigError, RunError
 
 FILE = "config.json"
+SCORE = "score.json"
 # What may change between two starts of a run: it changes no number that training computes.
-FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep", "dequantizer")
+FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep", "dequantizer", "head")
 FREE_KEYS = (
     "name",
     "data.data_dir",
@@ -39,16 +41,7 @@ def claim(workdir: str | Path, config: Config) -> None:
       RunError: the folder cannot be written.
     """
     check(workdir, config)
-    if not parallel.is_main_process():
-        return
-    path = Path(workdir) / FILE
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(to_dict(config), indent=2) + "\n")
-        os.replace(partial, path)
-    except OSError as error:
-        raise RunError(f"cannot write to the workdir {workdir}: {error.strerror}; choose another --workdir") from error
+    _write(Path(workdir) / FILE, to_dict(config))
 
 
 def check(workdir: str | Path, config: Config) -> None:
@@ -68,6 +61,39 @@ def check(workdir: str | Path, config: Config) -> None:
         )
 
 
+def claim_score(workdir: str | Path, step: int, params: Any) -> None:
+    """Write down which score something is trained beside, or check that it still is this one.
+
+    Args:
+      workdir: folder of what is trained.
+      step: of the score's checkpoint.
+      params: the score's weights.
+
+    Raises:
+      ConfigError: the checkpoints there were made beside another score.
+      RunError: the folder cannot be written.
+    """
+    check_score(workdir, params)
+    _write(Path(workdir) / SCORE, {"step": step, "checksum": checkpoint.checksum(params)})
+
+
+def check_score(workdir: str | Path, params: Any) -> None:
+    """Refuse a folder whose checkpoints were made beside another score; one that does not say is not refused.
+
+    Raises:
+      ConfigError: they were.
+    """
+    path = Path(workdir) / SCORE
+    if not checkpoint.steps(workdir) or not path.is_file():
+        return
+    there = json.loads(path.read_text())
+    if there["checksum"] != checkpoint.checksum(params):
+        raise ConfigError(
+            f"{workdir} was trained beside the score of step {there['step']}, not beside these weights; delete the "
+            "folder and train it again, or go back to that score"
+        )
+
+
 def saved_config(workdir: str | Path) -> Config:
     """The config a run was made with.
 
@@ -82,9 +108,7 @@ def saved_config(workdir: str | Path) -> Config:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys that must not differ between two configs and do, with both values."""
-    # A setting that came later had its default then.
     before, after = (flatten(json.loads(json.dumps(c))) for c in (old, new))
-    before = {**flatten(json.loads(json.dumps(to_dict(base())))), **before}
     # With a decaying learning rate the length of the run is part of what each step computes.
     decaying = after.get("optim.decay") != "none"
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
@@ -93,3 +117,17 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any
         for key in keys
         if not (key in FREE_KEYS or key.partition(".")[0] in FREE_SECTIONS) or (key == "train.steps" and decaying)
     }
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    if not parallel.is_main_process():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(values, indent=2) + "\n")
+        os.replace(partial, path)
+    except OSError as error:
+        raise RunError(
+            f"cannot write to the workdir {path.parent}: {error.strerror}; choose another --workdir"
+        ) from error

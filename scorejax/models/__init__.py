@@ -4,7 +4,7 @@ from scorejax.models.classifier import WideResNetClassifier
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.dequantizer import FlowDequantizer
-from scorejax.models.heads import ImageHead, VectorHead, head_on
+from scorejax.models.heads import ImageHead, VectorHead, head_on, init_head, last_norm
 from scorejax.models.mlp import MLP
 from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.ncsnpp import NCSNpp
@@ -23,4 +23,6 @@ __all__ = [
     "VectorHead",
     "WideResNetClassifier",
     "head_on",
+    "init_head",
+    "last_norm",
 ]

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorejax.models.embedding import NoiseEmbedding, smooth_label_features
+from scorejax.models.embedding import smooth_label_features
 from scorejax.models.layers import GroupNorm, ResBlock, conv3x3, dense_init
+from scorejax.score import Score, convert
+from scorejax.sdes.linear import LinearSDE
 
 
 class ImageHead(nn.Module):
@@ -24,23 +26,26 @@ class ImageHead(nn.Module):
     Attributes:
         channels: Channels of the result, those of the images.
         deep: Whether to add the residual block.
+        layer: The layer of the frozen network whose input is its last feature map, see `last_norm`.
     """
 
     channels: int
     deep: bool = False
+    layer: str = "norm_out"
 
     @nn.compact
     def __call__(self, features: jax.Array, labels: jax.Array) -> jax.Array:
         """Map features `[B, H, W, C]` and noise labels `[B]` to `[B, H, W, channels]`."""
         h = features
         if self.deep:
-            embedding = NoiseEmbedding(h.shape[-1], name="embedding")(labels, None)
+            width = 4 * h.shape[-1]
+            embedding = nn.Dense(width, kernel_init=dense_init(), name="label")(smooth_label_features(labels, width))
             h = ResBlock(h.shape[-1], name="block")(h, embedding, False)
         return conv3x3(self.channels, "conv_out", 0.0)(nn.silu(GroupNorm(name="norm")(h)))
 
 
 class VectorHead(nn.Module):
-    """Head for networks of vectors: a multi-layer perceptron of the input, the frozen output and the label.
+    """Head for networks of vectors: a multi-layer perceptron of the input, the predicted noise and the label.
 
     Attributes:
         features: Width of the hidden layers; a multiple of 4.
@@ -51,18 +56,24 @@ class VectorHead(nn.Module):
     depth: int = 2
 
     @nn.compact
-    def __call__(self, x: jax.Array, output: jax.Array, labels: jax.Array) -> jax.Array:
-        """Map `x [B, D]`, the frozen output `[B, D]` and noise labels `[B]` to `[B, D]`."""
-        h = jnp.concatenate([x, output, output**2, smooth_label_features(labels, self.features)], axis=-1)
+    def __call__(self, x: jax.Array, noise: jax.Array, labels: jax.Array) -> jax.Array:
+        """Map `x [B, D]` of unit size, the predicted noise `[B, D]` and noise labels `[B]` to `[B, D]`."""
+        h = jnp.concatenate([x, noise, noise**2, smooth_label_features(labels, self.features)], axis=-1)
         for i in range(self.depth):
             h = nn.silu(nn.Dense(self.features, kernel_init=dense_init(), name=f"dense_{i}")(h))
         return nn.Dense(x.shape[-1], kernel_init=nn.initializers.zeros, name="dense_out")(h)
 
 
+Head = ImageHead | VectorHead
+
+
+def last_norm(network: nn.Module) -> str:
+    """Name of the layer of an image network whose input is the last feature map at full resolution."""
+    return "up_0_output_norm" if getattr(network, "progressive", None) == "output_skip" else "norm_out"
+
+
 def with_input_of(layer: str, apply: Callable[[], Any]) -> tuple[Any, jax.Array]:
     """Run a linen network and return its result with what went into one of its layers.
-
-    `norm_out` names the last normalisation of the image networks; its input is the last feature map.
 
     Args:
         layer: name of the layer.
@@ -85,50 +96,47 @@ def with_input_of(layer: str, apply: Callable[[], Any]) -> tuple[Any, jax.Array]
     return result, seen[0]
 
 
-def head_on(
-    network: nn.Module,
-    frozen: Any,
-    head: ImageHead | VectorHead,
-    params: Any,
-    *,
-    label: Callable[[jax.Array], jax.Array],
-    class_labels: jax.Array | None = None,
-) -> Partial:
-    """Return `head(x, t)` for `scorejax.variance`: a head on a frozen network, which runs without dropout.
+def head_on(sde: LinearSDE, score: Score, head: Head, params: Any) -> Partial:
+    """Return `head(x, t)` for `scorejax.variance`: a head on the network of a frozen score, which runs without dropout.
 
-    Where the network's score is evaluated at the same points in one compiled program, its work is shared.
+    Where the score is evaluated at the same points in one compiled program, the network runs once for both; for
+    that they must be one object there, not two copies of the same parameters.
 
     Args:
-        network: the frozen network.
-        frozen: its parameters.
-        head: an `ImageHead` for a network with a layer `norm_out`, or a `VectorHead`.
+        sde: the forward process.
+        score: the frozen network as a score, a pytree, of whatever it predicts.
+        head: an `ImageHead` for a network of images, or a `VectorHead`.
         params: the parameters of the head; the only ones to receive gradients.
-        label: maps times to noise labels, usually `sde.label`.
-        class_labels: `[B]`, for a conditional network.
     """
-    return Partial(_HeadOn(network, head, label), frozen, params, class_labels)
+    return Partial(_HeadOn(head), sde, score if isinstance(score, Partial) else Partial(score), params)
+
+
+def init_head(key: jax.Array, sde: LinearSDE, score: Score, head: Head, shape: tuple[int, ...]) -> Any:
+    """Initial parameters of a head on a score of examples of the given shape.
+
+    Raises:
+        ValueError: if the network behind the score has no layer `head.layer`.
+    """
+    x, t = jnp.zeros((1, *shape)), jnp.full(1, sde.t_max)
+    read = jax.eval_shape(lambda: _read(head, sde, score, x, t))
+    return head.init(key, *(jnp.zeros(array.shape, array.dtype) for array in read))["params"]
 
 
 @dataclass(frozen=True)
 class _HeadOn:
-    """Static part of a head; equal for equal networks, so that compiled programs are found again."""
+    """Static part of a head; equal for equal heads, so that compiled programs are found again."""
 
-    network: nn.Module
-    head: ImageHead | VectorHead
-    label: Callable[[jax.Array], jax.Array]
+    head: Head
 
-    def __call__(
-        self, frozen: Any, params: Any, class_labels: jax.Array | None, x: jax.Array, t: jax.Array
-    ) -> jax.Array:
-        labels = self.label(t)
-
-        def run() -> Any:
-            return self.network.apply({"params": frozen}, x, labels, class_labels, False)
-
-        variables = {"params": params}
-        if isinstance(self.head, VectorHead):
-            value: Any = self.head.apply(variables, x, jax.lax.stop_gradient(run()), labels)
-        else:
-            _, features = with_input_of("norm_out", run)
-            value = self.head.apply(variables, jax.lax.stop_gradient(features), labels)
+    def __call__(self, sde: LinearSDE, score: Score, params: Any, x: jax.Array, t: jax.Array) -> jax.Array:
+        read = jax.lax.stop_gradient(_read(self.head, sde, score, x, t))
+        value: Any = self.head.apply({"params": params}, *read)
         return value
+
+
+def _read(head: Head, sde: LinearSDE, score: Score, x: jax.Array, t: jax.Array) -> tuple[jax.Array, ...]:
+    """What a head sees of a point."""
+    if isinstance(head, ImageHead):
+        return with_input_of(head.layer, lambda: score(x, t))[1], sde.label(t)
+    size = jax.lax.rsqrt(sde.alpha(t) ** 2 + sde.variance(t))
+    return sde.scale(size, t, x), convert(sde, x, t, score(x, t), "score", "noise"), sde.label(t)

@@ -10,7 +10,7 @@ from scorejax.models import WideResNetClassifier
 from scorejax.models.classifier import standardized
 
 SHAPE = (2, 8, 8, 3)
-TINY = functools.partial(WideResNetClassifier, num_classes=4, depth=10, width=1)
+TINY = functools.partial(WideResNetClassifier, num_classes=4, depth=10, width=1, embedding="fourier")
 X = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
 LABELS = np.array([0.02, 3.0], np.float32)
 
@@ -38,6 +38,7 @@ def test_the_default_is_wrn_28_10_of_36_5_million_parameters_and_its_noise_embed
     noise = 128 + (256 + 1) * 512 + (512 + 1) * 512 + (512 + 1) * 4 * (160 + 320 + 640)
     assert count("none") == 36_479_194
     assert count("fourier") == 36_479_194 + noise
+    assert count("log_snr") == 36_479_194 + noise - 128 - 128 * 512  # half as many waves, at fixed rates
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32, 3), (3, 28, 28, 1), (2, 7, 5, 4), (1, 1, 1, 1)])
@@ -55,6 +56,14 @@ def test_the_last_two_groups_halve_the_image_and_all_groups_widen_it():
     layers = {name: layer["__call__"][0].shape for name, layer in state["intermediates"].items() if "group" in name}
     sizes = [(2, 8, 8, 48), (2, 4, 4, 96), (2, 2, 2, 192)]
     assert layers == {f"group_{i}_block_{j}": sizes[i] for i in range(3) for j in range(2)}
+
+
+def test_logits_are_a_linear_map_of_the_mean_of_the_last_feature_map(classify, params):
+    features = jax.jit(functools.partial(TINY().apply, headless=True))({"params": params}, X, LABELS)
+    assert features.shape == (2, 2, 2, 64)
+    last = params["dense_out"]
+    expected = features.mean(axis=(1, 2)) @ last["kernel"] + last["bias"]
+    np.testing.assert_allclose(classify(X, LABELS), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_logits_depend_on_the_noise_label_of_their_own_example_only(classify):

@@ -54,10 +54,8 @@ def test_outputs_equal_those_of_the_reference(network):
 @pytest.mark.parametrize(("network", "sde"), PROCESSES)
 def test_scores_equal_those_of_the_reference(network, sde):
     golden = reference(network).golden
-    # Random waves of frequency 16 turn the rounding of sigma(t) in float32, 5e-7 of it, into 1e-4 of the output.
-    tolerance = 3e-4 if sde == "ve" else 1e-4
     for i, t in enumerate(golden["t"]):
-        assert_close(score(network, sde)(golden["x"], jnp.full(2, t)), golden[f"score_{sde}_t{i}"], tolerance)
+        assert_close(score(network, sde)(golden["x"], jnp.full(2, t)), golden[f"score_{sde}_t{i}"])
 
 
 def test_scores_of_a_chain_equal_those_of_the_reference():

@@ -3,10 +3,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
-from scorejax.models.heads import ImageHead, VectorHead, head_on, with_input_of
+import scorejax as sj
+from scorejax.models import DDPM, MLP, NCSN, ImageHead, NCSNpp, NCSNv2, VectorHead, head_on, init_head, last_norm
+from scorejax.models.heads import with_input_of
 from scorejax.models.layers import GroupNorm, conv3x3
-from scorejax.models.mlp import MLP
 
 
 class Tiny(nn.Module):
@@ -64,22 +66,80 @@ def test_a_vector_head_starts_at_zero():
     np.testing.assert_array_equal(head.apply(params, x, x, labels), jnp.zeros((2, 5)))
 
 
+def score_of(network, params, sde, **options):
+    """A network as a score, carrying its parameters."""
+    apply = Partial(lambda variables, x, label: network.apply(variables, x, label), params)
+    return sj.make_score(sde, lambda apply, x, label: apply(x, label), apply, label=sde.label, **options)
+
+
 @pytest.mark.parametrize("kind", ["image", "vector"])
 def test_a_head_on_a_network_trains_alone(frozen, kind):
+    sde = sj.vp()
     if kind == "image":
-        network, variables, x, t = frozen
+        network, variables, x, _ = frozen
         head = ImageHead(3)
-        params = head.init(jax.random.key(3), jnp.zeros((1, 4, 4, 8)), t[:1])["params"]
     else:
-        network, x, t = MLP(8, 1), jnp.ones((2, 5)), jnp.array([0.1, 0.2])
-        variables = network.init(jax.random.key(0), x, t)
+        network, x = MLP(8, 1), jnp.ones((2, 5))
+        variables = network.init(jax.random.key(0), x, jnp.ones(2))
         head = VectorHead(16)
-        params = head.init(jax.random.key(1), x, x, t)["params"]
+    t = jnp.array([0.1, 0.2])
+    params = init_head(jax.random.key(1), sde, score_of(network, variables, sde), head, x.shape[1:])
 
     def loss(frozen, params):
-        function = head_on(network, frozen, head, params, label=lambda t: 999.0 * t)
+        function = head_on(sde, score_of(network, frozen, sde), head, params)
         return jnp.sum((function(x, t) - 1.0) ** 2)
 
-    still, moving = jax.jit(jax.grad(loss, argnums=(0, 1)))(variables["params"], params)
+    still, moving = jax.jit(jax.grad(loss, argnums=(0, 1)))(variables, params)
     assert all(np.all(leaf == 0.0) for leaf in jax.tree.leaves(still))
     assert any(np.any(leaf != 0.0) for leaf in jax.tree.leaves(moving))
+
+
+def test_a_head_reads_what_the_network_was_really_given(frozen):
+    """Under EDM's preconditioning a network sees scaled points; so must the head on it."""
+    network, params, x, _ = frozen
+    sde, t = sj.vp(), jnp.array([0.3, 0.6])
+    head = ImageHead(3)
+    score = score_of(network, params, sde, predicts="edm", sigma_data=0.5)
+    weights = jax.tree.map(jnp.ones_like, init_head(jax.random.key(1), sde, score, head, x.shape[1:]))
+    size = 1.0 / jnp.sqrt(sde.variance(t) + 0.25 * sde.alpha(t) ** 2)
+    _, features = with_input_of("norm_out", lambda: network.apply(params, sde.scale(size, t, x), sde.label(t)))
+    expected = head.apply({"params": weights}, features, sde.label(t))
+    np.testing.assert_allclose(head_on(sde, score, head, weights)(x, t), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_beside_its_score_a_head_costs_its_own_layers_alone(frozen):
+    network, variables, x, _ = frozen
+    sde, t, head = sj.vp(), jnp.array([0.1, 0.2]), ImageHead(3)
+    score = score_of(network, variables, sde)
+    params = init_head(jax.random.key(1), sde, score, head, x.shape[1:])
+
+    def convolutions(function):
+        return jax.jit(function).lower(score, params, x, t).compile().as_text().count(" convolution(")
+
+    alone = convolutions(lambda score, params, x, t: score(x, t))
+    both = convolutions(lambda score, params, x, t: (score(x, t), head_on(sde, score, head, params)(x, t)))
+    assert alone == 2
+    assert both == 3
+
+
+@pytest.mark.parametrize("name", ["ncsn", "ncsnv2", "ddpm", "output_skip"])
+def test_every_image_network_has_a_last_feature_map(name):
+    sde = sj.smld() if name.startswith("ncsn") else sj.vp()
+    unet = {"channel_multipliers": (1, 1), "blocks_per_level": 1, "attention_resolutions": (), "dropout": 0.0}
+    network = {
+        "ncsn": NCSN(4, num_levels=10),
+        "ncsnv2": NCSNv2(4, noise_levels=(50.0, 0.01, 10)),
+        "ddpm": DDPM(8, **unet),
+        "output_skip": NCSNpp(8, progressive="output_skip", embedding="positional", scale_by_sigma=False, **unet),
+    }[name]
+    head = ImageHead(1, layer=last_norm(network))
+    x = jnp.zeros((1, 8, 8, 1))
+    variables = jax.eval_shape(network.init, jax.random.key(0), x, jnp.ones(1))
+
+    def shapes(variables):
+        params = init_head(jax.random.key(0), sde, score_of(network, variables, sde), head, (8, 8, 1))
+        return params, head_on(sde, score_of(network, variables, sde), head, params)(x, jnp.ones(1))
+
+    params, value = jax.eval_shape(shapes, variables)
+    assert params["conv_out"]["kernel"].shape == (3, 3, 8 if name in ("ddpm", "output_skip") else 4, 1)
+    assert value.shape == x.shape

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from test_score_sde_flax import write as write_flax
 from writers import write_safetensors, write_torch
 
-from scorejax import build, checkpoint, config, evaluate, parallel, train
+from scorejax import build, checkpoint, config, evaluate, loop, parallel, train
 from scorejax.errors import RunError
 from scorejax.models import DDPM
 from scorejax.pretrained import diffusers, layout, score_sde, score_sde_flax
@@ -137,7 +137,7 @@ def initial_state(run, examples, network):
     """Of the run's training, with parameters that are not initialised, which takes long to compile."""
     optimizer, shapes = build.optimizer(run), layout.shape_tree(network, examples.shape)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return train.State(jax.numpy.int32(0), zeros, zeros, optimizer.init(zeros), jax.random.key(0))
+    return loop.State(jax.numpy.int32(0), zeros, zeros, optimizer.init(zeros), jax.random.key(0))
 
 
 def test_training_starts_from_the_weights_of_the_file_and_goes_on_from_its_own(run, tmp_path, params):
@@ -148,7 +148,7 @@ def test_training_starts_from_the_weights_of_the_file_and_goes_on_from_its_own(r
 
     def begin():
         load = lambda: train._published(run.init_from, network, examples.shape)  # noqa: E731
-        return train.restore_or_init(checkpoints, lambda key: state, 0, load)
+        return loop.restore_or_init(checkpoints, lambda key: state, 0, load)
 
     first, step = begin()
     assert step == 0 and same(first.params, params) and same(first.ema, params)

@@ -1,8 +1,11 @@
 """Small runs that the tests of this folder share."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from scorejax import build, checkpoint, train
 from scorejax import config as configs
@@ -36,6 +39,23 @@ def stored(config, workdir, step=None):
     )
     assert newest is not None and not broken
     return newest
+
+
+class Averaged(NamedTuple):
+    """All that is read of a score's checkpoint."""
+
+    ema: Any
+
+
+def stand_in(config, workdir):
+    """Save a checkpoint of step 1 with weights out of a hat, neither initialised nor trained, which takes long."""
+    examples = build.dataset(config)
+    network = build.network(config, examples)
+    shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), network, examples.shape))
+    saved = checkpoint.Checkpoints(workdir)
+    hat = np.random.default_rng(0)
+    saved.save(1, Averaged(jax.tree.map(lambda leaf: jnp.float32(0.3 * hat.standard_normal(leaf.shape)), shapes)))
+    saved.close()
 
 
 def same_bits(a, b) -> bool:

@@ -35,6 +35,7 @@ PARAMETERS = {
     "ve_images.py:church": 65_574_549,
     "ve_images.py:ffhq_1024": 105_785_896,
     "ncsnv2.py": 29_694_083,
+    "classifier.py:cifar10_ve": 39_171_802,
 }
 
 
@@ -49,7 +50,8 @@ def data_of(config, side: int | None = None) -> data.Dataset:
     full, channels = SIDES.get(config.data.name, (config.data.size, 3))
     side = side or full
     examples = np.zeros((config.train.batch, side, side, channels), np.uint8)
-    return data.Dataset(config.data.name, examples, np.zeros(len(examples), np.int32), levels=256, num_classes=10)
+    classes = len(config.data.classes or range(10))
+    return data.Dataset(config.data.name, examples, np.zeros(len(examples), np.int32), levels=256, num_classes=classes)
 
 
 def run_id(run) -> str:

@@ -1,7 +1,6 @@
 """Training goes on as if it had never stopped, compiles once, and keeps what is not finite off the disk."""
 
 import functools
-import json
 import shutil
 
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from runs import same_bits, small, stored
 
-from scorejax import build, data, objectives, parallel, train
+from scorejax import build, data, loop, objectives, parallel, train
 from scorejax.errors import ConfigError, DivergedError
 from scorejax.metrics import read_log
 
@@ -84,7 +83,7 @@ def test_the_step_compiles_once_and_reuses_the_memory_of_its_state():
     config = small()
     sde, network, optimizer, feeder, state = parts_of(config)
     update = train.make_update(config, sde, network, optimizer, feeder)
-    chunk = parallel.train_map(train.repeat(update, 4))
+    chunk = parallel.train_map(loop.repeat(update, 4))
     compilations = []
     listener = lambda event, _, **__: compilations.append(event) if "backend_compile" in event else None  # noqa: E731
     jax.monitoring.register_event_duration_secs_listener(listener)
@@ -107,7 +106,7 @@ def test_a_step_is_the_gradient_step_written_out_by_hand():
     config = small("optim.warmup=1", "optim.decay=none", "ema.warmup=false", "ema.decay=0.9", "optim.clip=0")
     sde, network, optimizer, feeder, state = parts_of(config)
     update = train.make_update(config, sde, network, optimizer, feeder)
-    new, _ = parallel.train_map(train.repeat(update, 1))(jax.tree.map(jnp.copy, state), feeder.payload(0, 1))
+    new, _ = parallel.train_map(loop.repeat(update, 1))(jax.tree.map(jnp.copy, state), feeder.payload(0, 1))
 
     keys = data.example_keys(jax.random.fold_in(state.key, train.EXAMPLES), 0, 16)
     t = objectives.draw_times(jax.random.fold_in(jax.random.fold_in(state.key, train.TIMES), 0), sde, 16, "stratified")
@@ -129,10 +128,10 @@ def test_a_step_is_the_gradient_step_written_out_by_hand():
 def test_the_average_warms_up_if_asked():
     ema, params = {"w": jnp.zeros(1)}, {"w": jnp.ones(1)}
     config = small("ema.decay=0.999", "ema.warmup=true")
-    assert float(train.average(config, ema, params, jnp.int32(0))["w"][0]) == pytest.approx(0.9)
-    assert float(train.average(config, ema, params, jnp.int32(10**6))["w"][0]) == pytest.approx(0.001, rel=1e-3)
+    assert float(loop.average(config, ema, params, jnp.int32(0))["w"][0]) == pytest.approx(0.9)
+    assert float(loop.average(config, ema, params, jnp.int32(10**6))["w"][0]) == pytest.approx(0.001, rel=1e-3)
     config = small("ema.decay=0.999", "ema.warmup=false")
-    assert float(train.average(config, ema, params, jnp.int32(0))["w"][0]) == pytest.approx(0.001, rel=1e-3)
+    assert float(loop.average(config, ema, params, jnp.int32(0))["w"][0]) == pytest.approx(0.001, rel=1e-3)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_at_its_step_and_never_reaches_the_disk(tmp_path, monkeypatch):
@@ -168,14 +167,6 @@ def test_a_workdir_of_another_config_is_refused_with_the_differing_keys(whole):
 def test_what_changes_no_number_may_change(whole):
     changes = ("sampler.steps=3", "eval.batch=7", "train.log_every=2", "train.keep=2", "data.data_dir=/elsewhere")
     assert train.train(small(*changes), whole).step == 8
-
-
-def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(whole, tmp_path):
-    workdir = shutil.copytree(whole, tmp_path / "run")
-    values = json.loads((workdir / "config.json").read_text())
-    del values["model"]["label_dropout"]
-    (workdir / "config.json").write_text(json.dumps(values))
-    assert train.train(small(), workdir).step == 8
 
 
 @pytest.mark.slow

@@ -1,28 +1,21 @@
 """A dequantizer is trained over a run's folder, resumes there, and leaves the score alone."""
 
-from typing import Any, NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from runs import ROOT, same_bits
+from runs import ROOT, same_bits, stand_in
 
 import scorejax as sj
-from scorejax import analytic, build, checkpoint, config, data, dequantization, train, train_dequantizer
+from scorejax import analytic, build, checkpoint, config, data, dequantization, train_dequantizer
 from scorejax.errors import CheckpointError, ConfigError
 from scorejax.likelihood import bound_bits
+from scorejax.loop import Finished
 from scorejax.metrics import read_log
 from scorejax.models import FlowDequantizer
 
 DIGITS = str(ROOT / "configs/vp_digits.py") + ":tiny"
-
-
-class Averaged(NamedTuple):
-    """All that is read of a score's checkpoint."""
-
-    ema: Any
 
 
 def tiny(*overrides):
@@ -44,17 +37,12 @@ def workdir(tmp_path, monkeypatch):
     """A run's folder with the checkpoint of a score, in whose place stands an exact one: it need not be compiled."""
     law, chosen = analytic.gaussian(np.full(64, -0.4), np.full(64, 0.3)), tiny()
     monkeypatch.setattr(build, "score", lambda config, process, module, params, **_: image_score(law, process))
-    examples = build.dataset(chosen)
-    network = build.network(chosen, examples)
-    shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), network, examples.shape))
-    saved = checkpoint.Checkpoints(tmp_path)
-    saved.save(1, Averaged(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)))
-    saved.close()
+    stand_in(chosen, tmp_path)
     return tmp_path
 
 
 def test_a_dequantizer_is_trained_beside_its_score_and_found_there(workdir):
-    assert train_dequantizer.train_dequantizer(tiny(), workdir) == train.Finished(4, None)
+    assert train_dequantizer.train_dequantizer(tiny(), workdir) == Finished(4, None)
     assert [record["step"] for record in read_log(workdir / "dequantizer")] == [2, 4]
     assert checkpoint.steps(workdir) == [1]
     examples = build.dataset(tiny()).examples[:3]

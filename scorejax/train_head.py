@@ -1,0 +1,64 @@
+"""Training a variance head for a trained score (NPR-DPM and SN-DPM, arXiv 2206.07309; optimal covariance matching).
+
+The score network is frozen and runs without dropout, which would inflate the residual that is fitted.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from jax import Array
+
+from scorejax import build, companion, data, evaluate, heads, models, objectives
+from scorejax import keys as keys_lib
+from scorejax import workdir as workdir_lib
+from scorejax.config import Config
+from scorejax.errors import user_errors
+from scorejax.loop import Finished
+from scorejax.score import Score
+
+
+def train_head(config: Config, workdir: str | Path) -> Finished:
+    """Train until `config.head.steps`, going on from the newest checkpoint in `workdir/heads/KIND`.
+
+    The loss is the squared error of the head, averaged over coordinates.
+
+    Args:
+      config: that of the score's run.
+      workdir: its folder, with at least one checkpoint, unless published weights are the score.
+
+    Raises:
+      ConfigError: something in the config does not exist or does not fit.
+      CheckpointError: no score to be read, or checkpoints cannot be written.
+      DivergedError: the loss or its gradient is not finite.
+    """
+    workdir_lib.check(workdir, config)
+    folder = heads.folder(workdir, config.head.kind)
+    examples = build.dataset(config)
+    model = evaluate.restore(config, workdir, examples)
+    process, head = model.process, heads.network(config, model.module, examples)
+    target, dimension = heads.KINDS[config.head.kind].target, math.prod(examples.shape)
+
+    def init(key: Array) -> Any:
+        labels = heads.one_label(config)
+        score = build.score(config, process, model.module, model.params, class_labels=labels)
+        with user_errors("section head"):
+            return models.init_head(key, process, score, head, examples.shape)
+
+    def loss(params: Any, score: Score, keys: Array, raw: Array) -> Array:
+        x0 = data.to_model(
+            keys_lib.fold_in(keys, 0),
+            raw,
+            examples.levels,
+            centered=config.data.centered,
+            dequantize=config.data.dequantize,
+        )
+        fitted = models.head_on(process, score, head, params)
+        errors = objectives.variance_head(
+            keys_lib.fold_in(keys, 1), process, score, x0, head=fitted, target=target
+        )  # fmt: skip
+        return errors / dimension
+
+    return companion.train(model, examples, companion.Companion("head", folder, init, loss))

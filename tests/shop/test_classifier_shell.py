@@ -1,0 +1,198 @@
+"""Classifiers of noisy data: trained by the loop of every model, measured, read back, refused where they do not fit."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from runs import ROOT, same_bits, stored
+
+import scorejax as sj
+from scorejax import build, classifiers, evaluate, modes, train
+from scorejax import config as configs
+from scorejax.errors import ConfigError
+
+WEIGHTS, MEANS, SPREADS = np.array([0.3, 0.7]), np.array([[-1.0, 0.5], [0.8, -0.4]]), np.array([0.3, 0.6])
+SMALL = (
+    "data.name=npz",
+    "eval.after_training=false",
+    "model.features=32",
+    "model.depth=1",
+    "train.steps=600",
+    "train.batch=256",
+    "train.checkpoint_every=300",
+    "train.log_every=300",
+    "train.keep=10",
+    "eval.batch=1000",
+)
+
+
+def small(folder, *overrides):
+    """A classifier of the two components, on the points in `folder`."""
+    return configs.load(
+        str(ROOT / "configs/classifier.py:moons"), [*SMALL, f"data.path={folder / 'points.npz'}", *overrides]
+    )
+
+
+def write_points(folder, shuffled=False):
+    """Labelled points of the mixture, or points whose labels mean nothing."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice(2, 20_000, p=WEIGHTS)
+    x = (MEANS[labels] + SPREADS[labels, None] * rng.standard_normal((len(labels), 2))).astype(np.float32)
+    np.savez(folder / "points.npz", x=x, labels=rng.permutation(labels) if shuffled else labels)
+
+
+def log_odds(sde, x, t):
+    """`log p(1 | x_t) - log p(0 | x_t)` of the mixture."""
+    parts = [sj.analytic.gaussian(m, [s**2, s**2]) for m, s in zip(MEANS, SPREADS, strict=True)]
+    first, second = (np.log(w) + part.log_prob_at(sde, x, t) for w, part in zip(WEIGHTS, parts, strict=True))
+    return second - first
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A trained classifier: its folder, config and data."""
+    folder = tmp_path_factory.mktemp("classifier")
+    write_points(folder)
+    config = small(folder)
+    assert train.train(config, folder / "run").step == 600
+    return folder / "run", config, build.dataset(config, "test")
+
+
+def error(workdir, config, test):
+    """Mean distance of the probability from the exact one, over examples at random times."""
+    sde = build.sde(config)
+    t = sj.objectives.draw_times(jax.random.key(0), sde, len(test))
+    x = sde.perturb(jnp.asarray(test.examples), t, jax.random.normal(jax.random.key(1), test.examples.shape))
+    logits = jax.jit(classifiers.restore(workdir, sde, test).logits)(x, t)
+    found, exact = (jax.nn.sigmoid(odds) for odds in (logits[:, 1] - logits[:, 0], log_odds(sde, x, t)))
+    return float(jnp.abs(found - exact).mean())
+
+
+def test_the_trained_classifier_nears_the_exact_posterior(run):
+    assert error(*run) < 0.03
+
+
+def test_labels_that_mean_nothing_teach_nothing(run, tmp_path):
+    write_points(tmp_path, shuffled=True)
+    config = small(tmp_path)
+    train.train(config, tmp_path / "run")
+    assert error(tmp_path / "run", config, run[2]) > 0.1
+
+
+def test_accuracy_and_cross_entropy_are_those_of_the_exact_posterior_at_every_noise_level(run):
+    workdir, config, test = run
+    evaluate.evaluate(config, workdir)
+    [path] = (workdir / "eval").glob("step-*.json")
+    measured = json.loads(path.read_text())["classification"]
+    sde, labels = build.sde(config), test.labels
+    assert measured["examples"] == len(test) and len(measured["levels"]) == 11
+    assert measured["guess_accuracy"] == pytest.approx(np.mean(labels == 1))
+    for level in measured["levels"]:
+        x = sde.perturb(jnp.asarray(test.examples), level["t"], jax.random.normal(jax.random.key(2), (len(test), 2)))
+        odds = np.asarray(log_odds(sde, x, level["t"]))
+        right = (odds > 0) == labels
+        nats = np.logaddexp(0, np.where(labels == 1, -odds, odds))
+        # two draws of the same noise: an error each; and the network is not the exact posterior
+        assert abs(level["accuracy"] - right.mean()) < 6 * level["accuracy_error"] + 0.01
+        assert abs(level["cross_entropy"] - nats.mean()) < 6 * level["cross_entropy_error"] + 0.02
+    assert measured["levels"][0]["log_snr"] < -9 and measured["levels"][-1]["t"] == pytest.approx(sde.t_min)
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, tmp_path):
+    workdir, config, _ = run
+    import shutil
+
+    again = shutil.copytree(workdir, tmp_path / "run")
+    shutil.rmtree(again / "checkpoints" / "600")
+    train.train(config, again)
+    assert same_bits(stored(config, again).fields, stored(config, workdir).fields)
+
+
+def test_what_is_learnt_of_one_process_holds_for_every_other(run):
+    workdir, _, test = run
+    points = jnp.asarray(test.examples[:20])
+    noise = jax.random.normal(jax.random.key(3), points.shape)
+    answers = []
+    for sde in (sj.vp(), sj.ve(), sj.subvp(), sj.flow(t_min=0.01, t_max=0.99)):
+        bound = classifiers.restore(workdir, sde, test)
+        t = jnp.broadcast_to(sde.inverse_log_snr(jnp.float32(1.0)), 20)
+        answers.append(bound.logits(sde.perturb(points, t, noise), t))
+        assert bound.features(points, t).shape == (20, 32)
+    for other in answers[1:]:
+        np.testing.assert_allclose(other, answers[0], rtol=1e-2, atol=1e-2)
+
+
+def test_a_classifier_of_another_run_of_things_is_refused(run, tmp_path):
+    workdir, config, test = run
+    sde = build.sde(config)
+    with pytest.raises(ConfigError, match=r"log signal-to-noise ratios -10.05 to .*the score's EDM has -?[\d.]+ to 20"):
+        classifiers.restore(workdir, sj.edm(sigma_min=4e-5), test)
+    with pytest.raises(ConfigError, match="centered=True, the score with centered=False"):
+        classifiers.restore(workdir, sde, test, centered=False)
+    wide = dataclasses.replace(test, examples=np.zeros((len(test), 3), np.float32))
+    with pytest.raises(ConfigError, match=r"shape \(2,\) with levels = None, the score on \(3,\)"):
+        classifiers.restore(workdir, sde, wide)
+    with pytest.raises(ConfigError, match="no config"):
+        classifiers.restore(tmp_path, sde, test)
+
+
+def test_a_network_that_is_told_sigma_serves_its_own_process_alone():
+    config = configs.load(str(ROOT / "configs/classifier.py:cifar10_ve"))
+    examples = type("Examples", (), {"shape": (8, 8, 3), "num_classes": 10, "name": "ten"})()
+    module = build.network(config, examples)
+    assert not build.by_log_snr(module)
+    with pytest.raises(ConfigError, match=r"trained for VE of another schedule than the score's VP"):
+        classifiers._check_process("run", config, module, sj.vp())
+    classifiers._check_process("run", config, module, build.sde(config))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["objective.name=denoising"], "is a classifier; set objective.name = 'classification'"),
+        (["objective.weighting=likelihood"], "'likelihood' belongs to scores"),
+        (["objective.label_smoothing=1"], r"label_smoothing = 1.0; it must lie in \[0, 1\)"),
+        (["objective.probes=3"], "'objective.probes' = 3 does not belong to classification"),
+        (["train.preview_every=10"], "train.preview_every draws samples"),
+        (["model.name=mlp"], "objective.name = 'classification' needs a classifier"),
+        (["model.name=unet"], "unknown model.name 'unet'.*mlp_classifier"),
+    ],
+)
+def test_settings_that_do_not_belong_together_are_refused(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        build.check(configs.load(str(ROOT / "configs/classifier.py:moons"), overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.name=gaussian"], "needs two classes or more; 'gaussian' has none or one"),
+        (["data.classes=1"], r"'moons\[1\]' has none or one"),
+        (["model.conditional=true"], "tells the class and is not told it"),
+        (["model.name=wide_resnet", "model.features=none"], "does not fit data.name = 'moons'.*mlp_classifier"),
+    ],
+)
+def test_data_that_no_classifier_can_be_built_for_are_refused(overrides, message):
+    config = configs.load(str(ROOT / "configs/classifier.py:moons"), overrides)
+    with pytest.raises(ConfigError, match=message):
+        build.network(config, build.dataset(config))
+
+
+@pytest.mark.parametrize("mode", ["sample", "sweep", "calibrate", "train_dequantizer"])
+def test_a_classifier_draws_nothing(mode, tmp_path):
+    with pytest.raises(ConfigError, match=f"--mode={mode} needs a score, but .* is a classifier; choose train or eval"):
+        modes.run(mode, configs.load(str(ROOT / "configs/classifier.py:moons")), tmp_path)
+
+
+@pytest.mark.slow
+def test_images_are_told_by_a_run_of_the_command_line(tmp_path):
+    config = configs.load(str(ROOT / "configs/classifier.py:tiny"), ["data.classes=(3,8)"])
+    modes.run("train", config, tmp_path)
+    [path] = (tmp_path / "eval").glob("step-*.json")
+    assert json.loads(path.read_text())["classification"]["classes"] == [3, 8]
+    bound = classifiers.restore(tmp_path, build.sde(config), build.dataset(config))
+    assert (bound.num_classes, bound.label_names) == (2, ("3", "8"))
+    assert bound.features(jnp.zeros((2, 8, 8, 1)), jnp.full(2, 0.1)).shape == (2, 2, 2, 64)
