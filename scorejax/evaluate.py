@@ -64,6 +64,7 @@ def draw_and_measure(
     return {
         **quality.measure(judge, train, samples, workdir),
         "sampler": to_dict(model.config)["sampler"],
+        "guidance": to_dict(model.config)["guidance"],
         "nfe": samples.nfe,
         "seed": model.config.eval.seed,
         "training_seed": model.config.seed,

@@ -148,14 +148,14 @@ DEFAULTS: dict[str, Any] = {
         "mask": str,  # a PNG, white where the image is to be drawn anew; or half, centre, random:SHARE
         "operator": str,  # what measures: mask, superresolution:FACTOR, blur:PIXELS, grey, random:SHARE
         "sigma_y": float,  # noise of the measurement, in the units of the data
-        "method": str,  # replacement, dps, pigdm, moment_matching, ddrm; what follows belongs to some of them
-        "rounds": int,
-        "zeta": float,
-        "steps": int,
-        "data_std": float,
-        "iterations": int,
+        "method": str,  # replacement, dps, pigdm, moment_matching, ddrm; what follows belongs to one or two of them
+        "rounds": int,  # replacement: how often each step is taken (RePaint)
+        "zeta": float,  # dps: the paper's step size; unset: 1
+        "steps": int,  # dps: the number of steps that it was chosen for
+        "data_std": float,  # pigdm
+        "iterations": int,  # pigdm, moment_matching: of conjugate gradients
         "tolerance": float,
-        "eta": float,
+        "eta": float,  # ddrm
         "eta_b": float,
         "t0": float,  # the time to which a given image is diffused
         "repeats": int,

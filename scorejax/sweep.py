@@ -66,6 +66,7 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
         "data": train.name,
         "features": judge.network.name,
         "n": config.eval.samples,
+        "guidance": config_lib.to_dict(config)["guidance"],
         "floor": floor,
         "points": [{**point._asdict(), "on_the_front": point in front} for point in points],
         **report.environment(),

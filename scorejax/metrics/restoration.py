@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-
-from scorejax.guidance.operators.base import EXACT
 
 WINDOW = 11  # pixels across the window of SSIM
 _SIGMA, _K1, _K2 = 1.5, 0.01, 0.03
@@ -62,7 +61,7 @@ def ssim(x: Array, truth: Array, peak: float, *, window: int = WINDOW) -> Array:
     rows, columns = (_window_matrix(n, window) for n in x.shape[1:3])
 
     def average(values: Array) -> Array:
-        return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, values, precision=EXACT)
+        return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, values, precision=jax.lax.Precision.HIGHEST)
 
     mean_x, mean_y = average(x), average(y)
     variances = average(x * x) + average(y * y) - mean_x**2 - mean_y**2
