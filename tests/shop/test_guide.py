@@ -23,7 +23,6 @@ from scorejax.guide import by_class
 ROOT = Path(__file__).parents[2]
 QUICK = ("sampler.stepper=ancestral", "sampler.times=log_snr", "sampler.steps=8", "eval.samples=4", "eval.batch=4")
 VARIANCE = 0.25
-LABELS = "guidance.labels"
 
 
 def config_of(*overrides):
@@ -159,6 +158,7 @@ def test_images_of_a_folder_come_in_the_form_of_the_data(tmp_path, folder, train
     assert report["n"] == report["of"] == 4 and report["input"]["path"] == str(folder)
 
 
+@pytest.mark.slow
 def test_measured_images_are_restored_without_a_truth_to_compare_with(tmp_path, train):
     small = train.examples[:4].reshape(4, 4, 2, 4, 2).mean((2, 4)).astype(np.uint8)
     for i, image in enumerate(data.to_bytes(small, 17)):
@@ -219,6 +219,7 @@ def test_samples_are_of_the_classes_wanted_in_turn(tmp_path, train):
     np.testing.assert_allclose(found[1::2].mean(), 0.4, atol=0.06)
 
 
+@pytest.mark.slow
 def test_a_larger_scale_goes_further_from_no_class_and_a_negative_one_away_from_it(tmp_path, train):
     # between Gaussians of one variance the guided score is that of the extrapolated mean
     asked = (*CONDITIONAL, "guidance=classifier_free", "guidance.labels=(5,)")
@@ -232,6 +233,7 @@ def test_a_larger_scale_goes_further_from_no_class_and_a_negative_one_away_from_
     assert len({first, second, third}) == 3
 
 
+@pytest.mark.slow
 def test_the_exact_classifier_makes_the_conditional_law(tmp_path, train, classifier):
     asked = ("guidance=classifier", "guidance.classifier=there", "guidance.labels=(8,)")
     found, _ = drawn(tmp_path, train, *asked)
@@ -247,7 +249,7 @@ def test_without_guidance_the_classes_come_in_turn_and_nothing_else_changes(tmp_
     assert guide.classes(config_of(), build.sde(config), train).wanted(jnp.arange(3)) is None
 
 
-def test_a_conditional_network_restores_by_the_labels_of_the_images_or_by_none(tmp_path, folder, train):
+def test_a_conditional_network_restores_by_the_labels_of_the_images_or_by_none(folder, train):
     config = config_of(*CONDITIONAL, "guidance=inpaint")
     process = build.sde(config)
     task, classes = guide.task(config, process, train), guide.of_task(config, process, train)
@@ -256,8 +258,17 @@ def test_a_conditional_network_restores_by_the_labels_of_the_images_or_by_none(t
     config.guidance.input = str(folder)
     given = controlled.read(config, task, train)
     np.testing.assert_array_equal(controlled.wanted_labels(config, task, train, classes, given), [10] * 4)
-    report, _ = control(tmp_path, *CONDITIONAL, "guidance=edit", "guidance.labels=(3,)", "guidance.scale=2")
-    assert report["n"] == 4
+    config = config_of(*CONDITIONAL, "guidance=edit")
+    with pytest.raises(ConfigError, match=r"guidance.labels, the class to arrive at"):
+        controlled.wanted_labels(config, guide.task(config, process, train), train, classes, given)
+
+
+@pytest.mark.slow
+def test_an_edit_arrives_at_the_class_wanted(tmp_path):
+    _, rows = control(
+        tmp_path, *CONDITIONAL, "guidance=edit", "guidance.t0=1", f"guidance.labels=(8,)", "sampler.steps=20"
+    )
+    np.testing.assert_allclose((rows["x"].mean((1, 2, 3)) + 0.5) / 8.5 - 1, 0.4, atol=0.25)
 
 
 # mistakes
@@ -338,8 +349,6 @@ def test_an_operator_that_breaks_its_laws_is_refused(monkeypatch, train):
 def test_a_section_with_a_name_is_set_by_its_name_alone():
     config = override(config_of(), ["guidance=inpaint", "sde=ve"])
     assert config.guidance.name == "inpaint" and config.sde.name == "ve"
-    with pytest.raises(ConfigError, match="'sampler' is a section"):
-        override(config_of(), ["sampler=ddim"])
     assert settings.full_key("seed") == "seed"
 
 
