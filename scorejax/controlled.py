@@ -64,6 +64,7 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         "input": given.origin,
         **{section: {k: v for k, v in asked[section].items() if v is not None} for section in ("guidance", "sampler")},
         "nfe": int(rows["nfe"].max()),
+        "failed": int(rows["failed"].sum()),
         "seed": config.eval.seed,
         **restoration.measures(task, rows, train),
         "folder": str(ledger.folder),
@@ -99,6 +100,11 @@ def summary(report: dict[str, Any]) -> str:
     if "residual" in report:
         lines.append(
             f"  residual    {report['residual']['mean']:.4g} (noise of the measurement {report['sigma_y']:.4g})"
+        )
+    if report["failed"]:
+        lines.append(
+            f"  {report['failed']} images are not finite: take more steps, sampler.stepper=ancestral with "
+            "sampler.times=log_snr, or another guidance.method"
         )
     if "realism" in report:
         before, after = (report["realism"][f"frechet_distance_of_{what}"] for what in ("source", "result"))

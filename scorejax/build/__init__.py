@@ -7,15 +7,23 @@ from scorejax.build.model import (
     dataset,
     init_params,
     labelled_score,
+    learned_range,
     network,
     null_label,
+    process_of,
+    sample_labels,
     score,
+    score_and_range,
     sde,
+    shapes,
+    with_process,
 )
+from scorejax.build.objectives import Objective, objective
 from scorejax.build.sampling import grid, sampler
-from scorejax.build.training import check, learning_rate, loss, objective, optimizer, steps_per_call
+from scorejax.build.training import check, learning_rate, optimizer, steps_per_call
 
 __all__ = [
+    "Objective",
     "by_log_snr",
     "check",
     "check_takes_labels",
@@ -24,18 +32,23 @@ __all__ = [
     "init_params",
     "is_classifier",
     "labelled_score",
+    "learned_range",
     "learning_rate",
     "logits",
-    "loss",
     "network",
     "null_label",
     "objective",
     "optimizer",
     "options",
     "pick",
+    "process_of",
+    "sample_labels",
     "sampler",
     "score",
+    "score_and_range",
     "sde",
+    "shapes",
     "steps_per_call",
     "unset",
+    "with_process",
 ]

@@ -78,7 +78,8 @@ def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x:
     name = f"{model.step}{guide.suffix(model.config)}"
     where = folder / f"step-{name}.png"
     labels = guide.classes(model.config, model.process, train).labels
-    save_page(where, train, x[: model.config.eval.grid] if train.levels else x, None if labels is None else len(labels))
+    columns = len(labels) if labels is not None and labels.ndim == 1 else None
+    save_page(where, train, x[: model.config.eval.grid] if train.levels else x, columns)
     if train.levels:
         frames = _trajectory(model, train, rows=min(4, model.config.eval.grid))
         metrics.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, train.levels))

@@ -97,4 +97,7 @@ def wanted_labels(
             f"guidance = {config.guidance.name!r} with a network of {train.num_classes} classes needs guidance.labels, "
             "the class to arrive at, such as (8,)"
         )
-    return np.full(count, build.null_label(config, train), np.int32) if given.labels is None else given.labels
+    if given.labels is not None:
+        return given.labels
+    like = np.asarray(classes.labels)
+    return np.full((count, *like.shape[1:]), build.null_label(config, train), like.dtype)

@@ -43,6 +43,7 @@ def batch_function(
         score = classes.score(config, model.process, model.module, params, labels)
         x, nfe = task.sample(each, model.process, score, y, (len(index), *train.shape), **sampler)
         rows = {"x": data_lib.to_levels(x, levels, centered=centered), "nfe": jnp.broadcast_to(nfe, index.shape)}
+        rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
         pictures = {"": rows["x"]}
         if restores:
             residual = (task.operator.forward(x) - y).reshape(len(index), -1)
@@ -53,7 +54,9 @@ def batch_function(
         if not (restores and task.measured):
             for prefix, picture in pictures.items():
                 found = _compare(picture, images, levels, perceptual)
-                rows |= {f"{prefix}{name}": value for name, value in found.items()}
+                # a picture of NaN would be black, and measured as if it were meant
+                lost = rows["failed"] & (prefix == "")
+                rows |= {f"{prefix}{name}": jnp.where(lost, jnp.nan, value) for name, value in found.items()}
         return rows
 
     return fn

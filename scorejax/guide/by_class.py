@@ -30,7 +30,7 @@ class Classes:
     """Towards which class each sample is steered, and how; arrays are arguments of compiled programs.
 
     Attributes:
-        labels: `[K]`, of which sample `i` is to be of class `labels[i % K]`; None: of none.
+        labels: `[K]`, of which sample `i` is to be of class `labels[i % K]` (or embeddings `[K, ...]`); None: of none.
         away: the label that stands for no class, or the class to move away from; None: not needed.
         logits: of a classifier that knows the noise; None: none.
         scale: how strongly; 1 is the plain conditional law.
@@ -105,7 +105,7 @@ def of_task(config: Config, process: LinearSDE, examples: data_lib.Dataset) -> C
 
 def none(config: Config, process: LinearSDE, examples: data_lib.Dataset) -> Classes:
     """The model as it is: samples of each class in turn, if it knows classes."""
-    return Classes(jnp.arange(examples.num_classes)) if config.model.conditional else Classes()
+    return Classes(build.sample_labels(config, examples))
 
 
 def classifier_free(
@@ -119,15 +119,17 @@ def classifier_free(
     negative: int | None = None,
 ) -> Classes:
     """Steering by the difference that a label makes to the network's own score."""
-    count = examples.num_classes
     build.check_takes_labels(config)
-    chosen = _labels(labels, count)
+    if examples.embeddings and (labels is not None or negative is not None):
+        raise ConfigError(f"guidance.labels and guidance.negative are of classes; {examples.name!r} has embeddings")
+    count = examples.num_classes
+    chosen = build.sample_labels(config, examples) if labels is None else _labels(labels, count)
     if negative is not None:
         away = _labels((negative,), count, "guidance.negative")[0]
     elif scale == 1.0 and interval is None:
         away = None
     else:
-        away = jnp.int32(build.null_label(config, examples))
+        away = jnp.asarray(build.null_label(config, examples))
     return Classes(chosen, away, None, scale, _interval(interval))
 
 

@@ -193,7 +193,7 @@ def inpaint(
 
 def restore(
     config: Config, process: LinearSDE, examples: data_lib.Dataset, *, operator: str = "superresolution:2",
-    mask: str | None = None, sigma_y: float = 0.0, method: str = "pigdm", measured: bool = False,
+    mask: str | None = None, sigma_y: float = 0.0, method: str = "ddrm", measured: bool = False,
 ) -> Restore:  # fmt: skip
     """Find the image behind a linear measurement."""
     return _restoration(config, examples, operator, mask, sigma_y, method, measured)

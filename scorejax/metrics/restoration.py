@@ -79,14 +79,18 @@ def fitting_window(size: tuple[int, ...]) -> int:
 
 
 def mean_and_error(values: np.ndarray) -> dict[str, float | int]:
-    """Mean over images, its standard error, and how many images are exact (an infinite PSNR), which are left out."""
+    """Mean over images and its standard error; images that are exact (an infinite PSNR) or failed (NaN) are left out.
+
+    How many these are is told where there are any.
+    """
     values = np.asarray(values, np.float64)
     finite = values[np.isfinite(values)]
     count = len(finite)
+    left_out = {"exact": int(np.isposinf(values).sum()), "failed": int(np.isnan(values).sum())}
     return {
         "mean": float(finite.mean()) if count else math.nan,
         "standard_error": float(finite.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan,
-        **({"exact": len(values) - count} if count < len(values) else {}),
+        **{name: number for name, number in left_out.items() if number},
     }
 
 

@@ -164,7 +164,7 @@ def test_measured_images_are_restored_without_a_truth_to_compare_with(tmp_path, 
     for i, image in enumerate(data.to_bytes(small, 17)):
         Image.fromarray(image).save(tmp_path / f"{i}.png")
     asked = ("guidance=restore", "guidance.measured=true", f"guidance.input={tmp_path}", "sampler.steps=40")
-    report, rows = control(tmp_path / "run", *asked, "guidance.data_std=0.5")
+    report, rows = control(tmp_path / "run", *asked)
     assert "restored" not in report and report["residual"]["mean"] < 0.02
     np.testing.assert_array_equal(rows["measured"][:, ::2, ::2, 0], small)
 
@@ -266,7 +266,7 @@ def test_a_conditional_network_restores_by_the_labels_of_the_images_or_by_none(f
 @pytest.mark.slow
 def test_an_edit_arrives_at_the_class_wanted(tmp_path):
     _, rows = control(
-        tmp_path, *CONDITIONAL, "guidance=edit", "guidance.t0=1", f"guidance.labels=(8,)", "sampler.steps=20"
+        tmp_path, *CONDITIONAL, "guidance=edit", "guidance.t0=1", "guidance.labels=(8,)", "sampler.steps=20"
     )
     np.testing.assert_allclose((rows["x"].mean((1, 2, 3)) + 0.5) / 8.5 - 1, 0.4, atol=0.25)
 
