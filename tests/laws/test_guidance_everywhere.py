@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from functools import cache, partial
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import pytest
 from conditionals import component, given
 from jax.tree_util import Partial
 from stepping import run
-from worlds import CORRELATED, TWO_MODES
+from worlds import CORRELATED, TWO_MODES, quick_jit
 
 import scorejax as sj
 from scorejax import build, reverse, samplers
@@ -58,7 +58,7 @@ def scores(kind):
 @cache
 def compiled(kind):
     """The same two as programs of their own, which all steppers call."""
-    return [jax.jit(lambda x, t, score=score: score(x, t)) for score in scores(kind)]
+    return [quick_jit(lambda x, t, score=score: score(x, t)) for score in scores(kind)]
 
 
 GUIDED = ("moment_matching", "classifier", "classifier_free")
@@ -220,7 +220,7 @@ TRANSFORMS = {
 def test_no_guidance_lets_an_example_feel_its_batch_mates():
     assert {name.split()[0] for name in TRANSFORMS} == returning(sj.guidance, lambda kind: kind == Score)
 
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @quick_jit
     def values(i):
         x, t = rows(i)[2], jnp.array([0.1, 0.3, 0.5, 0.6])[i]
         return {name: make(TWO_MODES.score(SDE), i)(x, t) for name, make in TRANSFORMS.items()}
@@ -232,6 +232,11 @@ def test_no_guidance_lets_an_example_feel_its_batch_mates():
         assert np.abs(second[name][0] - value[0]).max() > 1e-3
 
 
+def coupled(x, t):
+    """What is known shows in the rest."""
+    return 0.4 * x[:, ::-1] - x
+
+
 SAMPLED = {
     "colorize": lambda i, **more: sj.guidance.colorize(
         KEY, SDE, lambda x, t: -x, rows(i)[0].reshape(-1, 2, 1, 1), **more
@@ -239,11 +244,9 @@ SAMPLED = {
     "ddrm": lambda i, times, stepper, **more: sj.guidance.ddrm(
         KEY, SDE, lambda x, t: -x, A, rows(i)[0][:, :1], 0.1, shape=rows(i)[0].shape, times=times, **more
     ),
-    "inpaint": lambda i, **more: sj.guidance.inpaint(
-        KEY, SDE, lambda x, t: -x, rows(i)[0], np.array([1, 0]), rounds=2, **more
-    ),
+    "inpaint": lambda i, **more: sj.guidance.inpaint(KEY, SDE, coupled, rows(i)[0], np.array([1, 0]), rounds=2, **more),
     "sdedit": lambda i, times, **more: sj.guidance.sdedit(
-        KEY, SDE, lambda x, t: -x, rows(i)[0], 0.5, steps=3, repeats=2, mask=np.array([1, 0]), **more
+        KEY, SDE, coupled, rows(i)[0], 0.5, steps=3, repeats=2, mask=np.array([1, 0]), **more
     ),
 }
 KEY = jax.random.key(0)
