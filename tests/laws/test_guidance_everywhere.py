@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from stepping import run
 from worlds import CORRELATED, TWO_MODES, quick_jit
 
 import scorejax as sj
-from scorejax import build, reverse, samplers
+from scorejax import build, reverse, samplers, variance
 from scorejax.gamma import Gamma
 from scorejax.guidance import operators
 from scorejax.samplers import Sample, Stepper
@@ -81,6 +81,25 @@ def analytic_dpm():
     return samplers.analytic(SDE, grid(), Gamma.of(SDE, grid(), squares[None]))
 
 
+def noise_left(squared, x, t):
+    """The exact variance of the noise given `x_t` under the posterior, or with `squared = 1` its second moment."""
+    noise = SDE.variance(t)[:, None, None]
+    total = SDE.alpha(t)[:, None, None] ** 2 * POSTERIOR.covariance() + noise * jnp.eye(2)
+    left = 1.0 - noise[..., 0] * jnp.diagonal(jnp.linalg.inv(total), axis1=1, axis2=2)
+    return left + squared * noise[..., 0] * POSTERIOR.score_at(SDE, x, t) ** 2
+
+
+# what a configuration calls a reverse chain with a head
+HEADS = {
+    "npr": variance.NoiseResidual(Partial(noise_left, 0.0)),
+    "sn": variance.SquaredNoise(Partial(noise_left, 1.0)),
+}
+
+
+def chain_of(how="posterior"):
+    return samplers.reverse_chain(reverse.chain(SDE, grid(), variance=how))
+
+
 # every stepper by the name of the function that makes it, in the variants that differ in how they use the score
 STEPPERS = {
     "adaptive_probability_flow": [lambda: samplers.adaptive_probability_flow(1e-6, 1e-6)],
@@ -96,7 +115,7 @@ STEPPERS = {
     "heun": [lambda: samplers.heun(), lambda: samplers.heun(3.0)],
     "langevin": [lambda: samplers.langevin(0.1, norm="batch")],
     "probability_flow": [lambda: samplers.probability_flow("rk4")],
-    "reverse_chain": [lambda: samplers.reverse_chain(reverse.chain(SDE, grid()))],
+    "reverse_chain": [chain_of, *(partial(chain_of, head) for head in HEADS.values())],
     "reverse_diffusion": [lambda: samplers.reverse_diffusion()],
     "unipc": [lambda: samplers.unipc(3)],
 }
@@ -118,7 +137,7 @@ def returning(module, wanted):
 def test_the_table_holds_every_stepper_of_the_library():
     everything = returning(samplers, lambda kind: isinstance(kind, type) and issubclass(kind, Stepper))
     assert everything == set(STEPPERS)
-    assert set(build.sampling.STEPPERS) | set(build.sampling.CORRECTORS) <= everything
+    assert set(build.sampling.STEPPERS) | set(build.sampling.CORRECTORS) <= everything | set(HEADS)
 
 
 def either(guided, x, t):
