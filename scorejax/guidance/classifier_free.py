@@ -41,7 +41,7 @@ def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) 
 def classifier_free_batched(
     score: LabelledScore,
     label: Array,
-    null_label: Array | int,
+    null_label: Array | float,
     guidance_scale: Strength = 1.0,
     *,
     num_labels: int | None = None,
@@ -51,7 +51,8 @@ def classifier_free_batched(
     Args:
         score: `(x, t, label) -> score`; its `x` has `2 B` rows, conditional ones first.
         label: the condition, a scalar, `[B]` or `[B, ...]`.
-        null_label: the label that stands for no condition, or the negative condition; broadcast to `label`.
+        null_label: the label that stands for no condition, or the negative condition; broadcast to `label`. For
+            embeddings `[B, D]` and sequences `[B, L, D]` it is 0.
         guidance_scale: as in `classifier_free`; a plain 1 or 0 makes the call on the batch itself.
         num_labels: number of integer labels, the null label among them, if they are to be checked here.
 
@@ -61,7 +62,7 @@ def classifier_free_batched(
     check_labels("classifier_free_batched", label, num_labels)
     check_labels("classifier_free_batched, null_label", jnp.asarray(null_label), num_labels)
     score, label = as_pytree(score), jnp.asarray(label)
-    null_label = jnp.asarray(null_label, label.dtype)
+    label, null_label = jnp.broadcast_arrays(label, jnp.asarray(null_label, label.dtype))
     if strengths.is_exactly(guidance_scale, 1.0):
         return Partial(_labelled, score, label)
     if strengths.is_exactly(guidance_scale, 0.0):
@@ -69,7 +70,7 @@ def classifier_free_batched(
     return Partial(_doubled_batch, score, label, null_label, strengths.as_leaf(guidance_scale))
 
 
-def drop_labels(key: Array, label: Array, null_label: Array | int, probability: float) -> Array:
+def drop_labels(key: Array, label: Array, null_label: Array | float, probability: float) -> Array:
     """Return the labels, each replaced by `null_label` with this probability: the training side of the method.
 
     Args:
@@ -104,9 +105,8 @@ def _extrapolate(cond: Array, uncond: Callable[[], Array], scale: Strength, x: A
 
 
 def _doubled_batch(score: LabelledScore, label: Array, null_label: Array, scale: Strength, x: Array, t: Array) -> Array:
-    label = _spread(label, x)
-    null = jnp.broadcast_to(null_label, label.shape)
-    both = score(jnp.concatenate([x, x]), jnp.concatenate([t, t]), jnp.concatenate([label, null]))
+    labels = jnp.concatenate([_spread(label, x), _spread(null_label, x)])
+    both = score(jnp.concatenate([x, x]), jnp.concatenate([t, t]), labels)
     cond, uncond = jnp.split(both, 2)
     return _extrapolate(cond, lambda: uncond, scale, x, t)
 

@@ -103,7 +103,7 @@ class WideResNetClassifier(nn.Module):
             )
         if self.embedding not in EMBEDDINGS:
             raise ValueError(f"embedding must be one of {EMBEDDINGS}, got {self.embedding!r}")
-        check_labels(x.shape[0], labels, None, None)
+        check_labels(x.shape[0], labels)
 
 
 class WideBlock(nn.Module):

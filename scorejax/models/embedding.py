@@ -1,10 +1,11 @@
-"""What a network is told besides the image: the noise label and the class."""
+"""What a network is told of the noise: waves of its label, and the vector made of them."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorejax.models.condition import condition_vector
 from scorejax.models.layers import NONLINEARITIES, Dtype, dense_init
 
 
@@ -90,24 +91,6 @@ class GaussianFourier(nn.Module):
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
-class ClassEmbedding(nn.Module):
-    """A learnt vector per class, and one more, with index `num_classes`, that means "no class".
-
-    Attributes:
-        num_classes: Number of classes.
-        features: Length of the vectors.
-    """
-
-    num_classes: int
-    features: int
-
-    @nn.compact
-    def __call__(self, class_labels: jax.Array) -> jax.Array:
-        """Map integer labels `[B]` in 0 .. num_classes to `[B, features]`; a label beyond gives NaN."""
-        table = nn.Embed(self.num_classes + 1, self.features, embedding_init=nn.initializers.normal(1.0), name="table")
-        return table(class_labels)
-
-
 def noise_level(labels: jax.Array, noise_levels: tuple[float, float, int] | None) -> jax.Array:
     """The sigma that a label stands for.
 
@@ -137,8 +120,8 @@ def noise_level(labels: jax.Array, noise_levels: tuple[float, float, int] | None
 class NoiseEmbedding(nn.Module):
     """The vector that every block of an image network is conditioned on.
 
-    `Dense(act(Dense(waves))) + class vector`, of length `4 features` (Ho et al. 2020; the class term as in
-    Dhariwal & Nichol 2021).
+    `Dense(act(Dense(waves))) + condition`, of length `4 features` (Ho et al. 2020; the condition as in Dhariwal &
+    Nichol 2021).
 
     Attributes:
         features: Width of the network.
@@ -146,7 +129,7 @@ class NoiseEmbedding(nn.Module):
             "log_snr" slow waves of a label that is a log signal-to-noise ratio, "none" leaves the class vector
             alone, or nothing.
         fourier_scale: Standard deviation of the random frequencies.
-        num_classes: Number of classes, or None for an unconditional network.
+        num_classes: Number of classes, or None for a network without.
         noise_levels: What sigma a label stands for, see `noise_level`.
         nonlinearity: Name of `act`, in `layers.NONLINEARITIES`.
         dtype: Type to compute the dense layers in.
@@ -161,8 +144,8 @@ class NoiseEmbedding(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, labels: jax.Array, class_labels: jax.Array | None) -> jax.Array | None:
-        """Map labels `[B]`, and class labels `[B]` of a conditional network, to `[B, 4 features]` or None."""
+    def __call__(self, labels: jax.Array, condition: jax.Array | None) -> jax.Array | None:
+        """Map labels `[B]`, and the condition of a conditional network, to `[B, 4 features]` or None."""
         width = 4 * self.features
         h = None
         if self.kind != "none":
@@ -176,37 +159,18 @@ class NoiseEmbedding(nn.Module):
             h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_0")(waves)
             h = NONLINEARITIES[self.nonlinearity](h)
             h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_1")(h)
-        if self.num_classes is not None and class_labels is not None:
-            classes = ClassEmbedding(self.num_classes, width, name="classes")(class_labels).astype(self.dtype)
-            h = classes if h is None else h + classes
-        return h
+        told = condition_vector(condition, self.num_classes, width, self.dtype)
+        return told if h is None else h if told is None else h + told
 
 
-def check_labels(batch: int, labels: jax.Array, num_classes: int | None, class_labels: jax.Array | None) -> None:
-    """Check noise and class labels against the batch and against what the network was built for.
+def check_labels(batch: int, labels: jax.Array) -> None:
+    """Check noise labels against the batch.
 
     Raises:
-        ValueError: if a shape or type is wrong, or class labels are missing or unexpected.
+        ValueError: if their shape is wrong.
     """
     if labels.shape != (batch,):
         raise ValueError(
             f"labels must hold one noise label per example, shape {(batch,)}; got {labels.shape}: "
             "pass jnp.full((batch,), label) for a common one"
-        )
-    if num_classes is None:
-        if class_labels is not None:
-            raise ValueError(
-                "class_labels were given to an unconditional network (num_classes=None): build it with "
-                "num_classes=<number of classes>, or leave class_labels out"
-            )
-        return
-    if class_labels is None:
-        raise ValueError(
-            f"this network has num_classes={num_classes} but got no class_labels: pass integers of shape "
-            f"{(batch,)}; {num_classes} means 'no class'"
-        )
-    if class_labels.shape != (batch,) or not jnp.issubdtype(class_labels.dtype, jnp.integer):
-        raise ValueError(
-            f"class_labels must be integers of shape {(batch,)}, got {class_labels.dtype} of shape "
-            f"{class_labels.shape}: pass 0 .. {num_classes - 1}, or {num_classes} for 'no class'"
         )

@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorejax.models.condition import Tokens
+
 Dtype = Any
 
 
@@ -137,9 +139,11 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Residual self-attention over all pixels, one head (Ho et al. 2020).
+    """Residual self-attention over all pixels, one head (Ho et al. 2020), and cross-attention to a sequence.
 
-    `(x + out(softmax(q k^T / sqrt(C)) v)) / sqrt(2)` with q, k, v dense maps of `norm(x)`.
+    `(x + out(softmax(q k^T / sqrt(C)) v)) / sqrt(2)` with q, k, v dense maps of `norm(x)`. Told a sequence, the sum
+    has one more term of this form, whose k and v are maps of the tokens; its `out` starts at zero, so that the
+    sequence says nothing before training.
 
     Attributes:
         init_scale: Variance factor of the output map's initial weights.
@@ -154,16 +158,27 @@ class AttentionBlock(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Map `[B, H, W, C]` to the same shape."""
-        batch, height, width, channels = x.shape
-        h = GroupNorm(group_size=self.group_size, name="norm")(x).astype(self.dtype)
-        h = h.reshape(batch, height * width, channels)
-        q, k, v = (
-            nn.Dense(channels, kernel_init=dense_init(0.1), dtype=self.dtype, name=name)(h)
-            for name in ("query", "key", "value")
-        )
-        logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) / math.sqrt(channels)
-        h = jnp.einsum("bqk,bkc->bqc", nn.softmax(logits).astype(self.dtype), v)
-        h = nn.Dense(channels, kernel_init=dense_init(self.init_scale), dtype=self.dtype, name="out")(h)
+    def __call__(self, x: jax.Array, told: Tokens | None = None) -> jax.Array:
+        """Map `[B, H, W, C]`, and a sequence if there is one, to the same shape."""
+        pixels = GroupNorm(group_size=self.group_size, name="norm")(x).astype(self.dtype)
+        pixels = pixels.reshape(x.shape[0], -1, x.shape[-1])
+        h = self._attend(pixels, pixels, "", dense_init(self.init_scale))
+        if told is not None:
+            values = told.values.astype(self.dtype)
+            h = h + self._attend(pixels, values, "cross_", nn.initializers.zeros, told.present)
         return residual_sum(x, h.reshape(x.shape), self.skip_rescale)
+
+    def _attend(
+        self, pixels: jax.Array, others: jax.Array, name: str, init: Any, present: jax.Array | None = None
+    ) -> jax.Array:
+        """`[B, P, C]` of what each pixel finds among the others `[B, L, D]` that are present."""
+
+        def dense(part: str, init: Any = None) -> nn.Dense:
+            init = dense_init(0.1) if init is None else init
+            return nn.Dense(pixels.shape[-1], kernel_init=init, dtype=self.dtype, name=name + part)
+
+        q, k, v = dense("query")(pixels), dense("key")(others), dense("value")(others)
+        logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) / math.sqrt(q.shape[-1])
+        if present is not None:
+            logits = jnp.where(present[:, None], logits, -jnp.inf)
+        return dense("out", init)(jnp.einsum("bqk,bkc->bqc", nn.softmax(logits).astype(self.dtype), v))

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorejax.models.embedding import ClassEmbedding, check_labels, smooth_label_features
+from scorejax.models.condition import check_condition, condition_vector
+from scorejax.models.embedding import check_labels, smooth_label_features
 from scorejax.models.layers import Dtype, dense_init, divide_score
 
 
@@ -16,7 +17,7 @@ class MLP(nn.Module):
     of `x`, the answer is nearly `x` itself. The output starts at zero. Everything is smooth, so that the
     divergence of the score is well defined.
 
-    `model.apply({"params": params}, x, labels, class_labels=None, train=False, rngs={"dropout": key})`
+    `model.apply({"params": params}, x, labels, condition=None, train=False, rngs={"dropout": key})`
 
     Attributes:
         features: Width of the hidden layers; a multiple of 4.
@@ -26,6 +27,8 @@ class MLP(nn.Module):
             "no class".
         learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
             between two bounds (improved DDPM, see `variance.LearnedRange`).
+        condition: What the network is conditioned on if at all, "label" or "vector", see `models.condition`.
+        condition_dim: Length of a vector.
         scale_by_sigma: For a label that is sigma (VE): divide the input by `sqrt(1 + sigma^2)`, so that it
             has unit size at all times if the data have, and the output by `sigma`, as a score is.
         dtype: Type to compute in. Parameters and output are float32.
@@ -36,34 +39,36 @@ class MLP(nn.Module):
     dropout: float = 0.0
     num_classes: int | None = None
     learned_range: bool = False
+    condition: str = "label"
+    condition_dim: int | None = None
     scale_by_sigma: bool = False
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None = None, train: bool = False
+        self, x: jax.Array, labels: jax.Array, condition: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
         """Evaluate the network.
 
         Args:
             x: Vectors `[B, D]`.
             labels: Noise labels `[B]`.
-            class_labels: Integer class labels `[B]`, for a conditional network only.
+            condition: Class labels `[B]` or vectors `[B, condition_dim]`, for a conditional network only.
             train: Whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
 
         Returns:
             Float32 array of the shape of `x`, or `[B, 2 D]` with the learned range.
 
         Raises:
-            ValueError: if a field, a shape or a class label does not fit.
+            ValueError: if a field, a shape or the condition does not fit.
         """
         labels = jnp.asarray(labels)
-        self._check(x, labels, class_labels)
+        self._check(x, labels, condition)
         sigma = labels[:, None].astype(jnp.float32)
         x = x.astype(jnp.float32)
         if self.scale_by_sigma:
             x = x * jax.lax.rsqrt(1 + sigma**2)
-        embedding = nn.silu(self._embed(labels, class_labels))
+        embedding = nn.silu(self._embed(labels, condition))
         h = self._dense(self.features, "dense_in")(x)
         for i in range(self.depth):
             h = h + branch(h, embedding, f"block_{i}", self.features, self.dropout, train, self.dtype)
@@ -76,14 +81,13 @@ class MLP(nn.Module):
     def _dense(self, features: int, name: str, scale: float = 1.0) -> nn.Dense:
         return dense(features, name, self.dtype, scale)
 
-    def _embed(self, labels: jax.Array, class_labels: jax.Array | None) -> jax.Array:
+    def _embed(self, labels: jax.Array, condition: jax.Array | None) -> jax.Array:
         h = self._dense(self.features, "label_0")(smooth_label_features(labels, self.features))
         h = self._dense(self.features, "label_1")(nn.silu(h))
-        if self.num_classes is not None and class_labels is not None:
-            h = h + ClassEmbedding(self.num_classes, self.features, name="classes")(class_labels).astype(h.dtype)
-        return h
+        told = condition_vector(condition, self.num_classes, self.features, self.dtype)
+        return h if told is None else h + told
 
-    def _check(self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None) -> None:
+    def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
         if x.ndim != 2:
             raise ValueError(
                 f"MLP takes vectors [batch, dimension], got an array of shape {x.shape}: "
@@ -91,7 +95,10 @@ class MLP(nn.Module):
             )
         if self.features < 4 or self.features % 4:
             raise ValueError(f"features must be a multiple of 4, got {self.features}: use e.g. 128")
-        check_labels(x.shape[0], labels, self.num_classes, class_labels)
+        if self.condition == "sequence":
+            raise ValueError("MLP has no attention for a sequence: use condition='vector', or DDPMpp for images")
+        check_labels(x.shape[0], labels)
+        check_condition(self, x.shape[0], condition)
 
 
 def branch(

@@ -57,7 +57,7 @@ class MLPClassifier(nn.Module):
             raise ValueError(
                 f"num_classes must be at least 2 and features at least 1, got {self.num_classes} and {self.features}"
             )
-        check_labels(x.shape[0], labels, None, None)
+        check_labels(x.shape[0], labels)
         embed = NoiseEmbedding(32, kind=self.embedding, dtype=self.dtype, name="embedding")
         embedding = nn.silu(jnp.asarray(embed(labels, None)))
         h = dense(self.features, "dense_in", self.dtype)(x.astype(jnp.float32))

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorejax.models.condition import Tokens, check_condition, tokens
 from scorejax.models.embedding import NoiseEmbedding, check_labels, noise_level
 from scorejax.models.layers import (
     NONLINEARITIES,
@@ -41,7 +42,7 @@ class NCSNpp(nn.Module):
     with their own defaults. Any image size works: an odd side is halved upwards (28, 14, 7, 4) and cut again
     on the way up.
 
-    `model.apply({"params": params}, x, labels, class_labels=None, train=False, rngs={"dropout": key})`
+    `model.apply({"params": params}, x, labels, condition=None, train=False, rngs={"dropout": key})`
 
     Attributes:
         features: Channels at the first level.
@@ -56,6 +57,9 @@ class NCSNpp(nn.Module):
             "no class".
         learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
             between two bounds (improved DDPM, see `variance.LearnedRange`).
+        condition: What the network is conditioned on if at all: "label", "vector", or "sequence", to which every
+            attention block attends; see `models.condition`.
+        condition_dim: Length of a vector, or of the vectors of a sequence.
         scale_by_sigma: Divide the output by sigma (VE).
         noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
@@ -90,6 +94,8 @@ class NCSNpp(nn.Module):
     dropout: float = 0.1
     num_classes: int | None = None
     learned_range: bool = False
+    condition: str = "label"
+    condition_dim: int | None = None
     scale_by_sigma: bool = True
     noise_levels: tuple[float, float, int] | None = None
     centered_input: bool = False
@@ -111,24 +117,25 @@ class NCSNpp(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None = None, train: bool = False
+        self, x: jax.Array, labels: jax.Array, condition: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
         """Evaluate the network.
 
         Args:
             x: Images `[B, H, W, C]`.
             labels: Noise labels `[B]`.
-            class_labels: Integer class labels `[B]`, for a conditional network only.
+            condition: Class labels `[B]`, vectors `[B, condition_dim]` or sequences `[B, L, condition_dim]`, for a
+                conditional network only.
             train: Whether to drop values; needs `rngs={"dropout": key}`.
 
         Returns:
             Float32 array of the shape of `x`, or with twice the channels.
 
         Raises:
-            ValueError: if a field, a shape or a class label does not fit.
+            ValueError: if a field, a shape or the condition does not fit.
         """
         labels = jnp.asarray(labels)
-        self._check(x, labels, class_labels)
+        self._check(x, labels, condition)
         embed = NoiseEmbedding(
             self.features,
             kind=self.embedding,
@@ -139,15 +146,17 @@ class NCSNpp(nn.Module):
             dtype=self.dtype,
             name="embedding",
         )
-        res_block = functools.partial(self._res_block, embedding=embed(labels, class_labels), train=train)
+        res_block = functools.partial(self._res_block, embedding=embed(labels, condition), train=train)
+        told = tokens(condition) if condition is not None and condition.ndim == 3 else None
+        attention = functools.partial(self._attention, told=told)
 
         image = x.astype(self.dtype) if self.centered_input else 2 * x.astype(self.dtype) - 1
-        skips = self._down(image, res_block)
+        skips = self._down(image, res_block, attention)
         h = res_block(skips[-1], "mid_block_0", skips[-1].shape[-1])
-        h = self._attention(h, "mid_attention")
+        h = attention(h, "mid_attention")
         h = res_block(h, "mid_block_1", h.shape[-1])
         channels = x.shape[-1] * (1 + self.learned_range)
-        h = self._up(h, skips, res_block, channels)
+        h = self._up(h, skips, res_block, attention, channels)
         if self.progressive != "output_skip":
             # The last layer decides the precision of the score, and costs nothing: it is float32.
             h = conv3x3(channels, "conv_out", self.init_scale)(self._norm_act(h, "norm_out"))
@@ -155,7 +164,7 @@ class NCSNpp(nn.Module):
             return h
         return divide_score(h, noise_level(labels, self.noise_levels), x.shape[-1])
 
-    def _down(self, image: jax.Array, res_block: Any) -> list[jax.Array]:
+    def _down(self, image: jax.Array, res_block: Any, attention: Any) -> list[jax.Array]:
         """All activations on the way down, from `conv_in` on, in order: the skips of the way up."""
         h = conv3x3(self.features, "conv_in", dtype=self.dtype)(image)
         skips, pyramid = [h], image
@@ -163,7 +172,7 @@ class NCSNpp(nn.Module):
             for j in range(self.blocks_per_level):
                 h = res_block(h, f"down_{i}_block_{j}", self.features * multiplier)
                 if self._has_attention(h):
-                    h = self._attention(h, f"down_{i}_attention_{j}")
+                    h = attention(h, f"down_{i}_attention_{j}")
                 skips.append(h)
             if i + 1 < len(self.channel_multipliers):
                 h = self._halve(h, f"down_{i}_resample", res_block)
@@ -171,7 +180,7 @@ class NCSNpp(nn.Module):
                 skips.append(h)
         return skips
 
-    def _up(self, h: jax.Array, skips: list[jax.Array], res_block: Any, channels: int) -> jax.Array:
+    def _up(self, h: jax.Array, skips: list[jax.Array], res_block: Any, attention: Any, channels: int) -> jax.Array:
         """The way up, where each block takes the last skip not yet taken; features, or the image of "output_skip"."""
         skips, pyramid = list(skips), None
         for i, multiplier in reversed(list(enumerate(self.channel_multipliers))):
@@ -179,9 +188,9 @@ class NCSNpp(nn.Module):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = res_block(h, f"up_{i}_block_{j}", self.features * multiplier)
                 if self.attention_up == "block" and self._has_attention(h):
-                    h = self._attention(h, f"up_{i}_attention_{j}")
+                    h = attention(h, f"up_{i}_attention_{j}")
             if self.attention_up == "level" and self._has_attention(h):
-                h = self._attention(h, f"up_{i}_attention")
+                h = attention(h, f"up_{i}_attention")
             h, pyramid = self._gather_output(h, pyramid, f"up_{i}_output", channels)
             if i > 0:
                 # The next skip was made one level above, and knows how large that level is.
@@ -272,11 +281,11 @@ class NCSNpp(nn.Module):
         )
         return block(h, embedding, train)
 
-    def _attention(self, h: jax.Array, name: str) -> jax.Array:
+    def _attention(self, h: jax.Array, name: str, *, told: Tokens | None) -> jax.Array:
         make = nn.remat(AttentionBlock) if self.remat else AttentionBlock
-        return make(self.init_scale, self.skip_rescale, self.group_size, self.dtype, name=name)(h)
+        return make(self.init_scale, self.skip_rescale, self.group_size, self.dtype, name=name)(h, told)
 
-    def _check(self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None) -> None:
+    def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
         name = type(self).__name__
         if x.ndim != 4:
             raise ValueError(f"{name} takes images [batch, height, width, channels], got an array of shape {x.shape}")
@@ -294,4 +303,5 @@ class NCSNpp(nn.Module):
                 f"channel_multipliers {tuple(self.channel_multipliers)} halve the image {halvings} times, but "
                 f"{x.shape[1]}x{x.shape[2]} is down to one pixel before: use fewer multipliers"
             )
-        check_labels(x.shape[0], labels, self.num_classes, class_labels)
+        check_labels(x.shape[0], labels)
+        check_condition(self, x.shape[0], condition)

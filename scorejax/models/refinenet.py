@@ -90,7 +90,7 @@ class RefineNet(nn.Module):
         h = style.activate(InstanceNormPlus(self.channel_ddof, name="norm_out")(refined[0], levels))
         return conv(h, x.shape[-1] * (1 + self.learned_range), "conv_out", jnp.float32)
 
-    def _check(self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None) -> None:
+    def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
         name = type(self).__name__
         if x.ndim != 4:
             raise ValueError(f"{name} takes images [batch, height, width, channels], got an array of shape {x.shape}")
@@ -111,7 +111,9 @@ class RefineNet(nn.Module):
                 f"refine_multipliers must be {self.stages} whole numbers, one per stage, of which the first is "
                 f"{coarsest}, the factor of the coarsest stage; got {tuple(given)}: None takes those of the original"
             )
-        check_labels(x.shape[0], labels, None, class_labels)
+        check_labels(x.shape[0], labels)
+        if condition is not None:
+            raise ValueError(f"a condition was given, but {name} is an unconditional network: leave it out")
 
 
 class NCSN(RefineNet):
@@ -131,24 +133,24 @@ class NCSN(RefineNet):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None = None, train: bool = False
+        self, x: jax.Array, labels: jax.Array, condition: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
         """Evaluate the network.
 
         Args:
             x: Images `[B, H, W, C]`.
             labels: Indices of noise levels `[B]`, 0 for the largest noise.
-            class_labels: Must be None: the network knows no classes.
+            condition: Must be None: the network is unconditional.
             train: Without effect: nothing is dropped.
 
         Returns:
             Float32 array of the shape of `x`, or with twice the channels.
 
         Raises:
-            ValueError: if a field or a shape does not fit, or class labels are given.
+            ValueError: if a field or a shape does not fit, or a condition is given.
         """
         labels = jnp.asarray(labels)
-        self._check(x, labels, class_labels)
+        self._check(x, labels, condition)
         if self.num_levels < 1:
             raise ValueError(f"num_levels must be at least 1, got {self.num_levels}")
         return self._trunk(x, level_weights(labels, self.num_levels))
@@ -172,24 +174,24 @@ class NCSNv2(RefineNet):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, labels: jax.Array, class_labels: jax.Array | None = None, train: bool = False
+        self, x: jax.Array, labels: jax.Array, condition: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
         """Evaluate the network.
 
         Args:
             x: Images `[B, H, W, C]`.
             labels: Indices of noise levels `[B]`, 0 for the largest noise; without `noise_levels`, sigma.
-            class_labels: Must be None: the network knows no classes.
+            condition: Must be None: the network is unconditional.
             train: Without effect: nothing is dropped.
 
         Returns:
             Float32 array of the shape of `x`, or with twice the channels.
 
         Raises:
-            ValueError: if a field or a shape does not fit, or class labels are given.
+            ValueError: if a field or a shape does not fit, or a condition is given.
         """
         labels = jnp.asarray(labels)
-        self._check(x, labels, class_labels)
+        self._check(x, labels, condition)
         if self.noise_levels is not None:
             largest, smallest, count = self.noise_levels
             if not (largest > smallest > 0 and count >= 2):

@@ -116,7 +116,7 @@ def test_remat_changes_neither_the_tree_nor_values_nor_gradients(make_params):
 
 def test_class_labels_change_the_output_of_their_own_example_and_the_last_means_no_class(make_params):
     model = TINY(num_classes=3)
-    params = make_params(model, SHAPE, class_labels=jnp.zeros(2, int))
+    params = make_params(model, SHAPE, condition=jnp.zeros(2, int))
     assert params["embedding"]["classes"]["table"]["embedding"].shape == (4, 32)
     apply = jax.jit(lambda c: model.apply({"params": params}, X, LABELS, c))
     out, other = apply(jnp.array([0, 1])), apply(jnp.array([0, 3]))
@@ -150,10 +150,10 @@ def test_random_frequencies_see_the_logarithm_of_the_label_and_are_never_trained
         ({"embedding": "random"}, SHAPE, {}, "one of .*positional.*fourier.*got 'random'"),
         ({"blocks_per_level": 0}, SHAPE, {}, "at least 1"),
         ({"channel_multipliers": (1, 1, 1, 1, 1)}, SHAPE, {}, "halve the image 4 times, but 8x8 .*fewer"),
-        ({}, SHAPE, {"class_labels": np.zeros(2, int)}, "unconditional network"),
-        ({"num_classes": 3}, SHAPE, {}, "num_classes=3 but got no class_labels"),
-        ({"num_classes": 3}, SHAPE, {"class_labels": np.zeros(2)}, "must be integers .* got float"),
-        ({"num_classes": 3}, SHAPE, {"class_labels": np.zeros(3, int)}, r"of shape \(3,\)"),
+        ({}, SHAPE, {"condition": np.zeros(2, int)}, "unconditional network"),
+        ({"num_classes": 3}, SHAPE, {}, "needs a condition: pass integers of shape .*3 means 'no class'"),
+        ({"num_classes": 3}, SHAPE, {"condition": np.zeros(2)}, "must be integers .* got float"),
+        ({"num_classes": 3}, SHAPE, {"condition": np.zeros(3, int)}, r"of shape \(3,\)"),
         ({}, SHAPE, {"labels": np.ones(())}, "one noise label per example"),
     ],
 )

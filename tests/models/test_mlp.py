@@ -50,8 +50,8 @@ def test_bfloat16_computes_nearly_the_same_and_returns_float32(params):
 
 def test_class_labels_change_the_output_of_their_own_example(make_params):
     model = SMALL(num_classes=2)
-    params = make_params(model, X.shape, class_labels=jnp.zeros(3, int))
-    out, other = (evaluate(model, params, class_labels=np.array(c)) for c in ([0, 1, 2], [0, 0, 2]))
+    params = make_params(model, X.shape, condition=jnp.zeros(3, int))
+    out, other = (evaluate(model, params, condition=np.array(c)) for c in ([0, 1, 2], [0, 0, 2]))
     np.testing.assert_allclose(out[[0, 2]], other[[0, 2]], atol=1e-5)
     assert np.abs(out[1] - other[1]).max() > 1e-3
 
@@ -106,8 +106,8 @@ def test_it_learns_the_exact_noise_of_a_correlated_gaussian_at_every_time():
     [
         ({}, (3, 2, 2), {}, "takes vectors .* DDPMpp"),
         ({"features": 10}, (3, 2), {}, "multiple of 4, got 10"),
-        ({}, (3, 2), {"class_labels": np.zeros(3, int)}, "unconditional network"),
-        ({"num_classes": 3}, (3, 2), {}, "got no class_labels"),
+        ({}, (3, 2), {"condition": np.zeros(3, int)}, "unconditional network"),
+        ({"num_classes": 3}, (3, 2), {}, "needs a condition: pass integers"),
     ],
 )
 def test_what_does_not_fit_is_named(fields, shape, call, message):

@@ -59,7 +59,7 @@ def test_every_option_builds_for_odd_sizes_too_and_has_a_gradient(options):
         assert out.shape == shape
         return jnp.sum(out)
 
-    params = shapes(model, shape, class_labels=classes)
+    params = shapes(model, shape, condition=classes)
     assert jax.tree.map(jnp.shape, jax.eval_shape(jax.grad(loss), params, jnp.zeros(shape))) == jax.tree.map(
         jnp.shape, params
     )

@@ -122,7 +122,7 @@ def test_remat_recomputes_every_block_and_leaves_the_tree_as_it_is(params):
         (TINY(refine_multipliers=(1, 2, 1, 1)), SHAPE, {}, "4 whole numbers.* the first is 2.*got"),
         (TINY(refine_multipliers=(2, 1)), SHAPE, {}, "4 whole numbers"),
         (TINY(noise_levels=(0.01, 1.0, 10)), SHAPE, {}, "largest > smallest"),
-        (TINY(), SHAPE, {"class_labels": np.zeros(2, int)}, "unconditional network"),
+        (TINY(), SHAPE, {"condition": np.zeros(2, int)}, "unconditional network"),
         (TINY(), SHAPE, {"labels": np.ones(())}, "one noise label per example"),
         (NCSN(features=4, num_levels=0), SHAPE, {}, "num_levels must be at least 1, got 0"),
         (NCSN(features=4), (2, 8, 3), {}, "NCSN takes images"),

@@ -59,9 +59,9 @@ def test_heads_are_trained_beside_their_score_and_found_there(digits):
 
 def test_a_head_on_a_score_at_hand_is_the_head_that_restore_gives(digits):
     model, examples = model_of(digits)
-    score = build.score(tiny(), model.process, model.module, model.params)
-    trained = heads.load(digits, "npr", tiny(), model.process, model.module, model.params, examples)
-    own, at_hand = restored(digits, "npr"), trained.on(model.process, score)
+    where = digits, "npr", tiny(), model.process, model.module, model.params, examples
+    score, trained = build.score(tiny(), model.process, model.module, model.params), heads.load(*where)
+    own, at_hand = heads.restore(*where), trained.on(model.process, score)
     assert jax.tree.structure(own) == jax.tree.structure(at_hand)
     jax.tree.map(np.testing.assert_array_equal, own, at_hand)
     # the weights of the network are leaves, so arguments of compiled programs, not constants

@@ -1,0 +1,136 @@
+"""What a network is given besides the noisy example: a class, a vector, or a sequence of vectors.
+
+A network names the kind of its condition when it is built:
+
+    "label"      class labels `[B]`, of which `num_classes` means "no class": a learnt vector for each
+    "vector"     embeddings `[B, condition_dim]`: a dense map, zeros mean "no condition"
+    "sequence"   embeddings `[B, L, condition_dim]`, e.g. of the words of a text: cross-attention
+
+Labels and vectors are added to the noise embedding. In a sequence, a token of zeros is absent: pad with zeros,
+multiply by a mask `[B, L, 1]`, and hide a whole condition by zeros. So what trains with and without a condition,
+`guidance.drop_labels(key, condition, 0.0, probability)`, and what guides, `classifier_free_batched(score, condition,
+0.0, guidance_scale)`, are the same for all three but for the null label.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+CONDITIONS = ("label", "vector", "sequence")
+
+
+class Conditioned(Protocol):
+    """The fields by which a network says what it is conditioned on; `num_classes` belongs to labels alone."""
+
+    @property
+    def condition(self) -> str: ...
+    @property
+    def num_classes(self) -> int | None: ...
+    @property
+    def condition_dim(self) -> int | None: ...
+
+
+class Tokens(NamedTuple):
+    """A sequence to attend to.
+
+    Attributes:
+        values: `[B, L, D]`.
+        present: `[B, L]`, false for the tokens to be passed over; at least one of each example is true.
+    """
+
+    values: jax.Array
+    present: jax.Array
+
+
+def tokens(condition: jax.Array) -> Tokens:
+    """A condition `[B, L, D]`, whose zeros are absent, and behind it a token that is always there.
+
+    That last one is zeros too, so that its key and value are the biases of an attention layer: a learnt token that
+    stands for no condition, and takes all the attention when no other is there.
+    """
+    nothing = jnp.zeros_like(condition[:, :1])
+    present = jnp.any(condition != 0, axis=-1)
+    return Tokens(
+        jnp.concatenate([condition, nothing], axis=1), jnp.pad(present, ((0, 0), (0, 1)), constant_values=True)
+    )
+
+
+class ClassEmbedding(nn.Module):
+    """A learnt vector per class, and one more, with index `num_classes`, that means "no class".
+
+    Attributes:
+        num_classes: Number of classes.
+        features: Length of the vectors.
+    """
+
+    num_classes: int
+    features: int
+
+    @nn.compact
+    def __call__(self, class_labels: jax.Array) -> jax.Array:
+        """Map integer labels `[B]` in 0 .. num_classes to `[B, features]`; a label beyond gives NaN."""
+        table = nn.Embed(self.num_classes + 1, self.features, embedding_init=nn.initializers.normal(1.0), name="table")
+        return table(class_labels)
+
+
+def condition_vector(
+    condition: jax.Array | None, num_classes: int | None, features: int, dtype: Any
+) -> jax.Array | None:
+    """What a label or a vector adds to a noise embedding; for use inside a compact method of a network.
+
+    Args:
+        condition: As checked by `check_condition`.
+        num_classes: Of labels; None for vectors.
+        features: Length of the noise embedding.
+        dtype: Type to compute in.
+
+    Returns:
+        `[B, features]`, or None for a sequence or no condition.
+    """
+    if condition is None or condition.ndim == 3:
+        return None
+    if num_classes is not None:
+        return ClassEmbedding(num_classes, features, name="classes")(condition).astype(dtype)
+    # Silent at first, so that training may start from the weights of an unconditional network.
+    return nn.Dense(features, kernel_init=nn.initializers.zeros, dtype=dtype, name="condition")(condition)
+
+
+def check_condition(network: Conditioned, batch: int, condition: jax.Array | None) -> None:
+    """Check a condition against the batch and against what the network was built for.
+
+    Raises:
+        ValueError: if the fields of the network contradict each other, or the condition is missing, unexpected, or
+            of a wrong shape or type.
+    """
+    kind, classes, dim = network.condition, network.num_classes, network.condition_dim
+    if kind not in CONDITIONS:
+        raise ValueError(f"condition must be one of {CONDITIONS}, got {kind!r}")
+    if (kind == "label") != (dim is None) or (kind != "label" and classes is not None):
+        raise ValueError(
+            f"condition={kind!r} does not go with num_classes={classes} and condition_dim={dim}: a label has "
+            "num_classes alone, a vector or a sequence condition_dim alone"
+        )
+    if kind == "label" and classes is None:
+        if condition is not None:
+            raise ValueError(
+                "a condition was given to an unconditional network: build it with num_classes=<number of classes> or "
+                "condition_dim=<length of an embedding>, or leave the condition out"
+            )
+        return
+    shape = {"label": "(B,)", "vector": f"(B, {dim})", "sequence": f"(B, L, {dim})"}[kind]
+    wanted = f"integers of shape {shape}" if kind == "label" else f"floats of shape {shape}"
+    hidden = f"{classes} means 'no class'" if kind == "label" else "zeros mean 'no condition'"
+    if condition is None:
+        raise ValueError(f"this network needs a condition: pass {wanted}; {hidden}")
+    number = jnp.integer if kind == "label" else jnp.floating
+    rank = CONDITIONS.index(kind) + 1
+    fits = condition.ndim == rank and condition.shape[0] == batch and condition.shape[1:][-1:] in ((), (dim,))
+    if not fits or not jnp.issubdtype(condition.dtype, number):
+        raise ValueError(
+            f"the condition must be {wanted} with B = {batch}, got {condition.dtype} of shape {condition.shape}; "
+            f"{hidden}"
+        )
