@@ -25,10 +25,10 @@ class MLP(nn.Module):
         dropout: Probability to drop a value in training.
         num_classes: Number of classes, or None for an unconditional network. Class label `num_classes` means
             "no class".
-        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
-            between two bounds (improved DDPM, see `variance.LearnedRange`).
         condition: What the network is conditioned on if at all, "label" or "vector", see `models.condition`.
         condition_dim: Length of a vector.
+        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
+            between two bounds (improved DDPM, see `variance.LearnedRange`).
         scale_by_sigma: For a label that is sigma (VE): divide the input by `sqrt(1 + sigma^2)`, so that it
             has unit size at all times if the data have, and the output by `sigma`, as a score is.
         dtype: Type to compute in. Parameters and output are float32.
@@ -38,9 +38,9 @@ class MLP(nn.Module):
     depth: int = 3
     dropout: float = 0.0
     num_classes: int | None = None
-    learned_range: bool = False
     condition: str = "label"
     condition_dim: int | None = None
+    learned_range: bool = False
     scale_by_sigma: bool = False
     dtype: Dtype = jnp.float32
 

@@ -55,11 +55,11 @@ class NCSNpp(nn.Module):
         dropout: Probability to drop a value in training.
         num_classes: Number of classes, or None for an unconditional network. Class label `num_classes` means
             "no class".
-        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
-            between two bounds (improved DDPM, see `variance.LearnedRange`).
         condition: What the network is conditioned on if at all: "label", "vector", or "sequence", to which every
             attention block attends; see `models.condition`.
         condition_dim: Length of a vector, or of the vectors of a sequence.
+        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
+            between two bounds (improved DDPM, see `variance.LearnedRange`).
         scale_by_sigma: Divide the output by sigma (VE).
         noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
@@ -93,9 +93,9 @@ class NCSNpp(nn.Module):
     attention_up: str = "level"
     dropout: float = 0.1
     num_classes: int | None = None
-    learned_range: bool = False
     condition: str = "label"
     condition_dim: int | None = None
+    learned_range: bool = False
     scale_by_sigma: bool = True
     noise_levels: tuple[float, float, int] | None = None
     centered_input: bool = False
