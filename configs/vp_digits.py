@@ -42,7 +42,8 @@ def hybrid(config: Config) -> None:
     config.sde.update({"name": "ddpm", "schedule": "cosine", "n": 200})
     config.model.learned_range = True
     config.objective.name = "hybrid"
-    config.sampler.update({"stepper": "ancestral", "steps": 199, "t_min": None})
+    config.sampler.update({"stepper": "reverse_chain", "variance": "learned", "steps": 199, "t_min": None})
+    config.eval.update({"elbo": 200, "elbo_variance": "learned"})
 
 
 def vlb(config: Config) -> None:

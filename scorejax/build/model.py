@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 
 from scorejax import data, models, sdes
 from scorejax.build.arguments import options, pick, unset
-from scorejax.build.classifier import CLASSIFIERS, IMAGE_CLASSIFIERS, VECTOR_CLASSIFIERS, is_classifier
+from scorejax.build.classifier import IMAGE_CLASSIFIERS, VECTOR_CLASSIFIERS, is_classifier
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
 from scorejax.score import LabelledScore, Score, check_prediction, make_labelled_score
@@ -92,13 +92,27 @@ def network(config: Config, examples: data.Dataset) -> nn.Module:
         raise ConfigError(f"model.name = {c.name!r} tells the class and is not told it; set model.conditional=False")
     if is_classifier(config) and examples.num_classes < 2:
         raise ConfigError(f"model.name = {c.name!r} needs two classes or more; {examples.name!r} has none or one")
-    if c.conditional and not examples.num_classes:
-        raise ConfigError(f"model.conditional needs class labels; {config.data.name!r} has none")
     if images and not is_classifier(config):
         given["centered_input"] = config.data.centered
-    if c.conditional or is_classifier(config):
+    if c.conditional:
+        given |= _condition(config, kind, examples)
+    elif is_classifier(config):
         given["num_classes"] = examples.num_classes
     return kind(**given, **_noise_levels(process, kind))
+
+
+def _condition(config: Config, kind: type[nn.Module], examples: data.Dataset) -> dict[str, Any]:
+    """What a conditional network is told of its condition."""
+    if examples.labels is None:
+        raise ConfigError(f"model.conditional needs class labels or embeddings; {config.data.name!r} has none")
+    if "condition" not in {field.name for field in dataclasses.fields(kind)}:
+        raise ConfigError(f"model.name = {config.model.name!r} knows no conditions; choose mlp, ddpmpp, ncsnpp or ddpm")
+    if not examples.embeddings:
+        return {"num_classes": examples.num_classes}
+    sequences = examples.labels.ndim == 3
+    if sequences and kind is models.MLP:
+        raise ConfigError("model.name = 'mlp' has no attention for sequences [N, L, D]; give labels of shape [N, D]")
+    return {"condition": "sequence" if sequences else "vector", "condition_dim": examples.labels.shape[-1]}
 
 
 def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, Any]:
@@ -113,8 +127,8 @@ def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, Any]:
     return {name: value for name, value in known.items() if name in fields}
 
 
-def null_label(config: Config, examples: data.Dataset) -> int:
-    """The label that means "no class", for guidance without a classifier.
+def null_label(config: Config, examples: data.Dataset) -> float:
+    """The label that means "no class", or 0 for embeddings; for guidance without a classifier.
 
     Raises:
       ConfigError: training hid no labels, so that the network knows no such label.
@@ -126,14 +140,22 @@ def null_label(config: Config, examples: data.Dataset) -> int:
             f"{c.conditional} and model.label_dropout = {c.label_dropout}: train one with model.conditional=true and "
             "model.label_dropout=0.1"
         )
-    return examples.num_classes
+    return 0.0 if examples.embeddings else examples.num_classes
+
+
+def sample_labels(config: Config, examples: data.Dataset) -> jax.Array | None:
+    """What samples are drawn for, in turn: each class `[K]`, or the embeddings `[K, ...]` of the first examples."""
+    if not config.model.conditional:
+        return None
+    if examples.labels is None or not examples.embeddings:
+        return jnp.arange(examples.num_classes)
+    return jnp.asarray(examples.labels[: max(config.eval.samples, config.eval.grid, 1)])
 
 
 def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Any:
     """Initial parameters for examples of the given shape."""
-    told = not isinstance(module, tuple(CLASSIFIERS.values())) and getattr(module, "num_classes", None) is not None
-    classes = [jnp.zeros(1, jnp.int32)] if told else []
-    return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), *classes)["params"]
+    told = models.no_condition(module)
+    return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), *(() if told is None else (told,)))["params"]
 
 
 def shapes(config: Config, module: nn.Module, shape: tuple[int, ...]) -> Any:
@@ -177,14 +199,14 @@ def score(
       process: from `sde(config)`, if it is learned then from `process_of`; pass one object to all calls.
       module: from `network`.
       params: its parameters, as `with_process` made them.
-      class_labels: `[B]`, for a conditional network.
+      class_labels: `[B]`, or embeddings, for a conditional network.
       dropout_key: turns dropout on.
     """
     return Partial(_given, _open_score(config, process, module, params, dropout_key), class_labels)
 
 
 def labelled_score(config: Config, process: LinearSDE, module: nn.Module, params: Any) -> LabelledScore:
-    """A conditional network as `(x, t, class labels [B]) -> score`; a pytree, like `score`.
+    """A conditional network as `(x, t, labels [B, ...]) -> score`; a pytree, like `score`.
 
     Guided by its own null label, it is a score again:
     `guidance.classifier_free_batched(labelled, labels, build.null_label(config, examples), guidance_scale)`.

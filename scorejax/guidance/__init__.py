@@ -5,11 +5,13 @@
 
 A transform adds the gradient of a log density to the score. How strongly it acts is therefore a property of the law
 that is sampled, not of the sampler or of the number of steps. The `nfe` of a sampler counts evaluations of the
-transformed score, whatever it is made of.
+transformed score, whatever it is made of: with classifier-free guidance each is two evaluations of the network, or one
+where the scale is 1; with a classifier, one of the network and one of the classifier with its gradient.
 """
 
 from scorejax.guidance import operators
 from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_labels
+from scorejax.guidance.cold import cold
 from scorejax.guidance.ddrm import ddrm
 from scorejax.guidance.editing import colorize, inpaint, sdedit
 from scorejax.guidance.energies import faithful, realistic
@@ -23,6 +25,7 @@ __all__ = [
     "classifier",
     "classifier_free",
     "classifier_free_batched",
+    "cold",
     "colorize",
     "ddrm",
     "dps",

@@ -95,11 +95,50 @@ def test_experts_multiply_densities():
     np.testing.assert_allclose(score(X, T), -4.0 * (X - (1.0 - 2.0) / 4.0), rtol=1e-5, atol=1e-5)
 
 
+def test_a_step_with_an_expert_is_the_product_of_both_to_second_order():
+    """`N(m, S) exp(-|P x - y|^2)` has the mean `(1/S + 2 P^T P)^{-1} (m / S + 2 P^T y)`; a linear energy is exact."""
+    with jax.enable_x64(True):
+        p, y, x, t = np.array([[1.0, 0.5]]), 0.7, np.array([[0.8, -0.4]]), 0.5
+        prior = sj.analytic.gaussian([0.3, -0.2], [0.5, 0.3]).score(SDE)
+
+        def mean(score, h):
+            keys = jax.random.split(jax.random.key(0), 1)
+            each = lambda x, t: score(x, jnp.broadcast_to(t, 1))  # noqa: E731
+            return sj.samplers.euler_maruyama().step(keys, SDE, each, x, jnp.asarray(t), jnp.asarray(t - h), ()).mean[0]
+
+        quadratic = sj.guidance.experts(prior, [lambda x, t: jnp.sum((x @ p.T - y) ** 2, 1)])
+        linear = sj.guidance.experts(prior, [lambda x, t: x @ np.array([1.0, -2.0])])
+        gaps = []
+        for h in (0.002, 0.001):
+            m, s = mean(prior, h), h * SDE.diffusion_squared(t)
+            exact = np.linalg.solve(np.eye(2) / s + 2 * p.T @ p, m / s + 2 * p[0] * y)
+            gaps.append(np.abs(mean(quadratic, h) - exact).max())
+            np.testing.assert_allclose(mean(linear, h), m - s * np.array([1.0, -2.0]), rtol=1e-12)
+    np.testing.assert_allclose(gaps[0] / gaps[1], 4.0, atol=0.1)
+
+
 def test_classifier_free_guidance_extrapolates_and_agrees_with_the_papers_w():
     cond, uncond = value(COND), value(UNCOND)
     for w in (-1.0, -0.5, 0.0, 0.7, 3.0):
         found = value(sj.guidance.classifier_free(COND, UNCOND, guidance_scale=sj.guidance.from_w(w)))
         np.testing.assert_allclose(found, (1 + w) * cond - w * uncond, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", sj.score.PREDICTIONS)
+def test_guidance_is_the_same_in_every_prediction(kind):
+    """Noise, data and v are affine in the score at a fixed point, and the weights `1 + w` and `-w` sum to one."""
+    w = 1.5
+
+    def converted(score, source="score", target=kind):
+        return sj.score.convert(SDE, X, T, score, source, target)
+
+    cond, uncond = converted(value(COND)), converted(value(UNCOND))
+    found = converted(value(sj.guidance.classifier_free(COND, UNCOND, 1.0 + w)))
+    np.testing.assert_allclose(found, (1 + w) * cond - w * uncond, rtol=1e-3, atol=1e-3)
+    if kind == "noise":  # noise - scale sigma grad log p(y | x)
+        tilted = converted(value(sj.guidance.classifier(UNCOND, first_class, 2.0)))
+        gradient = value(COND) - value(UNCOND)
+        np.testing.assert_allclose(tilted, uncond - 2.0 * SDE.sigma(T)[:, None] * gradient, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(("scale", "calls"), [(1, (1, 0)), (1.0, (1, 0)), (0.0, (0, 1)), (2.0, (1, 1))])
@@ -120,19 +159,37 @@ def test_a_schedule_guides_inside_its_interval_and_is_exactly_conditional_outsid
         np.testing.assert_allclose(found[inside], full[inside], rtol=1e-4, atol=1e-4)
 
 
-def test_outside_its_interval_the_second_network_is_not_run():
-    def broken(x, t):
-        jax.debug.callback(lambda: ran.append(1))
-        return x
+@pytest.mark.parametrize("form", ["two scores", "one network"])
+def test_outside_its_interval_the_second_evaluation_is_not_made(form):
+    def network(x, t, label):
+        jax.debug.callback(lambda: ran.append(len(x)))
+        return x * label[:, None]
+
+    def calls(t):
+        ran.clear()
+        jax.block_until_ready(score(X, jnp.full(7, t)))
+        jax.effects_barrier()
+        return ran
 
     ran = []
     schedule = sj.guidance.interval(3.0, SDE, 0.9, 1.0, by="time")
-    jax.block_until_ready(sj.guidance.classifier_free(COND, broken, schedule)(X, jnp.full(7, 0.5)))
-    jax.effects_barrier()
-    assert not ran
-    jax.block_until_ready(sj.guidance.classifier_free(COND, broken, schedule)(X, jnp.full(7, 0.95)))
-    jax.effects_barrier()
-    assert ran
+    if form == "two scores":
+        cond, uncond = (lambda x, t, label=label: network(x, t, jnp.full(7, label)) for label in (0, 1))
+        score = sj.guidance.classifier_free(cond, uncond, schedule)
+    else:
+        score = sj.guidance.classifier_free_batched(network, jnp.zeros(7, int), 1, schedule)
+    assert calls(0.5) == [7]
+    assert calls(0.95) == [7, 7]
+
+
+def test_a_scale_of_one_is_the_conditional_score_to_the_last_bit():
+    cond = value(COND)
+    np.testing.assert_array_equal(value(sj.guidance.classifier_free(COND, UNCOND, 1.0)), cond)
+    label = jnp.zeros(7, int)
+    np.testing.assert_array_equal(labelled(X, T, label), sj.guidance.classifier_free_batched(labelled, label, 2)(X, T))
+    # an array is not looked at before it is used: here the second evaluation is made, and multiplied by zero
+    always = sj.guidance.classifier_free(lambda x, t: cond, UNCOND, jnp.ones(7))
+    np.testing.assert_array_equal(value(always), cond)
 
 
 def labelled(x, t, label):
@@ -146,6 +203,16 @@ def test_one_call_on_the_doubled_batch_is_the_same_guidance(scale):
     found = sj.guidance.classifier_free_batched(network, jnp.zeros(7, int), 2, scale, num_labels=3)(X, T)
     assert network.calls == 1
     np.testing.assert_allclose(found, value(sj.guidance.classifier_free(COND, UNCOND, scale)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.0])
+def test_embeddings_are_guided_as_labels_are(scale):
+    def network(x, t, tokens):
+        return x * jnp.sum(tokens, axis=(1, 2))[:, None]
+
+    tokens = jax.random.normal(jax.random.key(2), (7, 3, 4))
+    found = sj.guidance.classifier_free_batched(network, tokens, 0.0, scale)(X, T)
+    np.testing.assert_allclose(found, scale * network(X, T, tokens), rtol=1e-4, atol=1e-4)
 
 
 def test_the_null_label_may_be_a_negative_condition_of_each_example():
