@@ -27,6 +27,7 @@ import optax
 
 import scorejax as sj
 from scorejax import build, config, data, keys, objectives, parallel, train
+from scorejax.loop import repeat
 
 Row = tuple[str, float, float | None, str]  # what, measured, at most, remark
 
@@ -117,7 +118,7 @@ def training(setting: Setting, rounds: int, calls: int = 10) -> Iterator[Row]:
         local=parallel.local_parts(), sharding=parallel.replicated(),
     )  # fmt: skip
     step = train.make_update(run, setting.sde, setting.network, optimizer, feeder)
-    chunk = parallel.train_map(train.repeat(step, count), feeder.payload_axis)
+    chunk = parallel.train_map(repeat(step, count), feeder.payload_axis)
     make = jax.jit(lambda key: train.init_state(setting.network, optimizer, setting.train.shape, key))
     state = parallel.replicate(make(jax.random.key(0)))
     at = 0
@@ -153,14 +154,13 @@ def _bare_step(setting: Setting, optimizer: optax.GradientTransformation, count:
     each = keys.per_example(jax.random.key(3), size)
     t = objectives.draw_times(jax.random.key(4), process, size, run.objective.times)
     x0 = data.prepare(each, jnp.asarray(setting.train.examples[:size]), setting.train.levels)
-    loss_of = build.objective(run, process)
+    loss_of = build.objective(run, process, setting.network, setting.train.levels).loss
 
     def once(state: Any, batch: Any) -> tuple[Any, Any]:
         params, ema, opt_state = state
 
         def loss(params: Any) -> Any:
-            score = build.score(run, process, setting.network, params, dropout_key=jax.random.key(5))
-            return jnp.mean(loss_of(batch[1], score, batch[0], batch[2]))
+            return jnp.mean(loss_of(params, batch[1], batch[0], None, batch[2], jax.random.key(5), None))
 
         value, gradient = jax.value_and_grad(loss)(params)
         updates, opt_state = optimizer.update(gradient, opt_state, params)

@@ -80,7 +80,7 @@ class Checkpoints:
         if step in self.steps():
             return
         self.wait()  # orbax would; here a failure is known to be of the save before
-        fields = parallel.to_host(state._asdict())
+        fields = parallel.to_host(_present(state._asdict()))
         record = {"schema": SCHEMA, "step": step, "checksums": {k: checksum(v) for k, v in fields.items()}}
         try:
             saved = self._manager.save(
@@ -190,6 +190,7 @@ def _newest(
 ) -> tuple[Restored | None, list[int]]:
     """The newest checkpoint that can be read, and the steps of newer ones that cannot."""
     candidates = steps(root.parent) if candidates is None else candidates
+    target = _present(target)
     broken: list[int] = []
     reasons: list[str] = []
     for step in reversed(candidates):
@@ -228,6 +229,11 @@ def _read(folder: Path, target: dict[str, Any]) -> dict[str, Any]:
     if different:
         raise ValueError(f"damaged: the checksum of {', '.join(different)} is wrong")
     return fields
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    """What a run has: a field that is None is not stored."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _check_shapes(folder: Path, fields: dict[str, Any], shapes: dict[str, Any]) -> None:

@@ -91,9 +91,10 @@ def train(model: Model, examples: data.Dataset, companion: Companion) -> Finishe
         )
 
         def loss(params: Any) -> Array:
-            return jnp.mean(companion.loss(params, score, keys.fold_in(own, 1), raw))
+            return companion.loss(params, score, keys.fold_in(own, 1), raw)
 
-        return descend(config, optimizer, state, loss)
+        state, metrics, _ = descend(config, optimizer, state, loss)
+        return state, metrics
 
     return advance(config, folder, checkpoints, feeder, update, state, step, (model.params,))
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from scorejax import build, checkpoint, parallel, pretrained
@@ -22,7 +21,7 @@ from scorejax.config import Config, to_dict
 from scorejax.evaluation import draw, quality, reference
 from scorejax.evaluation.bits import bits_per_dim
 from scorejax.evaluation.classification import classification
-from scorejax.evaluation.model import SAMPLES, Model, carried
+from scorejax.evaluation.model import Model
 
 __all__ = ["Model", "bits_per_dim", "check", "evaluate", "preview", "restore", "sample", "statistics"]
 
@@ -120,9 +119,9 @@ def preview(config: Config, params: Any, step: int, workdir: str | Path) -> None
     training, not after it.
     """
     train = build.dataset(config, "train")
-    model = Model(config, build.sde(config), build.network(config, train), params, step)
+    model = _model(config, build.network(config, train), params, step)
     count = config.eval.grid
-    fn, held = draw.batch_function(model, train), carried(model, SAMPLES)
+    fn, held = draw.batch_function(model, train)
     batches = parallel.map_batches(fn, held, stop=count, batch_size=count)
     x = np.concatenate([results["x"] for _, _, results in batches])
     if parallel.is_main_process():
@@ -135,7 +134,10 @@ def restore(config: Config, workdir: str | Path, train: data_lib.Dataset) -> Mod
     if config.init_from and not checkpoint.steps(workdir):
         workdir_lib.claim(workdir, config)
         params, step = pretrained.load(config.init_from, module, max(train.shape[:2]), channels=train.shape[-1])
-        return Model(config, build.sde(config), module, params, step)
-    shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), module, train.shape))
-    restored = checkpoint.restore_ema(workdir, shapes)
-    return Model(config, build.sde(config), module, restored.fields["ema"], restored.step)
+        return _model(config, module, build.with_process(build.sde(config), params), step)
+    restored = checkpoint.restore_ema(workdir, build.shapes(config, module, train.shape))
+    return _model(config, module, restored.fields["ema"], restored.step)
+
+
+def _model(config: Config, module: Any, params: Any, step: int) -> Model:
+    return Model(config, build.process_of(build.sde(config), params), module, params, step)

@@ -27,10 +27,11 @@ class State(NamedTuple):
 
     Attributes:
       step: optimizer steps taken, int32.
-      params: parameters of the network.
+      params: parameters of the network, and of the process if that is learned.
       ema: their exponential moving average.
       opt_state: of the optimizer.
       key: the run's PRNG key; constant, all randomness is a function of it and of the step.
+      memory: what the objective remembers; None if nothing.
     """
 
     step: Array
@@ -38,6 +39,7 @@ class State(NamedTuple):
     ema: Any
     opt_state: Any
     key: Array
+    memory: Any = None
 
 
 class Finished(NamedTuple):
@@ -130,15 +132,21 @@ def advance(
 
 def descend(
     config: Config, optimizer: optax.GradientTransformation, state: State, loss: Callable[[Any], Array]
-) -> tuple[State, dict[str, Array]]:
-    """The state after a step down the gradient of `loss(params)`, averaged over the devices, and the metrics."""
+) -> tuple[State, dict[str, Array], Array]:
+    """The state after a step down the gradient of the mean of `loss(params) [b]` over all devices, metrics, losses."""
+
+    def mean(params: Any) -> tuple[Array, Array]:
+        losses = loss(params)
+        return jnp.mean(losses), losses
+
+    (value, losses), gradient = jax.value_and_grad(mean, has_aux=True)(state.params)
     # Inside the mapped step a gradient is the device's own: average it, once, before it is clipped.
-    value, gradient = parallel.mean(jax.value_and_grad(loss)(state.params))
+    value, gradient = parallel.mean((value, gradient))
     metrics = {"loss": value, "grad_norm": jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient)))}
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = average(config, state.ema, params, state.step)
-    return State(state.step + 1, params, ema, opt_state, state.key), metrics
+    return state._replace(step=state.step + 1, params=params, ema=ema, opt_state=opt_state), metrics, losses
 
 
 def average(config: Config, ema: Any, params: Any, step: Array) -> Any:

@@ -35,6 +35,11 @@ def mean(tree: Any) -> Any:
     return lax.pmean(tree, AXIS)
 
 
+def gather(values: Array) -> Array:
+    """Everybody's `values [b]` in the order of their parts, `[devices * b]`; inside a mapped function only."""
+    return lax.all_gather(values, AXIS, tiled=True)
+
+
 def part() -> Array:
     """Which part of the batch this device holds; inside a mapped function only."""
     return lax.axis_index(AXIS)

@@ -23,8 +23,9 @@ def summary(report: dict[str, Any]) -> str:
     lines = [
         f"step {report['step']}, {measured}",
         f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}",
-        f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}",
     ]
+    if bits["gaussian_baseline"] is not None:
+        lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}")
     if bits["uniform_baseline"] is not None:
         lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} grey levels)")
     if "bound" in bits:

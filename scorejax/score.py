@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
+from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE, Time
 
 Score = Callable[[Array, Array], Array]
@@ -20,6 +21,10 @@ LabelledScore = Callable[[Array, Array, Array], Array]
 """`(x [B, ...], t [B], label [B, ...]) -> [B, ...]`, a score given a label or any other condition."""
 
 PREDICTIONS = ("noise", "data", "score", "v")
+"""What a network may predict, for any process."""
+
+CHAIN_PREDICTIONS = ("previous_mean",)
+"""And for a chain of levels."""
 
 
 def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target: str) -> Array:
@@ -27,24 +32,33 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
 
         noise = -sigma score,   data = (x - sigma noise) / alpha,   v = alpha noise - sigma data
 
-    (`v` of Salimans & Ho, arXiv 2202.00512.)
+    (`v` of Salimans & Ho, arXiv 2202.00512.) For a chain of levels also the mean of `q(x_s | x_t, x_0)`, where `s` is
+    one level below `t` (DDPM, arXiv 2006.11239, eq. 7):
+
+        previous_mean = c_t x + c_0 data,   with the coefficients of `sde.posterior(s, t)`
 
     Args:
         sde: the forward process.
         x: the points `x_t`, `[B, ...]`.
         t: their times, a scalar or `[B]`.
         value: the prediction, shaped like `x`.
-        source: what `value` is: `noise`, `data`, `score` or `v`.
+        source: what `value` is: `noise`, `data`, `score`, `v` or `previous_mean`.
         target: what to return, same choices.
 
     Raises:
-        ValueError: if a kind is unknown.
+        ValueError: if a kind is unknown, or the process has no levels.
     """
     for kind in (source, target):
-        if kind not in PREDICTIONS:
-            raise ValueError(f"unknown prediction {kind!r}; choose one of {', '.join(PREDICTIONS)}")
+        check_prediction(sde, kind)
     if source == target:
         return value
+    if target == "previous_mean":
+        of_x, of_data = _posterior_below(sde, t)
+        return sde.scale(of_x, t, x) + sde.scale(of_data, t, convert(sde, x, t, value, source, "data"))
+    if source == "previous_mean":
+        of_x, of_data = _posterior_below(sde, t)
+        data = sde.scale(1.0 / of_data, t, value - sde.scale(of_x, t, x))
+        return convert(sde, x, t, data, "data", target)
     alpha, sigma = sde.alpha(t), sde.sigma(t)
 
     def times(coefficient: Array, y: Array) -> Array:
@@ -69,6 +83,32 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
     else:
         data = value if source == "data" else times(1.0 / alpha, x) - times(sigma / alpha, noise)
     return data if target == "data" else times(alpha, noise) - times(sigma, data)
+
+
+def check_prediction(sde: LinearSDE, predicts: str, *others: str) -> None:
+    """Check that a network may predict this, for this process.
+
+    Raises:
+        ValueError: if it is unknown, or the process has no levels.
+    """
+    choices = (*PREDICTIONS, *others, *CHAIN_PREDICTIONS)
+    if predicts not in choices:
+        raise ValueError(f"unknown prediction {predicts!r}; choose one of {', '.join(choices)}")
+    if predicts in CHAIN_PREDICTIONS and not isinstance(sde, Chain):
+        raise ValueError(
+            f"{predicts} is the mean one level below, and {type(sde).__name__} has no levels; take a chain (ddpm, "
+            f"smld), or predict one of {', '.join(PREDICTIONS)}"
+        )
+
+
+def _posterior_below(sde: LinearSDE, t: Time) -> tuple[Array, Array]:
+    """Return the weights of `x_t` and of `x_0` in the mean of `q(x_s | x_t, x_0)`, `s` one level below `t`."""
+    assert isinstance(sde, Chain)
+    t = jnp.asarray(t, jnp.result_type(float))
+    first = t * sde.levels < 1.5  # what is below the first level is the data, whatever the table says there
+    s = jnp.where(first, t, t - 1.0 / sde.levels)
+    of_x, of_data, _ = sde.posterior(s, t)
+    return jnp.where(first, 0.0, of_x), jnp.where(first, 1.0, of_data)
 
 
 def tweedie(sde: LinearSDE, x: Array, t: Time, score: Array) -> Array:
@@ -130,15 +170,17 @@ def make_score(
         sde: the forward process the network was trained for.
         apply_fn: `apply_fn(params, x, label) -> prediction`, with `label [B]`.
         params: anything `apply_fn` takes, a pytree.
-        predicts: `noise`, `data`, `score`, `v`, or `edm` for a raw network `F` under the preconditioning of EDM.
+        predicts: `noise`, `data`, `score`, `v`, for a chain of levels also `previous_mean` (see `convert`), or `edm`
+            for a raw network `F` under the preconditioning of EDM.
         label: maps `t [B]` to the network's second argument. The default hands over `t` itself; networks that
             follow the conventions of Score-SDE, like `scorejax.models`, take `sde.label`. With `edm` the default
             is EDM's own `log(sigma / alpha) / 4`.
         sigma_data: standard deviation of the data, used by `edm` alone.
 
     Raises:
-        ValueError: if `predicts` is unknown.
+        ValueError: if `predicts` is unknown, or does not fit the process.
     """
+    check_prediction(sde, predicts, "edm")
     return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
 
 
@@ -163,8 +205,9 @@ def make_labelled_score(
         sigma_data: as in `make_score`.
 
     Raises:
-        ValueError: if `predicts` is unknown.
+        ValueError: if `predicts` is unknown, or does not fit the process.
     """
+    check_prediction(sde, predicts, "edm")
     return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
 
 
@@ -190,10 +233,6 @@ class _NetworkScore:
     predicts: str
     label: Callable[[Array], Array] | None
     sigma_data: float
-
-    def __post_init__(self) -> None:
-        if self.predicts not in (*PREDICTIONS, "edm"):
-            raise ValueError(f"unknown prediction {self.predicts!r}; choose one of {', '.join(PREDICTIONS)}, edm")
 
     def __call__(self, sde: LinearSDE, params: Any, x: Array, t: Array, *condition: Array) -> Array:
         if self.predicts == "edm":

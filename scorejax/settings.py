@@ -32,6 +32,8 @@ DEFAULTS: dict[str, Any] = {
         "sigma_min": float,
         "sigma_max": float,
         "offset": float,
+        "gamma_min": float,  # of sde learned: -log SNR next to the data, and at the prior
+        "gamma_max": float,
         "schedule": str,
         "n": int,
         "t_min": float,
@@ -39,10 +41,11 @@ DEFAULTS: dict[str, Any] = {
     },
     "model": {
         "name": "mlp",
-        "predicts": "noise",
+        "predicts": "noise",  # noise, data, score, v, edm; on a chain of levels also previous_mean
         "sigma_data": 0.5,  # used by predicts = "edm" alone
         "conditional": False,  # on class labels
         "label_dropout": 0.0,  # chance that training hides an example's label; above 0 the run can be guided
+        "learned_range": bool,  # twice the output channels: reverse variances too, for objectives hybrid and vlb
         "features": int,
         "depth": int,
         "channel_multipliers": tuple,
@@ -70,13 +73,16 @@ DEFAULTS: dict[str, Any] = {
         "remat": bool,
     },
     "objective": {
-        "name": "denoising",  # denoising, sliced, implicit (the exact trace); classification, for classifiers
+        # denoising, sliced, implicit (the exact trace); hybrid, vlb (with model.learned_range), continuous_vlb;
+        # classification, for classifiers
+        "name": "denoising",
         "weighting": "simple",
         "times": "uniform",
         "reduction": "mean",
         "probes": int,
         "projection": str,
         "variance_reduced": bool,
+        "lambda_vlb": float,  # of hybrid: weight of the bound
         "label_smoothing": float,
     },
     "optim": {
@@ -175,7 +181,9 @@ DEFAULTS: dict[str, Any] = {
         "likelihood_examples": 0,  # 0: all
         "likelihood_passes": 1,  # dequantizations per example
         "dequantization": "uniform",  # uniform, variational (after --mode=train_dequantizer)
-        "bound": 0,  # times drawn for the upper bound of the bits/dim beside the exact ones; 0: no bound
+        # Times drawn for the upper bound of the bits/dim beside the exact ones, with objective continuous_vlb for the
+        # bound that it trains; 0: no bound.
+        "bound": 0,
         "divergence": "rademacher",
         "probes": 1,
         "rtol": 1e-5,

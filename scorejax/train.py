@@ -13,7 +13,7 @@ import optax
 from absl import logging
 from jax import Array, lax
 
-from scorejax import build, checkpoint, data, guidance, keys, objectives, parallel, pretrained
+from scorejax import build, checkpoint, data, guidance, keys, parallel, pretrained
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.loop import DROPOUT, EXAMPLES, INIT, TIMES, Finished, State, advance, descend, feed, restore_or_init
@@ -42,8 +42,9 @@ def train(config: Config, workdir: str | Path) -> Finished:
     # ---- Take over the workdir, and go on where a run before left off.
     workdir_lib.claim(workdir, config)
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.train.keep, keep_every=config.train.keep_every)
-    make_state = functools.partial(init_state, network, optimizer, examples.shape)
-    start = functools.partial(_published, config.init_from, network, examples.shape) if config.init_from else None
+    memory = build.objective(config, sde).memory
+    make_state = functools.partial(init_state, network, optimizer, examples.shape, process=sde, memory=memory)
+    start = functools.partial(_published, config.init_from, network, examples.shape, sde) if config.init_from else None
     state, step = restore_or_init(checkpoints, make_state, config.seed, start)
 
     # ---- Compiled chunks of steps (data, loss, gradient, update, average) until the end.
@@ -55,10 +56,18 @@ def train(config: Config, workdir: str | Path) -> Finished:
 # ---- One step --------------------------------------------------------------------------------------------------
 
 
-def init_state(network: Any, optimizer: optax.GradientTransformation, shape: tuple[int, ...], key: Array) -> State:
+def init_state(
+    network: Any,
+    optimizer: optax.GradientTransformation,
+    shape: tuple[int, ...],
+    key: Array,
+    *,
+    process: Any = None,
+    memory: Any = None,
+) -> State:
     """The state before the first step; the average starts as a copy of the parameters."""
-    params = build.init_params(jax.random.fold_in(key, INIT), network, shape)
-    return State(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params), key)
+    params = build.with_process(process, build.init_params(jax.random.fold_in(key, INIT), network, shape))
+    return State(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params), key, memory)
 
 
 def make_update(
@@ -69,8 +78,8 @@ def make_update(
     Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
     number of devices computes the same (dropout excepted, which is drawn per device).
     """
-    per_example = build.loss(config, sde, network)
     batch, parts, levels = config.train.batch, feeder.parts, feeder.data.levels
+    objective = build.objective(config, sde, network, levels)
     hidden = config.model.label_dropout
     null_label = build.null_label(config, feeder.data) if hidden else None
 
@@ -90,22 +99,24 @@ def make_update(
         if null_label is not None:
             labels = guidance.drop_labels(keys.fold_in(own, 2), labels, null_label, hidden)
         # Times are drawn for the whole batch, so that stratification spans it, and cut.
-        all_times = objectives.draw_times(
-            jax.random.fold_in(stream(TIMES), state.step), sde, batch, config.objective.times
-        )
+        all_times = objective.draw(jax.random.fold_in(stream(TIMES), state.step), state.memory, batch)
         t = lax.dynamic_slice_in_dim(all_times, part * (batch // parts), batch // parts)
         dropout_key = jax.random.fold_in(jax.random.fold_in(stream(DROPOUT), state.step), part)
 
         def loss(params: Any) -> Array:
-            return jnp.mean(per_example(params, keys.fold_in(own, 1), x0, labels, t, dropout_key))
+            return objective.loss(params, keys.fold_in(own, 1), x0, labels, t, dropout_key, state.memory)
 
-        return descend(config, optimizer, state, loss)
+        memory = state.memory
+        state, metrics, losses = descend(config, optimizer, state, loss)
+        if memory is not None:
+            memory = objective.remember(memory, all_times, parallel.gather(losses))
+        return state._replace(memory=memory), metrics
 
     return update
 
 
-def _published(path: str, network: Any, shape: tuple[int, ...]) -> Any:
+def _published(path: str, network: Any, shape: tuple[int, ...], process: Any = None) -> Any:
     """Weights to start from."""
     params, step = pretrained.load(path, network, max(shape[:2]), channels=shape[-1])
     logging.info("starting from %s, of step %d", path, step)
-    return params
+    return build.with_process(process, params)

@@ -1,4 +1,4 @@
-"""Objective and optimizer of a config, and the checks made before a run."""
+"""Optimizer of a config, and the checks made before a run."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from scorejax import objectives, probes
-from scorejax.build.arguments import options, pick, unset
-from scorejax.build.classifier import CLASSIFIERS, OBJECTIVE, check_objective, classifier_loss, is_classifier
-from scorejax.build.model import IMAGE_NETWORKS, NETWORKS, score, sde
+from scorejax.build.arguments import pick
+from scorejax.build.model import IMAGE_NETWORKS, NETWORKS, sde
+from scorejax.build.objectives import objective
 from scorejax.build.sampling import sampler
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
-from scorejax.score import Score
-from scorejax.sdes import LinearSDE
-from scorejax.settings import choices
+from scorejax.errors import ConfigError
 
-OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
-    name: getattr(objectives, name) for name in ("denoising", "sliced", "implicit")
-}
 OPTIMIZERS = ("adam", "adamw")
 DECAYS = ("none", "cosine")
 STEPS_PER_CALL = 10
@@ -60,44 +52,6 @@ def optimizer(config: Config) -> optax.GradientTransformation:
     return optax.chain(*steps, optax.scale_by_learning_rate(learning_rate(config)))
 
 
-def objective(config: Config, process: LinearSDE) -> Callable[..., jax.Array]:
-    """`(keys, score, x0, t) -> loss [B]`."""
-    c = config.objective
-    if c.name == OBJECTIVE:
-        raise ConfigError(f"objective.name = {OBJECTIVE!r} needs a classifier: model.name in {choices(CLASSIFIERS)}")
-    with user_errors("section objective"):  # found out here, not inside the compiled step
-        function = pick("objective.name", c.name, OBJECTIVES)
-        pick("objective.weighting", c.weighting, objectives.WEIGHTINGS)
-        pick("objective.reduction", c.reduction, dict.fromkeys(objectives.REDUCTIONS))
-        objectives.time_density(process, jnp.full(1, process.t_max), c.times)
-        given = options(config, "objective", function, unset("objective"))
-        pick("objective.projection", given.get("projection", "rademacher"), dict.fromkeys(probes.PROJECTIONS))
-        if given.get("probes", 1) < 1:
-            raise ConfigError(f"objective.probes = {given['probes']}; it must be at least 1")
-    given |= {"times": c.times, "weighting": c.weighting, "reduction": c.reduction}
-
-    def loss(keys: jax.Array, score: Score, x0: jax.Array, t: jax.Array) -> jax.Array:
-        return function(keys, process, score, x0, t=t, **given)
-
-    return loss
-
-
-def loss(config: Config, process: LinearSDE, module: nn.Module) -> Callable[..., jax.Array]:
-    """What a training step averages: `(params, keys, x0, labels, t, dropout_key) -> loss [B]`, by what the model is."""
-    if is_classifier(config):
-        return classifier_loss(config, process, module)
-    function = objective(config, process)
-
-    def loss_of_score(
-        params: Any, keys: jax.Array, x0: jax.Array, labels: jax.Array | None, t: jax.Array, dropout_key: jax.Array
-    ) -> jax.Array:
-        told = labels if config.model.conditional else None
-        model = score(config, process, module, params, class_labels=told, dropout_key=dropout_key)
-        return function(keys, model, x0, t)
-
-    return loss_of_score
-
-
 def check(config: Config, devices: int = 1) -> None:
     """Refuse, in the first second, a config that would fail later.
 
@@ -106,7 +60,7 @@ def check(config: Config, devices: int = 1) -> None:
     """
     process = sde(config)
     pick("model.name", config.model.name, NETWORKS)
-    (check_objective if is_classifier(config) else objective)(config, process)
+    objective(config, process)
     sampler(config, process)
     optimizer(config)
     steps_per_call(config)

@@ -25,6 +25,8 @@ def _pick(stored: dict[str, np.ndarray], split: str, test_fraction: float, where
 def arrays(path: str | Path, split: str, *, levels: int = 256, test_fraction: float = 0.1) -> Dataset:
     """Read uint8 images `[N, H, W]` or `[N, H, W, C]`, or float vectors `[N, D]`, from an `.npz` file.
 
+    Labels are classes, whole numbers `[N]`, or embeddings, floats `[N, D]` or `[N, L, D]`, of texts for instance.
+
     Keys: `train` and `test` (with `train_labels`, `test_labels`), or `x` (with `labels`), of which every
     k-th example, `k = round(1 / test_fraction)`, is the test split.
 
@@ -49,7 +51,10 @@ def arrays(path: str | Path, split: str, *, levels: int = 256, test_fraction: fl
         )
     if grey_levels is not None and examples.max() >= grey_levels:
         raise ValueError(f"{where}: a pixel is {examples.max()}; with levels = {levels} the largest is {levels - 1}.")
-    everything = [v for k, v in stored.items() if k.endswith("labels")]
-    classes = max((int(v.max()) + 1 for v in everything), default=0) if labels is not None else 0
-    labels = None if labels is None else np.asarray(labels, np.int32)
+    if labels is None:
+        return Dataset(where.stem, examples, levels=grey_levels)
+    if labels.ndim > 1:
+        return Dataset(where.stem, examples, np.asarray(labels, np.float32), levels=grey_levels)
+    classes = max(int(v.max()) + 1 for k, v in stored.items() if k.endswith("labels"))
+    labels = np.asarray(labels, np.int32)
     return Dataset(where.stem, examples, labels, levels=grey_levels, num_classes=classes)

@@ -12,9 +12,10 @@ class Dataset:
     Attributes:
       name: what it was loaded as.
       examples: uint8 images `[N, H, W, C]` holding grey levels `0..levels-1`, or float32 vectors `[N, D]`.
-      labels: int32 `[N]`, or None.
+      labels: what examples are conditioned on: classes int32 `[N]`, embeddings float32 `[N, D]` or sequences of them
+        `[N, L, D]`, where zeros mean "absent"; or None.
       levels: number of grey levels of an image (256; 17 for the 8x8 digits); None for vectors.
-      num_classes: number of labels; 0 without labels.
+      num_classes: number of classes; 0 without.
       label_names: a name for each label; may be empty.
 
     Raises:
@@ -38,16 +39,22 @@ class Dataset:
             )
         if self.labels is not None:
             labels, classes = self.labels, self.num_classes
-            if labels.dtype != np.int32 or labels.shape != (len(self),):
+            fits = labels.ndim in (2, 3) if self.embeddings else labels.dtype == np.int32 and labels.ndim == 1
+            if not fits or len(labels) != len(self):
                 raise ValueError(
-                    f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; "
-                    f"wanted int32 of shape ({len(self)},)."
+                    f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; wanted int32 of shape "
+                    f"({len(self)},), or float32 of shape ({len(self)}, D) or ({len(self)}, L, D)."
                 )
-            if labels.min() < 0 or labels.max() >= classes:
+            if not self.embeddings and (labels.min() < 0 or labels.max() >= classes):
                 raise ValueError(
                     f"{self.name}: labels run from {labels.min()} to {labels.max()}; "
                     f"with num_classes = {classes} they must lie in 0..{classes - 1}."
                 )
+
+    @property
+    def embeddings(self) -> bool:
+        """Whether the labels are vectors, not classes."""
+        return self.labels is not None and self.labels.dtype == np.float32
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -9,14 +9,15 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
-from scorejax import analytic, build, dequantization, keys, likelihood, metrics, parallel
+from scorejax import analytic, build, dequantization, keys, likelihood, metrics, objectives, parallel
 from scorejax import data as data_lib
 from scorejax.config import to_dict
 from scorejax.errors import ConfigError
 from scorejax.evaluation.model import BITS, Model, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
+from scorejax.score import Score
 
 DEQUANTIZATIONS = ("uniform", "variational")
 _BOUND = 2**20  # stream of an example's key, beyond those of its passes
@@ -51,7 +52,7 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
             len(chosen),
         )
     )
-    fitted = metrics.fit_gaussian(train.examples[data_lib.spread(len(train), c.baseline_examples)])
+    fitted_to = train.examples[data_lib.spread(len(train), c.baseline_examples)]
     values, ok = rows["bits"].astype(np.float64), np.array(rows["ok"])
     result = {
         "bits_per_dim": float(values[ok].mean()) if ok.any() else math.nan,
@@ -63,7 +64,7 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
         "dequantization": c.dequantization if test.levels else None,
         "levels": test.levels,
         "evaluations_mean": float(rows["nfe"].mean()),
-        "gaussian_baseline": float(fitted.bits_per_dim(examples).mean()),
+        "gaussian_baseline": _gaussian_baseline(fitted_to, examples),
         "uniform_baseline": metrics.uniform_bits_per_dim(test.levels) if test.levels else None,
     }
     if c.bound:
@@ -77,6 +78,11 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
         exact = likelihood.bits_per_dim(truth.log_prob(jnp.asarray(examples)), examples.shape[1], 1.0)
         result["truth"] = float(np.mean(np.asarray(exact, np.float64)))
     return result
+
+
+def _gaussian_baseline(train: np.ndarray, test: np.ndarray) -> float | None:
+    """None if there are no more examples than dimensions: some then have no variance, and the number no meaning."""
+    return metrics.gaussian_bits_per_dim(train, test) if len(train) > math.prod(train.shape[1:]) else None
 
 
 def _dequantizer(model: Model, train: data_lib.Dataset, workdir: str | Path) -> likelihood.Dequantizer | None:
@@ -96,19 +102,22 @@ def _bits(model: Model, train: data_lib.Dataset) -> Callable[..., dict[str, Arra
         score = build.score(model.config, model.process, model.module, params, class_labels=labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         rows = {}
+        own = model.config.objective.name == "continuous_vlb"
+        if c.bound and own:
+            rows["bound"] = _trained_bound(model, keys.fold_in(each, _BOUND), score, examples, train.levels)
         if train.levels:
             asked = {"dequantizer": dequantizer, "centered": model.config.data.centered, "passes": c.likelihood_passes}
             bits = likelihood.dequantized_bits(
                 each, model.process, score, examples, train.levels, **asked, **solver
             )  # fmt: skip
-            if c.bound:
+            if c.bound and not own:
                 rows["bound"] = likelihood.bound_bits(
                     keys.fold_in(each, _BOUND), model.process, score, examples, train.levels, samples=c.bound, **asked
                 ).value
             return {"bits": bits.value, "nfe": bits.nfe, "ok": bits.ok, **rows}
         result = likelihood.log_prob(each, model.process, score, examples, **solver)
         value = likelihood.bits_per_dim(result.value, examples.shape[1], 1.0)
-        if c.bound:
+        if c.bound and not own:
             bound = likelihood.likelihood_bound(
                 keys.fold_in(each, _BOUND), model.process, score, examples, samples=c.bound
             )
@@ -116,6 +125,20 @@ def _bits(model: Model, train: data_lib.Dataset) -> Callable[..., dict[str, Arra
         return {"bits": value, "nfe": result.nfe, "ok": result.ok, **rows}
 
     return fn
+
+
+def _trained_bound(model: Model, each: Array, score: Score, examples: Array, levels: int | None) -> Array:
+    """The bound that `continuous_vlb` trains, of each example the mean over `eval.bound` times, equally far apart."""
+    count, process = model.config.eval.bound, model.process
+    first = keys.uniform(keys.fold_in(each, count), each.shape)
+
+    def once(i: Array) -> Array:
+        t = process.time_of(jnp.mod(first + i / count, 1.0))
+        return objectives.continuous_vlb(
+            keys.fold_in(each, i), process, score, examples, levels=levels, centered=model.config.data.centered, t=t
+        )
+
+    return jnp.mean(lax.map(once, jnp.arange(count)), axis=0)
 
 
 def _labels(dataset: data_lib.Dataset) -> np.ndarray:

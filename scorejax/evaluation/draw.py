@@ -50,25 +50,25 @@ def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
     about = {**depends, "to_levels": TO_LEVELS if train.levels else None, "levels": train.levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
-    fn, held = batch_function(model, train), carried(model, SAMPLES)
+    fn, held = batch_function(model, train)
     batches = parallel.map_batches(fn, held, stop=count, batch_size=min(c.batch, count), start=ledger.done)
     rows = ledger.fill(report_progress(batches, "samples", min(ledger.done, count), count))
     return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
 
 
-def batch_function(model: Model, train: data_lib.Dataset) -> Callable[[tuple, Array], dict[str, Array]]:
-    """The function of one batch: the samples with the given numbers."""
+def batch_function(model: Model, train: data_lib.Dataset) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
+    """The function of one batch, which returns the samples with the given numbers; and what it carries."""
     arguments = build.sampler(model.config, model.process)
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
-        params, key = held
-        labels = index.astype(jnp.int32) % train.num_classes if model.config.model.conditional else None
+        params, key, labels = held
+        labels = None if labels is None else labels[index % len(labels)]
         score = build.score(model.config, model.process, model.module, params, class_labels=labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         x, nfe = samplers.sample(each, model.process, score, (*index.shape, *train.shape), **arguments)
         return {"x": _finish(model, train, x), "nfe": jnp.broadcast_to(nfe, index.shape)}
 
-    return fn
+    return fn, (*carried(model, SAMPLES), build.sample_labels(model.config, train))
 
 
 def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
@@ -95,7 +95,8 @@ def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:
     arguments = build.sampler(model.config, model.process)
     arguments.pop("denoise")
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
-    labels = jnp.arange(rows) % train.num_classes if model.config.model.conditional else None
+    labels = build.sample_labels(model.config, train)
+    labels = None if labels is None else labels[jnp.arange(rows) % len(labels)]
     score = build.score(model.config, model.process, model.module, model.params, class_labels=labels)
     path = samplers.trajectory(key, model.process, score, (rows, *train.shape), **arguments)
     # equally spaced in log SNR, where the picture changes, and the last one always

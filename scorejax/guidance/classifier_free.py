@@ -48,8 +48,10 @@ def classifier_free_batched(
 ) -> Score:
     """Return `classifier_free` for one network that takes labels: one call on the doubled batch.
 
+    A schedule makes two calls instead, so that the second can be skipped where it is 1.
+
     Args:
-        score: `(x, t, label) -> score`; its `x` has `2 B` rows, conditional ones first.
+        score: `(x, t, label) -> score`; on a doubled batch its `x` has `2 B` rows, conditional ones first.
         label: the condition, a scalar, `[B]` or `[B, ...]`.
         null_label: the label that stands for no condition, or the negative condition; broadcast to `label`. For
             embeddings `[B, D]` and sequences `[B, L, D]` it is 0.
@@ -63,10 +65,9 @@ def classifier_free_batched(
     check_labels("classifier_free_batched, null_label", jnp.asarray(null_label), num_labels)
     score, label = as_pytree(score), jnp.asarray(label)
     label, null_label = jnp.broadcast_arrays(label, jnp.asarray(null_label, label.dtype))
-    if strengths.is_exactly(guidance_scale, 1.0):
-        return Partial(_labelled, score, label)
-    if strengths.is_exactly(guidance_scale, 0.0):
-        return Partial(_labelled, score, null_label)
+    if callable(guidance_scale) or any(strengths.is_exactly(guidance_scale, value) for value in (0.0, 1.0)):
+        cond, uncond = (Partial(_labelled, score, given) for given in (label, null_label))
+        return classifier_free(cond, uncond, guidance_scale)
     return Partial(_doubled_batch, score, label, null_label, strengths.as_leaf(guidance_scale))
 
 

@@ -1,6 +1,7 @@
 """Networks in flax.linen. Nothing outside the training and evaluation programs imports this."""
 
 from scorejax.models.classifier import WideResNetClassifier
+from scorejax.models.condition import no_condition
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.dequantizer import FlowDequantizer
@@ -25,4 +26,5 @@ __all__ = [
     "head_on",
     "init_head",
     "last_norm",
+    "no_condition",
 ]

@@ -59,6 +59,16 @@ def tokens(condition: jax.Array) -> Tokens:
     )
 
 
+def no_condition(network: Any) -> jax.Array | None:
+    """The condition of one example that stands for none; None for an unconditional network."""
+    kind = getattr(network, "condition", None)
+    if kind is None or (kind == "label" and network.num_classes is None):
+        return None
+    if kind == "label":
+        return jnp.full(1, network.num_classes)
+    return jnp.zeros((1, 1, network.condition_dim) if kind == "sequence" else (1, network.condition_dim))
+
+
 class ClassEmbedding(nn.Module):
     """A learnt vector per class, and one more, with index `num_classes`, that means "no class".
 

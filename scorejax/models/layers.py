@@ -80,6 +80,14 @@ def residual_sum(x: jax.Array, h: jax.Array, rescale: bool) -> jax.Array:
     return (x + h) * (math.sqrt(0.5) if rescale else 1.0)
 
 
+def divide_score(output: jax.Array, sigma: jax.Array, channels: int) -> jax.Array:
+    """Divide the first `channels` of `output [B, ..., C]`, a score, by `sigma [B]`; not a learned range behind it."""
+    sigma = sigma.reshape(-1, *[1] * (output.ndim - 1))
+    if output.shape[-1] == channels:
+        return output / sigma
+    return jnp.concatenate([output[..., :channels] / sigma, output[..., channels:]], axis=-1)
+
+
 class ResBlock(nn.Module):
     """Residual block of BigGAN (Brock et al. 2019), as in Song et al. 2021.
 

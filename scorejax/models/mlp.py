@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from scorejax.models.condition import check_condition, condition_vector
 from scorejax.models.embedding import check_labels, smooth_label_features
-from scorejax.models.layers import Dtype, dense_init
+from scorejax.models.layers import Dtype, dense_init, divide_score
 
 
 class MLP(nn.Module):
@@ -27,6 +27,8 @@ class MLP(nn.Module):
             "no class".
         condition: What the network is conditioned on if at all, "label" or "vector", see `models.condition`.
         condition_dim: Length of a vector.
+        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
+            between two bounds (improved DDPM, see `variance.LearnedRange`).
         scale_by_sigma: For a label that is sigma (VE): divide the input by `sqrt(1 + sigma^2)`, so that it
             has unit size at all times if the data have, and the output by `sigma`, as a score is.
         dtype: Type to compute in. Parameters and output are float32.
@@ -38,6 +40,7 @@ class MLP(nn.Module):
     num_classes: int | None = None
     condition: str = "label"
     condition_dim: int | None = None
+    learned_range: bool = False
     scale_by_sigma: bool = False
     dtype: Dtype = jnp.float32
 
@@ -54,7 +57,7 @@ class MLP(nn.Module):
             train: Whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
 
         Returns:
-            Float32 array of the shape of `x`.
+            Float32 array of the shape of `x`, or `[B, 2 D]` with the learned range.
 
         Raises:
             ValueError: if a field, a shape or the condition does not fit.
@@ -70,8 +73,10 @@ class MLP(nn.Module):
         for i in range(self.depth):
             h = h + branch(h, embedding, f"block_{i}", self.features, self.dropout, train, self.dtype)
         gain = self._dense(x.shape[-1], "gain", 0.0)(embedding)
-        out = self._dense(x.shape[-1], "dense_out", 0.0)(nn.silu(h)).astype(jnp.float32) + gain * x
-        return out / sigma if self.scale_by_sigma else out
+        dimension = x.shape[-1]
+        out = self._dense(dimension * (1 + self.learned_range), "dense_out", 0.0)(nn.silu(h)).astype(jnp.float32)
+        out = out.at[:, :dimension].add(gain * x) if self.learned_range else out + gain * x
+        return divide_score(out, sigma, dimension) if self.scale_by_sigma else out
 
     def _dense(self, features: int, name: str, scale: float = 1.0) -> nn.Dense:
         return dense(features, name, self.dtype, scale)

@@ -18,6 +18,7 @@ from scorejax.models.layers import (
     ResBlock,
     conv3x3,
     dense_init,
+    divide_score,
     residual_sum,
 )
 from scorejax.models.resampling import Downsample, Resample, Upsample, double_to, fir_double_to, fir_halve, halve
@@ -57,6 +58,8 @@ class NCSNpp(nn.Module):
         condition: What the network is conditioned on if at all: "label", "vector", or "sequence", to which every
             attention block attends; see `models.condition`.
         condition_dim: Length of a vector, or of the vectors of a sequence.
+        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
+            between two bounds (improved DDPM, see `variance.LearnedRange`).
         scale_by_sigma: Divide the output by sigma (VE).
         noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
@@ -92,6 +95,7 @@ class NCSNpp(nn.Module):
     num_classes: int | None = None
     condition: str = "label"
     condition_dim: int | None = None
+    learned_range: bool = False
     scale_by_sigma: bool = True
     noise_levels: tuple[float, float, int] | None = None
     centered_input: bool = False
@@ -125,7 +129,7 @@ class NCSNpp(nn.Module):
             train: Whether to drop values; needs `rngs={"dropout": key}`.
 
         Returns:
-            Float32 array of the shape of `x`.
+            Float32 array of the shape of `x`, or with twice the channels.
 
         Raises:
             ValueError: if a field, a shape or the condition does not fit.
@@ -151,13 +155,14 @@ class NCSNpp(nn.Module):
         h = res_block(skips[-1], "mid_block_0", skips[-1].shape[-1])
         h = attention(h, "mid_attention")
         h = res_block(h, "mid_block_1", h.shape[-1])
-        h = self._up(h, skips, res_block, attention, channels=x.shape[-1])
+        channels = x.shape[-1] * (1 + self.learned_range)
+        h = self._up(h, skips, res_block, attention, channels)
         if self.progressive != "output_skip":
             # The last layer decides the precision of the score, and costs nothing: it is float32.
-            h = conv3x3(x.shape[-1], "conv_out", self.init_scale)(self._norm_act(h, "norm_out"))
+            h = conv3x3(channels, "conv_out", self.init_scale)(self._norm_act(h, "norm_out"))
         if not self.scale_by_sigma:
             return h
-        return h / noise_level(labels, self.noise_levels)[:, None, None, None]
+        return divide_score(h, noise_level(labels, self.noise_levels), x.shape[-1])
 
     def _down(self, image: jax.Array, res_block: Any, attention: Any) -> list[jax.Array]:
         """All activations on the way down, from `conv_in` on, in order: the skips of the way up."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from scorejax.models.embedding import check_labels, noise_level
-from scorejax.models.layers import NONLINEARITIES, Dtype
+from scorejax.models.layers import NONLINEARITIES, Dtype, divide_score
 from scorejax.models.refinenet_layers import (
     INTERPOLATIONS,
     InstanceNormPlus,
@@ -44,6 +44,8 @@ class RefineNet(nn.Module):
             code of score_sde), "bilinear_half_pixel" (its JAX code) or "nearest".
         channel_ddof: The variance over channels in InstanceNorm++ divides by `channels - channel_ddof`: 0 (the
             JAX code of score_sde) or 1 (networks trained in PyTorch).
+        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
+            between two bounds (improved DDPM, see `variance.LearnedRange`).
         dtype: Type to compute in, e.g. bfloat16. Parameters, norms and output are float32.
         remat: Recompute the blocks in the backward pass instead of storing what is inside them. Neither
             parameters nor values depend on it.
@@ -56,6 +58,7 @@ class RefineNet(nn.Module):
     nonlinearity: str = "elu"
     interpolation: str = "bilinear_align_corners"
     channel_ddof: int = 0
+    learned_range: bool = False
     dtype: Dtype = jnp.float32
     remat: bool = False
 
@@ -85,7 +88,7 @@ class RefineNet(nn.Module):
             refined = [refine([outputs.pop(), *refined], levels)]
         # What follows decides the precision of the score, and costs nothing: it is float32.
         h = style.activate(InstanceNormPlus(self.channel_ddof, name="norm_out")(refined[0], levels))
-        return conv(h, x.shape[-1], "conv_out", jnp.float32)
+        return conv(h, x.shape[-1] * (1 + self.learned_range), "conv_out", jnp.float32)
 
     def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
         name = type(self).__name__
@@ -141,7 +144,7 @@ class NCSN(RefineNet):
             train: Without effect: nothing is dropped.
 
         Returns:
-            Float32 array of the shape of `x`.
+            Float32 array of the shape of `x`, or with twice the channels.
 
         Raises:
             ValueError: if a field or a shape does not fit, or a condition is given.
@@ -182,7 +185,7 @@ class NCSNv2(RefineNet):
             train: Without effect: nothing is dropped.
 
         Returns:
-            Float32 array of the shape of `x`.
+            Float32 array of the shape of `x`, or with twice the channels.
 
         Raises:
             ValueError: if a field or a shape does not fit, or a condition is given.
@@ -196,4 +199,4 @@ class NCSNv2(RefineNet):
                     "noise_levels must be (largest sigma, smallest sigma, count) with largest > smallest > 0 and "
                     f"count >= 2, got {tuple(self.noise_levels)}"
                 )
-        return self._trunk(x, None) / noise_level(labels, self.noise_levels)[:, None, None, None]
+        return divide_score(self._trunk(x, None), noise_level(labels, self.noise_levels), x.shape[-1])

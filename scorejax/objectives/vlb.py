@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from scorejax.likelihood.decoder import level_points
 from scorejax.likelihood.elbo import decoder_log_prob, decoder_variances, kl_term
 from scorejax.reverse import ReverseChain
 from scorejax.score import Score
-from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.linear import LinearSDE, static
 
 TERM, NOISE = range(2)  # streams of an example's key
 
@@ -64,12 +64,13 @@ def hybrid(
     x0: Array,
     *,
     chain: ReverseChain,
-    weight: float = 0.001,
+    lambda_vlb: float = 0.001,
     levels: int | None = None,
     centered: bool = True,
     endpoints: bool = False,
+    terms: Array | None = None,
 ) -> Array:
-    """Return `L_hybrid = L_simple + weight L_vlb` of each example, `[B]`.
+    """Return `L_hybrid = L_simple + lambda_vlb L_vlb` of each example, `[B]`.
 
     The score learns from `L_simple` alone (the mean squared error of the noise); the bound trains the variance head
     of the chain.
@@ -80,10 +81,11 @@ def hybrid(
         score: `score(x, t)`, the model's.
         x0: data, as in `vlb`.
         chain: as in `vlb`, with a `LearnedRange` head.
-        weight: of the bound, which is in bits/dim and summed over all steps, not averaged.
+        lambda_vlb: weight of the bound, which is in bits/dim and summed over all steps, not averaged.
         levels: as in `vlb`.
         centered: as in `vlb`.
         endpoints: as in `vlb`.
+        terms: as in `vlb`, drawn uniformly.
 
     Raises:
         ValueError: if the chain has no head to train.
@@ -92,12 +94,12 @@ def hybrid(
         raise ValueError(
             "hybrid trains a variance head, this chain has none; use chain(..., variance=LearnedRange(head))"
         )
-    points, step = _draw(key, sde, x0, chain, levels, centered, endpoints, None, None)
+    points, step = _draw(key, sde, x0, chain, levels, centered, endpoints, terms, None)
     value = score(step.x, step.t)
     error = sde.scale(sde.sigma(step.t), step.t, value) + step.noise
     simple = jnp.mean(error.reshape(x0.shape[0], -1) ** 2, axis=1)
     bound = _weighted_term(sde, lax.stop_gradient(value), points, chain, step, levels, centered, endpoints, None)
-    return simple + weight * bound
+    return simple + lambda_vlb * bound
 
 
 def draw_terms(key: Array, n: int, proposal: Array) -> Array:
@@ -122,11 +124,11 @@ class LossHistory:
 
     losses: Array
     counts: Array
-    uniform_share: Array | float = 0.001
+    uniform_share: float = static(default=0.001)
 
     @staticmethod
     def empty(k: int, history: int = 10) -> LossHistory:
-        """Return the history of `k` terms before the first loss."""
+        """Return the history of `k` terms before the first loss; ten of each are published."""
         return LossHistory(jnp.zeros((k, history)), jnp.zeros(k, jnp.int32))
 
     def update(self, terms: Array, losses: Array) -> LossHistory:
@@ -181,6 +183,16 @@ def _draw(
     return points, _Drawn(terms, t, noise, sde.perturb(points, t, noise))
 
 
+@dataclass(frozen=True)
+class _Known:
+    """A function of `(x, t)` whose value at the only points in question is known."""
+
+    value: Array
+
+    def __call__(self, x: Array, t: Array) -> Array:
+        return self.value
+
+
 def _weighted_term(
     sde: LinearSDE,
     value: Array,
@@ -194,10 +206,10 @@ def _weighted_term(
 ) -> Array:
     """Return `L_i / p_i` in bits/dim from the score's value at the points drawn."""
     count = np.shape(chain.steps.t)[0] + 1
-
-    def known(x: Array, t: Array) -> Array:
-        return value
-
+    known = _Known(value)
+    if chain.head is not None:  # KL and decoder ask for its output: run it, and differentiate it, once
+        output = _Known(chain.head.head(drawn.x, drawn.t))
+        chain = replace(chain, head=replace(chain.head, head=output))
     kl = kl_term(chain, chain.step(jnp.minimum(drawn.term, count - 2)), sde, known, points, drawn.x)
     logp = decoder_log_prob(
         chain, sde, known, points, drawn.x, drawn.t, jnp.asarray(decoder_variances(sde, float(chain.steps.s[-1]))),

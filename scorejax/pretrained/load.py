@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 
 from scorejax.errors import CheckpointError, ConfigError, user_errors
+from scorejax.models import no_condition
 from scorejax.pretrained import diffusers, safetensors_file, score_sde_torch, torch_file
 from scorejax.pretrained.score_sde import entries, params_from_score_sde
 from scorejax.pretrained.score_sde_flax import read_score_sde_flax
@@ -46,7 +47,7 @@ def load(
     path = Path(path)
     with user_errors(str(path)):
         entries(module, image_size)  # refuses networks that are not published
-    if getattr(module, "num_classes", None) is not None:
+    if no_condition(module) is not None:
         raise ConfigError(f"{path}: published networks take no class labels; build this one without (num_classes=None)")
     try:
         if path.is_dir():

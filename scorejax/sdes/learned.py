@@ -44,12 +44,12 @@ class Learned(LinearSDE):
         return jax.nn.sigmoid(self.gamma(t))
 
     def label(self, t: Array) -> Array:
-        """Return the position of `gamma(t)` between the fixed values of `label_range`, times 999.
+        """Return the position of `gamma(t)` between the fixed values of `label_range`, times 999, at least 0.
 
         A network that is told the noise and not the time does not notice when the curve changes.
         """
         low, high = self.label_range
-        return 999.0 * (self.gamma(t) - low) / (high - low)
+        return 999.0 * jnp.maximum(self.gamma(t) - low, 0.0) / (high - low)
 
     def inverse_log_snr(self, log_snr: Array) -> Array:
         """Return the time by bisection, within [0, 1]; no gradient flows through it."""
@@ -74,6 +74,8 @@ class Learned(LinearSDE):
 def learned(gamma_min: float = -13.3, gamma_max: float = 5.0, *, bends: int = 0, key: Array | None = None) -> Learned:
     """Return a process with a learnable schedule, at first (nearly) linear in the log signal-to-noise ratio.
 
+    Its labels go from 99.9 to 899.1 at first.
+
     Args:
         gamma_min: `-log SNR` next to the data.
         gamma_max: `-log SNR` at the prior.
@@ -87,7 +89,13 @@ def learned(gamma_min: float = -13.3, gamma_max: float = 5.0, *, bends: int = 0,
         raise ValueError(f"learned: need gamma_min < gamma_max and bends >= 0, got {gamma_min}, {gamma_max}, {bends}")
     place = (jnp.arange(bends) + 0.5) / max(bends, 1) if key is None else jax.random.uniform(key, (bends,))
     weights = jnp.stack([jnp.full(bends, -3.0), jnp.full(bends, 5.0), place], axis=-1)
+    room = (gamma_max - gamma_min) / 8.0  # for the ends to move: networks take no negative labels
     ends = jnp.asarray(gamma_min, jnp.result_type(float)), jnp.asarray(gamma_max, jnp.result_type(float))
     return Learned(
-        gamma_min=ends[0], gamma_max=ends[1], weights=weights, label_range=(gamma_min, gamma_max), t_min=0.0, t_max=1.0
+        gamma_min=ends[0],
+        gamma_max=ends[1],
+        weights=weights,
+        label_range=(gamma_min - room, gamma_max + room),
+        t_min=0.0,
+        t_max=1.0,
     )

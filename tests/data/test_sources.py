@@ -127,9 +127,21 @@ def test_npz_files_give_images_or_vectors(tmp_path):
     assert (vectors.levels, vectors.examples.dtype, len(vectors)) == (None, np.float32, 2)
 
 
+@pytest.mark.parametrize("shape", [(20, 3), (20, 2, 3)])
+def test_labels_of_an_npz_file_may_be_embeddings(tmp_path, shape):
+    labels = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
+    np.savez(tmp_path / "a.npz", x=np.zeros((20, 2)), labels=labels)
+    train, test = (load("npz", s, path=tmp_path / "a.npz") for s in ("train", "test"))
+    assert train.embeddings and train.labels.dtype == np.float32 and train.num_classes == 0
+    np.testing.assert_array_equal(test.labels, labels[[9, 19]])
+
+
 @pytest.mark.parametrize(
     ("stored", "message"),
-    [({"y": np.zeros((2, 2))}, "wanted 'x'"), ({"x": np.zeros((20, 2, 2, 2))}, "float vectors")],
+    [
+        ({"y": np.zeros((2, 2))}, "wanted 'x'"),
+        ({"x": np.zeros((20, 2, 2, 2))}, "float vectors"),
+    ],
 )
 def test_npz_files_of_other_kinds_are_refused_with_the_reason(tmp_path, stored, message):
     np.savez(tmp_path / "a.npz", **stored)

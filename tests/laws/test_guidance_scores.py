@@ -120,19 +120,37 @@ def test_a_schedule_guides_inside_its_interval_and_is_exactly_conditional_outsid
         np.testing.assert_allclose(found[inside], full[inside], rtol=1e-4, atol=1e-4)
 
 
-def test_outside_its_interval_the_second_network_is_not_run():
-    def broken(x, t):
-        jax.debug.callback(lambda: ran.append(1))
-        return x
+@pytest.mark.parametrize("form", ["two scores", "one network"])
+def test_outside_its_interval_the_second_evaluation_is_not_made(form):
+    def network(x, t, label):
+        jax.debug.callback(lambda: ran.append(len(x)))
+        return x * label[:, None]
+
+    def calls(t):
+        ran.clear()
+        jax.block_until_ready(score(X, jnp.full(7, t)))
+        jax.effects_barrier()
+        return ran
 
     ran = []
     schedule = sj.guidance.interval(3.0, SDE, 0.9, 1.0, by="time")
-    jax.block_until_ready(sj.guidance.classifier_free(COND, broken, schedule)(X, jnp.full(7, 0.5)))
-    jax.effects_barrier()
-    assert not ran
-    jax.block_until_ready(sj.guidance.classifier_free(COND, broken, schedule)(X, jnp.full(7, 0.95)))
-    jax.effects_barrier()
-    assert ran
+    if form == "two scores":
+        cond, uncond = (lambda x, t, label=label: network(x, t, jnp.full(7, label)) for label in (0, 1))
+        score = sj.guidance.classifier_free(cond, uncond, schedule)
+    else:
+        score = sj.guidance.classifier_free_batched(network, jnp.zeros(7, int), 1, schedule)
+    assert calls(0.5) == [7]
+    assert calls(0.95) == [7, 7]
+
+
+def test_a_scale_of_one_is_the_conditional_score_to_the_last_bit():
+    cond = value(COND)
+    np.testing.assert_array_equal(value(sj.guidance.classifier_free(COND, UNCOND, 1.0)), cond)
+    label = jnp.zeros(7, int)
+    np.testing.assert_array_equal(labelled(X, T, label), sj.guidance.classifier_free_batched(labelled, label, 2)(X, T))
+    # an array is not looked at before it is used: here the second evaluation is made, and multiplied by zero
+    always = sj.guidance.classifier_free(lambda x, t: cond, UNCOND, jnp.ones(7))
+    np.testing.assert_array_equal(value(always), cond)
 
 
 def labelled(x, t, label):
@@ -146,6 +164,16 @@ def test_one_call_on_the_doubled_batch_is_the_same_guidance(scale):
     found = sj.guidance.classifier_free_batched(network, jnp.zeros(7, int), 2, scale, num_labels=3)(X, T)
     assert network.calls == 1
     np.testing.assert_allclose(found, value(sj.guidance.classifier_free(COND, UNCOND, scale)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.0])
+def test_embeddings_are_guided_as_labels_are(scale):
+    def network(x, t, tokens):
+        return x * jnp.sum(tokens, axis=(1, 2))[:, None]
+
+    tokens = jax.random.normal(jax.random.key(2), (7, 3, 4))
+    found = sj.guidance.classifier_free_batched(network, tokens, 0.0, scale)(X, T)
+    np.testing.assert_allclose(found, scale * network(X, T, tokens), rtol=1e-4, atol=1e-4)
 
 
 def test_the_null_label_may_be_a_negative_condition_of_each_example():

@@ -5,7 +5,8 @@ import pytest
 from worlds import CONTINUOUS, TWO_MODES
 
 import scorejax as sj
-from scorejax.score import PREDICTIONS, convert, edm_coefficients, probability_flow, reverse_drift
+from scorejax.objectives import denoising
+from scorejax.score import CHAIN_PREDICTIONS, PREDICTIONS, convert, edm_coefficients, probability_flow, reverse_drift
 
 T = jnp.array([0.05, 0.3, 0.8])
 X0 = jnp.asarray(np.random.default_rng(0).standard_normal((3, 2, 2)), jnp.float32)
@@ -95,6 +96,88 @@ def test_make_score_turns_exact_predictions_into_the_exact_score(predicts):
     score = sj.make_score(sde, network, {}, predicts, label=sde.label)
     x = jnp.array([[0.3, -1.2], [0.8, 0.1], [0.0, 1.0]])
     np.testing.assert_allclose(score(x, T), TWO_MODES.score_at(sde, x, T), rtol=1e-3, atol=1e-3)
+
+
+CHAINS = {"ddpm": sj.ddpm("cosine", n=30), "smld": sj.smld(0.05, 5.0, n=12)}
+
+
+def below(sde, n, x, x0):
+    """The mean of `q(x_(n - 1) | x_n, x_0)`: given the data, the regression of the level below on `x_n`."""
+    alpha, sigma = (
+        np.asarray(c(np.arange(1, sde.levels + 1) / sde.levels), np.float64) for c in (sde.alpha, sde.sigma)
+    )
+    if n == 1:
+        return np.asarray(x0, np.float64)
+    a, b, ratio = alpha[n - 2], alpha[n - 1], alpha[n - 1] / alpha[n - 2]
+    covariance = ratio * sigma[n - 2] ** 2  # of both levels, given the data
+    return a * x0 + covariance / sigma[n - 1] ** 2 * (x - b * x0)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_the_previous_mean_is_the_regression_of_the_level_below_on_this_one(name, n):
+    with jax.enable_x64(True):
+        sde = CHAINS[name]
+        t = jnp.full(3, n / sde.levels)
+        x0, noise = X0.astype(float), NOISE.astype(float)
+        x = sde.perturb(x0, t, noise)
+        mean = below(sde, n, x, x0)
+        np.testing.assert_allclose(convert(sde, x, t, noise, "noise", "previous_mean"), mean, rtol=1e-6, atol=1e-7)
+        for target, value in {"data": x0, "noise": noise}.items():
+            np.testing.assert_allclose(convert(sde, x, t, mean, "previous_mean", target), value, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
+    """A network that predicts the truth plus `d` has the loss `k^2 d^2`, and exactly its gradient."""
+    with jax.enable_x64(True):
+        sde, n = CHAINS[name], np.array([1, 2, 9])
+        t = jnp.asarray(n / sde.levels)
+        x0 = X0.astype(float)
+        alpha, sigma = (np.asarray(c(t)) for c in (sde.alpha, sde.sigma))
+        # the mean below is linear in the data: its slope is its value at data one and x zero
+        slope = np.array([below(sde, i, 0.0, 1.0) for i in n])
+        total = alpha**2 + sigma**2
+        size = {
+            "noise": 1.0,
+            "data": alpha / sigma,
+            "score": sigma,
+            "v": alpha / total,
+            "previous_mean": alpha / sigma / slope,
+        }
+
+        for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):
+
+            def loss(d, predicts=predicts):
+                def network(d, x, t):
+                    noise = sde.scale(1 / sde.sigma(t), t, x - sde.scale(sde.alpha(t), t, x0))
+                    return convert(sde, x, t, noise, "noise", predicts) + d
+
+                return denoising(jax.random.key(0), sde, sj.make_score(sde, network, d, predicts), x0, t=t)
+
+            value, slope_of = jax.jit(lambda d, loss=loss: (loss(d), jax.grad(lambda d: loss(d).sum())(d)))(0.3)
+            squares = np.broadcast_to(size[predicts], 3) ** 2
+            np.testing.assert_allclose(value, 0.09 * squares, rtol=1e-4, err_msg=predicts)
+            np.testing.assert_allclose(slope_of, 0.6 * squares.sum(), rtol=1e-4, err_msg=predicts)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_all_predictions_of_an_exact_network_give_one_score(name):
+    sde = CHAINS[name]
+    x, t = jnp.array([[0.3, -1.2], [0.8, 0.1], [0.0, 1.0]]), jnp.array([1.0, 4.0, 9.0]) / sde.levels
+    exact = TWO_MODES.score_at(sde, x, t)
+    for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):
+
+        def network(params, x, t, predicts=predicts):
+            return convert(sde, x, t, TWO_MODES.score_at(sde, x, t), "score", predicts)
+
+        got = sj.make_score(sde, network, {}, predicts)(x, t)
+        np.testing.assert_allclose(got, exact, atol=2e-3 * float(jnp.abs(exact).max()), err_msg=predicts)
+
+
+def test_a_mean_one_level_below_needs_levels():
+    with pytest.raises(ValueError, match=r"VP has no levels.*ddpm"):
+        sj.make_score(sj.vp(), lambda params, x, label: x, {}, "previous_mean")
 
 
 def test_labels_follow_the_conventions_of_published_networks():

@@ -103,7 +103,14 @@ def test_the_ends_are_exact_and_the_curve_rises_whatever_its_weights():
             assert np.all(np.diff(gamma) > 0)
             np.testing.assert_allclose(sde.inverse_log_snr(sde.log_snr(t)), t, atol=1e-9)
             np.testing.assert_allclose(sde.alpha(t) ** 2 + sde.variance(t), 1.0, rtol=1e-12)
-            np.testing.assert_allclose([sde.label(t)[0], sde.label(t)[-1]], [0.0, 999.0], atol=1e-9)
+            np.testing.assert_allclose([sde.label(t)[0], sde.label(t)[-1]], [99.9, 899.1], atol=1e-9)
+
+
+def test_labels_stay_where_networks_take_them_when_the_ends_move():
+    sde, t = learned(-6.0, 5.0), jnp.array([0.0, 0.5, 1.0])
+    moved = replace(sde, gamma_min=jnp.float32(-6.5), gamma_max=jnp.float32(4.5))
+    np.testing.assert_allclose(moved.label(t), sde.label(t) - 0.5 * 999.0 / 13.75, rtol=1e-5)
+    assert replace(sde, gamma_min=jnp.float32(-20.0)).label(t)[0] == 0.0
 
 
 def test_grey_levels_have_a_bound_above_their_entropy():

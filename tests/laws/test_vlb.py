@@ -43,13 +43,13 @@ def test_the_hybrid_loss_trains_the_mean_as_the_simple_loss_does(world):
     x0 = world[0][:64]
 
     def losses(parts):
-        def loss(a, b, weight):
+        def loss(a, b, lambda_vlb):
             chain = reverse.chain(LINEAR, TIMES, variance=LearnedRange(Partial(share, b)))
 
             def score(x, t):
                 return -a * x
 
-            return hybrid(jax.random.key(3), LINEAR, score, x0, chain=chain, weight=weight).mean()
+            return hybrid(jax.random.key(3), LINEAR, score, x0, chain=chain, lambda_vlb=lambda_vlb).mean()
 
         return jax.jit(jax.grad(loss, argnums=(0, 1)))(0.7, 0.4, parts)
 
@@ -62,7 +62,7 @@ def test_the_hybrid_loss_trains_the_mean_as_the_simple_loss_does(world):
 def test_without_the_bound_the_hybrid_loss_is_denoising(world):
     x0, _, score = world
     chain = reverse.chain(LINEAR, TIMES, variance=LearnedRange(Partial(share, 0.5)))
-    simple = jax.jit(lambda key: hybrid(key, LINEAR, score, x0, chain=chain, weight=0.0))(jax.random.key(4))
+    simple = jax.jit(lambda key: hybrid(key, LINEAR, score, x0, chain=chain, lambda_vlb=0.0))(jax.random.key(4))
     t = jnp.asarray(TIMES, jnp.float32)[jax.random.randint(jax.random.key(5), (N,), 0, 6)]
     same = jax.jit(lambda key: denoising(key, LINEAR, score, x0, t=t))(jax.random.key(6))
     assert abs(simple.mean() - same.mean()) < 4.5 * np.hypot(np.std(simple), np.std(same)) / N**0.5

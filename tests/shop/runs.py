@@ -33,7 +33,12 @@ def stored(config, workdir, step=None):
     """The whole state of a checkpoint, as numpy arrays by field."""
     examples = build.dataset(config)
     network, optimizer = build.network(config, examples), build.optimizer(config)
-    target = jax.eval_shape(lambda key: train.init_state(network, optimizer, examples.shape, key), jax.random.key(0))
+    process = build.sde(config)
+    memory = build.objective(config, process).memory
+    target = jax.eval_shape(
+        lambda key: train.init_state(network, optimizer, examples.shape, key, process=process, memory=memory),
+        jax.random.key(0),
+    )
     newest, broken = checkpoint._newest(
         Path(workdir).absolute() / "checkpoints", target._asdict(), None if step is None else [step]
     )

@@ -79,7 +79,7 @@ def test_an_override_takes_the_type_of_its_key(key, text, value):
         (GAUSSIAN, ["model.remat=true"], ["model.remat", "features"]),
         (GAUSSIAN, ["model.predicts=x0"], ["'x0'", "data"]),
         (GAUSSIAN, ["model.dtype=float16"], ["'float16'", "bfloat16"]),
-        (GAUSSIAN, ["model.conditional=true"], ["labels", "'gaussian'"]),
+        (GAUSSIAN, ["model.conditional=true"], ["labels or embeddings", "'gaussian'"]),
         (GAUSSIAN, ["model.label_dropout=0.1"], ["model.label_dropout", "model.conditional=true"]),
         (GAUSSIAN, ["model.conditional=true", "model.label_dropout=1"], ["model.label_dropout = 1", "[0, 1)"]),
         (GAUSSIAN, ["objective.weighting=heavy"], ["'heavy'", "likelihood"]),

@@ -81,10 +81,12 @@ def test_every_run_builds_everything_it_names(run):
 def network_of(run) -> str:
     """What the network of the tiny run is made of, but for numbers and for what its last lines do."""
     model = read(*run, "tiny").model.to_dict()
-    return repr([model[key] for key in model if key not in ("predicts", "scale_by_sigma", "dtype", "stages")])
+    aside = ("predicts", "scale_by_sigma", "dtype", "stages", "conditional", "label_dropout")
+    return repr([model[key] for key in model if key not in aside])
 
 
-# Other data, weights of the loss, or twice the blocks hardly change the tiny step: each network takes it once.
+# Other data, class labels, weights of the loss, or twice the blocks hardly change the tiny step: each network takes it
+# once.
 DISTINCT = list({network_of(run): run for run in reversed(RUNS)}.values())
 
 
@@ -98,8 +100,11 @@ def first_step(run):
     update = train.make_update(config, process, network, optimizer, feeder)
     mapped = jax.vmap(lambda lane, *args: update(*args), axis_name=parallel.AXIS, in_axes=(0, None, None))
 
+    memory = build.objective(config, process).memory
+
     def step(key, payload):
-        return mapped(jnp.arange(1), train.init_state(network, optimizer, examples.shape, key), payload)
+        state = train.init_state(network, optimizer, examples.shape, key, process=process, memory=memory)
+        return mapped(jnp.arange(1), state, payload)
 
     return step, (jax.random.key(0), feeder.payload(0, 1))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from runs import small
 
-from scorejax import build, data, guidance, parallel, train
+from scorejax import build, data, evaluate, guidance, parallel, train
 from scorejax.errors import ConfigError
 
 MOONS = ("data.name=moons", "model.conditional=true", "optim.warmup=1", "optim.clip=0")
@@ -118,3 +118,46 @@ def test_a_network_without_classes_has_no_labelled_score():
     network = build.network(config, build.dataset(config))
     with pytest.raises(ConfigError, match="takes no class labels"):
         build.labelled_score(config, build.sde(config), network, {})
+
+
+def conditional_run(folder, x, labels, *overrides):
+    """A small run on examples of one's own with these labels."""
+    np.savez(folder / "x.npz", x=x, labels=labels)
+    overrides += ("data.name=npz", f"data.path={folder / 'x.npz'}", "train.batch=4", "train.steps=2")
+    overrides += ("train.log_every=2", "train.checkpoint_every=2", "sampler.steps=2", "eval.samples=5", "eval.grid=4")
+    return small(*overrides, "model.conditional=true", "model.label_dropout=0.5")
+
+
+@pytest.mark.slow
+def test_embeddings_of_ones_own_are_trained_with_and_drawn_for(tmp_path):
+    rng = np.random.default_rng(0)
+    config = conditional_run(tmp_path, rng.standard_normal((40, 2)), rng.standard_normal((40, 3)), "model.features=8")
+    examples = build.dataset(config)
+    train.train(config, tmp_path / "run")
+    assert evaluate.sample(config, tmp_path / "run").shape == (5, 2)
+    assert build.null_label(config, examples) == 0.0
+    np.testing.assert_array_equal(build.sample_labels(config, examples), examples.labels[:5])
+
+
+def test_sequences_of_ones_own_become_cross_attention(tmp_path):
+    network = ("model.name=ddpmpp", "model.depth=none", "model.channel_multipliers=(1,)", "model.blocks_per_level=1")
+    x, labels = np.zeros((40, 4, 4), np.uint8), np.ones((40, 2, 3))
+    config = conditional_run(tmp_path, x, labels, *network, "model.attention_resolutions=()")
+    process, examples = build.sde(config), build.dataset(config)
+    module = build.network(config, examples)
+    assert (module.condition, module.condition_dim, module.num_classes) == ("sequence", 3, None)
+    params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), module, examples.shape))
+    assert params["mid_attention"]["cross_key"]["kernel"].shape == (3, 16)
+
+    def guided(params, x, t):
+        labelled, told = build.labelled_score(config, process, module, params), build.sample_labels(config, examples)
+        return guidance.classifier_free_batched(labelled, told, build.null_label(config, examples), 2.0)(x, t)
+
+    x, t = jnp.zeros((5, *examples.shape)), jnp.ones(5)
+    assert jax.eval_shape(guided, params, x, t).shape == x.shape
+
+
+def test_a_network_that_knows_no_conditions_is_named():
+    config = small("data.name=digits", "model.name=ncsnv2", "model.depth=none", "model.conditional=true")
+    with pytest.raises(ConfigError, match="'ncsnv2' knows no conditions; choose mlp, ddpmpp"):
+        build.network(config, build.dataset(config))
