@@ -1,6 +1,7 @@
 """From a config to the objects of a run."""
 
 from scorejax.build.arguments import options, pick, unset
+from scorejax.build.chains import VARIANCES, Fitted, Head, Plan, chain, needs
 from scorejax.build.classifier import by_log_snr, is_classifier, logits
 from scorejax.build.model import (
     dataset,
@@ -18,12 +19,17 @@ from scorejax.build.model import (
     with_process,
 )
 from scorejax.build.objectives import Objective, objective
-from scorejax.build.sampling import sampler
+from scorejax.build.sampling import needed, plan, sampler
 from scorejax.build.training import check, learning_rate, optimizer, steps_per_call
 
 __all__ = [
+    "VARIANCES",
+    "Fitted",
+    "Head",
     "Objective",
+    "Plan",
     "by_log_snr",
+    "chain",
     "check",
     "dataset",
     "init_params",
@@ -32,12 +38,15 @@ __all__ = [
     "learned_range",
     "learning_rate",
     "logits",
+    "needed",
+    "needs",
     "network",
     "null_label",
     "objective",
     "optimizer",
     "options",
     "pick",
+    "plan",
     "process_of",
     "sample_labels",
     "sampler",

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from jax import Array
 from scorejax import build, keys, metrics, parallel, samplers
 from scorejax import data as data_lib
 from scorejax.config import to_dict
+from scorejax.evaluation import variances
 from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, report_progress, settings
 from scorejax.ledger import Ledger
 
@@ -46,7 +48,8 @@ def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
     """Draw the `max(eval.samples, eval.grid)` samples, or those of them that are not on the disk yet."""
     c = model.config.eval
     count = max(c.samples, c.grid, 1)
-    depends = {**settings(model), "sampler": to_dict(model.config)["sampler"], "seed": c.seed}
+    sampler = {key: value for key, value in to_dict(model.config)["sampler"].items() if value is not None}
+    depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
     about = {**depends, "to_levels": TO_LEVELS if train.levels else None, "levels": train.levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
@@ -58,17 +61,20 @@ def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
 
 def batch_function(model: Model, train: data_lib.Dataset) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
     """The function of one batch, which returns the samples with the given numbers; and what it carries."""
-    arguments = build.sampler(model.config, model.process)
+    arguments = build.sampler(model.config, model.process, model.fitted)
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
-        params, key, labels = held
+        params, key, labels, head = held
         labels = None if labels is None else labels[index % len(labels)]
         score = build.score(model.config, model.process, model.module, params, class_labels=labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        x, nfe = samplers.sample(each, model.process, score, (*index.shape, *train.shape), **arguments)
+        stepper = _on_network(arguments["stepper"], head, model, params, labels, score)
+        x, nfe = samplers.sample(
+            each, model.process, score, (*index.shape, *train.shape), **{**arguments, "stepper": stepper}
+        )
         return {"x": _finish(model, train, x), "nfe": jnp.broadcast_to(nfe, index.shape)}
 
-    return fn, (*carried(model, SAMPLES), build.sample_labels(model.config, train))
+    return fn, (*carried(model, SAMPLES), build.sample_labels(model.config, train), model.fitted.head)
 
 
 def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
@@ -92,18 +98,26 @@ def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray) -> None:
 
 def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:
     """A few samples on their way, as grey levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it."""
-    arguments = build.sampler(model.config, model.process)
+    arguments = build.sampler(model.config, model.process, model.fitted)
     arguments.pop("denoise")
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
     labels = build.sample_labels(model.config, train)
     labels = None if labels is None else labels[jnp.arange(rows) % len(labels)]
     score = build.score(model.config, model.process, model.module, model.params, class_labels=labels)
+    arguments["stepper"] = _on_network(arguments["stepper"], model.fitted.head, model, model.params, labels, score)
     path = samplers.trajectory(key, model.process, score, (rows, *train.shape), **arguments)
     # equally spaced in log SNR, where the picture changes, and the last one always
     ratios = np.asarray(jax.vmap(model.process.log_snr)(path.t))
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
     pairs = jnp.stack([path.x[shown], path.denoised[shown]], axis=2)
     return np.asarray(_finish(model, train, pairs.reshape(len(shown), 2 * rows, *train.shape)))
+
+
+def _on_network(stepper: samplers.Stepper, head: build.Head | None, model: Model, *network: Any) -> samplers.Stepper:
+    """A stepper whose variance a network predicts, with its head, see `variances.on_network`; others as they are."""
+    if not isinstance(stepper, samplers.ChainStepper):
+        return stepper
+    return replace(stepper, chain=variances.on_network(stepper.chain, head, model, *network))
 
 
 def _finish(model: Model, train: data_lib.Dataset, x: Array) -> Array:
