@@ -212,7 +212,7 @@ def edit(
         raise ConfigError(f"guidance.repeats = {repeats}; it must be at least 1")
     if build.plan(config) and config.sampler.stepper != "ancestral":
         raise ConfigError(
-            f"sampler.stepper = {config.sampler.stepper!r} belongs to the grid that starts at {process.t_max}, and this "
+            f"sampler.stepper = {config.sampler.stepper!r} is made for a grid from {process.t_max}, and this "
             f"one starts at guidance.t0 = {t0}; choose another stepper"
         )
     known = None if mask is None else measurement.known_part(mask, examples.shape, _key(config))
