@@ -26,7 +26,7 @@ import numpy as np
 import optax
 
 import scorejax as sj
-from scorejax import build, config, data, keys, objectives, parallel, train
+from scorejax import build, config, data, gamma, keys, models, objectives, parallel, reverse, train, variance
 from scorejax.loop import repeat
 
 Row = tuple[str, float, float | None, str]  # what, measured, at most, remark
@@ -68,28 +68,68 @@ class Setting:
 
 
 def sampling(setting: Setting, steps: list[int], rounds: int) -> Iterator[Row]:
-    """`sample` against as many bare network evaluations, each a compiled call of its own."""
-    evaluate = jax.jit(lambda score, x, t: score(x, t))
+    """`sample` against as many bare network evaluations."""
+    for n in steps:
+        bound = 1.05 if jax.default_backend() == "cpu" else 1.02
+        grid = sj.times.uniform(setting.sde, n)
+        yield _sampler(setting, "`sample`", lambda score: sj.samplers.euler_maruyama(), grid, bound, rounds)
+
+
+def solving(setting: Setting, steps: list[int], rounds: int) -> Iterator[Row]:
+    """Fast solvers and reverse chains against as many bare evaluations: their own arithmetic, and that of a head."""
+    sde, examples = setting.sde, setting.train
+    known = gamma.grid(sde)
+    statistic = gamma.Gamma.of(sde, known, np.full((1, len(known)), 0.5))
+    images = len(examples.shape) == 3
+    layer = models.last_norm(setting.network)
+    module = models.ImageHead(examples.shape[-1], layer=layer) if images else models.VectorHead()
+    params = models.init_head(jax.random.key(2), sde, setting.score, module, examples.shape)
+
+    def npr(score: sj.score.Score) -> variance.VarianceHead:
+        return variance.NoiseResidual(models.head_on(sde, score, module, params))
 
     for n in steps:
-        grid = sj.times.uniform(setting.sde, n)
-        unit_calls = min(n, 20)
+        grid = sj.times.log_snr(sde, n)
+        for name, stepper in {
+            "DPM-Solver++ 2M": lambda score: sj.samplers.dpm_solver(2),
+            "UniPC 3": lambda score: sj.samplers.unipc(3),
+            "Analytic-DPM": lambda score, grid=grid: sj.samplers.analytic(sde, grid, statistic),
+            # its head is made inside the compiled program, where the network then runs once for both
+            "NPR-DPM": lambda score, grid=grid: sj.samplers.reverse_chain(
+                reverse.chain(sde, grid, variance=npr(score))
+            ),
+        }.items():
+            yield _sampler(setting, name, stepper, grid, 1.05, rounds)
 
-        def work(grid=grid) -> Any:
-            return sj.sample(
-                jax.random.key(0), setting.sde, setting.score, setting.shape,
-                stepper=sj.samplers.euler_maruyama(), times=grid, denoise=False,
-            ).x  # fmt: skip
 
-        def unit(calls=unit_calls) -> Any:
-            x = setting.x
-            for _ in range(calls):
-                x = evaluate(setting.score, x, setting.t)
-            return x
+def _sampler(
+    setting: Setting,
+    name: str,
+    stepper: Callable[[sj.score.Score], sj.samplers.Stepper],
+    grid: jax.Array,
+    bound: float,
+    rounds: int,
+) -> Row:
+    """A sampler without its last denoising against bare evaluations, each a compiled call of its own."""
+    evaluate = jax.jit(lambda score, x, t: score(x, t))
 
-        value, cost = ratio(work, unit, n / unit_calls, rounds)
-        bound = 1.05 if jax.default_backend() == "cpu" else 1.02
-        yield f"`sample`, {n} steps / {n} evaluations", value, bound, f"{1e3 * cost / unit_calls:.1f} ms an evaluation"
+    @jax.jit
+    def draw(score: sj.score.Score) -> jax.Array:
+        return sj.sample(
+            jax.random.key(0), setting.sde, score, setting.shape, stepper=stepper(score), times=grid, denoise=False
+        ).x
+
+    n = len(grid) - 1
+    calls = min(n, 20)
+
+    def unit() -> Any:
+        x = setting.x
+        for _ in range(calls):
+            x = evaluate(setting.score, x, setting.t)
+        return x
+
+    value, cost = ratio(lambda: draw(setting.score), unit, n / calls, rounds)
+    return f"{name}, {n} steps / {n} evaluations", value, bound, f"{1e3 * cost / calls:.1f} ms an evaluation"
 
 
 def likelihood(setting: Setting, rounds: int) -> Iterator[Row]:
@@ -195,7 +235,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=0, help="examples per batch; default: the config's")
     parser.add_argument("--steps", type=int, nargs="+", default=[50, 1000])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=("sample", "log_prob", "train", "import"), default=None)
+    parser.add_argument("--only", nargs="+", choices=("sample", "solvers", "log_prob", "train", "import"), default=None)
     args = parser.parse_args()
     run = config.load(args.config)
     run.train.batch = args.batch or run.train.batch
@@ -203,6 +243,7 @@ def main() -> None:
     setting = Setting(run)
     parts = {
         "sample": lambda: sampling(setting, args.steps, args.rounds),
+        "solvers": lambda: solving(setting, args.steps, args.rounds),
         "log_prob": lambda: likelihood(setting, args.rounds),
         "train": lambda: training(setting, args.rounds),
         "import": lambda: importing(args.rounds),

@@ -32,10 +32,10 @@ def get_config() -> Config:
     config = base()
     _guide(config, "vp_digits")
     config.model.update({"name": "wide_resnet", "depth": 10, "width": 2, "dropout": 0.1, "standardize": False})
-    config.objective.update({"name": "classification", "times": "stratified"})
+    config.objective.update({"name": "classification", "times": "importance", "weighting": "log_snr"})
     config.optim.update({"name": "adamw", "lr": 2e-3, "weight_decay": 0.05, "warmup": 50, "decay": "cosine"})
     config.ema.update({"decay": 0.99, "warmup": True})
-    config.train.update({"steps": 600, "batch": 128, "log_every": 50, "checkpoint_every": 200})
+    config.train.update({"steps": 400, "batch": 128, "log_every": 50, "checkpoint_every": 200})
     config.eval.batch = 150
     return config
 
@@ -53,7 +53,7 @@ def mnist(config: Config) -> None:
     """For a CPU."""
     _guide(config, "vp_mnist")
     config.model.width = 1
-    config.train.update({"steps": 1000, "batch": 64, "checkpoint_every": 250})
+    config.train.update({"steps": 400, "batch": 64, "checkpoint_every": 100})
     config.eval.update({"batch": 200, "classifier_examples": 2000})
 
 
@@ -61,7 +61,7 @@ def domains(config: Config) -> None:
     """Two classes stand for two domains."""
     mnist(config)
     config.data.classes = (3, 8)
-    config.train.steps = 500
+    config.train.steps = 200
 
 
 def cifar10(config: Config) -> None:
@@ -79,6 +79,7 @@ def cifar10_ve(config: Config) -> None:
     cifar10(config)
     _guide(config, "ve_cifar10")
     config.model.update({"embedding": "fourier", "standardize": True})
+    config.objective.update({"times": "uniform", "weighting": "simple"})
 
 
 VARIANTS = {variant.__name__: variant for variant in (moons, mnist, domains, cifar10, cifar10_ve)}

@@ -12,14 +12,13 @@ from jax import Array
 from scorejax import build, gamma, keys, parallel
 from scorejax import data as data_lib
 from scorejax.config import Config
-from scorejax.errors import ConfigError
 from scorejax.evaluate import restore
-from scorejax.evaluation.model import CALIBRATION, Model, carried, report_progress
+from scorejax.evaluation import variances
+from scorejax.evaluation.model import CALIBRATION, Model, carried, report_progress, settings
 from scorejax.gamma import Gamma
-from scorejax.sdes.discrete import Chain
-from scorejax.sdes.linear import LinearSDE
+from scorejax.ledger import Ledger
 
-GRID = 1000  # times of a continuous process
+_BLOCK = 1000  # examples in memory at a time
 
 
 def calibrate(config: Config, workdir: str | Path) -> Path:
@@ -34,8 +33,8 @@ def calibrate(config: Config, workdir: str | Path) -> Path:
     """
     train = build.dataset(config, "train")
     model = restore(config, workdir, train)
-    found = statistic(model, train, config.eval.calibration_examples)
-    path = gamma_path(workdir, model.step)
+    found = statistic(model, train, workdir, config.eval.calibration_examples)
+    path = variances.gamma_path(workdir, model.step)
     if parallel.is_main_process():
         path.parent.mkdir(parents=True, exist_ok=True)
         found.save(path)
@@ -46,28 +45,11 @@ def calibrate(config: Config, workdir: str | Path) -> Path:
     return path
 
 
-def gamma_path(workdir: str | Path, step: int) -> Path:
-    """Where the statistic of a checkpoint is."""
-    return Path(workdir) / "eval" / f"gamma-step-{step}.npz"
+def statistic(model: Model, train: data_lib.Dataset, workdir: str | Path, examples: int = 0) -> Gamma:
+    """The statistic of a model on `examples` training examples, each seen once; neither batch nor devices matter.
 
-
-def load(workdir: str | Path, step: int, sde: LinearSDE) -> Gamma:
-    """Read the statistic of a checkpoint.
-
-    Raises:
-      ConfigError: there is none, or it belongs to another process.
+    A cut-off calibration goes on where it stopped.
     """
-    path = gamma_path(workdir, step)
-    try:
-        return Gamma.load(path, sde)
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist: run --mode=calibrate first") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def statistic(model: Model, train: data_lib.Dataset, examples: int = 0) -> Gamma:
-    """The statistic of a model on `examples` training examples, each seen once; neither batch nor devices matter."""
     c, process = model.config, model.process
     chosen = data_lib.spread(len(train), examples)
     count = len(chosen)
@@ -75,7 +57,7 @@ def statistic(model: Model, train: data_lib.Dataset, examples: int = 0) -> Gamma
     if c.model.conditional:
         assert train.labels is not None  # `build.network` refuses conditional models of data without labels
         arrays.append(train.labels[chosen])
-    times = grid(process)
+    times = gamma.grid(process)
 
     def fn(held: tuple, index: Array, raw: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key = held
@@ -86,14 +68,18 @@ def statistic(model: Model, train: data_lib.Dataset, examples: int = 0) -> Gamma
         )
         return {"squares": gamma.estimate(keys.fold_in(each, 1), process, score, x0, times)}
 
-    held = carried(model, CALIBRATION)
-    batches = parallel.map_batches(fn, held, tuple(arrays), stop=count, batch_size=min(c.eval.batch, count))
-    rows = report_progress(batches, "calibration", 0, count)
-    return reduce(Gamma.merge, (Gamma.of(process, times, row["squares"]) for _, _, row in rows))
-
-
-def grid(sde: LinearSDE) -> np.ndarray:
-    """The times of the estimate: all levels of a chain, or a thousand of a continuous process."""
-    if isinstance(sde, Chain):
-        return np.arange(1, sde.levels + 1) / sde.levels
-    return np.linspace(sde.t_min, sde.t_max, GRID)
+    depends = {**settings(model), "examples": count, "seed": c.eval.seed}
+    ledger = Ledger(Path(workdir) / "eval", "calibration", count, depends)
+    batches = parallel.map_batches(
+        fn,
+        carried(model, CALIBRATION),
+        tuple(arrays),
+        stop=count,
+        batch_size=min(c.eval.batch, count),
+        start=ledger.done,
+    )
+    squares = ledger.fill(report_progress(batches, "calibration", ledger.done, count))["squares"]
+    blocks = (squares[first : first + _BLOCK] for first in range(0, count, _BLOCK))
+    found = reduce(Gamma.merge, (Gamma.of(process, times, block) for block in blocks))
+    ledger.remove()
+    return found

@@ -17,7 +17,7 @@ from scorejax.config import Config
 from scorejax.errors import ConfigError
 from scorejax.sdes import LinearSDE
 
-_BEYOND = 1.0  # how far outside the log signal-to-noise ratios of its training a classifier may be asked
+_BEYOND = 1.0  # how far below the log signal-to-noise ratios of its training a classifier may be asked
 
 
 class Classifier(NamedTuple):
@@ -48,8 +48,8 @@ def restore(
 ) -> Classifier:
     """Read the averaged weights of a classifier's run, to guide a score of `process` on data like `examples`.
 
-    A classifier that is told the log signal-to-noise ratio fits every process whose ratios it has seen; any other, the
-    process of its training alone.
+    A classifier that is told the log signal-to-noise ratio fits every process that is no noisier than the one of its
+    training (cleaner data pass for the cleanest that it knows); any other, the process of its training alone.
 
     Args:
       workdir: folder of the classifier's run.
@@ -82,34 +82,37 @@ def restore(
             f"score on {examples.shape} with levels = {examples.levels}; train one of them again on the other's data"
         )
     module = build.network(config, own)
-    _check_process(workdir, config, module, process)
+    cleanest = _check_process(workdir, config, module, process)
     shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), module, examples.shape))
     restored = checkpoint.restore_ema(workdir, shapes)
     params = jax.tree.map(jax.numpy.asarray, restored.fields["ema"])
-    logits, features = (build.logits(process, module, params, headless=headless) for headless in (False, True))
+    logits, features = (
+        build.logits(process, module, params, headless=headless, cleanest=cleanest) for headless in (False, True)
+    )
     return Classifier(logits, features, own.num_classes, own.label_names, restored.step)
 
 
-def _check_process(workdir: str | Path, config: Config, module: nn.Module, process: LinearSDE) -> None:
+def _check_process(workdir: str | Path, config: Config, module: nn.Module, process: LinearSDE) -> float | None:
+    """The largest log signal-to-noise ratio of the classifier's training; None for its own process."""
     own = build.sde(config)
     times = np.linspace(process.t_min, process.t_max, 33)
     here, there = (float64.evaluate(_schedule, p, times) for p in (process, own))
     if all(a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(here, there, strict=True)):
-        return
+        return None
     told = f"the classifier in {workdir} was trained for {type(own).__name__}"
     if not build.by_log_snr(module) or here[0].ndim > 1 or there[0].ndim > 1:
         raise ConfigError(
             f"{told} of another schedule than the score's {type(process).__name__}; train one with the score's section "
             "sde, and with model.embedding='log_snr' if it is to serve several processes"
         )
-    (low, high), (lowest, highest) = (
-        float64.evaluate(LinearSDE.log_snr, p, np.array([p.t_max, p.t_min])) for p in (process, own)
-    )
-    if low < lowest - _BEYOND or high > highest + _BEYOND:
+    low = float64.evaluate(LinearSDE.log_snr, process, process.t_max)
+    lowest, highest = float64.evaluate(LinearSDE.log_snr, own, np.array([own.t_max, own.t_min]))
+    if low < lowest - _BEYOND:
         raise ConfigError(
-            f"{told}, at log signal-to-noise ratios {lowest:.2f} to {highest:.2f}; the score's "
-            f"{type(process).__name__} has {low:.2f} to {high:.2f}: train one with the score's section sde"
+            f"{told}, at log signal-to-noise ratios from {lowest:.2f} up; the score's {type(process).__name__} has "
+            f"noisier data, from {low:.2f} up: train one with the score's section sde"
         )
+    return float(highest)
 
 
 def _schedule(sde: LinearSDE, t: Array) -> tuple[Array, Array, Array]:

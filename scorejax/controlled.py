@@ -13,7 +13,7 @@ from scorejax import build, evaluate, guide, parallel
 from scorejax import report as report_lib
 from scorejax.config import Config, to_dict
 from scorejax.errors import user_errors
-from scorejax.evaluation import quality, restoration
+from scorejax.evaluation import quality, restoration, variances
 from scorejax.evaluation.given import read, wanted_labels
 from scorejax.evaluation.model import CONTROLLED, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
@@ -34,7 +34,7 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         RunError: no readable checkpoint, or a config, mask, classifier or image that does not fit.
     """
     train = build.dataset(config, "train")
-    model = evaluate.restore(config, workdir, train)
+    model = variances.with_fitted(evaluate.restore(config, workdir, train), train, workdir)
     task = guide.task(config, model.process, train)
     classes = guide.of_task(config, model.process, train)
     given = read(config, task, train)
@@ -42,9 +42,15 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     features = None if isinstance(task, guide.Restore) else quality.network(config, train)
 
     name, count = file_name(config), len(given.images)
-    held = (*carried(model, CONTROLLED), classes, task)
+    held = (*carried(model, CONTROLLED), classes, task, model.fitted.head)
     asked = {section: to_dict(config)[section] for section in ("guidance", "sampler")} | {"seed": config.eval.seed}
-    depends = {**settings(model), **asked, "input": given.origin, "held": fingerprint(held[2:])}
+    depends = {
+        **settings(model),
+        **asked,
+        "input": given.origin,
+        "held": fingerprint(held[2:4]),
+        **variances.about(model.fitted),
+    }
     ledger = Ledger(Path(workdir) / "samples", f"{name}-step-{model.step}", count, depends)
     batches = parallel.map_batches(
         restoration.batch_function(model, train, perceptual),

@@ -1,4 +1,4 @@
-"""What a trained model is worth: exact bits/dim, quality of samples, pictures, all into `eval/` and `samples/`.
+"""What a trained model is worth: bits/dim, quality of samples, pictures, all into `eval/` and `samples/`.
 
 Of a classifier: how often it is right at each noise level.
 
@@ -18,7 +18,8 @@ from scorejax import data as data_lib
 from scorejax import report as report_lib
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config, to_dict
-from scorejax.evaluation import draw, quality, reference
+from scorejax.errors import ConfigError
+from scorejax.evaluation import draw, quality, reference, variances, variational
 from scorejax.evaluation.bits import bits_per_dim
 from scorejax.evaluation.classification import classification
 from scorejax.evaluation.model import Model
@@ -34,15 +35,21 @@ def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
     """
     train, test = build.dataset(config, "train"), build.dataset(config, config.eval.split)
     is_score = not build.is_classifier(config)
+    # What is missing shows before any work.
     if is_score:
-        guide.classes(config, build.sde(config), train)  # what is missing shows before any work
+        guide.classes(config, build.sde(config), train)
     judge = quality.judge(config, train) if config.eval.samples and is_score else None
     model = restore(config, workdir, train)
+    model = variances.with_fitted(model, train, workdir) if judge else model
+    bound = variational.asked(model, train, workdir) if config.eval.elbo and is_score else None
     report = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
-    if is_score:
-        report["likelihood"] = bits_per_dim(model, train, test, workdir)
-    else:
+    if not is_score:
         report["classification"] = classification(model, test, workdir)
+    elif config.eval.exact:
+        report["likelihood"] = bits_per_dim(model, train, test, workdir)
+    if bound:
+        report["elbo"], rows = variational.bits_per_dim(bound, test, config.eval.likelihood_examples, workdir)
+        rows.remove()
     if judge:
         report["samples"] = draw_and_measure(model, train, judge, workdir)
     report["config"] = to_dict(config)
@@ -79,7 +86,7 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
         RunError: no readable checkpoint, or a config that does not fit.
     """
     train = build.dataset(config, "train")
-    model = restore(config, workdir, train)
+    model = variances.with_fitted(restore(config, workdir, train), train, workdir)
     samples = draw.draw(model, train, workdir)
     if parallel.is_main_process():
         where = draw.save_pictures(model, train, workdir, samples.x)
@@ -110,10 +117,24 @@ def check(config: Config) -> None:
     """Refuse an evaluation that could not be made, before the training that it is to follow.
 
     Raises:
-        RunError: a metric, feature network or statistics file does not exist or does not fit.
+        RunError: a metric, feature network or statistics file does not exist or does not fit, or a variance is asked
+            for that can only be fitted after the training.
     """
-    if config.eval.after_training and config.eval.samples and not build.is_classifier(config):
+    c = config.eval
+    if build.is_classifier(config):
+        return
+    variational.check(config)
+    if c.after_training and c.samples:
         quality.judge(config, build.dataset(config))
+    missing = build.needed(config) if (c.after_training and c.samples) or config.train.preview_every else set()
+    if c.after_training and c.elbo:
+        missing |= build.needs(c.elbo_variance or "npr", c.elbo_times)
+    if missing:
+        raise ConfigError(
+            f"the sampler or eval.elbo needs what is fitted to a trained network ({', '.join(sorted(missing))}): train "
+            "with eval.after_training=false and train.preview_every=0, then --mode=calibrate (for gamma) or "
+            "--mode=train_head, then --mode=eval"
+        )
 
 
 def preview(config: Config, params: Any, step: int, workdir: str | Path) -> None:

@@ -13,6 +13,7 @@ from jax import Array
 from scorejax import keys as keys_lib
 from scorejax.float64 import evaluate, exact_times
 from scorejax.score import Score
+from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
 
@@ -71,6 +72,18 @@ class Gamma:
             mean_square=self.mean_square + shift * (other.count / count),
             scatter=self.scatter + other.scatter + shift**2 * (self.count * other.count / count),
         )
+
+    def since(self, t_min: float) -> Gamma:
+        """Return the statistic of the times from `t_min` on.
+
+        Raises:
+            ValueError: if fewer than two of its times are left.
+        """
+        kept = self.times >= t_min * (1.0 - 1e-6)
+        if np.sum(kept) < 2:
+            raise ValueError(f"Gamma was estimated for times up to {self.times[-1]:.6g}; t_min={t_min} leaves none")
+        arrays = {name: value[kept] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **arrays)
 
     @property
     def stderr(self) -> np.ndarray:
@@ -136,6 +149,13 @@ class Gamma:
                 f"and log alpha {self.log_alpha[i]:.6g}, {other} has {variance[i]:.6g} and {log_alpha[i]:.6g}; "
                 "estimate it again for this process"
             )
+
+
+def grid(sde: LinearSDE) -> np.ndarray:
+    """Return the times of an estimate, increasing: all levels of a chain, or a thousand of a continuous process."""
+    if isinstance(sde, Chain):
+        return np.arange(1, sde.levels + 1) / sde.levels
+    return np.linspace(sde.t_min, sde.t_max, 1000)
 
 
 def estimate(key: Array, sde: LinearSDE, score: Score, x0: Array, times: Array | np.ndarray) -> Array:

@@ -16,12 +16,24 @@ from scorejax.metrics import is_inception
 
 def summary(report: dict[str, Any]) -> str:
     """The numbers of a report as lines for a person."""
-    bits = report.get("likelihood") or report["classification"]
-    measured = f"{bits['examples']} of {bits['of']} {report['split']} examples of {report['data']}"
-    if "classification" in report:
-        return "\n".join([f"step {report['step']}, {measured}", *_classification_lines(bits)])
+    bits = report.get("likelihood") or report.get("elbo") or report.get("classification")
+    examples = f"{bits['examples']} of {bits['of']} {report['split']} examples of " if bits else ""
+    lines = [f"step {report['step']}, {examples}{report['data']}"]
+    for part, lines_of in (
+        ("classification", _classification_lines),
+        ("likelihood", _likelihood_lines),
+        ("elbo", _bound_lines),
+        ("samples", _sample_lines),
+    ):
+        lines += lines_of(report[part]) if part in report else []
+    if bits and "truth" in bits:
+        lines.append(f"  |bits/dim - truth|  {abs(bits['bits_per_dim'] - bits['truth']):.5f}")
+    return "\n".join(lines)
+
+
+def _likelihood_lines(bits: dict[str, Any]) -> list[str]:
+    """The exact bits/dim, beside what they are held against."""
     lines = [
-        f"step {report['step']}, {measured}",
         f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}",
     ]
     if bits["gaussian_baseline"] is not None:
@@ -32,11 +44,17 @@ def summary(report: dict[str, Any]) -> str:
         lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f}")
     if bits["failed"]:
         lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
-    if "samples" in report:
-        lines += _sample_lines(report["samples"])
-    if "truth" in bits:
-        lines.append(f"  |bits/dim - truth|  {abs(bits['bits_per_dim'] - bits['truth']):.5f}")
-    return "\n".join(lines)
+    return lines
+
+
+def _bound_lines(bound: dict[str, Any]) -> list[str]:
+    """The variational bound and its parts."""
+    about = f"{bound['variance']} variance, {bound['times']} times, {bound['evaluations']} evaluations"
+    parts = f"prior {bound['prior']:.4f}, KL {bound['kl']:.4f}, decoder {bound['decoder']:.4f}"
+    return [
+        f"  variational bound   {bound['bits_per_dim']:.4f} +- {bound['standard_error']:.4f}   ({about})",
+        f"    its parts         {parts}",
+    ]
 
 
 def _classification_lines(c: dict[str, Any]) -> list[str]:

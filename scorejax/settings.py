@@ -110,7 +110,7 @@ DEFAULTS: dict[str, Any] = {
     "sampler": {
         "stepper": "euler_maruyama",
         "steps": 1000,
-        "times": "uniform",
+        "times": "uniform",  # uniform, quadratic, log_snr, karras, even, ddim_uniform, ddim_quadratic, optimal
         "t_min": float,  # last time of the grid; unset: the process's
         "denoise": True,
         "corrector": "none",
@@ -121,11 +121,12 @@ DEFAULTS: dict[str, Any] = {
         "snr": float,
         "norm": str,
         "method": str,
-        "variance": str,
+        "variance": str,  # posterior, forward; of reverse_chain also analytic, npr, sn, ocm, learned
         "probability_flow": bool,
         "eta": float,
-        "gamma": str,  # of stepper analytic: the file that --mode=calibrate wrote
-        "last_noise": float,
+        "clip": bool,  # reverse chains: clip predicted images to their range; unset: yes
+        "gamma": str,  # a file of --mode=calibrate; unset: the run's own
+        "last_noise": float,  # reverse chains: most noise that the last step may add; 2 / 255 for published distances
         "order": int,
         "kind": str,
         "variant": str,
@@ -207,12 +208,17 @@ DEFAULTS: dict[str, Any] = {
         "seed": 43,
         "batch": 256,  # examples per call, over all devices
         "split": "test",
+        "exact": True,  # bits/dim by the probability-flow ODE; False: leave them out
         "likelihood_examples": 0,  # 0: all
         "likelihood_passes": 1,  # dequantizations per example
         "dequantization": "uniform",  # uniform, variational (after --mode=train_dequantizer)
         # Times drawn for the upper bound of the bits/dim beside the exact ones, with objective continuous_vlb for the
         # bound that it trains; 0: no bound.
         "bound": 0,
+        "elbo": 0,  # network evaluations of the variational bound of a reverse chain; 0: no such bound
+        "elbo_variance": str,  # as sampler.variance; unset: npr if trained, else analytic
+        "elbo_eta": 1.0,
+        "elbo_times": "even",  # as sampler.times
         "divergence": "rademacher",
         "probes": 1,
         "rtol": 1e-5,
@@ -239,6 +245,7 @@ DEFAULTS: dict[str, Any] = {
             "unipc:order=3:times=log_snr",
         ),
         "steps": (5, 10, 25, 50, 100),
+        "bits": 0,  # test examples that the bound of every reverse chain is measured on; 0: no bounds
     },
 }
 

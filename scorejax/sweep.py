@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from scorejax import build, calibrate, data, evaluate, guide, metrics, parallel, report
+from scorejax import build, data, evaluate, guide, metrics, parallel, report
 from scorejax import config as config_lib
 from scorejax.config import Config
 from scorejax.errors import ConfigError
-from scorejax.evaluation import draw, quality, reference
+from scorejax.evaluation import draw, quality, reference, variances, variational
+from scorejax.evaluation.model import Model
+from scorejax.ledger import Ledger
 from scorejax.settings import DEFAULTS
 
 
@@ -37,29 +39,29 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
     """Measure the newest checkpoint under every sampler of `sweep.samplers` with every number of `sweep.steps`.
 
     Writes `eval/sweep-N.json` and the picture `eval/sweep-N.png` of Frechet distance against network evaluations,
-    with the distance of real examples from each other (the floor) and the Pareto front marked. Samples lie on the
-    disk, so that a sweep which was cut off goes on where it stopped. `analytic` takes the run's own calibration.
+    with the distance of real examples from each other (the floor) and the Pareto front marked. With `sweep.bits` a
+    second table and picture, `eval/sweep-N-bits.png`, hold the variational bound of the samplers that are reverse
+    chains. Samples and bounds lie on the disk, so that a sweep which was cut off goes on where it stopped.
 
     Raises:
-      RunError: no readable checkpoint, an unknown sampler, or settings that it does not take.
+      RunError: no readable checkpoint, an unknown sampler, settings that it does not take, or something that it needs
+        and that was not fitted.
     """
     train = build.dataset(config, "train")
     judge = quality.judge(config, train)
     model = evaluate.restore(config, workdir, train)
-    chosen = {(text, n): with_sampler(config, text, n) for text in config.sweep.samplers for n in config.sweep.steps}
-    for each in chosen.values():
-        if each.sampler.stepper == "analytic" and each.sampler.gamma is None:
-            each.sampler.gamma = str(calibrate.gamma_path(workdir, model.step))
-        build.sampler(each, model.process)  # mistakes show before any work
+    models = _models(model, train, workdir)  # mistakes show before any work
     guide.classes(config, model.process, train)
+    bounds = {each: _bound(own) for each, own in models.items()} if config.sweep.bits else {}
     statistics, floor = _real(judge, workdir)
     points = []
-    for (text, steps), each in chosen.items():
-        samples = draw.draw(model._replace(config=each), train, workdir)
+    for (text, steps), own in models.items():
+        samples = draw.draw(own, train, workdir)
         drawn = _moments(judge, train, samples, workdir)
         point = Point(text, steps, samples.nfe, metrics.distance(statistics, drawn))
         logging.info("%s, %d steps: Frechet distance %.4g with %d evaluations", text, steps, point.distance, point.nfe)
         points.append(point)
+    bits, ledgers = _bits({each: bound for each, bound in bounds.items() if bound}, config, workdir)
     front = pareto(points)
     result = {
         "step": model.step,
@@ -69,6 +71,7 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
         "guidance": config_lib.to_dict(config)["guidance"],
         "floor": floor,
         "points": [{**point._asdict(), "on_the_front": point in front} for point in points],
+        "bits": bits,
         **report.environment(),
     }
     if parallel.is_main_process():
@@ -77,13 +80,18 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
         called = "FID" if metrics.is_inception(judge.network.name) else f"Frechet distance ({judge.network.name})"
         metrics.save_curves(
             where.with_suffix(".png"),
-            {text: [(p.nfe, p.distance) for p in points if p.sampler == text] for text in config.sweep.samplers},
+            {label(text): [(p.nfe, p.distance) for p in points if p.sampler == text] for text in config.sweep.samplers},
             marked=[(p.nfe, p.distance) for p in front],
             floor=floor,
             labels=("network evaluations for a sample", f"{called}, n = {config.eval.samples}"),
         )
         print(table(points, floor))
-        print(f"{where}.json, {where}.png")
+        if bits:
+            _draw_bits(where.with_name(f"{where.name}-bits.png"), bits)
+            print(f"\n{bits_table(bits)}\n")
+        print(f"{where}.json, {where}.png" + f", {where}-bits.png" * bool(bits))
+    for ledger in ledgers:
+        ledger.remove()
     return result
 
 
@@ -117,13 +125,74 @@ def pareto(points: Sequence[Point]) -> list[Point]:
 
 
 def table(points: Sequence[Point], floor: float) -> str:
-    """Markdown: a row for each sampler, a column for each number of steps."""
-    columns = sorted({point.steps for point in points})
-    values = {(point.sampler, point.steps): f"{point.distance:.4g}" for point in points}
-    rows = dict.fromkeys(point.sampler for point in points)
+    """Markdown of the distances: a row for each sampler, a column for each number of steps."""
+    values = {(label(point.sampler), point.steps): f"{point.distance:.4g}" for point in points}
+    return f"{_markdown(values)}\n\nfloor (real examples among themselves): {floor:.4g}"
+
+
+def bits_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown of the bounds: a row for each chain, a column for each number of steps."""
+    values = {(row["label"], row["steps"]): f"{row['bits_per_dim']:.3f}" for row in rows}
+    first, error = rows[0], max(row["standard_error"] for row in rows)
+    about = f"bits/dim of {first['examples']} of {first['of']} examples by the bound of steps + 1 evaluations"
+    return f"{_markdown(values)}\n\n{about}; standard errors up to {error:.2g}"
+
+
+def label(text: str) -> str:
+    """A sampler as a person reads it: `dpm_solver:order=2:times=log_snr` is `dpm_solver, order 2, log_snr times`."""
+    name, *options = text.split(":")
+    pairs = [option.strip().partition("=")[::2] for option in options]
+    said = [f"{value} {key}" if key in ("times", "variance") else f"{key} {value}" for key, value in pairs]
+    return ", ".join([name, *said])
+
+
+def _markdown(values: dict[tuple[str, int], str]) -> str:
+    columns = sorted({steps for _, steps in values})
     lines = [f"| steps | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
+    rows = dict.fromkeys(row for row, _ in values)
     lines += [f"| {row} | {' | '.join(values.get((row, n), '') for n in columns)} |" for row in rows]
-    return "\n".join([*lines, "", f"floor (real examples among themselves): {floor:.4g}"])
+    return "\n".join(lines)
+
+
+def _models(model: Model, train: data.Dataset, workdir: str | Path) -> dict[tuple[str, int], Model]:
+    """The model under every sampler with every number of steps."""
+    found = {}
+    for text in model.config.sweep.samplers:
+        fitted = None
+        for steps in model.config.sweep.steps:
+            own = model._replace(config=with_sampler(model.config, text, steps))
+            fitted = fitted or variances.find(build.needed(own.config), own, train, workdir)
+            build.sampler(own.config, own.process, fitted)
+            found[text, steps] = own._replace(fitted=fitted)
+    return found
+
+
+def _bound(model: Model) -> variational.Bound | None:
+    """The bound of the chain that a sampler draws from; None where it draws from none, or the bound is infinite."""
+    plan = build.plan(model.config)
+    return variational.of_plan(plan, model) if plan and plan.eta > 0.0 else None
+
+
+def _bits(
+    bounds: dict[tuple[str, int], variational.Bound], config: Config, workdir: str | Path
+) -> tuple[list[dict[str, Any]], list[Ledger]]:
+    """Bits/dim of every bound on the same `sweep.bits` examples, and the ledgers they are from."""
+    if not bounds:
+        return [], []
+    test, rows, ledgers = build.dataset(config, config.eval.split), [], []
+    for (text, steps), bound in bounds.items():
+        found, ledger = variational.bits_per_dim(bound, test, config.sweep.bits, workdir)
+        logging.info("%s, %d steps: %.4f bits/dim by the bound", text, steps, found["bits_per_dim"])
+        called = f"{label(text)} ({bound.plan.variance} chain)" if text.startswith("ancestral") else label(text)
+        rows.append({"sampler": text, "label": called, "steps": steps, **found})
+        ledgers.append(ledger)
+    return rows, ledgers
+
+
+def _draw_bits(where: Path, rows: Sequence[dict[str, Any]]) -> None:
+    called = dict.fromkeys(row["label"] for row in rows)
+    curves = {name: [(r["evaluations"], r["bits_per_dim"]) for r in rows if r["label"] == name] for name in called}
+    metrics.save_curves(where, curves, labels=("network evaluations", "bits/dim, variational bound"))
 
 
 def _moments(judge: quality.Judge, train: data.Dataset, samples: draw.Samples, workdir: str | Path) -> metrics.Moments:

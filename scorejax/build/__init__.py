@@ -1,6 +1,7 @@
 """From a config to the objects of a run."""
 
 from scorejax.build.arguments import options, pick, unset
+from scorejax.build.chains import VARIANCES, Fitted, Head, Plan, chain, grid, needs
 from scorejax.build.classifier import by_log_snr, is_classifier, logits
 from scorejax.build.model import (
     check_takes_labels,
@@ -19,12 +20,17 @@ from scorejax.build.model import (
     with_process,
 )
 from scorejax.build.objectives import Objective, objective
-from scorejax.build.sampling import grid, sampler
+from scorejax.build.sampling import needed, plan, sampler
 from scorejax.build.training import check, learning_rate, optimizer, steps_per_call
 
 __all__ = [
+    "VARIANCES",
+    "Fitted",
+    "Head",
     "Objective",
+    "Plan",
     "by_log_snr",
+    "chain",
     "check",
     "check_takes_labels",
     "dataset",
@@ -35,12 +41,15 @@ __all__ = [
     "learned_range",
     "learning_rate",
     "logits",
+    "needed",
+    "needs",
     "network",
     "null_label",
     "objective",
     "optimizer",
     "options",
     "pick",
+    "plan",
     "process_of",
     "sample_labels",
     "sampler",

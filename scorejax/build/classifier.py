@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorejax import models, objectives
-from scorejax.build.arguments import options, unset
+from scorejax.build.arguments import options, pick, unset
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
@@ -35,6 +35,7 @@ def logits(
     *,
     dropout_key: jax.Array | None = None,
     headless: bool = False,
+    cleanest: float | None = None,
 ) -> Partial:
     """The network as `(x [B, ...], t [B]) -> logits [B, K]`; a pytree, so that other parameters compile nothing again.
 
@@ -48,8 +49,9 @@ def logits(
         params: its parameters.
         dropout_key: turns dropout on.
         headless: features instead of logits: the last feature map `[B, H', W', C]`, or `[B, C]` of vectors.
+        cleanest: the largest log signal-to-noise ratio that the network is told; cleaner data pass for this clean.
     """
-    return Partial(_Logits(module, headless), process, params, dropout_key)
+    return Partial(_Logits(module, headless, cleanest), process, params, dropout_key)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,7 @@ class _Logits:
 
     module: nn.Module
     headless: bool
+    cleanest: float | None
 
     def __call__(
         self, process: LinearSDE, params: Any, dropout_key: jax.Array | None, x: jax.Array, t: jax.Array
@@ -65,6 +68,7 @@ class _Logits:
         t = jnp.broadcast_to(t, x.shape[:1])
         if by_log_snr(self.module):
             label = jnp.mean(process.log_snr(t).reshape(len(t), -1), axis=1)
+            label = label if self.cleanest is None else jnp.minimum(label, self.cleanest)
             x = process.scale(jax.lax.rsqrt(process.alpha(t) ** 2 + process.variance(t)), t, x)
         else:
             label = process.label(t)
@@ -87,9 +91,9 @@ def check_objective(config: Config, process: LinearSDE) -> None:
     c = config.objective
     if c.name != OBJECTIVE:
         raise ConfigError(f"model.name = {config.model.name!r} is a classifier; set objective.name = {OBJECTIVE!r}")
-    for key, only in (("weighting", "simple"), ("reduction", "mean")):
-        if c[key] != only:
-            raise ConfigError(f"objective.{key} = {c[key]!r} belongs to scores; a classifier takes {only!r}")
+    pick("objective.weighting", c.weighting, dict.fromkeys(objectives.CLASSIFICATION_WEIGHTINGS))
+    if c.reduction != "mean":
+        raise ConfigError(f"objective.reduction = {c.reduction!r} belongs to scores; a classifier takes 'mean'")
     if config.train.preview_every:
         raise ConfigError("train.preview_every draws samples, which a classifier cannot; set it to 0")
     if not 0.0 <= (c.label_smoothing or 0.0) < 1.0:
@@ -97,14 +101,18 @@ def check_objective(config: Config, process: LinearSDE) -> None:
     options(config, "objective", objectives.classification, unset("objective"))
     with user_errors("section objective"):
         objectives.time_density(process, jnp.full(1, process.t_max), c.times)
+        if c.weighting == "log_snr":
+            objectives.time_density(process, jnp.full(1, process.t_max), "importance")
 
 
 def classifier_loss(config: Config, process: LinearSDE, module: nn.Module) -> Callable[..., jax.Array]:
     """`(params, keys, x0, labels, t, dropout_key) -> loss [B]`: the cross entropy of a classifier."""
+    c = config.objective
     given = options(config, "objective", objectives.classification, unset("objective"))
+    given |= {"times": c.times, "weighting": c.weighting}
 
     def loss(params: Any, keys: jax.Array, x0: jax.Array, labels: jax.Array, t: jax.Array, dropout_key: Any):
         bound = logits(process, module, params, dropout_key=dropout_key)
-        return objectives.classification(keys, process, bound, x0, labels, t=t, times=config.objective.times, **given)
+        return objectives.classification(keys, process, bound, x0, labels, t=t, **given)
 
     return loss

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
-
-from scorejax import samplers, times
+from scorejax import samplers
 from scorejax.build.arguments import options, pick, unset
+from scorejax.build.chains import GRIDS, NOTHING, Fitted, Plan, chain, grid, needs
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
-from scorejax.gamma import Gamma
 from scorejax.sdes import LinearSDE
 from scorejax.settings import choices
 
@@ -22,7 +19,37 @@ def _annealed_langevin(epsilon: float, steps_per_level: int) -> samplers.Stepper
     return samplers.annealed_langevin(epsilon, steps_per_level)
 
 
-STEPPERS: dict[str, Callable[..., samplers.Stepper]] = {
+class Family(NamedTuple):
+    """What the section says of a reverse chain, beside its times."""
+
+    variance: str
+    eta: float
+    clip: bool
+    last_noise: float | None
+
+
+def reverse_chain(
+    variance: str = "posterior", eta: float = 1.0, clip: bool = True, last_noise: float | None = None
+) -> Family:
+    """A chain of any variance."""
+    return Family(variance, eta, clip, last_noise)
+
+
+def _short(variance: str) -> Callable[..., Family]:
+    """The chain of one variance, under its name."""
+
+    def family(eta: float = 1.0, clip: bool = True, last_noise: float | None = None) -> Family:
+        return Family(variance, eta, clip, last_noise)
+
+    family.__name__ = variance
+    return family
+
+
+CHAINS: dict[str, Callable[..., Family]] = {
+    "reverse_chain": reverse_chain,
+    **{name: _short(name) for name in ("analytic", "npr", "sn")},
+}
+STEPPERS: dict[str, Callable[..., Any]] = {
     name: getattr(samplers, name)
     for name in (
         "euler_maruyama",
@@ -36,33 +63,39 @@ STEPPERS: dict[str, Callable[..., samplers.Stepper]] = {
         "unipc",
         "euler",
         "heun",
-        "analytic",
     )
 }
-STEPPERS["annealed_langevin"] = _annealed_langevin
+STEPPERS |= {"annealed_langevin": _annealed_langevin, **CHAINS}
 CORRECTORS: dict[str, Callable[..., samplers.Stepper]] = {"langevin": samplers.langevin, "ald": samplers.ald}
-GRIDS = {name: getattr(times, name) for name in ("uniform", "quadratic", "log_snr", "karras")}
+OF_CORRECTOR = {"corrector_steps": "steps", "snr": "snr", "norm": "norm"}
+OF_CHAINS = ("clip", "gamma", "t_min")  # or of the grid, and never a stepper's own
 
 
-def grid(config: Config) -> Callable[[LinearSDE, int], jax.Array]:
-    """The time grid of a config as a function of the process and the number of steps."""
-    return partial(pick("sampler.times", config.sampler.times, GRIDS), t_min=config.sampler.t_min)
+def sampler(config: Config, process: LinearSDE, fitted: Fitted = NOTHING) -> dict[str, Any]:
+    """Keyword arguments of `scorejax.sample`: stepper, times, corrector, corrector_first, denoise.
 
+    Args:
+      config: the run's.
+      process: from `sde(config)`.
+      fitted: to the network, where the chain or the grid needs it; of a head see `chains.chain`.
 
-def sampler(config: Config, process: LinearSDE) -> dict[str, Any]:
-    """Keyword arguments of `scorejax.sample`: stepper, times, corrector, corrector_first, denoise."""
+    Raises:
+      ConfigError: unknown names, settings that do not belong together, or something that was not fitted.
+    """
     c = config.sampler
     factory = pick("sampler.stepper", c.stepper, STEPPERS)
-    place = grid(config)
+    pick("sampler.times", c.times, GRIDS)
     corrector = pick("sampler.corrector", c.corrector, {"none": None, **CORRECTORS})
-    of_corrector = {"corrector_steps": "steps", "snr": "snr", "norm": "norm"}
-    of_stepper = [key for key in unset("sampler") if key not in (*of_corrector, "t_min")]
     with user_errors("section sampler"):
-        times_ = place(process, c.steps)
-        given = options(config, "sampler", factory, of_stepper)
-        chosen = _analytic(process, times_, **given) if factory is samplers.analytic else factory(**given)
+        planned = plan(config)
+        if planned is not None and c.stepper in CHAINS:
+            chosen = samplers.reverse_chain(chain(config, process, planned, fitted), last_noise=c.last_noise)
+            times = chosen.times
+        else:
+            times = grid(process, c.times, c.steps, t_min=c.t_min, fitted=fitted)
+            chosen = factory(**_options(config, factory))
         correct = None
-        given = {new: c[key] for key, new in of_corrector.items() if c[key] is not None}
+        given = {new: c[key] for key, new in OF_CORRECTOR.items() if c[key] is not None}
         if corrector is not None:
             correct = corrector(**given)
         elif given:
@@ -72,15 +105,47 @@ def sampler(config: Config, process: LinearSDE) -> dict[str, Any]:
             )
         return {
             "stepper": chosen,
-            "times": times_,
+            "times": times,
             "corrector": correct,
             "corrector_first": c.corrector_first,
             "denoise": c.denoise,
         }
 
 
-def _analytic(process: LinearSDE, grid: jax.Array, gamma: str | None = None, **options: Any) -> samplers.Stepper:
-    """Analytic-DPM by the statistic in a file."""
-    if gamma is None:
-        raise ConfigError("sampler.stepper = 'analytic' needs sampler.gamma, the file that --mode=calibrate writes")
-    return samplers.analytic(process, grid, Gamma.load(gamma, process), **options)
+def plan(config: Config) -> Plan | None:
+    """The reverse chain that the sampler of a config draws from, which has a variational bound; None if it has none.
+
+    `ancestral` draws from the chain of its variance, without clipping.
+
+    Raises:
+      ConfigError: a setting that the stepper does not take.
+    """
+    c = config.sampler
+    factory = pick("sampler.stepper", c.stepper, STEPPERS)
+    if c.clip is not None and c.stepper not in CHAINS:
+        raise ConfigError(
+            f"sampler.clip belongs to reverse chains, not to {c.stepper}; choose one of {choices(CHAINS)} "
+            "(reverse_chain with sampler.eta = 0 is DDIM)"
+        )
+    if c.stepper in CHAINS:
+        family = factory(**_options(config, factory, "clip"))
+    else:
+        family = Family(c.variance or "posterior", 1.0, False, None) if c.stepper == "ancestral" else None
+    if c.gamma is not None and "gamma" not in needs(family.variance if family else None, c.times):
+        raise ConfigError(
+            f"sampler.gamma is set, but sampler.stepper = {c.stepper!r} on sampler.times = {c.times!r} does not use it"
+        )
+    if family is None:
+        return None
+    return Plan(family.variance, c.times, c.steps, family.eta, family.clip, c.t_min)
+
+
+def needed(config: Config) -> set[str]:
+    """What must have been fitted to the network before the sampler of a config can run, see `chains.needs`."""
+    planned = plan(config)
+    return needs(planned.variance if planned else None, config.sampler.times)
+
+
+def _options(config: Config, factory: Callable[..., Any], *more: str) -> dict[str, Any]:
+    keys = [key for key in unset("sampler") if key not in (*OF_CORRECTOR, *OF_CHAINS)]
+    return options(config, "sampler", factory, [*keys, *more])

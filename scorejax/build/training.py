@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from scorejax.build.arguments import pick
+from scorejax.build.chains import NOTHING, stand_in
 from scorejax.build.model import IMAGE_NETWORKS, NETWORKS, sde
 from scorejax.build.objectives import objective
-from scorejax.build.sampling import sampler
+from scorejax.build.sampling import needed, sampler
 from scorejax.config import Config
 from scorejax.errors import ConfigError
 
@@ -61,7 +62,7 @@ def check(config: Config, devices: int = 1) -> None:
     process = sde(config)
     pick("model.name", config.model.name, NETWORKS)
     objective(config, process)
-    sampler(config, process)
+    sampler(config, process, stand_in(process) if needed(config) else NOTHING)
     optimizer(config)
     steps_per_call(config)
     if not 0 <= config.model.label_dropout < 1:

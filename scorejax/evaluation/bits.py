@@ -20,6 +20,7 @@ from scorejax.ledger import Ledger
 from scorejax.score import Score
 
 DEQUANTIZATIONS = ("uniform", "variational")
+OTHERS = ("batch", "after_training", "exact")  # settings that no row depends on
 _BOUND = 2**20  # stream of an example's key, beyond those of its passes
 
 
@@ -34,7 +35,7 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
     chosen = data_lib.spread(len(test), c.likelihood_examples)
     examples = np.asarray(test.examples[chosen])
     arrays = (examples,) if not model.config.model.conditional else (examples, _labels(test)[chosen])
-    asked = {k: v for k, v in to_dict(model.config)["eval"].items() if k not in ("batch", "after_training")}
+    asked = {k: v for k, v in to_dict(model.config)["eval"].items() if k not in OTHERS and not k.startswith("elbo")}
     depends = {**settings(model), "eval": asked, "dequantizer": fingerprint(dequantizer)}
     ledger = Ledger(Path(workdir) / "eval", "likelihood", len(chosen), depends)
     rows = ledger.fill(

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,10 @@ from jax import Array
 from scorejax import build, guide, keys, metrics, parallel, samplers
 from scorejax import data as data_lib
 from scorejax.config import to_dict
+from scorejax.evaluation import variances
 from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
+from scorejax.score import Score
 
 FRAMES = 10  # columns of the trajectory picture
 TO_LEVELS = "the grey level whose bin a value lies in"
@@ -47,9 +50,11 @@ def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
     c = model.config.eval
     count = max(c.samples, c.grid, 1)
     fn, held = batch_function(model, train)
-    depends = {**settings(model), "sampler": to_dict(model.config)["sampler"], "seed": c.seed}
+    sampler = {key: value for key, value in to_dict(model.config)["sampler"].items() if value is not None}
+    depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     if model.config.guidance.name != "none":
-        depends["guidance"] = {**to_dict(model.config)["guidance"], "weights": fingerprint(held[-1])}
+        asked = {key: value for key, value in to_dict(model.config)["guidance"].items() if value is not None}
+        depends["guidance"] = {**asked, "held": fingerprint(held[2])}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
     about = {**depends, "to_levels": TO_LEVELS if train.levels else None, "levels": train.levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
@@ -60,16 +65,38 @@ def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
 
 def batch_function(model: Model, train: data_lib.Dataset) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
     """The function of one batch, which returns the samples with the given numbers; and what it carries."""
-    arguments = build.sampler(model.config, model.process)
+    arguments = build.sampler(model.config, model.process, model.fitted)
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
-        params, key, classes = held
-        score = classes.score(model.config, model.process, model.module, params, classes.wanted(index))
+        params, key, classes, head = held
+        score, stepper = steered(model, classes, head, params, classes.wanted(index), arguments["stepper"])
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        x, nfe = samplers.sample(each, model.process, score, (*index.shape, *train.shape), **arguments)
+        x, nfe = samplers.sample(
+            each, model.process, score, (*index.shape, *train.shape), **{**arguments, "stepper": stepper}
+        )
         return {"x": _finish(model, train, x), "nfe": jnp.broadcast_to(nfe, index.shape)}
 
-    return fn, (*carried(model, SAMPLES), guide.classes(model.config, model.process, train))
+    return fn, (*carried(model, SAMPLES), guide.classes(model.config, model.process, train), model.fitted.head)
+
+
+def steered(
+    model: Model,
+    classes: guide.Classes,
+    head: build.Head | None,
+    params: Any,
+    labels: Array | None,
+    stepper: samplers.Stepper,
+) -> tuple[Score, samplers.Stepper]:
+    """The model's score, steered towards `labels [B]`; and the stepper, on the network if that predicts variances.
+
+    Those belong to the network's own score, whatever it is steered by (see `variances.on_network`).
+    """
+    score = classes.score(model.config, model.process, model.module, params, labels)
+    if not isinstance(stepper, samplers.ChainStepper):
+        return score, stepper
+    told = labels if model.config.model.conditional else None
+    plain = build.score(model.config, model.process, model.module, params, class_labels=told)
+    return score, replace(stepper, chain=variances.on_network(stepper.chain, head, model, params, told, plain))
 
 
 def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
@@ -96,11 +123,12 @@ def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray, columns: int 
 
 def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:
     """A few samples on their way, as grey levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it."""
-    arguments = build.sampler(model.config, model.process)
+    arguments = build.sampler(model.config, model.process, model.fitted)
     arguments.pop("denoise")
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
     classes = guide.classes(model.config, model.process, train)
-    score = classes.score(model.config, model.process, model.module, model.params, classes.wanted(jnp.arange(rows)))
+    wanted, head = classes.wanted(jnp.arange(rows)), model.fitted.head
+    score, arguments["stepper"] = steered(model, classes, head, model.params, wanted, arguments["stepper"])
     path = samplers.trajectory(key, model.process, score, (rows, *train.shape), **arguments)
     # equally spaced in log SNR, where the picture changes, and the last one always
     ratios = np.asarray(jax.vmap(model.process.log_snr)(path.t))

@@ -13,22 +13,33 @@ from absl import logging
 from jax import Array
 
 import scorejax
+from scorejax.build import Fitted
 from scorejax.config import Config, to_dict
 from scorejax.metrics import Progress
 from scorejax.sdes import LinearSDE
 
-BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, CONTROLLED = range(6)  # streams of the evaluation's key
+BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED = range(7)  # streams of the evaluation's key
 Batches = Iterator[tuple[int, int, dict[str, np.ndarray]]]
 
 
 class Model(NamedTuple):
-    """A model to be evaluated: everything but the data it is held against."""
+    """A model to be evaluated: everything but the data it is held against.
+
+    Attributes:
+      config: the run's.
+      process: its forward process.
+      module: its network.
+      params: the weights.
+      step: of the checkpoint they come from.
+      fitted: what its sampler needs beside them, see `evaluation.variances`.
+    """
 
     config: Config
     process: LinearSDE
     module: nn.Module
     params: Any
     step: int
+    fitted: Fitted = Fitted()
 
 
 def carried(model: Model, stream: int) -> tuple[Any, Array]:

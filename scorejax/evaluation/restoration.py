@@ -12,7 +12,7 @@ from jax import Array
 
 from scorejax import build, guide, keys, metrics
 from scorejax import data as data_lib
-from scorejax.evaluation import reference
+from scorejax.evaluation import draw, reference
 from scorejax.evaluation.given import Given, images
 from scorejax.evaluation.model import Model
 
@@ -27,21 +27,22 @@ def batch_function(
 ) -> Callable[..., dict[str, Array]]:
     """The function of one batch: results as grey levels, what they were made from, and the measures of each.
 
-    It carries the parameters, a key, the class guidance and the task.
+    It carries the parameters, a key, the class guidance, the task and the model's variance head.
     """
     config, levels, centered = model.config, train.levels, model.config.data.centered
     assert levels is not None  # `guide.task` refuses vectors
-    sampler = build.sampler(config, model.process)
+    sampler = build.sampler(config, model.process, model.fitted)
 
     def fn(held: tuple, index: Array, images: Array, labels: Array | None = None) -> dict[str, Array]:
-        params, key, classes, task = held
+        params, key, classes, task, head = held
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         y = data_lib.to_model(None, images, levels, centered=centered, dequantize=False)
         restores = isinstance(task, guide.Restore)
         if restores and not task.measured:
             y = task.measure(each, y)
-        score = classes.score(config, model.process, model.module, params, labels)
-        x, nfe = task.sample(each, model.process, score, y, (len(index), *train.shape), **sampler)
+        score, stepper = draw.steered(model, classes, head, params, labels, sampler["stepper"])
+        shape = (len(index), *train.shape)
+        x, nfe = task.sample(each, model.process, score, y, shape, **{**sampler, "stepper": stepper})
         rows = {"x": data_lib.to_levels(x, levels, centered=centered), "nfe": jnp.broadcast_to(nfe, index.shape)}
         rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
         pictures = {"": rows["x"]}

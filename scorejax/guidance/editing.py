@@ -35,6 +35,7 @@ def inpaint(
     corrector: Stepper | None = None,
     corrector_first: bool = False,
     rounds: int = 1,
+    jump: int = 1,
     denoise: bool = True,
     start: int | Array = 0,
 ) -> Sample:
@@ -54,15 +55,16 @@ def inpaint(
         corrector: Langevin steps at each level.
         corrector_first: run the corrector before the predictor.
         rounds: how often each predictor step is taken (RePaint's resampling); 1 is plain replacement.
+        jump: how many steps each of these rounds goes back over.
         denoise: return the posterior mean at the last time; else points at that time, the known part diffused too.
         start: index of the first sample.
 
     Raises:
-        ValueError: if the mask does not fit `y`, the grid does not decrease, or `rounds < 1`.
+        ValueError: if the mask does not fit `y`, the grid does not decrease, `rounds < 1` or `jump < 1`.
     """
     return _fill(
         key, sde, score, known(y, mask), jnp.shape(y), stepper=stepper, times=times, corrector=corrector,
-        corrector_first=corrector_first, rounds=rounds, denoise=denoise, start=start,
+        corrector_first=corrector_first, rounds=rounds, jump=jump, denoise=denoise, start=start,
     )  # fmt: skip
 
 
@@ -77,6 +79,7 @@ def colorize(
     corrector: Stepper | None = None,
     corrector_first: bool = False,
     rounds: int = 1,
+    jump: int = 1,
     denoise: bool = True,
     start: int | Array = 0,
 ) -> Sample:
@@ -92,6 +95,7 @@ def colorize(
         corrector: Langevin steps at each level.
         corrector_first: run the corrector before the predictor.
         rounds: how often each predictor step is taken.
+        jump: how many steps each of these rounds goes back over.
         denoise: return the posterior mean at the last time.
         start: index of the first sample.
 
@@ -105,7 +109,7 @@ def colorize(
     part = known(y, mask, basis=ChannelRotation(jnp.asarray(GREY_AND_CHROMA)))
     return _fill(
         key, sde, score, part, y.shape, stepper=stepper, times=times, corrector=corrector,
-        corrector_first=corrector_first, rounds=rounds, denoise=denoise, start=start,
+        corrector_first=corrector_first, rounds=rounds, jump=jump, denoise=denoise, start=start,
     )  # fmt: skip
 
 
@@ -176,7 +180,7 @@ def sdedit(
 
 def _fill(
     key: Array, sde: LinearSDE, score: Score, part: Known, shape: tuple[int, ...], *, stepper: Stepper, times: Array,
-    corrector: Stepper | None, corrector_first: bool, rounds: int, denoise: bool, start: int | Array,
+    corrector: Stepper | None, corrector_first: bool, rounds: int, jump: int, denoise: bool, start: int | Array,
 ) -> Sample:  # fmt: skip
     keys = keys_lib.per_example(key, shape[0], start)
     held = replacement(stepper, part)
@@ -184,7 +188,7 @@ def _fill(
     # the known part starts with the variance of its time, not as data among noise
     x = part.diffuse(begin, sde, sde.prior_sample(begin, shape), jnp.asarray(times)[0])
     found = sample(
-        keys, sde, score, shape, stepper=held if rounds == 1 else resampling(held, rounds), times=times,
+        keys, sde, score, shape, stepper=held if rounds == 1 else resampling(held, rounds, jump), times=times,
         corrector=None if corrector is None else replacement(corrector, part, corrector=True),
         corrector_first=corrector_first, x_init=x, denoise=denoise,
     )  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,29 +86,44 @@ class Replacement(Stepper):
         return step._replace(x=self.known.diffuse(keys, sde, step.x, reached), mean=self.known.paste(step.mean, clean))
 
 
+class Rounds(NamedTuple):
+    """What resampling remembers: the grid, how far it has come, and what the stepper inside remembered there."""
+
+    times: Array
+    done: Array
+    memory: Any
+    at_top: Any
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Resampling(Stepper):
-    """A stepper that goes back up after each step and comes down again, `rounds` times in all."""
+    """A stepper that goes back up over every `jump` steps and comes down again, `rounds` times in all."""
 
     stepper: Stepper
     rounds: int = static(default=10)
+    jump: int = static(default=1)
 
-    def init(self, sde: LinearSDE, x: Array, times: Array) -> Any:
-        return self.stepper.init(sde, x, times)
+    def init(self, sde: LinearSDE, x: Array, times: Array) -> Rounds:
+        memory = self.stepper.init(sde, x, times)
+        return Rounds(jnp.asarray(times), jnp.zeros((), jnp.int32), memory, memory)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
-        if self.rounds == 1:
-            return self.stepper.step(keys, sde, score, x, t, s, memory)
-        a, v = sde.transition(s, t)
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Rounds) -> Step:
+        times, done = memory.times, memory.done
+        left = times.shape[0] - 1 - done  # this step included
+        top = done + 1 - self.jump  # where the steps begin that end with this one
+        # every round comes down with the memory of the step that arrived at its top
+        at_top = jax.tree.map(partial(jnp.where, left % self.jump == 0), memory.memory, memory.at_top)
+        repeats = (self.rounds - 1) * self.jump
+        updates = 1 + jnp.where(((left - 1) % self.jump == 0) & (top >= 0), repeats, 0)
 
-        def up(own: Array, below: Array) -> Array:
-            noise = keys_lib.normal(keys_lib.fold_in(own, _UP), x.shape, x.dtype)
-            return (sde.scale(a, t, below) + sde.scale(jnp.sqrt(v), t, noise)).astype(x.dtype)
-
-        def again(carry: tuple[Array, Array, Any, Array], i: Array) -> tuple[tuple[Array, Array, Any, Array], None]:
-            below, _, _, nfe = carry
-            own = keys_lib.fold_in(keys, i)
+        def update(i: Array, state: tuple[Array, Array, Any, Array]) -> tuple[Array, Array, Any, Array]:
+            x, _, inside, nfe = state
+            own = jnp.where(i == 0, keys, keys_lib.fold_in(keys, i))
+            up = (i > 0) & ((i - 1) % self.jump == 0)
+            place = jnp.where(i == 0, done, top + (i - 1) % self.jump)
+            start = jnp.where(up, diffused(own, x), x)
+            inside = jax.tree.map(partial(jnp.where, up), at_top, inside)
             calls = 0
 
             def counted(x: Array, t: Array) -> Array:
@@ -115,15 +131,19 @@ class Resampling(Stepper):
                 calls += 1
                 return score(x, t)
 
-            start = jnp.where(i == 0, x, up(own, below))
-            # every round comes down from t, with the memory of the step that arrived there
-            step = self.stepper.step(own, sde, counted, start, t, s, memory)
+            step = self.stepper.step(own, sde, counted, start, times[place], times[place + 1], inside)
             nfe = nfe + (calls if step.nfe is None else step.nfe)
-            return (step.x.astype(x.dtype), step.mean.astype(x.dtype), step.memory, nfe), None
+            return step.x.astype(x.dtype), step.mean.astype(x.dtype), step.memory, nfe
 
-        carry = (x, x, memory, jnp.zeros((), jnp.int32))
-        (below, mean, memory, nfe), _ = jax.lax.scan(again, carry, jnp.arange(self.rounds))
-        return Step(below, mean, memory, nfe)
+        def diffused(own: Array, below: Array) -> Array:
+            t = times[jnp.maximum(top, 0)]
+            a, v = sde.transition(s, t)
+            noise = keys_lib.normal(keys_lib.fold_in(own, _UP), x.shape, x.dtype)
+            return (sde.scale(a, t, below) + sde.scale(jnp.sqrt(v), t, noise)).astype(x.dtype)
+
+        state = (x, x, memory.memory, jnp.zeros((), jnp.int32))
+        x, mean, inside, nfe = jax.lax.fori_loop(0, updates, update, state)
+        return Step(x, mean, Rounds(times, done + 1, inside, at_top), nfe)
 
 
 def known(y: Array | np.ndarray, mask: Array | np.ndarray, *, basis: Any = None) -> Known:
@@ -160,18 +180,20 @@ def replacement(stepper: Stepper, known: Known, *, corrector: bool = False) -> R
     return Replacement(stepper, known, corrector)
 
 
-def resampling(stepper: Stepper, rounds: int = 10) -> Resampling:
-    """Return a stepper that repeats each step, diffusing back up in between (RePaint, arXiv 2201.09865).
+def resampling(stepper: Stepper, rounds: int = 10, jump: int = 1) -> Resampling:
+    """Return a stepper that repeats its steps, diffusing back up in between (RePaint, arXiv 2201.09865).
 
-    Around a `replacement` this lets the unknown part settle with the known one. Each round jumps over one step.
+    Around a `replacement` this lets the unknown part settle with the known one; long jumps change it more in a round
+    than short ones. The steps are grouped from the end of the grid: those before the first whole group are taken once.
 
     Args:
         stepper: usually a `replacement`; with one round it steps as it would alone.
-        rounds: how often each step is taken.
+        rounds: how often each step is taken (10 as published).
+        jump: how many steps each round goes back over (10 of 250 as published).
 
     Raises:
-        ValueError: if `rounds < 1`.
+        ValueError: if `rounds < 1` or `jump < 1`.
     """
-    if rounds < 1:
-        raise ValueError(f"resampling: at least one round is needed, got {rounds}")
-    return Resampling(stepper, rounds)
+    if rounds < 1 or jump < 1:
+        raise ValueError(f"resampling: at least one round over at least one step is needed, got {rounds=}, {jump=}")
+    return Resampling(stepper, rounds, jump)

@@ -55,8 +55,8 @@ def smooth_label_features(labels: jax.Array, dim: int) -> jax.Array:
 def log_snr_features(labels: jax.Array, dim: int) -> jax.Array:
     """Slow waves of a log signal-to-noise ratio, the one label that means the same in every process.
 
-    Rates from one turn in 50 units of `log(alpha^2 / sigma^2)` to one in 3: the ratios of our processes lie within
-    -15..15.
+    Rates from one turn in 100 units of `log(alpha^2 / sigma^2)` to one in 12: the ratios of our processes lie within
+    -15..15, and a posterior that changes slowly with them is learnt where few were seen.
 
     Args:
         labels: Log signal-to-noise ratios `[B]`.
@@ -65,7 +65,7 @@ def log_snr_features(labels: jax.Array, dim: int) -> jax.Array:
     Returns:
         Features `[B, dim]`, float32.
     """
-    angles = labels.astype(jnp.float32)[:, None] * np.geomspace(0.125, 2.0, dim // 2).astype(np.float32)
+    angles = labels.astype(jnp.float32)[:, None] * np.geomspace(0.0625, 0.5, dim // 2).astype(np.float32)
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 

@@ -1,6 +1,6 @@
 """Training objectives: `(key, sde, score, x0) -> loss [B]`."""
 
-from scorejax.objectives.classification import classification
+from scorejax.objectives.classification import CLASSIFICATION_WEIGHTINGS, classification
 from scorejax.objectives.denoising import denoising
 from scorejax.objectives.npr import variance_head
 from scorejax.objectives.sliced import implicit, sliced
@@ -10,6 +10,7 @@ from scorejax.objectives.vlb import LossHistory, draw_terms, hybrid, vlb
 from scorejax.objectives.weighting import REDUCTIONS, WEIGHTINGS
 
 __all__ = [
+    "CLASSIFICATION_WEIGHTINGS",
     "REDUCTIONS",
     "TIME_SAMPLERS",
     "WEIGHTINGS",

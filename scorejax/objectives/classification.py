@@ -12,6 +12,8 @@ from scorejax import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.sdes.linear import LinearSDE
 
+CLASSIFICATION_WEIGHTINGS = ("simple", "log_snr")
+
 
 def classification(
     key: Array,
@@ -22,14 +24,16 @@ def classification(
     *,
     t: Array | None = None,
     times: str = "uniform",
+    weighting: str = "simple",
     label_smoothing: float = 0.0,
 ) -> Array:
     """Return the cross entropy of `p(y | x_t, t)` of each example, `[B]`, in nats (arXiv 2011.13456, 2105.05233).
 
-        loss_b = -log p(y | x_t, t) / p(t),   x_t = alpha_t x_0 + sigma_t noise
+        loss_b = -w(t) / p(t) log p(y | x_t, t),   x_t = alpha_t x_0 + sigma_t noise
 
     Its minimiser is the posterior of the class given the diffused data, whose gradient guides. `p` is the density of
-    the time sampler relative to uniform times, so the expectation does not depend on the sampler.
+    the time sampler relative to uniform times, so the expectation does not depend on the sampler. The mean weight is
+    1: losses are in nats.
 
     Args:
         key: one key, or one per example `[B]`.
@@ -39,12 +43,19 @@ def classification(
         labels: their classes `[B]`, integers in `0 .. K - 1`.
         t: times `[B]` drawn outside by `draw_times(..., times)`; drawn here if not given.
         times: how times are drawn: `uniform`, `stratified` or `importance`.
+        weighting: `simple`: every time counts the same (as published). `log_snr`: every log signal-to-noise ratio does,
+            `w = (g^2 / sigma^2) / mean`, which `importance` times cancel. Uniform times hardly see the clean end: a
+            thousandth of VP's times holds a fifth of its ratios.
         label_smoothing: share of the target spread evenly over all classes. The minimiser is then the posterior
             mixed with that share of the uniform law, whose gradient is weaker.
 
     Raises:
-        ValueError: on an unknown time sampler, or a share outside [0, 1).
+        ValueError: on an unknown name, or a share outside [0, 1).
     """
+    if weighting not in CLASSIFICATION_WEIGHTINGS:
+        raise ValueError(
+            f"unknown weighting {weighting!r} of a classifier; choose one of {', '.join(CLASSIFICATION_WEIGHTINGS)}"
+        )
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
     t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, times)
@@ -52,4 +63,5 @@ def classification(
     log_p = jax.nn.log_softmax(logits(sde.perturb(x0, t, noise), t), axis=-1)
     own = jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
     value = (1.0 - label_smoothing) * own + label_smoothing * jnp.mean(log_p, axis=-1)
-    return -value / time_density(sde, t, times)
+    counted = "importance" if weighting == "log_snr" else "uniform"
+    return -value * time_density(sde, t, counted) / time_density(sde, t, times)

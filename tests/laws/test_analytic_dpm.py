@@ -117,6 +117,23 @@ def test_samples_are_those_of_the_reference_given_its_noise(run, kind, k, monkey
     assert draw.nfe == k
 
 
+def test_more_levels_bring_the_samples_closer_to_the_data():
+    """By the sliced Wasserstein distance, down to what two draws from the data differ by."""
+    n, angle = 2000, np.arange(12) * np.pi / 12
+    lines = np.stack([np.cos(angle), np.sin(angle)])
+    truth, other = (np.sort(np.asarray(LAW.sample(jax.random.key(i), n)) @ lines, axis=0) for i in (0, 1))
+    distances = []
+    for k in (5, 15, 60):
+        chain = reverse.chain(LINEAR, trajectories.even(LINEAR, k), variance=GAMMA)
+        draw = sj.sample(
+            jax.random.key(2), LINEAR, LAW.score(LINEAR), (n, 2),
+            stepper=samplers.reverse_chain(chain), times=chain.times,
+        )  # fmt: skip
+        distances.append(np.sqrt(np.mean((np.sort(np.asarray(draw.x) @ lines, axis=0) - truth) ** 2)))
+    assert distances[0] > 1.5 * distances[1] > 2.0 * distances[2]
+    assert distances[2] < 3.0 * np.sqrt(np.mean((other - truth) ** 2))
+
+
 @pytest.mark.parametrize("s2", [0.0, 0.25, 1.0, 4.0])
 def test_the_optimal_variance_of_normal_data_is_that_of_x_s_given_x_t(s2):
     """`b v_s / v_t` with `v = ab s2 + bb`: beta tilde for a point, beta for unit data, more than beta beyond."""
@@ -141,6 +158,43 @@ def test_the_bias_of_gamma_has_the_published_coefficient():
             step = transition(LINEAR, PAIR[1], PAIR[0], eta)
             slope = jax.grad(lambda gamma, step=step: optimal_variance(step, 1.0 - noise * gamma))(0.9)
             np.testing.assert_allclose(slope, -published, rtol=1e-7)
+
+
+@pytest.mark.parametrize("law", ["mixture", "two points"])
+def test_the_optimal_variance_keeps_its_bounds_on_every_pair_of_levels(law):
+    """posterior <= optimal <= forward / a^2, for data in [-2, 2] also <= posterior + 4 data^2: nothing is clipped."""
+    data = TWO_HUMPS if law == "mixture" else sj.analytic.mixture([0.4, 0.6], [[-2.0], [2.0]], [0.0, 0.0])
+    times = levels(LINEAR) if law == "mixture" else levels(LINEAR)[19:]  # the trapezoid's grid is too coarse for less
+    gamma, above = exact_gamma(LINEAR, data, times), False
+    residual = 1.0 - gamma.mean_square
+    assert np.all((residual > -1e-7) & (residual < 1.0))
+    for k in (2, 3, 7, 10, 30, 100, len(times)):
+        grid = times[np.unique(np.rint(np.linspace(0, len(times) - 1, k)).astype(int))][::-1]
+        steps = reverse.chain(LINEAR, grid, variance=gamma).steps
+        upper = steps.forward * (steps.signal / steps.alpha) ** 2
+        assert np.all((steps.posterior <= steps.variance) & (steps.variance <= upper))
+        if law == "two points":
+            assert np.all(steps.variance <= (steps.posterior + 4 * steps.data**2) * (1 + 1e-9))
+        above |= bool(np.any(steps.variance > steps.forward))
+    assert above == (law == "two points")  # beta bounds it only for data of less than unit variance
+
+
+def test_analytic_ddim_adds_the_variance_that_turning_loses():
+    """With `theta = atan2(sigma, alpha s)` DDIM turns by `dtheta`: `Var` falls by `cos^2`, the optimum adds `sin^2`."""
+    s2, law = 0.25, normal_data(0.25)[0]
+    with jax.enable_x64(True):
+        gamma = exact_gamma(LINEAR, law, levels(LINEAR))
+        for k, product in ((5, 0.05066219), (20, 0.18528304), (100, 0.23604074)):
+            steps = reverse.chain(LINEAR, trajectories.even(LINEAR, k), variance=gamma, eta=0.0).steps
+            angle, below = (
+                np.arctan2(steps.sigma, steps.alpha * s2**0.5),
+                np.arctan2(steps.noise, steps.signal * s2**0.5),
+            )
+            total = steps.signal**2 * s2 + steps.noise**2
+            np.testing.assert_allclose(steps.variance, total * np.sin(angle - below) ** 2, atol=1e-8)
+            turns = np.append(angle - below, below[-1])
+            np.testing.assert_allclose(s2 * np.prod(np.cos(turns) ** 2), product, atol=6e-9)
+            assert np.prod(np.cos(turns)) < np.cos(angle[0] / k) ** k  # equal turns lose least
 
 
 def test_more_noise_than_there_is_leaves_the_posterior_variance():
@@ -187,26 +241,28 @@ def test_the_optimal_step_matches_the_first_two_moments_of_any_data(name, eta):
 def test_a_chain_of_optimal_steps_returns_normal_data_with_its_own_variance():
     s2 = 0.25
     law, *_ = normal_data(s2)
-    published = {  # variance of the samples after 5 and 20 steps, the last one to x_0 itself
-        ("optimal", 1.0): (0.25, 0.25),
-        ("optimal", 0.0): (0.25, 0.25),
-        ("posterior", 1.0): (0.043987, 0.150507),
-        ("forward", 1.0): (0.558452, 0.298555),
-        ("posterior", 0.0): (0.05066219, 0.18528304),
+    published = {  # variance of the samples after 1, 5 and 20 steps, the last one to x_0 itself
+        ("optimal", 1.0): (0.25, 0.25, 0.25),
+        ("optimal", 0.0): (0.25, 0.25, 0.25),
+        ("posterior", 1.0): (0.000003, 0.043987, 0.150507),
+        ("forward", 1.0): (0.999962, 0.558452, 0.298555),
+        ("posterior", 0.0): (0.000003, 0.05066219, 0.18528304),
     }
     gain = jax.jit(lambda chain, x, step: chain.predict(own(LINEAR), law.score(LINEAR), x, step))
     with jax.enable_x64(True):
         gamma = exact_gamma(LINEAR, law, levels(LINEAR))
         for (kind, eta), expected in published.items():
-            for k, value in zip((5, 20), expected, strict=True):
+            for k, value in zip((1, 5, 20), expected, strict=True):
                 how = gamma if kind == "optimal" else kind
-                chain = reverse.chain(LINEAR, trajectories.even(LINEAR, k), variance=how, eta=eta)
                 spread = float(LINEAR.alpha(1.0) ** 2 * s2 + LINEAR.variance(jnp.asarray(1.0)))
-                one = jnp.ones((k - 1, 1))  # every step at once: the mean is linear, its gain is its value at 1
-                gains, _ = gain(chain, one, chain.step(jnp.arange(k - 1)))
-                for factor, variance in zip(np.asarray(gains)[:, 0], chain.steps.variance, strict=True):
-                    spread = factor**2 * spread + variance
-                first = chain.times[-1]
+                first = 1.0
+                if k > 1:
+                    chain = reverse.chain(LINEAR, trajectories.even(LINEAR, k), variance=how, eta=eta)
+                    one = jnp.ones((k - 1, 1))  # every step at once: the mean is linear, its gain is its value at 1
+                    gains, _ = gain(chain, one, chain.step(jnp.arange(k - 1)))
+                    for factor, variance in zip(np.asarray(gains)[:, 0], chain.steps.variance, strict=True):
+                        spread = factor**2 * spread + variance
+                    first = chain.times[-1]
                 final = law.posterior_mean(LINEAR, jnp.ones((1, 1)), first)[0, 0] ** 2 * spread
                 left = LINEAR.variance(jnp.asarray(first)) / LINEAR.alpha(first) ** 2
                 if kind == "optimal":

@@ -49,14 +49,28 @@ def test_the_exact_posterior_is_the_minimiser(name):
     assert mean(1.0, 0.0) < min(mean(0.8, 0.0), mean(1.25, 0.0), mean(1.0, 0.3), mean(1.0, -0.3))
 
 
-def test_drawing_times_by_importance_does_not_change_the_expectation():
+@pytest.mark.parametrize("weighting", ["simple", "log_snr"])
+def test_how_times_are_drawn_does_not_change_the_expectation(weighting):
+    sde, (x0, labels) = sj.vp(t_min=1e-2), labelled()
+    values = [
+        classification(jax.random.key(i), sde, exact(sde), x0, labels, times=times, weighting=weighting)
+        for i, times in enumerate(("uniform", "stratified", "importance"))
+    ]
+    mean, error = zip(*((value.mean(), value.std() / np.sqrt(N)) for value in values), strict=True)
+    assert abs(mean[0] - mean[1]) < 4.5 * np.hypot(*error[:2])
+    assert abs(mean[0] - mean[2]) < 4.5 * np.hypot(error[0], error[2])
+
+
+def test_by_log_snr_every_ratio_counts_the_same_and_a_guess_costs_what_it_costs():
     sde, (x0, labels) = sj.vp(), labelled()
-    values = [classification(jax.random.key(2), sde, exact(sde), x0, labels, times=times) for times in
-              ("uniform", "stratified", "importance")]  # fmt: skip
-    errors = [value.std() / np.sqrt(N) for value in values]
-    assert abs(values[0].mean() - values[1].mean()) < 4.5 * np.hypot(*errors[:2])
-    assert abs(values[0].mean() - values[2].mean()) < 4.5 * np.hypot(errors[0], errors[2])
-    assert errors[2] != errors[0]
+    guess = lambda x, t: jnp.zeros((N, 2))  # noqa: E731
+    even = classification(jax.random.key(5), sde, guess, x0, labels, times="importance", weighting="log_snr")
+    np.testing.assert_allclose(even, np.log(2), rtol=1e-4)
+    t = draw_times(jax.random.key(6), sde, N, "importance")
+    ratios = np.sort(sde.log_snr(t))
+    np.testing.assert_allclose(ratios, np.linspace(ratios[0], ratios[-1], N), atol=0.01)
+    with pytest.raises(ValueError, match="unknown weighting 'likelihood' of a classifier"):
+        classification(jax.random.key(5), sde, guess, x0, labels, weighting="likelihood")
 
 
 def test_a_smoothed_target_is_a_mixture_of_targets():

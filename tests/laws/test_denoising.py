@@ -74,6 +74,21 @@ def test_weightings_are_the_squared_errors_they_name():
     np.testing.assert_allclose(loss, (2 + t) * noise_error, rtol=1e-4)
 
 
+def test_a_silent_edm_network_costs_one_per_dimension_for_any_data_of_its_variance(monkeypatch):
+    """With the weight `(sigma^2 + sd^2) / sd^2` of the noise error; here two points, by quadrature over the noise."""
+    u, w = np.polynomial.hermite_e.hermegauss(8)
+    x0, noise = (jnp.asarray(a.reshape(-1, 1), jnp.float32) for a in np.meshgrid([-0.5, 0.5], u, indexing="ij"))
+    monkeypatch.setattr("scorejax.keys.normal", lambda *_: noise)
+    sde = sj.edm()
+    score = sj.make_score(sde, lambda params, x, label: jnp.zeros_like(x), {}, "edm", sigma_data=0.5)
+    for sigma in (0.05, 0.5, 5.0):
+        loss = denoising(
+            jax.random.key(0), sde, score, x0, t=jnp.full(len(x0), sigma),
+            weighting=lambda sde, t: (sde.variance(t) + 0.25) / 0.25,
+        )  # fmt: skip
+        np.testing.assert_allclose(np.average(loss, weights=np.tile(w, 2)), 1.0, rtol=1e-4)
+
+
 def test_reductions_differ_by_known_factors():
     def loss(reduction):
         return denoising(jax.random.key(0), sj.vp(), lambda x, t: -x, jnp.ones((4, 5, 3)), reduction=reduction)

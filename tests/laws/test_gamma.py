@@ -34,6 +34,30 @@ def test_the_residual_is_the_variance_of_the_data_given_x():
     np.testing.assert_allclose(found, expected[1:], rtol=2e-5)
 
 
+def test_the_residual_is_the_variance_of_the_data_given_x_for_a_mixture_too():
+    """By quadrature over `x_0` and `x_t`: nothing of the score is used."""
+    means, stds, weights = (np.array(v) for v in ([-0.6, 0.4], [0.1, 0.2], [0.3, 0.7]))
+    x0, t = np.arange(-1.6, 1.6, 0.004), np.array([0.05, 0.2, 0.5])
+    prior = np.sum(weights * np.exp(-0.5 * ((x0[:, None] - means) / stds) ** 2) / stds, axis=1)
+    expected = []
+    for alpha, noise in zip(np.asarray(LINEAR.alpha(t), float), np.asarray(LINEAR.variance(t), float), strict=True):
+        x = np.arange(-1.6 * alpha - 6 * noise**0.5, 1.6 * alpha + 6 * noise**0.5, noise**0.5 / 20)
+        joint = prior * np.exp(-0.5 * (x[:, None] - alpha * x0) ** 2 / noise)
+        total = joint.sum(1)
+        variance = joint @ x0**2 - (joint @ x0) ** 2 / total
+        expected.append(alpha**2 / noise * variance.sum() / total.sum())
+    found = exact_gamma(LINEAR, TWO_HUMPS, t).residual(LINEAR, t)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_standard_error_for_normal_data_is_that_of_a_chi_square():
+    """The noise found is normal, so that the mean of D M squares has the relative error sqrt(2 / (D M))."""
+    law, m, d = sj.analytic.gaussian(np.zeros(4), np.full(4, 0.25)), 20_000, 4
+    x0 = law.sample(jax.random.key(0), m)
+    gamma = Gamma.of(LINEAR, TIMES, jax.jit(estimate)(jax.random.key(1), LINEAR, law.score(LINEAR), x0, TIMES))
+    np.testing.assert_allclose(gamma.stderr / gamma.mean_square, np.sqrt(2 / (d * m)), rtol=0.05)
+
+
 def test_the_estimate_is_right_within_its_own_standard_error(squares):
     found, exact = Gamma.of(LINEAR, TIMES, squares), exact_gamma(LINEAR, TWO_HUMPS, TIMES)
     deviations = (found.mean_square - exact.mean_square) / found.stderr

@@ -44,6 +44,18 @@ def test_singlestep_grids_are_even_in_log_snr_between_and_within_steps():
         assert (float(grid[0]), float(grid[-1])) == (1.0, 1e-3)
 
 
+@pytest.mark.parametrize(
+    "make", [times.uniform, times.quadratic, times.log_snr, times.karras], ids=lambda f: f.__name__
+)
+def test_grids_begin_and_end_exactly_where_they_should_and_decrease(make):
+    for sde in (sj.vp(), sj.edm(), sj.cosine(), CHAIN):
+        for n in (1, 7):
+            grid = np.asarray(make(sde, n))
+            assert len(grid) == n + 1
+            assert (grid[0], grid[-1]) == (np.float32(sde.t_max), np.float32(sde.t_min))
+            assert np.all(np.diff(grid) < 0)
+
+
 def visited(n, spacing):
     return np.rint(np.asarray(times.levels(CHAIN, n, spacing)) * 1000).astype(int)[::-1]
 

@@ -90,13 +90,44 @@ def test_nan_in_what_is_unknown_does_not_pass_through_a_process_that_mixes_coord
     assert jnp.isfinite(part.diffuse(jax.random.split(KEY, 3), sde, jnp.zeros((3, 2)), 0.5)).all()
 
 
-def test_between_two_rounds_the_points_follow_the_transition():
-    t, s = jnp.float32(0.5), jnp.float32(0.2)
-    twice = sj.guidance.resampling(Still(), 2)
-    x = twice.step(jax.random.split(KEY, N), SDE, SCORE, jnp.full((N, 2), 3.0), t, s, ()).x
-    a, v = map(float, SDE.transition(s, t))
+@pytest.mark.parametrize("jump", [1, 2])
+def test_between_two_rounds_the_points_follow_the_transition(jump):
+    times = jnp.array([0.5, 0.3, 0.2])
+    twice = sj.guidance.resampling(Still(), 2, jump)
+    x = jnp.full((N, 2), 3.0)
+    memory = twice.init(SDE, x, times)._replace(done=jnp.int32(1))  # as at the last step
+    x = twice.step(jax.random.split(KEY, N), SDE, SCORE, x, times[1], times[2], memory).x
+    a, v = map(float, SDE.transition(times[2], times[2 - jump]))
     assert float(jnp.mean(x)) == pytest.approx(3.0 * a, abs=5 * (v / N / 2) ** 0.5)
     assert float(jnp.var(x)) == pytest.approx(v, rel=5 * (1 / N) ** 0.5)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Tally(Stepper):
+    """A step that leaves a mark at its place in the grid."""
+
+    def init(self, sde, x, times):
+        return times
+
+    def step(self, keys, sde, score, x, t, s, memory):
+        score(x, t)
+        return Step(x + (memory[:-1] == t) * (memory[1:] == s), x, memory)
+
+
+@pytest.mark.parametrize(("steps", "rounds", "jump", "once"), [(249, 10, 10, 9), (7, 3, 1, 0), (7, 3, 9, 7)])
+def test_every_step_is_taken_in_every_round_but_those_before_the_first_whole_jump(
+    steps, rounds, jump, once, monkeypatch
+):
+    """249 steps in jumps of 10, ten rounds: the published grid of 250 levels, 2,410 evaluations with the last one."""
+    monkeypatch.setattr("scorejax.keys.normal", lambda keys, shape, *_: jnp.zeros(shape))
+    sde = sj.edm()  # on the way up nothing but noise is added
+    found = sj.sample(
+        KEY, sde, lambda x, t: 0.0 * x, (1, steps), stepper=sj.guidance.resampling(Tally(), rounds, jump),
+        times=sj.times.log_snr(sde, steps), x_init=jnp.zeros((1, steps)),
+    )  # fmt: skip
+    np.testing.assert_array_equal(found.x[0], [1] * once + [rounds] * (steps - once))
+    assert int(found.nfe) == once + rounds * (steps - once) + 1
 
 
 def test_replacement_sees_the_published_biased_score():
@@ -119,8 +150,9 @@ def test_replacement_sees_the_published_biased_score():
 
 
 @pytest.mark.slow
-def test_resampling_lessens_the_bias_of_replacement(filled):
-    better = fill(jnp.tile(jnp.array([1.5, 0.0]), (N, 1)), rounds=8)
+@pytest.mark.parametrize("jump", [1, 10])
+def test_resampling_lessens_the_bias_of_replacement(filled, jump):
+    better = fill(jnp.tile(jnp.array([1.5, 0.0]), (N, 1)), rounds=8, jump=jump)
     truth = 0.9 * 1.5
     bias, left = (abs(float(jnp.mean(found.x[:, 1])) - truth) for found in (filled, better))
     assert left < 0.5 * bias and bias > 0.1
@@ -178,7 +210,7 @@ def test_colour_is_added_without_touching_grey_and_follows_its_law():
     assert float(jnp.var(chroma)) == pytest.approx(0.25, rel=0.1 + 5 * (2 / 1200) ** 0.5)
 
 
-@pytest.mark.parametrize("t0", [0.1, 0.5])
+@pytest.mark.parametrize("t0", [0.1, 0.5, 0.999])
 def test_editing_gaussian_data_ends_at_the_closed_form(t0):
     # k = sqrt(a) v / (a v + 1 - a): mean m + k sqrt(a) (x_g - m), variance k^2 (1 - a) + v (1 - a) / (a v + 1 - a)
     m, v, guide, n = 0.5, 0.3, 2.0, 2 * N
@@ -266,6 +298,7 @@ def test_the_gradients_of_the_two_energies():
     [
         (lambda: fill(jnp.zeros((3, 2)), np.ones(3)), r"mask of shape \(3,\) does not fit.*\(3, 2\)"),
         (lambda: fill(jnp.zeros((3, 2)), rounds=0), "at least one round"),
+        (lambda: fill(jnp.zeros((3, 2)), rounds=2, jump=0), "at least one step"),
         (lambda: edit(0.0), "t0=0.0 lies outside"),
         (lambda: edit(1.5), "t0=1.5 lies outside"),
         (lambda: edit(repeats=0), "at least one repeat"),

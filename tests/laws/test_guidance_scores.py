@@ -95,11 +95,50 @@ def test_experts_multiply_densities():
     np.testing.assert_allclose(score(X, T), -4.0 * (X - (1.0 - 2.0) / 4.0), rtol=1e-5, atol=1e-5)
 
 
+def test_a_step_with_an_expert_is_the_product_of_both_to_second_order():
+    """`N(m, S) exp(-|P x - y|^2)` has the mean `(1/S + 2 P^T P)^{-1} (m / S + 2 P^T y)`; a linear energy is exact."""
+    with jax.enable_x64(True):
+        p, y, x, t = np.array([[1.0, 0.5]]), 0.7, np.array([[0.8, -0.4]]), 0.5
+        prior = sj.analytic.gaussian([0.3, -0.2], [0.5, 0.3]).score(SDE)
+
+        def mean(score, h):
+            keys = jax.random.split(jax.random.key(0), 1)
+            each = lambda x, t: score(x, jnp.broadcast_to(t, 1))  # noqa: E731
+            return sj.samplers.euler_maruyama().step(keys, SDE, each, x, jnp.asarray(t), jnp.asarray(t - h), ()).mean[0]
+
+        quadratic = sj.guidance.experts(prior, [lambda x, t: jnp.sum((x @ p.T - y) ** 2, 1)])
+        linear = sj.guidance.experts(prior, [lambda x, t: x @ np.array([1.0, -2.0])])
+        gaps = []
+        for h in (0.002, 0.001):
+            m, s = mean(prior, h), h * SDE.diffusion_squared(t)
+            exact = np.linalg.solve(np.eye(2) / s + 2 * p.T @ p, m / s + 2 * p[0] * y)
+            gaps.append(np.abs(mean(quadratic, h) - exact).max())
+            np.testing.assert_allclose(mean(linear, h), m - s * np.array([1.0, -2.0]), rtol=1e-12)
+    np.testing.assert_allclose(gaps[0] / gaps[1], 4.0, atol=0.1)
+
+
 def test_classifier_free_guidance_extrapolates_and_agrees_with_the_papers_w():
     cond, uncond = value(COND), value(UNCOND)
     for w in (-1.0, -0.5, 0.0, 0.7, 3.0):
         found = value(sj.guidance.classifier_free(COND, UNCOND, guidance_scale=sj.guidance.from_w(w)))
         np.testing.assert_allclose(found, (1 + w) * cond - w * uncond, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", sj.score.PREDICTIONS)
+def test_guidance_is_the_same_in_every_prediction(kind):
+    """Noise, data and v are affine in the score at a fixed point, and the weights `1 + w` and `-w` sum to one."""
+    w = 1.5
+
+    def converted(score, source="score", target=kind):
+        return sj.score.convert(SDE, X, T, score, source, target)
+
+    cond, uncond = converted(value(COND)), converted(value(UNCOND))
+    found = converted(value(sj.guidance.classifier_free(COND, UNCOND, 1.0 + w)))
+    np.testing.assert_allclose(found, (1 + w) * cond - w * uncond, rtol=1e-3, atol=1e-3)
+    if kind == "noise":  # noise - scale sigma grad log p(y | x)
+        tilted = converted(value(sj.guidance.classifier(UNCOND, first_class, 2.0)))
+        gradient = value(COND) - value(UNCOND)
+        np.testing.assert_allclose(tilted, uncond - 2.0 * SDE.sigma(T)[:, None] * gradient, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(("scale", "calls"), [(1, (1, 0)), (1.0, (1, 0)), (0.0, (0, 1)), (2.0, (1, 1))])

@@ -12,7 +12,7 @@ from scorejax.likelihood import bound_bits, dequantized_bits
 
 MEAN, STD, LEVELS = 0.1, 0.2, 8
 LAW, SDE = sj.analytic.gaussian([MEAN] * 2, [STD**2] * 2), sj.vp()
-EXAMPLES = jnp.array([[2, 5], [4, 4], [3, 6]])
+EXAMPLES = jnp.array([[2, 5], [4, 6], [3, 6]])
 
 
 def probability(levels):
@@ -51,7 +51,7 @@ def test_uniform_noise_costs_the_divergence_between_it_and_the_density_within_th
     u = (jnp.arange(400) + 0.5) / 400
     x = 2 * (EXAMPLES[..., None] + u) / LEVELS - 1
     expected = -(norm.logpdf(x, MEAN, STD).mean(-1) + jnp.log(2 / LEVELS)).mean(1) / jnp.log(2.0)
-    assert np.all(expected > exact() + 1e-3)
+    assert np.all(expected > exact() + 0.25)
     many = jnp.repeat(EXAMPLES, 300, axis=0)
     found = bound_bits(jax.random.key(0), SDE, LAW.score(SDE), many, LEVELS, samples=100, chunk=10)
     found = np.asarray(found.value, np.float64).reshape(3, 300)

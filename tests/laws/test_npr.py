@@ -58,6 +58,21 @@ def test_each_target_is_minimised_by_its_expectation(target, bias, monkeypatch):
 PAIR = np.array([0.223, 0.112])  # one step of ten even ones
 
 
+def test_what_the_heads_find_on_average_with_a_biased_network_is_known():
+    """With noise off by b = 0.3: `E Var`, `E Var + b^2` of the residual, `E Var - b^2` of the squared noise."""
+    with jax.enable_x64(True):
+        x0, noise, weights = nodes(TWO_HUMPS, 64)
+        x = LINEAR.perturb(x0, PAIR[0], noise)
+        found = -LINEAR.sigma(PAIR[0]) * TWO_HUMPS.score_at(LINEAR, x, PAIR[0]) + 0.3
+        t = jnp.full(len(x), PAIR[0])
+        exact = weights @ residual(TWO_HUMPS, LINEAR, x, t)
+        squared = weights @ (residual(TWO_HUMPS, LINEAR, x, t) + (found - 0.3) ** 2 - found**2)
+        np.testing.assert_allclose(exact[0], 0.259136, atol=2e-6)
+        np.testing.assert_allclose(weights @ (noise - found) ** 2, 0.349136, atol=2e-6)
+        np.testing.assert_allclose(squared, 0.169136, atol=2e-6)
+        np.testing.assert_allclose(1.0 - weights @ found**2, 0.169136, atol=2e-6)  # the model's own statistic
+
+
 def test_a_biased_network_is_served_by_the_noise_residual_and_ruined_by_the_squared_noise():
     """Expected KL in nats of one step, noise off by `b`; the order explains published likelihoods."""
     with jax.enable_x64(True):

@@ -33,6 +33,9 @@ ORDERS = {
     "3 published": (unipc(3, "vary_coeff_published", lower_order_final=False), 1),
     "1": (unipc(1, lower_order_final=False), 2),
     "2": (unipc(2, lower_order_final=False), 3),
+    "2 bh2": (unipc(2, "bh2", lower_order_final=False), 3),
+    "2 vary": (unipc(2, "vary_coeff", lower_order_final=False), 3),
+    "3 vary": (unipc(3, "vary_coeff", lower_order_final=False), 4),
     "3 noise": (unipc(3, prediction="noise", lower_order_final=False), 4),
     "3 without corrector": (unipc(3, corrector=False, lower_order_final=False), 3),
 }

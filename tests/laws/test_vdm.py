@@ -78,7 +78,15 @@ def test_gradients_reach_the_ends_and_leave_the_shape_alone(monkeypatch):
 
 @pytest.mark.parametrize(
     ("kind", "steps", "published"),
-    [("linear", 10, 15.727564), ("linear", 100, 6.485690), ("linear", 1000, 6.006237), ("quadratic", 1000, 6.008)],
+    [
+        ("linear", 10, 15.727564),
+        ("linear", 100, 6.485690),
+        ("linear", 1000, 6.006237),
+        ("linear", 10_000, 5.961011),
+        ("quadratic", 10, 17.08),
+        ("quadratic", 100, 6.509),
+        ("quadratic", 1000, 6.008),
+    ],
 )
 def test_a_discrete_chain_comes_down_to_the_continuous_bound(kind, steps, published):
     law, x0, noise = normal_data(S2)
@@ -91,7 +99,9 @@ def test_a_discrete_chain_comes_down_to_the_continuous_bound(kind, steps, publis
         score = law.score(sde)
         terms = jax.jit(lambda: kl_term(chain, each, sde, score, x0, sde.perturb(x0, each.t, noise)))()
         total = jnp.sum(terms) / 4
-    np.testing.assert_allclose(float(total), published, atol=5e-7 if kind == "linear" else 5e-4)
+    np.testing.assert_allclose(
+        float(total), published, atol=5e-7 if kind == "linear" else (6e-3 if steps == 10 else 6e-4)
+    )
 
 
 def test_the_ends_are_exact_and_the_curve_rises_whatever_its_weights():

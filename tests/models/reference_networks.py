@@ -1,21 +1,20 @@
-"""The public reference networks: made-up weights from the tensors' names alone, and what they computed with them."""
+"""The public reference networks with made-up weights, and what they computed."""
 
 import functools
 import json
-import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import golden_weights
 import jax
 import numpy as np
+from golden_weights import GOLDEN
 
 from scorejax.pretrained import from_score_sde
 
 # Half of the time to compile is for speed, which a program that runs a few times does not need.
 FAST_COMPILE = {"xla_backend_optimization_level": 0}
-FOLDER = Path(__file__).parents[1] / "golden"
 
 
 class Reference(NamedTuple):
@@ -27,38 +26,21 @@ class Reference(NamedTuple):
     apply: Callable[[Any, Any, Any], jax.Array]  # compiled once
 
 
-def weights(name: str, shape: list[int]) -> np.ndarray:
-    """The weights that the golden numbers were computed with."""
-    z = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
-    last = name.rsplit(".", 1)[-1]
-    if last == "W":
-        return (z / np.sqrt(shape[0])).astype(np.float32) if len(shape) == 2 else 16 * z
-    if name.endswith("embed.weight"):  # columns gamma, alpha, beta
-        return np.repeat(np.float32([1, 1, 0]), shape[1] // 3) + np.float32(0.1) * z
-    if len(shape) >= 2:
-        return (z / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-    return np.float32(1) + np.float32(0.1) * z if last in ("weight", "alpha", "gamma") else np.float32(0.1) * z
-
-
 def state_dict(sidecar: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The state dict of the reference, checked against the first two values of each tensor."""
-    state = {name: weights(name, shape) for name, shape, how, _ in sidecar["params"] if how == "rule"}
-    for name, _, how, first in sidecar["params"]:
-        if how == "rule":
-            np.testing.assert_allclose(state[name].ravel()[: len(first)], first, rtol=1e-6)
+    """The state dict of the reference, with the noise levels it holds too."""
     model = sidecar["config"]["model"]
-    state["sigmas"] = np.geomspace(model["sigma_max"], model["sigma_min"], model["num_scales"])
-    return state
+    sigmas = np.geomspace(model["sigma_max"], model["sigma_min"], model["num_scales"])
+    return golden_weights.state_dict(sidecar) | {"sigmas": sigmas}
 
 
 @functools.cache
 def sidecar(name: str) -> dict[str, Any]:
-    return json.loads((FOLDER / f"score_sde_{name}_small.json").read_text())
+    return json.loads((GOLDEN / f"score_sde_{name}_small.json").read_text())
 
 
 @functools.cache
 def reference(name: str) -> Reference:
-    stored = dict(np.load(FOLDER / f"score_sde_{name}_small.npz"))
+    stored = dict(np.load(GOLDEN / f"score_sde_{name}_small.npz"))
     golden = {
         key: value.transpose(0, 2, 3, 1) if value.ndim == 4 and not key.startswith("grad__") else value
         for key, value in stored.items()

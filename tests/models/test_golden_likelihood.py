@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reference_networks import FOLDER, evaluate, state_dict
+from golden_weights import GOLDEN
+from reference_networks import evaluate, state_dict
 
 import scorejax as sj
 from scorejax.pretrained import from_score_sde
@@ -22,12 +23,12 @@ class Golden(NamedTuple):
 
 @pytest.fixture(scope="module")
 def golden():
-    sidecar = json.loads((FOLDER / "likelihood_vp_ddpm_small.json").read_text())
+    sidecar = json.loads((GOLDEN / "likelihood_vp_ddpm_small.json").read_text())
     state = state_dict(sidecar)
     for name, factor in sidecar["rule_overrides_multiply"].items():
         state[name] = state[name] * np.float32(factor)
     module, params = from_score_sde(state, sidecar["config"])
-    stored = dict(np.load(FOLDER / "likelihood_vp_ddpm_small.npz"))
+    stored = dict(np.load(GOLDEN / "likelihood_vp_ddpm_small.npz"))
     arrays = {k: v.transpose(0, 2, 3, 1) if v.ndim == 4 else v for k, v in stored.items()}
     return Golden(arrays, lambda x, label: evaluate(module, params, x, label))
 
@@ -54,16 +55,16 @@ def test_the_right_hand_side_is_the_references(golden, t, key):
 
 @pytest.mark.slow
 def test_the_bits_per_dimension_are_the_references(golden, monkeypatch):
-    """Within what the reference itself moves when its tolerance tightens."""
+    """Made-up weights make a rough flow: the reference's own ends move by 0.024 from tolerance 1e-5 to 1e-6."""
     a = golden.arrays
     probes = jnp.asarray(a["eps"])[:, None]
     monkeypatch.setitem(sj.log_prob.__globals__, "probe_vectors", lambda *_: probes)
     score = sj.make_score(SDE, lambda params, x, label: golden.network(x, label), {}, label=SDE.label)
-    found = sj.log_prob(jax.random.key(0), SDE, score, jnp.asarray(a["data"]))
+    found = sj.log_prob(jax.random.key(0), SDE, score, jnp.asarray(a["data"]), rtol=1e-6, atol=1e-6)
     prior = SDE.prior_logp(found.latent)
     bits = sj.bits_per_dim(found.value, 192, 2 / 256)
-    np.testing.assert_allclose(bits, a["bpd_tol1e_6"], rtol=0, atol=5e-3)
-    assert np.abs(found.latent - a["z_tol1e_6"]).max() < 0.07 * a["z"].std()
-    # 5e-3 bits per dimension are 0.67 nats
-    np.testing.assert_allclose(prior, a["prior_logp"], rtol=0, atol=0.67)
-    np.testing.assert_allclose(found.value - prior, a["delta_logp"], rtol=0, atol=0.67)
+    np.testing.assert_allclose(bits, a["bpd_tol1e_6"], rtol=0, atol=2.5e-3)
+    assert np.abs(found.latent - a["z_tol1e_6"]).max() < 0.02 * a["z"].std()
+    # 2.5e-3 bits per dimension are 0.33 nats; the two parts are stored from the run at 1e-5
+    np.testing.assert_allclose(prior, a["prior_logp"], rtol=0, atol=0.1)
+    np.testing.assert_allclose(found.value - prior, a["delta_logp"], rtol=0, atol=0.33)

@@ -6,11 +6,12 @@ import pytest
 from scorejax import analytic, build, calibrate, data, evaluate
 from scorejax.config import load
 from scorejax.errors import ConfigError
+from scorejax.evaluation import variances
 from scorejax.gamma import Gamma
 
 
 @pytest.fixture(scope="module")
-def found():
+def found(tmp_path_factory):
     """The statistic of the exact score of the data, for batches of two sizes."""
     truth = analytic.gaussian(data.GAUSSIAN_MEAN, data.GAUSSIAN_COVARIANCE)
     config = load("configs/vp_gaussian.py:tiny", ["sde.name=ddpm", "sde.schedule=cosine", "sde.n=40"])
@@ -18,10 +19,10 @@ def found():
     model = evaluate.Model(config, build.sde(config), build.network(config, train), {"w": np.zeros(1)}, 7)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "score", lambda config, process, module, params, **_: truth.score(process))
-        results = []
+        results, folder = [], tmp_path_factory.mktemp("calibration")
         for batch in (64, 300):
             model.config.eval.batch = batch
-            results.append(calibrate.statistic(model, train, 1000))
+            results.append(calibrate.statistic(model, train, folder, 1000))
     return truth, model, results
 
 
@@ -44,13 +45,13 @@ def test_the_statistic_does_not_depend_on_the_batch_size(found):
 
 def test_a_file_is_read_back_for_its_own_run_alone(found, tmp_path):
     _, model, (gamma, _) = found
-    path = calibrate.gamma_path(tmp_path, 7)
+    path = variances.gamma_path(tmp_path, 7)
     path.parent.mkdir()
     gamma.save(path)
-    read = calibrate.load(tmp_path, 7, model.process)
+    read = variances.load(tmp_path, 7, model.process)
     assert isinstance(read, Gamma)
     np.testing.assert_array_equal(read.mean_square, gamma.mean_square)
     with pytest.raises(ConfigError, match="calibrate first"):
-        calibrate.load(tmp_path, 8, model.process)
+        variances.load(tmp_path, 8, model.process)
     with pytest.raises(ConfigError, match="another schedule"):
-        calibrate.load(tmp_path, 7, build.sde(load("configs/vp_gaussian.py:tiny")))
+        variances.load(tmp_path, 7, build.sde(load("configs/vp_gaussian.py:tiny")))

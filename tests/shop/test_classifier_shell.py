@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -101,10 +102,9 @@ def test_accuracy_and_cross_entropy_are_those_of_the_exact_posterior_at_every_no
     assert measured["levels"][0]["log_snr"] < -9 and measured["levels"][-1]["t"] == pytest.approx(sde.t_min)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, tmp_path):
     workdir, config, _ = run
-    import shutil
-
     again = shutil.copytree(workdir, tmp_path / "run")
     shutil.rmtree(again / "checkpoints" / "600")
     train.train(config, again)
@@ -115,21 +115,28 @@ def test_what_is_learnt_of_one_process_holds_for_every_other(run):
     workdir, _, test = run
     points = jnp.asarray(test.examples[:20])
     noise = jax.random.normal(jax.random.key(3), points.shape)
-    answers = []
-    for sde in (sj.vp(), sj.ve(), sj.subvp(), sj.flow(t_min=0.01, t_max=0.99)):
+
+    def answers(sde, log_snr):
         bound = classifiers.restore(workdir, sde, test)
-        t = jnp.broadcast_to(sde.inverse_log_snr(jnp.float32(1.0)), 20)
-        answers.append(bound.logits(sde.perturb(points, t, noise), t))
-        assert bound.features(points, t).shape == (20, 32)
-    for other in answers[1:]:
-        np.testing.assert_allclose(other, answers[0], rtol=1e-2, atol=1e-2)
+        t = jnp.broadcast_to(sde.inverse_log_snr(jnp.float32(log_snr)), 20)
+        return jax.jit(lambda logits, features, x: (logits(x, t), features(x, t)))(
+            bound.logits, bound.features, sde.perturb(points, t, noise)
+        )
+
+    logits, features = answers(sj.vp(), 1.0)
+    assert features.shape == (20, 32)
+    for sde in (sj.ve(), sj.subvp()):
+        other, _ = answers(sde, 1.0)
+        np.testing.assert_allclose(other, logits, rtol=1e-2, atol=1e-2)
+    # sub-VP comes nearer to the data than VP, which the classifier was trained on: it is told VP's clean end
+    np.testing.assert_allclose(answers(sj.subvp(), 20.0)[0], answers(sj.vp(), 13.8)[0], rtol=0.05, atol=0.05)
 
 
 def test_a_classifier_of_another_run_of_things_is_refused(run, tmp_path):
     workdir, config, test = run
     sde = build.sde(config)
-    with pytest.raises(ConfigError, match=r"log signal-to-noise ratios -10.05 to .*the score's EDM has -?[\d.]+ to 20"):
-        classifiers.restore(workdir, sj.edm(sigma_min=4e-5), test)
+    with pytest.raises(ConfigError, match=r"ratios from -10.05 up; the score's EDM has noisier data, from -18.42 up"):
+        classifiers.restore(workdir, sj.edm(sigma_max=1e4), test)
     with pytest.raises(ConfigError, match="centered=True, the score with centered=False"):
         classifiers.restore(workdir, sde, test, centered=False)
     wide = dataclasses.replace(test, examples=np.zeros((len(test), 3), np.float32))
@@ -153,7 +160,8 @@ def test_a_network_that_is_told_sigma_serves_its_own_process_alone():
     ("overrides", "message"),
     [
         (["objective.name=denoising"], "is a classifier; set objective.name = 'classification'"),
-        (["objective.weighting=likelihood"], "'likelihood' belongs to scores"),
+        (["objective.weighting=likelihood"], "'likelihood'; choose one of simple, log_snr"),
+        (["sde.name=ddpm", "sde.n=9", "objective.times=uniform"], "importance-sampled times need a continuous-time"),
         (["objective.label_smoothing=1"], r"label_smoothing = 1.0; it must lie in \[0, 1\)"),
         (["objective.probes=3"], "'objective.probes' = 3 does not belong to classification"),
         (["train.preview_every=10"], "train.preview_every draws samples"),

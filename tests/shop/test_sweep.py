@@ -49,6 +49,7 @@ def test_a_mistake_in_a_sampler_is_told(text, words):
 @pytest.mark.slow
 def test_a_sweep_measures_every_sampler_at_every_number_of_steps(tmp_path):
     run = configs.load(GAUSSIAN, ["sweep.samplers=('ancestral','probability_flow:method=heun')", "sweep.steps=(2,4)"])
+    run.sweep.bits = 10
     train.train(run, tmp_path)
     result = sweep.sweep(run, tmp_path)
     assert [(p["sampler"].partition(":")[0], p["steps"]) for p in result["points"]] == [
@@ -58,5 +59,12 @@ def test_a_sweep_measures_every_sampler_at_every_number_of_steps(tmp_path):
     assert nfe == [3, 5, 5, 9]  # with the last denoising; Heun evaluates twice a step
     saved = json.loads(next((tmp_path / "eval").glob("sweep-*.json")).read_text())
     assert saved["points"] == result["points"]
-    assert next((tmp_path / "eval").glob("sweep-*.png")).stat().st_size > 10_000
+    assert next((tmp_path / "eval").glob("sweep-?.png")).stat().st_size > 10_000
     assert any(p["on_the_front"] for p in saved["points"])
+    # the two that draw from a reverse chain have a bound
+    assert [(row["label"], row["steps"], row["evaluations"]) for row in saved["bits"]] == [
+        ("ancestral (posterior chain)", 2, 3), ("ancestral (posterior chain)", 4, 5),
+    ]  # fmt: skip
+    assert all(row["examples"] == 10 and row["bits_per_dim"] > 0 for row in saved["bits"])
+    assert next((tmp_path / "eval").glob("sweep-*-bits.png")).stat().st_size > 10_000
+    assert not list((tmp_path / "eval").glob("bound-*"))

@@ -1,0 +1,258 @@
+"""Guidance reaches every stepper of the library, and no example ever feels another: tables that must stay complete."""
+
+import inspect
+import typing
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conditionals import component, given
+from jax.tree_util import Partial
+from stepping import run
+from worlds import CORRELATED, TWO_MODES
+
+import scorejax as sj
+from scorejax import build, reverse, samplers
+from scorejax.gamma import Gamma
+from scorejax.guidance import operators
+from scorejax.samplers import Sample, Stepper
+from scorejax.score import Score
+
+SDE = sj.vp(t_min=1e-3, t_max=0.7)
+MATRIX, Y = np.array([[1.0, 0.5]]), np.array([0.7])
+A = operators.dense(MATRIX, (2,))
+POSTERIOR, FIRST = given(CORRELATED, MATRIX, Y, 0.4), component(TWO_MODES, 0)
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def first_class(x, t):
+    """The exact log probability that a diffused point comes from the first component of the mixture."""
+    return FIRST.log_prob_at(SDE, x, t) - TWO_MODES.log_prob_at(SDE, x, t)
+
+
+def extrapolated(x, t):
+    """Twice the conditional score less the unconditional one."""
+    return 2.0 * FIRST.score_at(SDE, x, t) - TWO_MODES.score_at(SDE, x, t)
+
+
+@cache
+def scores(kind):
+    """A guided score, and the score it must be."""
+    if kind == "moment_matching":
+        prior = CORRELATED.score(SDE)
+        guided = sj.guidance.moment_matching(SDE, prior, A, Y[None], 0.4, iterations=4, tolerance=1e-13)
+        return guided, POSTERIOR.score(SDE)
+    if kind == "classifier":
+        return sj.guidance.classifier(TWO_MODES.score(SDE), first_class), FIRST.score(SDE)
+    twice = sj.guidance.interval(2.0, SDE, 0.0, 1.0, by="time")
+    return sj.guidance.classifier_free(FIRST.score(SDE), TWO_MODES.score(SDE), twice), Partial(extrapolated)
+
+
+@cache
+def compiled(kind):
+    """The same two as programs of their own, which all steppers call."""
+    return [jax.jit(lambda x, t, score=score: score(x, t)) for score in scores(kind)]
+
+
+GUIDED = ("moment_matching", "classifier", "classifier_free")
+
+
+STEPS = 40
+
+
+@cache
+def grid():
+    return np.asarray(sj.times.log_snr(SDE, STEPS))
+
+
+@cache
+def analytic_dpm():
+    """With the exact statistic of the posterior."""
+    noise = np.asarray(SDE.variance(grid()))[:, None, None]
+    total = np.asarray(SDE.alpha(grid()))[:, None, None] ** 2 * POSTERIOR.covariance() + noise * np.eye(2)
+    squares = 0.5 * np.trace(noise * np.linalg.inv(total), axis1=1, axis2=2)
+    return samplers.analytic(SDE, grid(), Gamma.of(SDE, grid(), squares[None]))
+
+
+# every stepper by the name of the function that makes it, in the variants that differ in how they use the score
+STEPPERS = {
+    "adaptive_probability_flow": [lambda: samplers.adaptive_probability_flow(1e-6, 1e-6)],
+    "ald": [lambda: samplers.ald(0.1)],
+    "analytic": [analytic_dpm],
+    "ancestral": [lambda: samplers.ancestral()],
+    "annealed_langevin": [lambda: samplers.annealed_langevin(1e-5, 2)],
+    "ddim": [lambda: samplers.ddim(), lambda: samplers.ddim(0.5)],
+    "dpm_solver": [lambda: samplers.dpm_solver(2), lambda: samplers.dpm_solver(3, "singlestep", "noise")],
+    "dpm_solver_adaptive": [lambda: samplers.dpm_solver_adaptive(2, rtol=1e-3, atol=1e-3)],
+    "euler": [lambda: samplers.euler()],
+    "euler_maruyama": [lambda: samplers.euler_maruyama()],
+    "heun": [lambda: samplers.heun(), lambda: samplers.heun(3.0)],
+    "langevin": [lambda: samplers.langevin(0.1, norm="batch")],
+    "probability_flow": [lambda: samplers.probability_flow("rk4")],
+    "reverse_chain": [lambda: samplers.reverse_chain(reverse.chain(SDE, grid()))],
+    "reverse_diffusion": [lambda: samplers.reverse_diffusion()],
+    "unipc": [lambda: samplers.unipc(3)],
+}
+LOOPS = ("ald", "annealed_langevin", "langevin", "adaptive_probability_flow", "dpm_solver_adaptive")
+
+
+def returning(module, wanted):
+    """The public functions of a module whose result is annotated as `wanted`."""
+    found = set()
+    for name in module.__all__:
+        function = getattr(module, name)
+        if inspect.isfunction(function):
+            result = typing.get_type_hints(function)["return"]
+            if wanted(result) or any(map(wanted, typing.get_args(result))):
+                found.add(name)
+    return found
+
+
+def test_the_table_holds_every_stepper_of_the_library():
+    everything = returning(samplers, lambda kind: isinstance(kind, type) and issubclass(kind, Stepper))
+    assert everything == set(STEPPERS)
+    assert set(build.sampling.STEPPERS) | set(build.sampling.CORRECTORS) <= everything
+
+
+def either(guided, x, t):
+    """Both scores in one program, so that it is compiled once."""
+    values = [score(x, t) for score in scores("classifier_free")]
+    return jnp.where(guided, *values)
+
+
+@pytest.mark.parametrize("name", STEPPERS)
+def test_every_stepper_steps_with_a_guided_score_as_with_the_conditional_laws_own(name):
+    times = grid()[20:24]
+    x = jax.random.normal(jax.random.key(0), (3, 2))
+    keys = jax.random.split(jax.random.key(1), (3, 3))
+    if name in LOOPS:  # compiled whole, with the guidance inside
+        pairs = [[Partial(either, jnp.asarray(guided)) for guided in (True, False)]]
+    else:
+        pairs = [compiled(kind) for kind in GUIDED]
+    for make in STEPPERS[name]:
+        for pair in pairs:
+            guided, exact = (run(make(), SDE, score, x, times, noise=keys, compiled=name in LOOPS) for score in pair)
+            np.testing.assert_allclose(guided, exact, rtol=1e-6, atol=1e-8)
+            assert np.abs(guided - x).max() > 1e-3
+
+
+# the largest error of the covariance in these steps, relative to the largest variance; Analytic-DPM's variance is one
+# number for all directions
+ERRORS = {
+    "analytic": 0.02, "ancestral": 0.2, "ddim": 0.12, "dpm_solver": 5e-3, "euler": 0.1, "euler_maruyama": 0.1,
+    "heun": 0.02, "probability_flow": 1e-5, "reverse_chain": 0.2, "reverse_diffusion": 0.2, "unipc": 5e-3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [n for n in STEPPERS if n not in LOOPS])
+def test_every_family_of_samplers_reaches_the_posterior_of_gaussian_data(name, monkeypatch):
+    """Nothing is left to chance: with an affine score the whole run is an affine map of its start and its noises."""
+    monkeypatch.setattr("scorejax.keys.normal", lambda noise, *_: noise)
+    n, times, size = STEPS, grid(), 3 + 2 * STEPS
+    # row 0 starts at zero without noise, two rows at the unit vectors, every other has one unit of noise once
+    x = jnp.zeros((size, 2)).at[[1, 2], [0, 1]].set(1.0)
+    noise = np.zeros((n, size, 2))
+    noise[np.repeat(np.arange(n), 2), np.arange(3, size), np.tile([0, 1], n)] = 1.0
+    start, end = (
+        (
+            float(SDE.alpha(t)) * np.asarray(POSTERIOR.mean()),
+            float(SDE.alpha(t)) ** 2 * POSTERIOR.covariance() + float(SDE.variance(jnp.asarray(t))) * np.eye(2),
+        )
+        for t in (times[0], times[-1])
+    )
+    for make in STEPPERS[name]:
+        found = np.asarray(run(make(), SDE, compiled("moment_matching")[0], x, times, noise=noise, compiled=False))
+        gain, noises = found[1:3] - found[0], found[3:] - found[0]
+        mean = found[0] + start[0] @ gain
+        covariance = gain.T @ start[1] @ gain + noises.T @ noises
+        spread = np.asarray(end[1]).max()
+        np.testing.assert_allclose(mean, end[0], atol=ERRORS[name] * spread**0.5)
+        np.testing.assert_allclose(covariance, end[1], atol=ERRORS[name] * spread)
+
+
+def rows(i):
+    """Data of those of four examples."""
+    keys = jax.random.split(jax.random.key(4), 3)
+    return [jax.random.normal(key, (4, 2))[i] for key in keys]
+
+
+def energy(x, t):
+    return jnp.sum(x**2, 1) * t
+
+
+def features(x, t):
+    return jnp.stack([x, x**2 + t[:, None]], -1)
+
+
+def labelled(x, t, label):
+    return jnp.where(label[:, None] == 0, FIRST.score_at(SDE, x, t), TWO_MODES.score_at(SDE, x, t))
+
+
+def logits(x, t):
+    return jnp.stack([first_class(x, t), energy(x, t)], -1)
+
+
+# every transform, with arguments of its own for every example; `part` takes some of the examples
+TRANSFORMS = {
+    "class_log_prob": lambda s, i: sj.guidance.classifier(s, sj.guidance.class_log_prob(logits, jnp.arange(4)[i] % 2)),
+    "classifier": lambda s, i: sj.guidance.classifier(s, first_class, jnp.arange(4.0)[i]),
+    "classifier_free": lambda s, i: sj.guidance.classifier_free(
+        FIRST.score(SDE), s, sj.guidance.interval(jnp.arange(4.0)[i], SDE, 0.0, 0.4, by="time")
+    ),
+    "classifier_free_batched": lambda s, i: sj.guidance.classifier_free_batched(labelled, jnp.arange(4)[i] % 2, 1, 2.0),
+    "dps": lambda s, i: sj.guidance.dps(SDE, s, A, rows(i)[0][:, :1], sigma_y=0.5),
+    "dps as run": lambda s, i: sj.guidance.dps(SDE, s, A, rows(i)[0][:, :1], zeta=0.5),
+    "experts": lambda s, i: sj.guidance.experts(s, [energy], [jnp.arange(4.0)[i]]),
+    "faithful": lambda s, i: sj.guidance.experts(s, [sj.guidance.faithful(SDE, lambda x: x[:, ::-1], rows(i)[0])]),
+    "moment_matching": lambda s, i: sj.guidance.moment_matching(SDE, s, A, rows(i)[0][:, :1], 0.1),
+    "pigdm": lambda s, i: sj.guidance.pigdm(SDE, s, A, rows(i)[0][:, :1], 0.1),
+    "realistic": lambda s, i: sj.guidance.experts(s, [sj.guidance.realistic(SDE, features, *rows(i)[:2])]),
+}
+
+
+def test_no_guidance_lets_an_example_feel_its_batch_mates():
+    assert {name.split()[0] for name in TRANSFORMS} == returning(sj.guidance, lambda kind: kind == Score)
+
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def values(i):
+        x, t = rows(i)[2], jnp.array([0.1, 0.3, 0.5, 0.6])[i]
+        return {name: make(TWO_MODES.score(SDE), i)(x, t) for name, make in TRANSFORMS.items()}
+
+    first, second = values(jnp.array([0, 1])), values(jnp.array([3, 1]))
+    for name, value in first.items():
+        assert np.isfinite(value).all()
+        np.testing.assert_array_equal(second[name][1], value[1], err_msg=name)
+        assert np.abs(second[name][0] - value[0]).max() > 1e-3
+
+
+SAMPLED = {
+    "colorize": lambda i, **more: sj.guidance.colorize(
+        KEY, SDE, lambda x, t: -x, rows(i)[0].reshape(-1, 2, 1, 1), **more
+    ),
+    "ddrm": lambda i, times, stepper, **more: sj.guidance.ddrm(
+        KEY, SDE, lambda x, t: -x, A, rows(i)[0][:, :1], 0.1, shape=rows(i)[0].shape, times=times, **more
+    ),
+    "inpaint": lambda i, **more: sj.guidance.inpaint(
+        KEY, SDE, lambda x, t: -x, rows(i)[0], np.array([1, 0]), rounds=2, **more
+    ),
+    "sdedit": lambda i, times, **more: sj.guidance.sdedit(
+        KEY, SDE, lambda x, t: -x, rows(i)[0], 0.5, steps=3, repeats=2, mask=np.array([1, 0]), **more
+    ),
+}
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_no_edited_or_restored_example_depends_on_its_batch(name):
+    assert set(SAMPLED) == returning(sj.guidance, lambda kind: kind is Sample)
+    how = {"stepper": samplers.ancestral(), "times": sj.times.log_snr(SDE, 3)}
+    first, second = (SAMPLED[name](slice(i, i + 3), start=i, **how).x for i in (0, 1))
+    np.testing.assert_array_equal(second[:2], first[1:])
+    assert len(np.unique(np.round(np.asarray(first[..., -1]), 6))) >= 3
