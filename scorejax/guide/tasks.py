@@ -217,7 +217,8 @@ def edit(
     if c.stepper in CHAINS or c.times in TRAJECTORIES:
         raise ConfigError(
             f"sampler.stepper = {c.stepper!r} on sampler.times = {c.times!r} belongs to a grid that starts at "
-            f"{process.t_max}, and an edit starts at guidance.t0 = {t0}; choose another stepper, and one of {', '.join(PLAIN_GRIDS)}"
+            f"{process.t_max}, and an edit starts at guidance.t0 = {t0}; choose another stepper, on one of "
+            f"{', '.join(PLAIN_GRIDS)}"
         )
     known = None if mask is None else measurement.known_part(mask, examples.shape, _key(config))
     editable = None if known is None else jnp.asarray(~known)
