@@ -51,7 +51,8 @@ def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
     sampler = {key: value for key, value in to_dict(model.config)["sampler"].items() if value is not None}
     depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     if model.config.guidance.name != "none":
-        depends["guidance"] = {**to_dict(model.config)["guidance"], "weights": fingerprint(held[2])}
+        asked = {key: value for key, value in to_dict(model.config)["guidance"].items() if value is not None}
+        depends["guidance"] = {**asked, "held": fingerprint(held[2])}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
     about = {**depends, "to_levels": TO_LEVELS if train.levels else None, "levels": train.levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
