@@ -2,9 +2,10 @@
 
     python main.py --config=configs/classifier.py
 
-About NNN. Prints accuracy and cross entropy from pure noise to clean data. Data and process are those of the score to
-be guided, so each variant reads them from its config; the network is told the log signal-to-noise ratio and would
-serve any other process too.
+A minute of CPU time. Prints accuracy and cross entropy from pure noise to clean data: 98 % of the test digits are told
+rightly from a signal-to-noise ratio of 70 up, 94 % at 7. Data and process are those of the score to be guided, so each
+variant reads them from its config; the network is told the log signal-to-noise ratio and would serve any other process
+too.
 
     :moons       two half circles, for `vp_moons.py`
     :mnist       MNIST, for `vp_mnist.py`, sized for a CPU

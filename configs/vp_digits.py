@@ -9,9 +9,9 @@ bits/dim on the 297 test images, about 2.33 against 2.95 of a Gaussian fitted to
 
 and by the variational bound, on images that are not dequantized:
 
-    :hybrid    a DDPM chain of 200 levels with learned variances (improved DDPM)
-    :vlb       the same by the bound alone, at times drawn by their losses
-    :vdm       continuous times and a learned noise schedule (variational diffusion models)
+    :hybrid    a DDPM chain of 200 levels with learned variances (improved DDPM): bound 2.75
+    :vlb       the same by the bound alone, at times drawn by their losses: 3.59, it learns more slowly
+    :vdm       continuous times and a learned noise schedule (variational diffusion models): 2.30, its bound 2.35
 """
 
 from scorejax.config import Config, base
@@ -42,7 +42,8 @@ def hybrid(config: Config) -> None:
     config.sde.update({"name": "ddpm", "schedule": "cosine", "n": 200})
     config.model.learned_range = True
     config.objective.name = "hybrid"
-    config.sampler.update({"stepper": "ancestral", "steps": 199, "t_min": None})
+    config.sampler.update({"stepper": "reverse_chain", "variance": "learned", "steps": 199, "t_min": None})
+    config.eval.update({"elbo": 200, "elbo_variance": "learned", "exact": False})
 
 
 def vlb(config: Config) -> None:

@@ -50,8 +50,8 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
     train = build.dataset(config, "train")
     judge = quality.judge(config, train)
     model = evaluate.restore(config, workdir, train)
-    models = _models(model, train, workdir)  # mistakes show before any work
-    guide.classes(config, model.process, train)
+    guide.classes(config, model.process, train)  # mistakes show before any work
+    models = _models(model, train, workdir)
     bounds = {each: _bound(own) for each, own in models.items()} if config.sweep.bits else {}
     statistics, floor = _real(judge, workdir)
     points = []

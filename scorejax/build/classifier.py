@@ -101,7 +101,8 @@ def check_objective(config: Config, process: LinearSDE) -> None:
     options(config, "objective", objectives.classification, unset("objective"))
     with user_errors("section objective"):
         objectives.time_density(process, jnp.full(1, process.t_max), c.times)
-        if c.weighting == "log_snr":
+    if c.weighting == "log_snr":
+        with user_errors("objective.weighting = 'log_snr', where 'simple' fits every process"):
             objectives.time_density(process, jnp.full(1, process.t_max), "importance")
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +24,6 @@ from scorejax.config import to_dict
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
-from scorejax.score import Score
 
 FRAMES = 10  # columns of the trajectory picture
 TO_LEVELS = "the grey level whose bin a value lies in"
@@ -53,8 +51,7 @@ def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
     sampler = {key: value for key, value in to_dict(model.config)["sampler"].items() if value is not None}
     depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     if model.config.guidance.name != "none":
-        asked = {key: value for key, value in to_dict(model.config)["guidance"].items() if value is not None}
-        depends["guidance"] = {**asked, "held": fingerprint(held[2])}
+        depends["guidance"] = {**to_dict(model.config)["guidance"], "weights": fingerprint(held[2])}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
     about = {**depends, "to_levels": TO_LEVELS if train.levels else None, "levels": train.levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
@@ -69,34 +66,16 @@ def batch_function(model: Model, train: data_lib.Dataset) -> tuple[Callable[[tup
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
         params, key, classes, head = held
-        score, stepper = steered(model, classes, head, params, classes.wanted(index), arguments["stepper"])
+        labels = classes.wanted(index)
+        score = classes.score(model.config, model.process, model.module, params, labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
+        stepper = variances.of_stepper(arguments["stepper"], head, model, params, labels)
         x, nfe = samplers.sample(
             each, model.process, score, (*index.shape, *train.shape), **{**arguments, "stepper": stepper}
         )
         return {"x": _finish(model, train, x), "nfe": jnp.broadcast_to(nfe, index.shape)}
 
     return fn, (*carried(model, SAMPLES), guide.classes(model.config, model.process, train), model.fitted.head)
-
-
-def steered(
-    model: Model,
-    classes: guide.Classes,
-    head: build.Head | None,
-    params: Any,
-    labels: Array | None,
-    stepper: samplers.Stepper,
-) -> tuple[Score, samplers.Stepper]:
-    """The model's score, steered towards `labels [B]`; and the stepper, on the network if that predicts variances.
-
-    Those belong to the network's own score, whatever it is steered by (see `variances.on_network`).
-    """
-    score = classes.score(model.config, model.process, model.module, params, labels)
-    if not isinstance(stepper, samplers.ChainStepper):
-        return score, stepper
-    told = labels if model.config.model.conditional else None
-    plain = build.score(model.config, model.process, model.module, params, class_labels=told)
-    return score, replace(stepper, chain=variances.on_network(stepper.chain, head, model, params, told, plain))
 
 
 def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
@@ -127,8 +106,9 @@ def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:
     arguments.pop("denoise")
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
     classes = guide.classes(model.config, model.process, train)
-    wanted, head = classes.wanted(jnp.arange(rows)), model.fitted.head
-    score, arguments["stepper"] = steered(model, classes, head, model.params, wanted, arguments["stepper"])
+    labels = classes.wanted(jnp.arange(rows))
+    score = classes.score(model.config, model.process, model.module, model.params, labels)
+    arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, model, model.params, labels)
     path = samplers.trajectory(key, model.process, score, (rows, *train.shape), **arguments)
     # equally spaced in log SNR, where the picture changes, and the last one always
     ratios = np.asarray(jax.vmap(model.process.log_snr)(path.t))

@@ -12,7 +12,7 @@ from jax import Array
 
 from scorejax import build, guide, keys, metrics
 from scorejax import data as data_lib
-from scorejax.evaluation import draw, reference
+from scorejax.evaluation import reference, variances
 from scorejax.evaluation.given import Given, images
 from scorejax.evaluation.model import Model
 
@@ -27,7 +27,7 @@ def batch_function(
 ) -> Callable[..., dict[str, Array]]:
     """The function of one batch: results as grey levels, what they were made from, and the measures of each.
 
-    It carries the parameters, a key, the class guidance, the task and the model's variance head.
+    It carries the parameters, a key, the class guidance, the task and the head of a reverse chain.
     """
     config, levels, centered = model.config, train.levels, model.config.data.centered
     assert levels is not None  # `guide.task` refuses vectors
@@ -40,9 +40,9 @@ def batch_function(
         restores = isinstance(task, guide.Restore)
         if restores and not task.measured:
             y = task.measure(each, y)
-        score, stepper = draw.steered(model, classes, head, params, labels, sampler["stepper"])
-        shape = (len(index), *train.shape)
-        x, nfe = task.sample(each, model.process, score, y, shape, **{**sampler, "stepper": stepper})
+        score = classes.score(config, model.process, model.module, params, labels)
+        own = {**sampler, "stepper": variances.of_stepper(sampler["stepper"], head, model, params, labels)}
+        x, nfe = task.sample(each, model.process, score, y, (len(index), *train.shape), **own)
         rows = {"x": data_lib.to_levels(x, levels, centered=centered), "nfe": jnp.broadcast_to(nfe, index.shape)}
         rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
         pictures = {"": rows["x"]}

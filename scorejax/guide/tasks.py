@@ -15,8 +15,6 @@ from jax.tree_util import Partial
 from scorejax import build, guidance, samplers
 from scorejax import data as data_lib
 from scorejax import keys as keys_lib
-from scorejax.build.chains import GRIDS, TRAJECTORIES
-from scorejax.build.sampling import CHAINS
 from scorejax.config import Config
 from scorejax.errors import ConfigError, user_errors
 from scorejax.guidance.ddrm import Spectrum, spectrum_of
@@ -30,7 +28,6 @@ from scorejax.sdes.linear import static
 SCORES = {name: getattr(guidance, name) for name in ("dps", "pigdm", "moment_matching")}
 METHODS = {"replacement": guidance.inpaint, **SCORES, "ddrm": guidance.ddrm}
 METHOD_KEYS = ("rounds", "zeta", "steps", "data_std", "iterations", "tolerance", "eta", "eta_b")
-PLAIN_GRIDS = [name for name in GRIDS if name not in TRAJECTORIES]
 _NOISE = 2**31 + 1  # a stream apart from those of the samplers
 
 
@@ -213,15 +210,14 @@ def edit(
         )
     if repeats < 1:
         raise ConfigError(f"guidance.repeats = {repeats}; it must be at least 1")
-    c = config.sampler
-    if c.stepper in CHAINS or c.times in TRAJECTORIES:
+    if build.plan(config) and config.sampler.stepper != "ancestral":
         raise ConfigError(
-            f"sampler.stepper = {c.stepper!r} on sampler.times = {c.times!r} belongs to a grid that starts at "
-            f"{process.t_max}, and an edit starts at guidance.t0 = {t0}; choose another stepper, on one of "
-            f"{', '.join(PLAIN_GRIDS)}"
+            f"sampler.stepper = {config.sampler.stepper!r} is made for a grid from {process.t_max}, and this "
+            f"one starts at guidance.t0 = {t0}; choose another stepper"
         )
     known = None if mask is None else measurement.known_part(mask, examples.shape, _key(config))
     editable = None if known is None else jnp.asarray(~known)
+    c = config.sampler
     times = jnp.asarray(build.grid(process.replace(t_max=t0), c.times, c.steps, t_min=c.t_min))
     return Edit(editable, times, t0, repeats)
 

@@ -161,7 +161,7 @@ def test_a_network_that_is_told_sigma_serves_its_own_process_alone():
     [
         (["objective.name=denoising"], "is a classifier; set objective.name = 'classification'"),
         (["objective.weighting=likelihood"], "'likelihood'; choose one of simple, log_snr"),
-        (["sde.name=ddpm", "sde.n=9", "objective.times=uniform"], "importance-sampled times need a continuous-time"),
+        (["sde.name=ddpm", "objective.times=uniform"], "objective.weighting = 'log_snr'.*a continuous-time process"),
         (["objective.label_smoothing=1"], r"label_smoothing = 1.0; it must lie in \[0, 1\)"),
         (["objective.probes=3"], "'objective.probes' = 3 does not belong to classification"),
         (["train.preview_every=10"], "train.preview_every draws samples"),
