@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ml_collections import config_dict
 
 from scorejax.errors import ConfigError, user_errors
-from scorejax.settings import DEFAULTS, choices, convert, lookup
+from scorejax.settings import DEFAULTS, choices, convert, full_key, lookup
 
 if TYPE_CHECKING:
     Config: TypeAlias = Any  # its attributes are checked when a config is read
@@ -55,7 +55,7 @@ def load(spec: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
-    """Set `key.path=value` for each override, in place, and return the config.
+    """Set `key.path=value` for each override, in place, and return the config; `section=value` sets its name.
 
     Raises:
       ConfigError: an unknown key, or a value of the wrong type.
@@ -64,6 +64,7 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"override {text!r} has no value; write --config.{key}=VALUE")
+        key = full_key(key)
         _assign(config, key, convert(key, value))
     return config
 

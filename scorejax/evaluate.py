@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scorejax import build, checkpoint, parallel, pretrained
+from scorejax import build, checkpoint, guide, parallel, pretrained
 from scorejax import data as data_lib
 from scorejax import report as report_lib
 from scorejax import workdir as workdir_lib
@@ -36,6 +36,8 @@ def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
     train, test = build.dataset(config, "train"), build.dataset(config, config.eval.split)
     is_score = not build.is_classifier(config)
     # What is missing shows before any work.
+    if is_score:
+        guide.classes(config, build.sde(config), train)
     judge = quality.judge(config, train) if config.eval.samples and is_score else None
     model = restore(config, workdir, train)
     model = variances.with_fitted(model, train, workdir) if judge else model
@@ -52,7 +54,8 @@ def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
         report["samples"] = draw_and_measure(model, train, judge, workdir)
     report["config"] = to_dict(config)
     if parallel.is_main_process():
-        report_lib.write(Path(workdir) / "eval" / f"step-{model.step}.json", report)
+        where = Path(workdir) / "eval" / f"step-{model.step}{guide.suffix(config)}.json"
+        report_lib.write(where, report)
         print(report_lib.summary(report))
     return report
 
@@ -67,6 +70,7 @@ def draw_and_measure(
     return {
         **quality.measure(judge, train, samples, workdir),
         "sampler": to_dict(model.config)["sampler"],
+        "guidance": to_dict(model.config)["guidance"],
         "nfe": samples.nfe,
         "seed": model.config.eval.seed,
         "training_seed": model.config.seed,

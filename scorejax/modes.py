@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorejax import build, calibrate, evaluate, sweep, train, train_dequantizer, train_head
+from scorejax import build, calibrate, controlled, evaluate, guide, sweep, train, train_dequantizer, train_head
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.errors import ConfigError
@@ -43,5 +43,7 @@ def run(mode: str, config: Config, workdir: str | Path) -> str | None:
     workdir_lib.check(workdir, config)
     if mode in _COMPANIONS:
         return _COMPANIONS[mode](config, workdir).interrupted
-    _READERS[mode](config, workdir)
+    given_images = mode == "sample" and config.guidance.name in guide.TASKS
+    reader = controlled.control if given_images else _READERS[mode]
+    reader(config, workdir)
     return None

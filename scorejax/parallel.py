@@ -8,7 +8,7 @@ it; so `to_host` compares them, bit for bit, whenever a state leaves the devices
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,12 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
+
+
+class Rows(Protocol):
+    """What can be read a few rows at a time: an array, or files that are decoded when they are asked for."""
+
+    def __getitem__(self, index: np.ndarray, /) -> np.ndarray: ...
 
 
 def is_main_process() -> bool:
@@ -101,7 +107,7 @@ def train_map(
 def map_batches(
     fn: Callable[..., Any],
     carried: Any,
-    arrays: tuple[np.ndarray, ...] = (),
+    arrays: tuple[Rows, ...] = (),
     *,
     stop: int,
     batch_size: int,
@@ -116,7 +122,7 @@ def map_batches(
       fn: `carried` as given, `index [b]` the numbers of the examples, and the slice `[b, ...]` of each array;
         returns arrays `[b, ...]`. On each device `index` counts up by one, but for the filling at the end.
       carried: parameters and the like, the same for all.
-      arrays: host arrays `[>= stop, ...]`; none if `fn` makes examples from their numbers.
+      arrays: host arrays `[>= stop, ...]`, or what is read like them; none if `fn` makes examples from their numbers.
       stop: number of examples.
       batch_size: examples per call over all local devices, rounded up to a multiple of them.
       start: the first example, to resume half-way.

@@ -142,6 +142,35 @@ DEFAULTS: dict[str, Any] = {
         "rtol": float,
         "atol": float,
     },
+    # What samples are steered by; `--config.guidance=NAME` is short for `--config.guidance.name=NAME`.
+    "guidance": {
+        "name": "none",  # none, classifier_free, classifier; of given images: inpaint, restore, edit, translate
+        "labels": tuple,  # classes wanted, in turn; unset: all, or those of the given images
+        "scale": float,  # how strongly towards the class; 1: the plain conditional law
+        "interval": tuple,  # (low, high) of the log SNR between which that acts; unset: everywhere
+        "negative": int,  # class to move away from
+        "classifier": str,  # workdir of a classifier of noisy images, of their domains for translate
+        "input": str,  # folder of images, or .npz file; unset: images of eval.split of the data
+        "measured": bool,  # whether the input is what was measured, not what is to be found
+        "mask": str,  # a PNG, white where the image is to be drawn anew; or half, centre, random:SHARE
+        "operator": str,  # what measures: mask, superresolution:FACTOR, blur:PIXELS, grey, random:SHARE
+        "sigma_y": float,  # noise of the measurement, in the units of the data
+        "method": str,  # replacement, dps, pigdm, moment_matching, ddrm; what follows belongs to one or two of them
+        "rounds": int,  # replacement: how often each step is taken (RePaint)
+        "zeta": float,  # dps: the paper's step size; unset: 1
+        "steps": int,  # dps: the number of steps that it was chosen for
+        "data_std": float,  # pigdm
+        "iterations": int,  # pigdm, moment_matching: of conjugate gradients
+        "tolerance": float,
+        "eta": float,  # ddrm
+        "eta_b": float,
+        "t0": float,  # the time to which a given image is diffused
+        "repeats": int,
+        "lambda_s": float,  # nats for losing what marks the source's domain
+        "lambda_i": float,  # nats for keeping the source's low frequencies
+        "low_pass": int,  # which are means over squares of so many pixels
+        "target": str,  # folder or .npz of the domain translated to; unset: eval.reference_split of the data
+    },
     # A flow for the noise within grey levels, trained by --mode=train_dequantizer for the run's score.
     "dequantizer": {
         "steps": 10_000,
@@ -224,6 +253,12 @@ DEFAULTS: dict[str, Any] = {
 def choices(section: dict[str, Any]) -> str:
     """The keys of a section, for an error message."""
     return ", ".join(section)
+
+
+def full_key(path: str) -> str:
+    """The key that a command-line key stands for: a section with a name stands for its name."""
+    section = DEFAULTS.get(path)
+    return f"{path}.name" if isinstance(section, dict) and "name" in section else path
 
 
 def lookup(path: str) -> Any:

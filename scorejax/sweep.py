@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from scorejax import build, data, evaluate, metrics, parallel, report
+from scorejax import build, data, evaluate, guide, metrics, parallel, report
 from scorejax import config as config_lib
 from scorejax.config import Config
 from scorejax.errors import ConfigError
@@ -50,7 +50,8 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
     train = build.dataset(config, "train")
     judge = quality.judge(config, train)
     model = evaluate.restore(config, workdir, train)
-    models = _models(model, train, workdir)  # mistakes show before any work
+    guide.classes(config, model.process, train)  # mistakes show before any work
+    models = _models(model, train, workdir)
     bounds = {each: _bound(own) for each, own in models.items()} if config.sweep.bits else {}
     statistics, floor = _real(judge, workdir)
     points = []
@@ -67,13 +68,14 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
         "data": train.name,
         "features": judge.network.name,
         "n": config.eval.samples,
+        "guidance": config_lib.to_dict(config)["guidance"],
         "floor": floor,
         "points": [{**point._asdict(), "on_the_front": point in front} for point in points],
         "bits": bits,
         **report.environment(),
     }
     if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"sweep-{model.step}"
+        where = Path(workdir) / "eval" / f"sweep-{model.step}{guide.suffix(config)}"
         report.write(where.with_suffix(".json"), result)
         called = "FID" if metrics.is_inception(judge.network.name) else f"Frechet distance ({judge.network.name})"
         metrics.save_curves(

@@ -18,7 +18,7 @@ from scorejax.errors import ConfigError, RunError
 FILE = "config.json"
 SCORE = "score.json"
 # What may change between two starts of a run: it changes no number that training computes.
-FREE_SECTIONS = ("sampler", "eval", "sweep", "dequantizer", "head")
+FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep", "dequantizer", "head")
 FREE_KEYS = (
     "name",
     "data.data_dir",

@@ -1,9 +1,10 @@
 """From a config to the objects of a run."""
 
 from scorejax.build.arguments import options, pick, unset
-from scorejax.build.chains import VARIANCES, Fitted, Head, Plan, chain, needs
+from scorejax.build.chains import VARIANCES, Fitted, Head, Plan, chain, grid, needs
 from scorejax.build.classifier import by_log_snr, is_classifier, logits
 from scorejax.build.model import (
+    check_takes_labels,
     dataset,
     init_params,
     labelled_score,
@@ -31,7 +32,9 @@ __all__ = [
     "by_log_snr",
     "chain",
     "check",
+    "check_takes_labels",
     "dataset",
+    "grid",
     "init_params",
     "is_classifier",
     "labelled_score",

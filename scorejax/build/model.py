@@ -214,12 +214,21 @@ def labelled_score(config: Config, process: LinearSDE, module: nn.Module, params
     Raises:
       ConfigError: the network takes no labels.
     """
+    check_takes_labels(config)
+    return _open_score(config, process, module, params)
+
+
+def check_takes_labels(config: Config) -> None:
+    """Refuse a network that takes no labels.
+
+    Raises:
+      ConfigError: this is one.
+    """
     if not config.model.conditional:
         raise ConfigError(
             "this network takes no class labels (model.conditional = False): train one with model.conditional=true, "
             "and with model.label_dropout=0.1 if it is to be guided"
         )
-    return _open_score(config, process, module, params)
 
 
 def _open_score(

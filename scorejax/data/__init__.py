@@ -4,7 +4,8 @@ from scorejax.data.catalogue import load
 from scorejax.data.dataset import Dataset
 from scorejax.data.evaluation import eval_batches, spread
 from scorejax.data.feeders import Payload, Resident, Streamed, feed
-from scorejax.data.levels import bin_width, example_keys, flip, prepare, to_bytes, to_levels, to_model
+from scorejax.data.given import given, stamp
+from scorejax.data.levels import bin_width, example_keys, flip, from_bytes, prepare, to_bytes, to_levels, to_model
 from scorejax.data.permutation import indices, indices_on_host
 from scorejax.data.vectors import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, gaussian_entropy
 
@@ -20,12 +21,15 @@ __all__ = [
     "example_keys",
     "feed",
     "flip",
+    "from_bytes",
     "gaussian_entropy",
+    "given",
     "indices",
     "indices_on_host",
     "load",
     "prepare",
     "spread",
+    "stamp",
     "to_bytes",
     "to_levels",
     "to_model",

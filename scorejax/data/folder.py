@@ -13,7 +13,8 @@ from scorejax.data.picture import pixels
 SPLITS = ("train", "test")
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The files under a folder that Pillow can read, by name."""
     from PIL import Image
 
     known = Image.registered_extensions()
@@ -80,14 +81,14 @@ def folder(
         raise FileNotFoundError(f"path = {str(root)!r} is not a folder; give the folder that holds the images.")
     own_splits = all((root / s).is_dir() for s in SPLITS)
     top = root / split if own_splits else root
-    files = _images_in(top)
+    files = images_in(top)
     if not own_splits:
         files = [f for f in files if is_test(f.relative_to(root).as_posix(), test_fraction) == (split == "test")]
     if not files:
         raise FileNotFoundError(f"no image of split {split!r} under {top} that Pillow can read.")
 
     tops = [root / s for s in SPLITS] if own_splits else [root]
-    classes = sorted({f.relative_to(t).parts[0] for t in tops for f in _images_in(t) if f.parent != t})
+    classes = sorted({f.relative_to(t).parts[0] for t in tops for f in images_in(t) if f.parent != t})
     labels = None
     if classes and all(f.parent != top for f in files):
         labels = np.array([classes.index(f.relative_to(top).parts[0]) for f in files], np.int32)

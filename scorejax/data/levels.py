@@ -105,3 +105,8 @@ def to_bytes(examples: np.ndarray | jax.Array, levels: int) -> np.ndarray:
     """Levels `0..levels-1` stretched to the 0..255 of an image file, rounded; 256 levels pass unchanged."""
     table = np.round(np.arange(levels) * (255 / (levels - 1))).astype(np.uint8)
     return table[np.asarray(examples)]
+
+
+def from_bytes(images: np.ndarray, levels: int) -> np.ndarray:
+    """The nearest of `levels` grey levels of each 0..255 of an image file; inverts `to_bytes`."""
+    return np.round(images * ((levels - 1) / 255)).astype(np.uint8)

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import build, keys, metrics, parallel, samplers
+from scorejax import build, guide, keys, metrics, parallel, samplers
 from scorejax import data as data_lib
 from scorejax.config import to_dict
 from scorejax.evaluation import variances
-from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, report_progress, settings
+from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
 
 FRAMES = 10  # columns of the trajectory picture
@@ -48,12 +47,14 @@ def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
     """Draw the `max(eval.samples, eval.grid)` samples, or those of them that are not on the disk yet."""
     c = model.config.eval
     count = max(c.samples, c.grid, 1)
+    fn, held = batch_function(model, train)
     sampler = {key: value for key, value in to_dict(model.config)["sampler"].items() if value is not None}
     depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
+    if model.config.guidance.name != "none":
+        depends["guidance"] = {**to_dict(model.config)["guidance"], "weights": fingerprint(held[2])}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
     about = {**depends, "to_levels": TO_LEVELS if train.levels else None, "levels": train.levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
-    fn, held = batch_function(model, train)
     batches = parallel.map_batches(fn, held, stop=count, batch_size=min(c.batch, count), start=ledger.done)
     rows = ledger.fill(report_progress(batches, "samples", min(ledger.done, count), count))
     return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
@@ -64,34 +65,37 @@ def batch_function(model: Model, train: data_lib.Dataset) -> tuple[Callable[[tup
     arguments = build.sampler(model.config, model.process, model.fitted)
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
-        params, key, labels, head = held
-        labels = None if labels is None else labels[index % len(labels)]
-        score = build.score(model.config, model.process, model.module, params, class_labels=labels)
+        params, key, classes, head = held
+        labels = classes.wanted(index)
+        score = classes.score(model.config, model.process, model.module, params, labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        stepper = _on_network(arguments["stepper"], head, model, params, labels, score)
+        stepper = variances.of_stepper(arguments["stepper"], head, model, params, labels)
         x, nfe = samplers.sample(
             each, model.process, score, (*index.shape, *train.shape), **{**arguments, "stepper": stepper}
         )
         return {"x": _finish(model, train, x), "nfe": jnp.broadcast_to(nfe, index.shape)}
 
-    return fn, (*carried(model, SAMPLES), build.sample_labels(model.config, train), model.fitted.head)
+    return fn, (*carried(model, SAMPLES), guide.classes(model.config, model.process, train), model.fitted.head)
 
 
 def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
     """Draw the page of samples, and of images the way they came; return the page's path."""
     folder = Path(workdir) / "samples"
-    where = folder / f"step-{model.step}.png"
-    save_page(where, train, x[: model.config.eval.grid] if train.levels else x)
+    name = f"{model.step}{guide.suffix(model.config)}"
+    where = folder / f"step-{name}.png"
+    labels = guide.classes(model.config, model.process, train).labels
+    columns = len(labels) if labels is not None and labels.ndim == 1 else None
+    save_page(where, train, x[: model.config.eval.grid] if train.levels else x, columns)
     if train.levels:
         frames = _trajectory(model, train, rows=min(4, model.config.eval.grid))
-        metrics.save_trajectory(folder / f"trajectory-{model.step}.png", data_lib.to_bytes(frames, train.levels))
+        metrics.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, train.levels))
     return where
 
 
-def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray) -> None:
-    """A grid of images, or a scatter plot of vectors beside data."""
+def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray, columns: int | None = None) -> None:
+    """A grid of images, such as with a column for each class, or a scatter plot of vectors beside data."""
     if train.levels:
-        metrics.save_grid(where, data_lib.to_bytes(x, train.levels))
+        metrics.save_grid(where, data_lib.to_bytes(x, train.levels), columns)
     else:
         metrics.save_scatter(where, train.examples[: len(x)], x)
 
@@ -101,23 +105,16 @@ def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:
     arguments = build.sampler(model.config, model.process, model.fitted)
     arguments.pop("denoise")
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
-    labels = build.sample_labels(model.config, train)
-    labels = None if labels is None else labels[jnp.arange(rows) % len(labels)]
-    score = build.score(model.config, model.process, model.module, model.params, class_labels=labels)
-    arguments["stepper"] = _on_network(arguments["stepper"], model.fitted.head, model, model.params, labels, score)
+    classes = guide.classes(model.config, model.process, train)
+    labels = classes.wanted(jnp.arange(rows))
+    score = classes.score(model.config, model.process, model.module, model.params, labels)
+    arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, model, model.params, labels)
     path = samplers.trajectory(key, model.process, score, (rows, *train.shape), **arguments)
     # equally spaced in log SNR, where the picture changes, and the last one always
     ratios = np.asarray(jax.vmap(model.process.log_snr)(path.t))
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
     pairs = jnp.stack([path.x[shown], path.denoised[shown]], axis=2)
     return np.asarray(_finish(model, train, pairs.reshape(len(shown), 2 * rows, *train.shape)))
-
-
-def _on_network(stepper: samplers.Stepper, head: build.Head | None, model: Model, *network: Any) -> samplers.Stepper:
-    """A stepper whose variance a network predicts, with its head, see `variances.on_network`; others as they are."""
-    if not isinstance(stepper, samplers.ChainStepper):
-        return stepper
-    return replace(stepper, chain=variances.on_network(stepper.chain, head, model, *network))
 
 
 def _finish(model: Model, train: data_lib.Dataset, x: Array) -> Array:

@@ -18,7 +18,7 @@ from scorejax.config import Config, to_dict
 from scorejax.metrics import Progress
 from scorejax.sdes import LinearSDE
 
-BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO = range(6)  # streams of the evaluation's key
+BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED = range(7)  # streams of the evaluation's key
 Batches = Iterator[tuple[int, int, dict[str, np.ndarray]]]
 
 

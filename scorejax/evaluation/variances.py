@@ -8,7 +8,7 @@ from typing import Any
 
 from jax import Array
 
-from scorejax import build, checkpoint, heads
+from scorejax import build, checkpoint, heads, samplers
 from scorejax import data as data_lib
 from scorejax.errors import ConfigError, user_errors
 from scorejax.evaluation.model import Model, fingerprint
@@ -62,6 +62,20 @@ def on_network(
         return replace(chain, head=head.on(model.process, score))
     own = build.learned_range(model.config, model.process, model.module, params, class_labels)
     return replace(chain, head=own)
+
+
+def of_stepper(
+    stepper: samplers.Stepper, head: build.Head | None, model: Model, params: Any, class_labels: Array | None
+) -> samplers.Stepper:
+    """A stepper whose variance a network predicts, with its head on the network; others as they are.
+
+    The head reads the network itself, not the score that guidance makes of it. Arguments as in `on_network`.
+    """
+    if not isinstance(stepper, samplers.ChainStepper):
+        return stepper
+    told = class_labels if model.config.model.conditional else None
+    score = build.score(model.config, model.process, model.module, params, class_labels=told)
+    return replace(stepper, chain=on_network(stepper.chain, head, model, params, told, score))
 
 
 def trained(kind: str, workdir: str | Path) -> bool:

@@ -12,8 +12,8 @@ from jax import Array
 
 from scorejax import keys as keys_lib
 from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
-from scorejax.guidance.operators.filters import Separable
-from scorejax.guidance.operators.selections import Dense
+from scorejax.guidance.operators.filters import AveragePool, Separable
+from scorejax.guidance.operators.selections import Dense, Mask
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.score import Score, tweedie
@@ -106,7 +106,7 @@ def ddrm(
     key: Array,
     sde: LinearSDE,
     score: Score,
-    operator: Operator,
+    operator: Operator | Spectrum,
     y: Array,
     sigma_y: float,
     *,
@@ -126,7 +126,8 @@ def ddrm(
         key: a typed PRNG key, or one per sample.
         sde: a forward process with one coefficient for all coordinates.
         score: the score of the prior.
-        operator: made by `operators.dense`, `random_projection`, `separable` or `gaussian_blur`.
+        operator: one whose singular modes are known (`spectrum_of`), or the modes themselves: inside a compiled
+            program they cannot be found any more.
         y: the measurement, in the units of the data, `[B, ...]`.
         sigma_y: standard deviation of its noise, in the units of the data; 0 for an exact measurement.
         shape: the shape of the samples, `(B, ...)`.
@@ -143,27 +144,37 @@ def ddrm(
         raise ValueError(
             f"ddrm: need sigma_y >= 0 and eta, eta_b in [0, 1], got sigma_y={sigma_y}, eta={eta}, eta_b={eta_b}"
         )
-    spectrum = spectrum_of(operator)
+    spectrum = operator if isinstance(operator, Spectrum) else spectrum_of(operator, shape[1:])
     stepper = Restoration(spectrum, spectrum.measured(y), sigma_y, eta, eta_b)
     keys = keys_lib.per_example(key, shape[0], start)
     x = stepper.start(keys_lib.fold_in(keys, _START), sde, shape, jnp.asarray(times)[0])
     return sample(keys, sde, score, shape, stepper=stepper, times=times, x_init=x, denoise=denoise)
 
 
-def spectrum_of(operator: Operator) -> Spectrum:
-    """Return the singular modes of an explicit or separable operator.
+def spectrum_of(operator: Operator, shape: tuple[int, ...]) -> Spectrum:
+    """Return the singular modes of an explicit or separable operator, of block means, or of a mask of pixels.
+
+    Args:
+        operator: made by `operators.dense`, `random_projection`, `separable`, `gaussian_blur`, `average_pool` or
+            `mask`.
+        shape: the shape of an example.
 
     Raises:
-        ValueError: for any other operator.
+        ValueError: for any other operator, or a mask that differs between channels or examples.
     """
+    if isinstance(operator, Mask):
+        return _of_mask(operator, shape)
     if isinstance(operator, Dense):
         factors = [operator.matrix, np.ones((1, 1))]
     elif isinstance(operator, Separable):
         factors = [operator.rows, operator.columns]
+    elif isinstance(operator, AveragePool):
+        f = operator.factor
+        factors = [np.kron(np.eye(n // f), np.full((1, f), 1.0 / f)) for n in shape[:2]]
     else:
         raise ValueError(
             f"ddrm needs an operator with known singular modes, got {type(operator).__name__}; make it by "
-            "operators.dense, random_projection, separable or gaussian_blur"
+            "operators.dense, random_projection, separable, gaussian_blur, average_pool or mask"
         )
     (left_rows, rows, right_rows), (left_columns, columns, right_columns) = map(_decompose, factors)
     singular = np.outer(rows, columns)
@@ -174,6 +185,17 @@ def spectrum_of(operator: Operator) -> Spectrum:
         (right_rows, right_columns),
         isinstance(operator, Dense),
     )
+
+
+def _of_mask(operator: Mask, shape: tuple[int, ...]) -> Spectrum:
+    """Return the modes of a mask of pixels, which are the pixels."""
+    known = np.broadcast_to(operator.mask, shape)
+    if len(shape) != 3 or np.any(known != known[..., :1]):
+        raise ValueError(
+            f"ddrm needs a mask of pixels, the same for all channels of an image; got one of {known.shape}"
+        )
+    whole = (jnp.eye(shape[0]), jnp.eye(shape[1]))
+    return Spectrum(jnp.asarray(known[..., :1], jnp.float32), whole, whole, flat=False)
 
 
 def _decompose(matrix: Array | np.ndarray) -> tuple[Array, np.ndarray, Array]:

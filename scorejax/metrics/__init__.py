@@ -25,6 +25,7 @@ from scorejax.metrics.images import grid, save_grid, save_trajectory, write_png
 from scorejax.metrics.kernel import KernelDistance, kernel_distance
 from scorejax.metrics.manifold import NEIGHBOURS, PrecisionRecall, precision_recall
 from scorejax.metrics.progress import Progress
+from scorejax.metrics.restoration import fitting_window, mean_and_error, psnr, ssim
 from scorejax.metrics.scatter import save_scatter
 from scorejax.metrics.statistics import Statistics
 from scorejax.metrics.writers import Writer, read_log
@@ -48,20 +49,24 @@ __all__ = [
     "extract",
     "feature_network",
     "fit_gaussian",
+    "fitting_window",
     "frechet_distance",
     "frechet_floor",
     "gaussian_bits_per_dim",
     "grid",
     "is_inception",
     "kernel_distance",
+    "mean_and_error",
     "moments",
     "precision_recall",
+    "psnr",
     "read_log",
     "register",
     "save_curves",
     "save_grid",
     "save_scatter",
     "save_trajectory",
+    "ssim",
     "uniform_bits_per_dim",
     "write_png",
 ]

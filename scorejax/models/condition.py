@@ -3,7 +3,7 @@
 A network names the kind of its condition when it is built:
 
     "label"      class labels `[B]`, of which `num_classes` means "no class": a learnt vector for each
-    "vector"     embeddings `[B, condition_dim]`: a dense map, zeros mean "no condition"
+    "vector"     embeddings `[B, condition_dim]`, of which zeros mean "no condition": a dense map
     "sequence"   embeddings `[B, L, condition_dim]`, e.g. of the words of a text: cross-attention
 
 Labels and vectors are added to the noise embedding. In a sequence, a token of zeros is absent: pad with zeros,
@@ -39,7 +39,7 @@ class Tokens(NamedTuple):
 
     Attributes:
         values: `[B, L, D]`.
-        present: `[B, L]`, false for the tokens to be passed over; at least one of each example is true.
+        present: `[B, L]`, false for the tokens to be passed over.
     """
 
     values: jax.Array
@@ -47,16 +47,8 @@ class Tokens(NamedTuple):
 
 
 def tokens(condition: jax.Array) -> Tokens:
-    """A condition `[B, L, D]`, whose zeros are absent, and behind it a token that is always there.
-
-    That last one is zeros too, so that its key and value are the biases of an attention layer: a learnt token that
-    stands for no condition, and takes all the attention when no other is there.
-    """
-    nothing = jnp.zeros_like(condition[:, :1])
-    present = jnp.any(condition != 0, axis=-1)
-    return Tokens(
-        jnp.concatenate([condition, nothing], axis=1), jnp.pad(present, ((0, 0), (0, 1)), constant_values=True)
-    )
+    """A condition `[B, L, D]`, whose zeros are absent."""
+    return Tokens(condition, jnp.any(condition != 0, axis=-1))
 
 
 def no_condition(network: Any) -> jax.Array | None:
@@ -105,8 +97,10 @@ def condition_vector(
         return None
     if num_classes is not None:
         return ClassEmbedding(num_classes, features, name="classes")(condition).astype(dtype)
-    # Silent at first, so that training may start from the weights of an unconditional network.
-    return nn.Dense(features, kernel_init=nn.initializers.zeros, dtype=dtype, name="condition")(condition)
+    # Silent at first, so that training may start from the weights of an unconditional network. The bias says that
+    # there is a condition: without it a small one could not be told from none.
+    added = nn.Dense(features, kernel_init=nn.initializers.zeros, dtype=dtype, name="condition")(condition)
+    return jnp.where(jnp.any(condition != 0, axis=-1, keepdims=True), added, 0)
 
 
 def check_condition(network: Conditioned, batch: int, condition: jax.Array | None) -> None:

@@ -142,8 +142,9 @@ class AttentionBlock(nn.Module):
     """Residual self-attention over all pixels, one head (Ho et al. 2020), and cross-attention to a sequence.
 
     `(x + out(softmax(q k^T / sqrt(C)) v)) / sqrt(2)` with q, k, v dense maps of `norm(x)`. Told a sequence, the sum
-    has one more term of this form, whose k and v are maps of the tokens; its `out` starts at zero, so that the
-    sequence says nothing before training.
+    has one more term of this form, whose k and v are maps of the tokens, and a key and a value of zeros for "none of
+    them": with no token at all that is where the attention goes. Its `out` starts at zero, so that the sequence says
+    nothing before training.
 
     Attributes:
         init_scale: Variance factor of the output map's initial weights.
@@ -179,6 +180,9 @@ class AttentionBlock(nn.Module):
 
         q, k, v = dense("query")(pixels), dense("key")(others), dense("value")(others)
         logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) / math.sqrt(q.shape[-1])
-        if present is not None:
+        if present is None:
+            weights = nn.softmax(logits)
+        else:
             logits = jnp.where(present[:, None], logits, -jnp.inf)
-        return dense("out", init)(jnp.einsum("bqk,bkc->bqc", nn.softmax(logits).astype(self.dtype), v))
+            weights = nn.softmax(jnp.pad(logits, ((0, 0), (0, 0), (0, 1))))[..., :-1]  # the last: "none of them"
+        return dense("out", init)(jnp.einsum("bqk,bkc->bqc", weights.astype(self.dtype), v))

@@ -11,10 +11,10 @@ import pytest
 from conditionals import component, given
 from jax.tree_util import Partial
 from stepping import run
-from worlds import CORRELATED, TWO_MODES
+from worlds import CORRELATED, TWO_MODES, quick_jit
 
 import scorejax as sj
-from scorejax import build, reverse, samplers
+from scorejax import build, reverse, samplers, variance
 from scorejax.gamma import Gamma
 from scorejax.guidance import operators
 from scorejax.samplers import Sample, Stepper
@@ -58,7 +58,7 @@ def scores(kind):
 @cache
 def compiled(kind):
     """The same two as programs of their own, which all steppers call."""
-    return [jax.jit(lambda x, t, score=score: score(x, t)) for score in scores(kind)]
+    return [quick_jit(lambda x, t, score=score: score(x, t)) for score in scores(kind)]
 
 
 GUIDED = ("moment_matching", "classifier", "classifier_free")
@@ -81,6 +81,25 @@ def analytic_dpm():
     return samplers.analytic(SDE, grid(), Gamma.of(SDE, grid(), squares[None]))
 
 
+def noise_left(squared, x, t):
+    """The exact variance of the noise given `x_t` under the posterior, or with `squared = 1` its second moment."""
+    noise = SDE.variance(t)[:, None, None]
+    total = SDE.alpha(t)[:, None, None] ** 2 * POSTERIOR.covariance() + noise * jnp.eye(2)
+    left = 1.0 - noise[..., 0] * jnp.diagonal(jnp.linalg.inv(total), axis1=1, axis2=2)
+    return left + squared * noise[..., 0] * POSTERIOR.score_at(SDE, x, t) ** 2
+
+
+# what a configuration calls a reverse chain with a head
+HEADS = {
+    "npr": variance.NoiseResidual(Partial(noise_left, 0.0)),
+    "sn": variance.SquaredNoise(Partial(noise_left, 1.0)),
+}
+
+
+def chain_of(how="posterior"):
+    return samplers.reverse_chain(reverse.chain(SDE, grid(), variance=how))
+
+
 # every stepper by the name of the function that makes it, in the variants that differ in how they use the score
 STEPPERS = {
     "adaptive_probability_flow": [lambda: samplers.adaptive_probability_flow(1e-6, 1e-6)],
@@ -96,7 +115,7 @@ STEPPERS = {
     "heun": [lambda: samplers.heun(), lambda: samplers.heun(3.0)],
     "langevin": [lambda: samplers.langevin(0.1, norm="batch")],
     "probability_flow": [lambda: samplers.probability_flow("rk4")],
-    "reverse_chain": [lambda: samplers.reverse_chain(reverse.chain(SDE, grid()))],
+    "reverse_chain": [chain_of, *(partial(chain_of, head) for head in HEADS.values())],
     "reverse_diffusion": [lambda: samplers.reverse_diffusion()],
     "unipc": [lambda: samplers.unipc(3)],
 }
@@ -118,7 +137,7 @@ def returning(module, wanted):
 def test_the_table_holds_every_stepper_of_the_library():
     everything = returning(samplers, lambda kind: isinstance(kind, type) and issubclass(kind, Stepper))
     assert everything == set(STEPPERS)
-    assert set(build.sampling.STEPPERS) | set(build.sampling.CORRECTORS) <= everything
+    assert set(build.sampling.STEPPERS) | set(build.sampling.CORRECTORS) <= everything | set(HEADS)
 
 
 def either(guided, x, t):
@@ -220,7 +239,7 @@ TRANSFORMS = {
 def test_no_guidance_lets_an_example_feel_its_batch_mates():
     assert {name.split()[0] for name in TRANSFORMS} == returning(sj.guidance, lambda kind: kind == Score)
 
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @quick_jit
     def values(i):
         x, t = rows(i)[2], jnp.array([0.1, 0.3, 0.5, 0.6])[i]
         return {name: make(TWO_MODES.score(SDE), i)(x, t) for name, make in TRANSFORMS.items()}
@@ -232,6 +251,11 @@ def test_no_guidance_lets_an_example_feel_its_batch_mates():
         assert np.abs(second[name][0] - value[0]).max() > 1e-3
 
 
+def coupled(x, t):
+    """What is known shows in the rest."""
+    return 0.4 * x[:, ::-1] - x
+
+
 SAMPLED = {
     "colorize": lambda i, **more: sj.guidance.colorize(
         KEY, SDE, lambda x, t: -x, rows(i)[0].reshape(-1, 2, 1, 1), **more
@@ -239,11 +263,9 @@ SAMPLED = {
     "ddrm": lambda i, times, stepper, **more: sj.guidance.ddrm(
         KEY, SDE, lambda x, t: -x, A, rows(i)[0][:, :1], 0.1, shape=rows(i)[0].shape, times=times, **more
     ),
-    "inpaint": lambda i, **more: sj.guidance.inpaint(
-        KEY, SDE, lambda x, t: -x, rows(i)[0], np.array([1, 0]), rounds=2, **more
-    ),
+    "inpaint": lambda i, **more: sj.guidance.inpaint(KEY, SDE, coupled, rows(i)[0], np.array([1, 0]), rounds=2, **more),
     "sdedit": lambda i, times, **more: sj.guidance.sdedit(
-        KEY, SDE, lambda x, t: -x, rows(i)[0], 0.5, steps=3, repeats=2, mask=np.array([1, 0]), **more
+        KEY, SDE, coupled, rows(i)[0], 0.5, steps=3, repeats=2, mask=np.array([1, 0]), **more
     ),
 }
 KEY = jax.random.key(0)

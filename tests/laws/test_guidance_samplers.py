@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conditionals import component, given
 from test_sampler_moments import CORRECTORS, MIXTURE, SAMPLERS, Menu
-from worlds import CORRELATED, at_end
+from worlds import CORRELATED, at_end, quick_jit
 
 import scorejax as sj
 from scorejax.guidance import operators
@@ -74,15 +74,14 @@ def test_the_adaptive_sampler_takes_a_guided_score_as_it_takes_the_exact_one(nam
     np.testing.assert_allclose(found, exact, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "divergence"),
     [
-        pytest.param("classifier", "exact", marks=pytest.mark.slow),
-        ("classifier_free", "exact"),
-        pytest.param("moment_matching", "exact", marks=pytest.mark.slow),
-        pytest.param("moment_matching", "hutchinson", marks=pytest.mark.slow),
+        ("classifier", "exact"), ("classifier_free", "exact"), ("moment_matching", "exact"),
+        ("moment_matching", "hutchinson"),
     ],
-)
+)  # fmt: skip
 def test_the_conditional_likelihood_is_the_closed_form(name, divergence):
     score, law = GUIDED[name]
     x = law.sample(jax.random.key(5), 5)
@@ -101,7 +100,7 @@ def integral(v_c, v_u, w):
     return np.trapezoid(((v_c / (v_c + q)) ** (1 + w) * ((v_u + q) / v_u) ** w) ** 2, q)
 
 
-@partial(jax.jit, static_argnames="stepper")
+@partial(quick_jit, static_argnames="stepper")
 def variance_after(stepper, sde, score, times):
     """The variance of the samples: with a linear score each step has a gain and a noise, read off three points."""
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conditionals import component
-from worlds import TWO_MODES, interior
+from worlds import TWO_MODES, interior, quick_jit
 
 import scorejax as sj
 
@@ -29,7 +29,7 @@ def energy(x, t):
     return -first_class(x, t)
 
 
-@jax.jit
+@quick_jit
 def value(score):
     return score(X, T)
 

@@ -39,7 +39,7 @@ def test_a_perfect_denoiser_keeps_the_law_of_every_mode_at_every_time(sde, eta, 
 
 def test_the_first_points_have_the_noise_of_their_time_in_every_mode():
     sde, y = sj.edm(0.01, 10.0), X0 @ MATRIX.T + 0.2 * jax.random.normal(jax.random.key(1), (N, 3))
-    spectrum = spectrum_of(operators.dense(MATRIX, (3,)))
+    spectrum = spectrum_of(operators.dense(MATRIX, (3,)), (3,))
     stepper = Restoration(spectrum, spectrum.measured(y), 0.2, 0.85, 1.0)
     x = stepper.start(jax.random.split(KEY, N), sde, (N, 3), jnp.float32(1.0))
     np.testing.assert_allclose(np.cov(x.T), np.eye(3), atol=7 / N**0.5)
@@ -47,7 +47,7 @@ def test_the_first_points_have_the_noise_of_their_time_in_every_mode():
 
 def test_a_measurement_as_coarse_as_the_noise_counts_as_the_finer():
     sde = sj.edm(0.01, 10.0)
-    stepper = Restoration(spectrum_of(operators.dense(np.eye(2), (2,))), jnp.ones((1, 2, 1, 1)), 0.25, 0.85, 1.0)
+    stepper = Restoration(spectrum_of(operators.dense(np.eye(2), (2,)), (2,)), jnp.ones((1, 2, 1, 1)), 0.25, 0.85, 1.0)
     x = jnp.zeros((1, 2))
     step = stepper.step(jax.random.split(KEY, 1), sde, lambda x, t: -x, x, jnp.float32(1.0), jnp.float32(0.25), ())
     np.testing.assert_allclose(jnp.abs(step.x), 1.0, atol=1e-6)
@@ -61,7 +61,7 @@ def test_an_exact_measurement_is_met_by_the_mean_of_the_last_step(case):
         operator, shape = operators.separable(np.ones((1, 2)) / 2, np.eye(3)), (2, 2, 3, 1)
     sde = sj.edm(0.01, 10.0)
     y = operator.forward(jax.random.normal(KEY, shape))
-    spectrum = spectrum_of(operator)
+    spectrum = spectrum_of(operator, shape[1:])
     stepper = Restoration(spectrum, spectrum.measured(y), 0.0, 0.85, 1.0)
     keys = jax.random.split(KEY, 2)
     step = stepper.step(
@@ -76,18 +76,28 @@ def test_an_exact_measurement_is_met_by_the_mean_of_the_last_step(case):
     assert int(found.nfe) == 21
 
 
-def test_the_modes_are_those_of_the_operator():
-    operator = operators.gaussian_blur((5, 4), 0.5)
-    x = jax.random.normal(KEY, (2, 5, 4, 3))
-    spectrum = spectrum_of(operator)
+@pytest.mark.parametrize(
+    "operator",
+    [operators.gaussian_blur((6, 4), 0.5), operators.average_pool(2), operators.mask(np.eye(6, 4)[..., None])],
+    ids=["blur", "means", "mask"],
+)
+def test_the_modes_are_those_of_the_operator(operator):
+    x = jax.random.normal(KEY, (2, 6, 4, 3))
+    spectrum = spectrum_of(operator, (6, 4, 3))
     np.testing.assert_allclose(spectrum.from_modes(spectrum.to_modes(x), x.shape), x, atol=1e-5)
-    np.testing.assert_allclose(spectrum.measured(operator.forward(x)), spectrum.to_modes(x), atol=1e-3)
+    known = jnp.where(spectrum.singular > 0.0, spectrum.to_modes(x), 0.0)
+    np.testing.assert_allclose(spectrum.measured(operator.forward(x)), known, atol=1e-3)
+
+
+def test_a_mask_of_single_channels_has_no_modes_over_pixels():
+    with pytest.raises(ValueError, match="same for all channels"):
+        spectrum_of(operators.mask(np.eye(4, 3)), (6, 4, 3))
 
 
 @pytest.mark.parametrize(
     ("operator", "sigma_y", "more", "words"),
     [
-        (operators.average_pool(2), 0.0, {}, "known singular modes, got AveragePool"),
+        (operators.circular_blur(np.ones((1, 1)), (2, 2)), 0.0, {}, "known singular modes, got Circular"),
         (operators.dense(MATRIX, (3,)), -1.0, {}, "sigma_y >= 0"),
         (operators.dense(MATRIX, (3,)), 0.0, {"eta": 1.5}, "eta=1.5"),
     ],

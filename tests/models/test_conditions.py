@@ -51,10 +51,19 @@ def test_a_token_of_zeros_is_not_there_not_even_in_the_softmax(attend):
     assert np.isfinite(attend(SENTENCES)).all()
 
 
-def test_the_learnt_token_takes_the_attention_that_the_others_leave(attend):
+def test_attention_may_go_to_none_of_the_tokens(attend):
     # once or twice the same token: alone with each other they would weigh the same
     out = attend(SENTENCES)
     assert differ(out[3], out[5])
+
+
+def test_a_small_condition_is_not_mistaken_for_none(attend, make_params):
+    small = np.full((6, 3, D), 1e-6, np.float32)
+    assert differ(attend(small), attend(0 * small))
+    network = MLP(features=8, depth=1, condition="vector", condition_dim=D)
+    params = make_params(network, (3, 2), condition=small[:3, 0])
+    run = jax.jit(lambda vectors: network.apply({"params": params}, jnp.ones((3, 2)), jnp.full(3, 300.0), vectors))
+    assert differ(run(small[:3, 0]), run(0 * small[:3, 0]))
 
 
 def test_the_output_follows_the_tokens_of_its_own_example_alone(make_params):

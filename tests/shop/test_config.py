@@ -58,7 +58,7 @@ def test_an_override_takes_the_type_of_its_key(key, text, value):
         (GAUSSIAN.replace("gaussian", "gauss"), [], ["vp_gauss.py", "vp_gaussian.py"]),
         (GAUSSIAN, ["optim.learning_rate=1"], ["'optim.learning_rate'", "lr", "warmup"]),
         (GAUSSIAN, ["optimizer.lr=1"], ["'optimizer.lr'", "optim", "model"]),
-        (GAUSSIAN, ["optim=adam"], ["section", "lr"]),
+        (GAUSSIAN, ["sampler=ddim"], ["section", "stepper"]),
         (GAUSSIAN, ["optim.lr"], ["optim.lr", "VALUE"]),
         (GAUSSIAN, ["optim.lr=fast"], ["'fast'", "number"]),
         (GAUSSIAN, ["train.steps=1.5"], ["'1.5'", "whole"]),

@@ -1,0 +1,119 @@
+"""What a model makes of given images: inpainting, restoration, edits and translation, with pictures and numbers.
+
+Results depend neither on the batch size nor on the number of devices: image `i` draws from `fold_in(key, i)`.
+What was cut off goes on where it stopped when the same command is given again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from scorejax import build, evaluate, guide, parallel
+from scorejax import report as report_lib
+from scorejax.config import Config, to_dict
+from scorejax.errors import user_errors
+from scorejax.evaluation import quality, restoration, variances
+from scorejax.evaluation.given import read, wanted_labels
+from scorejax.evaluation.model import CONTROLLED, carried, fingerprint, report_progress, settings
+from scorejax.ledger import Ledger
+
+
+def control(config: Config, workdir: str | Path, *, perceptual: restoration.Distance | None = None) -> dict[str, Any]:
+    """Do what section `guidance` says with the given images, and measure what came of it.
+
+    Writes `samples/NAME-step-N-DIGEST/x.npy` (the results, as grey levels), `samples/NAME-step-N.png` (beside what they
+    were made from) and `eval/guidance-NAME-step-N.json`.
+
+    Args:
+        config: the run's.
+        workdir: its folder.
+        perceptual: a network's distance to the truth, reported as `lpips`; none comes with the package.
+
+    Raises:
+        RunError: no readable checkpoint, or a config, mask, classifier or image that does not fit.
+    """
+    train = build.dataset(config, "train")
+    model = variances.with_fitted(evaluate.restore(config, workdir, train), train, workdir)
+    task = guide.task(config, model.process, train)
+    classes = guide.of_task(config, model.process, train)
+    given = read(config, task, train)
+    labels = wanted_labels(config, task, train, classes, given)
+    features = None if isinstance(task, guide.Restore) else quality.network(config, train)
+
+    name, count = file_name(config), len(given.images)
+    held = (*carried(model, CONTROLLED), classes, task, model.fitted.head)
+    asked = {section: to_dict(config)[section] for section in ("guidance", "sampler")} | {"seed": config.eval.seed}
+    depends = {
+        **settings(model),
+        **asked,
+        "input": given.origin,
+        "held": fingerprint(held[2:4]),
+        **variances.about(model.fitted),
+    }
+    ledger = Ledger(Path(workdir) / "samples", f"{name}-step-{model.step}", count, depends)
+    batches = parallel.map_batches(
+        restoration.batch_function(model, train, perceptual),
+        held,
+        (given.images,) if labels is None else (given.images, labels),
+        stop=count,
+        batch_size=min(config.eval.batch, count),
+        start=ledger.done,
+    )
+    with user_errors(f"guidance = {config.guidance.name!r}"):
+        rows = ledger.fill(report_progress(batches, name, min(ledger.done, count), count))
+
+    report = {
+        "step": model.step,
+        "n": count,
+        "of": given.of,
+        "input": given.origin,
+        **{section: {k: v for k, v in asked[section].items() if v is not None} for section in ("guidance", "sampler")},
+        "nfe": int(rows["nfe"].max()),
+        "failed": int(rows["failed"].sum()),
+        "seed": config.eval.seed,
+        **restoration.measures(task, rows, train),
+        "folder": str(ledger.folder),
+        **report_lib.environment(),
+    }
+    if features:
+        report["realism"] = restoration.realism(model, features, train, given, rows["x"], workdir, ledger.folder.name)
+    if parallel.is_main_process():
+        where = Path(workdir) / "eval" / f"guidance-{name}-step-{model.step}.json"
+        report_lib.write(where, report)
+        page = Path(workdir) / "samples" / f"{name}-step-{model.step}.png"
+        restoration.save_page(page, train, given, rows, config.eval.grid)
+        print(f"{summary(report)}\n  {where}, {page}")
+    return report
+
+
+def file_name(config: Config) -> str:
+    """What the results are called: the guidance, what was measured and the method, as far as they were chosen."""
+    c = config.guidance
+    words = [c.name, *(Path(word).stem for word in (c.operator, c.mask, c.method) if word)]
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in "-".join(words))
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The numbers of a report as lines for a person."""
+    lines = [f"{report['n']} of {report['of']} images, {report['nfe']} network evaluations each: {report['folder']}"]
+    for of in ("restored", "pinv", "to_source"):
+        values = [
+            f"{name.upper()} {value['mean']:.4g}{' dB' if name == 'psnr' else ''} +- {value['standard_error']:.2g}"
+            for name, value in report.get(of, {}).items()
+        ]
+        lines += [f"  {of.replace('_', ' '):<12}{', '.join(values)}"] * bool(values)
+    if "residual" in report:
+        lines.append(
+            f"  residual    {report['residual']['mean']:.4g} (noise of the measurement {report['sigma_y']:.4g})"
+        )
+    if report["failed"]:
+        lines.append(
+            f"  {report['failed']} images are not finite: take more steps, sampler.stepper=ancestral with "
+            "sampler.times=log_snr, or another guidance.method"
+        )
+    if "realism" in report:
+        before, after = (report["realism"][f"frechet_distance_of_{what}"] for what in ("source", "result"))
+        features = report["realism"]["features"]
+        lines.append(f"  Frechet distance to the target {after:.4g}, of the sources {before:.4g} (features {features})")
+    return "\n".join(lines)

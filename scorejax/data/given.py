@@ -1,0 +1,90 @@
+"""Images that somebody hands over: all of a folder or of an `.npz` file, in the shape and grey levels of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scorejax.data.cache import fingerprint
+from scorejax.data.folder import images_in
+from scorejax.data.levels import from_bytes
+from scorejax.data.picture import pixels
+
+
+class Files:
+    """Image files as an array `[N, H, W, C]` of grey levels, each read when it is asked for.
+
+    Attributes:
+      shape: of the array.
+      names: of the files, relative to their folder.
+    """
+
+    def __init__(self, root: Path, shape: tuple[int, ...], levels: int, crop: int | None, resize: bool) -> None:
+        files = images_in(root)
+        if not files:
+            raise FileNotFoundError(f"no image under {root} that Pillow can read.")
+        # like the data: the largest centred square, or the one asked for, resized
+        self._fit = {"size": shape[1] if shape[0] == shape[1] else None, "crop": crop} if resize else {}
+        self._files, self._levels = files, levels
+        self.shape = (len(files), *shape)
+        self.names = [file.relative_to(root).as_posix() for file in files]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
+        return np.stack([self._read(self._files[i]) for i in np.asarray(index)])
+
+    def _read(self, file: Path) -> np.ndarray:
+        from PIL import Image
+
+        high, wide, channels = self.shape[1:]
+        with Image.open(file) as image:
+            array = pixels(image, **self._fit, grey=channels == 1)
+        if array.shape != self.shape[1:]:
+            raise ValueError(f"{file} is {array.shape[1]}x{array.shape[0]}; images of {wide}x{high} are needed here.")
+        return from_bytes(array, self._levels)
+
+
+def given(
+    path: str | Path, shape: tuple[int, ...], levels: int, *, crop: int | None = None, resize: bool = True
+) -> Files | np.ndarray:
+    """Return the images at a path, as grey levels `[N, H, W, C]`.
+
+    Args:
+      path: a folder, all whose images are read in the order of their names; or an `.npz` file, whose `x` (or `test`)
+        holds grey levels in this very shape.
+      shape: `(H, W, C)` of the model's images; those of a folder are cut to a square and resized to it, made grey or
+        coloured.
+      levels: the model's number of grey levels.
+      crop: side of the centred square to cut first, as for data.
+      resize: whether files of another size are cut and resized; if not, they are refused.
+
+    Raises:
+      FileNotFoundError: nothing there, or no image.
+      ValueError: arrays of another shape, type or range; when read, files of another size that may not be resized, or
+        not to a square.
+    """
+    where = Path(path).expanduser()
+    if where.is_dir():
+        return Files(where, shape, levels, crop, resize)
+    if where.suffix != ".npz" or not where.is_file():
+        raise FileNotFoundError(f"{str(where)!r} is neither a folder of images nor an .npz file.")
+    with np.load(where, allow_pickle=False) as file:
+        key = next((key for key in ("x", "test") if key in file.files), None)
+        if key is None:
+            raise ValueError(f"{where} holds {sorted(file.files)}; wanted 'x', the images.")
+        x = file[key]
+    x = x[..., None] if x.ndim == 3 and shape[-1] == 1 else x
+    if x.dtype != np.uint8 or x.shape[1:] != tuple(shape) or not len(x):
+        raise ValueError(f"{where}: {key!r} is {x.dtype} of shape {x.shape}; wanted uint8 [N, {shape}].")
+    if x.max() >= levels:
+        raise ValueError(f"{where}: a pixel is {x.max()}; with {levels} grey levels the largest is {levels - 1}.")
+    return x
+
+
+def stamp(path: str | Path) -> str:
+    """Sixteen hexadecimal digits that change when a file at or under the path does."""
+    where = Path(path).expanduser()
+    return fingerprint(sorted(p for p in where.rglob("*") if p.is_file()) if where.is_dir() else [where], ())

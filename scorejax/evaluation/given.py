@@ -1,0 +1,103 @@
+"""The images that something is to be done with, and the labels that a conditional network is told for them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from scorejax import build, guide
+from scorejax import data as data_lib
+from scorejax.config import Config
+from scorejax.errors import ConfigError, user_errors
+
+
+class Chosen:
+    """Some images of an array or folder, read as they are asked for."""
+
+    def __init__(self, images: Any, numbers: np.ndarray) -> None:
+        self._images, self._numbers = images, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
+        return self._images[self._numbers[index]]
+
+
+class Given(NamedTuple):
+    """Given images.
+
+    Attributes:
+        images: grey levels `[N, H, W, C]`, read as they are asked for.
+        labels: theirs `[N]`, or None.
+        of: how many there were to choose from.
+        origin: where they are from, for the report and to recognise a cut-off run.
+    """
+
+    images: Any
+    labels: np.ndarray | None
+    of: int
+    origin: dict[str, Any]
+
+
+def read(config: Config, task: guide.Task, train: data_lib.Dataset) -> Given:
+    """All images of `guidance.input`; or `eval.samples` of the split `eval.split`, evenly spread (0: all).
+
+    Raises:
+        ConfigError: nothing there, or images that cannot be brought to the shape of the model's.
+    """
+    where = config.guidance.input
+    measured = isinstance(task, guide.Restore) and task.measured
+    if where is not None:
+        shape = task.measured_shape(train.shape) if isinstance(task, guide.Restore) and measured else train.shape
+        if len(shape) != 3:
+            raise ConfigError("guidance.measured needs a measurement that is an image; random projections are none")
+        found = images(config, "input", shape, train, resize=not measured)
+        return Given(found, None, len(found), {"path": str(where), "digest": data_lib.stamp(where)})
+    if measured:
+        raise ConfigError("guidance.measured is set, but not guidance.input: images of the data are not measured")
+    test = build.dataset(config, config.eval.split)
+    numbers = data_lib.spread(len(test), config.eval.samples)
+    labels = None if test.labels is None else test.labels[numbers]
+    return Given(Chosen(test.examples, numbers), labels, len(test), {"data": test.name, "split": config.eval.split})
+
+
+def images(config: Config, key: str, shape: tuple[int, ...], train: data_lib.Dataset, *, resize: bool = True) -> Any:
+    """The images at the path `guidance.KEY`, as grey levels like those of the data.
+
+    Raises:
+        ConfigError: nothing there, or images that cannot be brought to the shape.
+    """
+    assert train.levels is not None  # `guide.task` refuses vectors
+    with user_errors(f"config key 'guidance.{key}'"):
+        found = data_lib.given(config.guidance[key], shape, train.levels, crop=config.data.crop, resize=resize)
+        found[np.arange(1)]  # an image that does not fit shows before any work
+        return found
+
+
+def wanted_labels(
+    config: Config, task: guide.Task, train: data_lib.Dataset, classes: guide.Classes, given: Given
+) -> np.ndarray | None:
+    """The label that a conditional network is told for each image; None for a network that takes none.
+
+    `guidance.labels` in turn; else, where the image itself is to be found again, its own label, or that of no class.
+
+    Raises:
+        ConfigError: a label is needed, and there is none.
+    """
+    if not config.model.conditional:
+        return None
+    count = len(given.images)
+    if config.guidance.labels is not None:
+        return np.asarray(classes.wanted(jnp.arange(count)))
+    if not isinstance(task, guide.Restore):
+        raise ConfigError(
+            f"guidance = {config.guidance.name!r} with a network of {train.num_classes} classes needs guidance.labels, "
+            "the class to arrive at, such as (8,)"
+        )
+    if given.labels is not None:
+        return given.labels
+    like = np.asarray(classes.labels)
+    return np.full((count, *like.shape[1:]), build.null_label(config, train), like.dtype)

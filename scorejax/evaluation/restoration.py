@@ -1,0 +1,146 @@
+"""Results made of given images: drawn batch by batch, measured image by image, and shown beside what they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from scorejax import build, guide, keys, metrics
+from scorejax import data as data_lib
+from scorejax.evaluation import reference, variances
+from scorejax.evaluation.given import Given, images
+from scorejax.evaluation.model import Model
+
+COLUMNS = 16  # images beside each other on the page
+Distance = Callable[[Array, Array], Array]
+"""A perceptual distance `(x, truth) -> [B]` of images `[B, H, W, C]` in [-1, 1], such as LPIPS."""
+_MEASURES = ("psnr", "ssim", "l2", "lpips")
+
+
+def batch_function(
+    model: Model, train: data_lib.Dataset, perceptual: Distance | None = None
+) -> Callable[..., dict[str, Array]]:
+    """The function of one batch: results as grey levels, what they were made from, and the measures of each.
+
+    It carries the parameters, a key, the class guidance, the task and the head of a reverse chain.
+    """
+    config, levels, centered = model.config, train.levels, model.config.data.centered
+    assert levels is not None  # `guide.task` refuses vectors
+    sampler = build.sampler(config, model.process, model.fitted)
+
+    def fn(held: tuple, index: Array, images: Array, labels: Array | None = None) -> dict[str, Array]:
+        params, key, classes, task, head = held
+        each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
+        y = data_lib.to_model(None, images, levels, centered=centered, dequantize=False)
+        restores = isinstance(task, guide.Restore)
+        if restores and not task.measured:
+            y = task.measure(each, y)
+        score = classes.score(config, model.process, model.module, params, labels)
+        own = {**sampler, "stepper": variances.of_stepper(sampler["stepper"], head, model, params, labels)}
+        x, nfe = task.sample(each, model.process, score, y, (len(index), *train.shape), **own)
+        rows = {"x": data_lib.to_levels(x, levels, centered=centered), "nfe": jnp.broadcast_to(nfe, index.shape)}
+        rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
+        pictures = {"": rows["x"]}
+        if restores:
+            residual = (task.operator.forward(x) - y).reshape(len(index), -1)
+            rows["residual"] = jnp.sqrt(jnp.mean(residual**2, axis=1))
+            pictures["pinv_"] = data_lib.to_levels(task.operator.pinv(y), levels, centered=centered)
+            is_picture = y.shape == x.shape
+            rows["measured"] = data_lib.to_levels(y, levels, centered=centered) if is_picture else pictures["pinv_"]
+        if not (restores and task.measured):
+            for prefix, picture in pictures.items():
+                found = _compare(picture, images, levels, perceptual)
+                # a picture of NaN would be black, and measured as if it were meant
+                lost = rows["failed"] & (prefix == "")
+                rows |= {f"{prefix}{name}": jnp.where(lost, jnp.nan, value) for name, value in found.items()}
+        return rows
+
+    return fn
+
+
+def measures(task: guide.Task, rows: dict[str, np.ndarray], train: data_lib.Dataset) -> dict[str, Any]:
+    """Means and standard errors over the images, of the results and of the pseudo-inverse beside them."""
+
+    def of(prefix: str) -> dict[str, Any]:
+        return {name: metrics.mean_and_error(rows[prefix + name]) for name in _MEASURES if prefix + name in rows}
+
+    found: dict[str, Any] = {"ssim_window": metrics.fitting_window(train.shape[:2])} if "ssim" in rows else {}
+    if not isinstance(task, guide.Restore):
+        return {**found, "to_source": of("")}
+    found |= {"sigma_y": task.sigma_y, "residual": metrics.mean_and_error(rows["residual"])}
+    return found if task.measured else {**found, "restored": of(""), "pinv": of("pinv_")}
+
+
+def realism(
+    model: Model,
+    network: metrics.FeatureNetwork,
+    train: data_lib.Dataset,
+    given: Given,
+    x: np.ndarray,
+    workdir: str | Path,
+    digest: str,
+) -> dict[str, Any]:
+    """How near results are to the domain they are meant for, and how near their sources were.
+
+    Frechet distances to `guidance.target`, or to `eval.reference_examples` of the data. Where the feature network is a
+    classifier, also how many images of each class it sees.
+    """
+    config = model.config
+    if config.guidance.target is None:
+        real = reference.examples(config)
+        target: Any = real.examples[data_lib.spread(len(real), config.eval.reference_examples)]
+        origin = f"{real.name}, {config.eval.reference_split}"
+    else:
+        target = images(config, "target", train.shape, train)
+        origin = f"{config.guidance.target} {data_lib.stamp(config.guidance.target)}"
+    result: dict[str, Any] = {"features": network.name, "target": origin, "n_target": len(target)}
+    moments = {}
+    for what, pictures in {"target": target, "source": given.images, "result": x}.items():
+        of_them = reference.Pictures(pictures, train.levels)
+        with reference.features(network, of_them, config.eval.batch, workdir, f"{what}s", [digest, origin]) as features:
+            moments[what] = reference.moments(features, network.name)
+            if isinstance(network, metrics.Classifier):
+                seen = np.asarray(network.log_probabilities(features)).argmax(1)
+                result[f"classes_of_{what}"] = np.bincount(seen).tolist()
+    for what in ("source", "result"):
+        result[f"frechet_distance_of_{what}"] = metrics.distance(moments["target"], moments[what])
+    return result
+
+
+def save_page(path: Path, train: data_lib.Dataset, given: Given, rows: dict[str, np.ndarray], wanted: int) -> None:
+    """Pictures under each other: what was measured, the result and, where it is known, the truth; or source and result.
+
+    Args:
+        path: the PNG.
+        train: data of the model.
+        given: the given images.
+        rows: the results.
+        wanted: how many, if there are so many; whole rows of them.
+    """
+    columns = min(COLUMNS, wanted, len(rows["x"]))
+    count = min(wanted, len(rows["x"])) // columns * columns
+    kinds = [rows["measured"], rows["x"]] if "measured" in rows else [given.images, rows["x"]]
+    if "measured" in rows and "psnr" in rows:
+        kinds.append(given.images)
+    stacked = np.stack([kind[np.arange(count)] for kind in kinds]).reshape(len(kinds), -1, columns, *train.shape)
+    page = np.swapaxes(stacked, 0, 1).reshape(-1, *train.shape)
+    metrics.save_grid(path, data_lib.to_bytes(page, train.levels or 256), columns)
+
+
+def _compare(x: Array, truth: Array, levels: int, perceptual: Distance | None) -> dict[str, Array]:
+    """The measures of each image, of grey levels as they stand in a file."""
+    peak = levels - 1.0
+    x, truth = x.astype(jnp.float32), truth.astype(jnp.float32)
+    found = {
+        "psnr": metrics.psnr(x, truth, peak),
+        "ssim": metrics.ssim(x, truth, peak, window=metrics.fitting_window(x.shape[1:3])),
+        "l2": jnp.sqrt(jnp.sum(((x - truth) / peak) ** 2, axis=(1, 2, 3))),
+    }
+    if perceptual is not None:
+        found["lpips"] = perceptual(2.0 * x / peak - 1.0, 2.0 * truth / peak - 1.0)
+    return found

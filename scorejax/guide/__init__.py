@@ -1,0 +1,9 @@
+"""From section `guidance` of a config to what steers a sample: conditioning is a transform of the score, made once.
+
+`classes` steers towards a class, whatever else is done; `task` is what is done with given images.
+"""
+
+from scorejax.guide.by_class import Classes, classes, of_task, suffix
+from scorejax.guide.tasks import TASKS, Restore, Task, task
+
+__all__ = ["TASKS", "Classes", "Restore", "Task", "classes", "of_task", "suffix", "task"]
