@@ -54,7 +54,7 @@ def mnist(config: Config) -> None:
     """For a CPU."""
     _guide(config, "vp_mnist")
     config.model.width = 1
-    config.train.update({"steps": 400, "batch": 64, "checkpoint_every": 100})
+    config.train.update({"steps": 1500, "batch": 64, "checkpoint_every": 250})
     config.eval.update({"batch": 200, "classifier_examples": 2000})
 
 
@@ -62,7 +62,7 @@ def domains(config: Config) -> None:
     """Two classes stand for two domains."""
     mnist(config)
     config.data.classes = (3, 8)
-    config.train.steps = 200
+    config.train.update({"steps": 200, "checkpoint_every": 100})
 
 
 def cifar10(config: Config) -> None:
