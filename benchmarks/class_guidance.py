@@ -40,7 +40,7 @@ def main() -> None:
         given = ["guidance.name=classifier", f"guidance.classifier={args.classifier}"]
     config.override(base, [*given, *(text.removeprefix("--config.") for text in rest)])
     train, test = build.dataset(base), build.dataset(base, "test")
-    network = metrics.mnist_classifier()
+    network = metrics.feature_network("mnist_classifier")
     model = variances.with_fitted(evaluate.restore(base, args.workdir, train), train, args.workdir)
 
     count = base.eval.samples
