@@ -5,12 +5,13 @@
 
 For runs on MNIST, whose classes a classifier of clean images tells, one that had no part in the guidance. Accuracy:
 share of the samples that it sees in the class they were asked for. Variety: variance of its features within a class,
-mean over the classes, as a share of that of as many test images.
+mean over the classes, as a share of that of as many test images. A picture shows a row for each scale.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 
@@ -48,15 +49,20 @@ def main() -> None:
     assert test.labels is not None
     rows = np.concatenate([np.flatnonzero(test.labels == k)[: np.sum(wanted == k)] for k in np.unique(wanted)])
     real = variety(features_of(network, test.examples[rows]), test.labels[rows])
+    page = []
     print("| scale | accuracy | variety |\n|---|---|---|")
     for scale in args.scales:
         own = config.from_dict(config.to_dict(base))
         own.guidance.scale = scale
         x = draw.draw(model._replace(config=own), train, args.workdir).x[:count]
+        page.append(x[: train.num_classes])
         features = features_of(network, x)
         right = network.log_probabilities(features).argmax(axis=1) == wanted
         error = np.sqrt(right.mean() * (1 - right.mean()) / count)
         print(f"| {scale:g} | {right.mean():.3f} +- {error:.3f} | {variety(features, wanted) / real:.2f} |", flush=True)
+    where = Path(args.workdir) / "samples" / f"{base.guidance.name}-scales.png"
+    metrics.save_grid(where, np.concatenate(page), train.num_classes)
+    print(where)
 
 
 if __name__ == "__main__":

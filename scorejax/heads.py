@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from scorejax import build, checkpoint, data, models, variance
@@ -119,7 +118,7 @@ def load(
         )
     workdir_lib.check_score(where, params)
     head = network(workdir_lib.saved_config(where), module, examples)
-    score = build.score(config, process, module, params, class_labels=one_label(config))
+    score = build.score(config, process, module, params, class_labels=models.no_condition(module))
     init = partial(models.init_head, sde=process, score=score, head=head, shape=examples.shape)
     shapes = jax.eval_shape(init, jax.random.key(0))
     return Trained(checkpoint.restore_ema(where, shapes).fields["ema"], head, kind)
@@ -149,8 +148,3 @@ def restore(
     """
     trained = load(workdir, kind, config, process, module, params, examples)
     return trained.on(process, build.score(config, process, module, params, class_labels=class_labels))
-
-
-def one_label(config: Config) -> Array | None:
-    """Class labels of one example, whose value does not matter, for a network that needs them."""
-    return jnp.zeros(1, jnp.int32) if config.model.conditional else None

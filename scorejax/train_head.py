@@ -42,8 +42,8 @@ def train_head(config: Config, workdir: str | Path) -> Finished:
     target, dimension = heads.KINDS[config.head.kind].target, math.prod(examples.shape)
 
     def init(key: Array) -> Any:
-        labels = heads.one_label(config)
-        score = build.score(config, process, model.module, model.params, class_labels=labels)
+        told = models.no_condition(model.module)
+        score = build.score(config, process, model.module, model.params, class_labels=told)
         with user_errors("section head"):
             return models.init_head(key, process, score, head, examples.shape)
 
