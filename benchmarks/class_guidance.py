@@ -54,7 +54,7 @@ def main() -> None:
     for scale in args.scales:
         own = config.from_dict(config.to_dict(base))
         own.guidance.scale = scale
-        x = draw.draw(model._replace(config=own), train, args.workdir).x[:count]
+        x = draw.draw(evaluate.steered(model._replace(config=own), train), train, args.workdir).x[:count]
         page.append(x[: train.num_classes])
         features = features_of(network, x)
         right = network.log_probabilities(features).argmax(axis=1) == wanted

@@ -41,7 +41,7 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     labels = wanted_labels(config, task, train, classes, given)
     features = None if isinstance(task, guide.Restore) else quality.network(config, train)
 
-    name, count = file_name(config), len(given.images)
+    name, count = guide.title(config), len(given.images)
     held = (*carried(model, CONTROLLED), classes, task, model.fitted.head)
     asked = {section: to_dict(config)[section] for section in ("guidance", "sampler")} | {"seed": config.eval.seed}
     depends = {
@@ -85,13 +85,6 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         restoration.save_page(page, train, given, rows, config.eval.grid)
         print(f"{summary(report)}\n  {where}, {page}")
     return report
-
-
-def file_name(config: Config) -> str:
-    """What the results are called: the guidance, what was measured and the method, as far as they were chosen."""
-    c = config.guidance
-    words = [c.name, *(Path(word).stem for word in (c.operator, c.mask, c.method) if word)]
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in "-".join(words))
 
 
 def summary(report: dict[str, Any]) -> str:

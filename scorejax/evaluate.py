@@ -24,7 +24,7 @@ from scorejax.evaluation.bits import bits_per_dim
 from scorejax.evaluation.classification import classification
 from scorejax.evaluation.model import Model
 
-__all__ = ["Model", "bits_per_dim", "check", "evaluate", "preview", "restore", "sample", "statistics"]
+__all__ = ["Model", "bits_per_dim", "check", "evaluate", "preview", "restore", "sample", "statistics", "steered"]
 
 
 def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
@@ -36,10 +36,9 @@ def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
     train, test = build.dataset(config, "train"), build.dataset(config, config.eval.split)
     is_score = not build.is_classifier(config)
     # What is missing shows before any work.
-    if is_score:
-        guide.classes(config, build.sde(config), train)
-    judge = quality.judge(config, train) if config.eval.samples and is_score else None
     model = restore(config, workdir, train)
+    model = steered(model, train) if is_score else model
+    judge = quality.judge(config, train) if config.eval.samples and is_score else None
     model = variances.with_fitted(model, train, workdir) if judge else model
     bound = variational.asked(model, train, workdir) if config.eval.elbo and is_score else None
     report = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
@@ -86,7 +85,7 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
         RunError: no readable checkpoint, or a config that does not fit.
     """
     train = build.dataset(config, "train")
-    model = variances.with_fitted(restore(config, workdir, train), train, workdir)
+    model = variances.with_fitted(steered(restore(config, workdir, train), train), train, workdir)
     samples = draw.draw(model, train, workdir)
     if parallel.is_main_process():
         where = draw.save_pictures(model, train, workdir, samples.x)
@@ -144,7 +143,7 @@ def preview(config: Config, params: Any, step: int, workdir: str | Path) -> None
     training, not after it.
     """
     train = build.dataset(config, "train")
-    model = _model(config, build.network(config, train), params, step)
+    model = steered(_model(config, build.network(config, train), params, step), train)
     count = config.eval.grid
     fn, held = draw.batch_function(model, train)
     batches = parallel.map_batches(fn, held, stop=count, batch_size=count)
@@ -162,6 +161,15 @@ def restore(config: Config, workdir: str | Path, train: data_lib.Dataset) -> Mod
         return _model(config, module, build.with_process(build.sde(config), params), step)
     restored = checkpoint.restore_ema(workdir, build.shapes(config, module, train.shape))
     return _model(config, module, restored.fields["ema"], restored.step)
+
+
+def steered(model: Model, train: data_lib.Dataset) -> Model:
+    """The model with the class guidance of its config, which may be none.
+
+    Raises:
+        RunError: guidance that is unknown or of given images, or a label or classifier that does not fit.
+    """
+    return model._replace(classes=guide.classes(model.config, model.process, train))
 
 
 def _model(config: Config, module: Any, params: Any, step: int) -> Model:

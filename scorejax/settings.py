@@ -162,6 +162,7 @@ DEFAULTS: dict[str, Any] = {
         "data_std": float,  # pigdm
         "iterations": int,  # pigdm, moment_matching: of conjugate gradients
         "tolerance": float,
+        "clip": bool,  # dps, pigdm, moment_matching: clip the posterior mean to the range of images; unset: yes
         "eta": float,  # ddrm
         "eta_b": float,
         "t0": float,  # the time to which a given image is diffused

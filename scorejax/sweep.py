@@ -49,8 +49,7 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
     """
     train = build.dataset(config, "train")
     judge = quality.judge(config, train)
-    model = evaluate.restore(config, workdir, train)
-    guide.classes(config, model.process, train)  # mistakes show before any work
+    model = evaluate.steered(evaluate.restore(config, workdir, train), train)
     models = _models(model, train, workdir)
     bounds = {each: _bound(own) for each, own in models.items()} if config.sweep.bits else {}
     statistics, floor = _real(judge, workdir)

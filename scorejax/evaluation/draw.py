@@ -76,7 +76,7 @@ def batch_function(model: Model, train: data_lib.Dataset) -> tuple[Callable[[tup
         )
         return {"x": _finish(model, train, x), "nfe": jnp.broadcast_to(nfe, index.shape)}
 
-    return fn, (*carried(model, SAMPLES), guide.classes(model.config, model.process, train), model.fitted.head)
+    return fn, (*carried(model, SAMPLES), model.classes, model.fitted.head)
 
 
 def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
@@ -84,7 +84,7 @@ def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x:
     folder = Path(workdir) / "samples"
     name = f"{model.step}{guide.suffix(model.config)}"
     where = folder / f"step-{name}.png"
-    labels = guide.classes(model.config, model.process, train).labels
+    labels = model.classes.labels
     columns = len(labels) if labels is not None and labels.ndim == 1 else None
     save_page(where, train, x[: model.config.eval.grid] if train.levels else x, columns)
     if train.levels:
@@ -106,9 +106,8 @@ def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:
     arguments = build.sampler(model.config, model.process, model.fitted)
     arguments.pop("denoise")
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
-    classes = guide.classes(model.config, model.process, train)
-    labels = classes.wanted(jnp.arange(rows))
-    score = classes.score(model.config, model.process, model.module, model.params, labels)
+    labels = model.classes.wanted(jnp.arange(rows))
+    score = model.classes.score(model.config, model.process, model.module, model.params, labels)
     arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, model, model.params, labels)
     path = samplers.trajectory(key, model.process, score, (rows, *train.shape), **arguments)
     # equally spaced in log SNR, where the picture changes, and the last one always

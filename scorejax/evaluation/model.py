@@ -15,6 +15,7 @@ from jax import Array
 import scorejax
 from scorejax.build import Fitted
 from scorejax.config import Config, to_dict
+from scorejax.guide import Classes
 from scorejax.metrics import Progress
 from scorejax.sdes import LinearSDE
 
@@ -32,6 +33,7 @@ class Model(NamedTuple):
       params: the weights.
       step: of the checkpoint they come from.
       fitted: what its sampler needs beside them, see `evaluation.variances`.
+      classes: towards which its samples are steered.
     """
 
     config: Config
@@ -40,6 +42,7 @@ class Model(NamedTuple):
     params: Any
     step: int
     fitted: Fitted = Fitted()
+    classes: Classes = Classes()
 
 
 def carried(model: Model, stream: int) -> tuple[Any, Array]:

@@ -11,6 +11,7 @@ where the scale is 1; with a classifier, one of the network and one of the class
 
 from scorejax.guidance import operators
 from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_labels
+from scorejax.guidance.clipped import clipped
 from scorejax.guidance.cold import cold
 from scorejax.guidance.ddrm import ddrm
 from scorejax.guidance.editing import colorize, inpaint, sdedit
@@ -25,6 +26,7 @@ __all__ = [
     "classifier",
     "classifier_free",
     "classifier_free_batched",
+    "clipped",
     "cold",
     "colorize",
     "ddrm",

@@ -3,7 +3,9 @@
 `classes` steers towards a class, whatever else is done; `task` is what is done with given images.
 """
 
-from scorejax.guide.by_class import Classes, classes, of_task, suffix
-from scorejax.guide.tasks import TASKS, Restore, Task, task
+from scorejax.guide.by_class import Classes, classes, of_task, suffix, title
+from scorejax.guide.restorations import Restore
+from scorejax.guide.task import Task
+from scorejax.guide.tasks import TASKS, task
 
-__all__ = ["TASKS", "Classes", "Restore", "Task", "classes", "of_task", "suffix", "task"]
+__all__ = ["TASKS", "Classes", "Restore", "Task", "classes", "of_task", "suffix", "task", "title"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -22,6 +24,7 @@ from scorejax.settings import choices
 
 TASKS = ("inpaint", "restore", "edit", "translate")  # of given images; `scorejax.guide.tasks` has them
 KEYS = ("labels", "scale", "interval", "negative")  # of a network that takes labels, whatever it is used for
+_PATHS = ("classifier", "input", "mask", "target")
 
 
 @jax.tree_util.register_dataclass
@@ -167,9 +170,19 @@ def trained_classifier(
     return classifiers.restore(folder, process, examples, centered=config.data.centered, data_dir=config.data.data_dir)
 
 
+def title(config: Config) -> str:
+    """The guidance and all that it was told, as part of a file's name: `restore-blur-1.5-pigdm-sigma_y-0.05`."""
+    c = config.guidance
+    told = {key: c[key] for key in build.unset("guidance") if c[key] is not None}
+    told |= {key: Path(told[key]).name for key in _PATHS if key in told}
+    words = [c.name, *(told.pop(key) for key in ("operator", "mask", "method") if key in told)]
+    words += [f"{key}-{value}" for key, value in told.items()]
+    return re.sub(r"[^\w.]+", "-", "-".join(words)).strip("-")
+
+
 def suffix(config: Config) -> str:
-    """What the files of guided results are called after those of the model as it is."""
-    return "" if config.guidance.name == "none" else f"-{config.guidance.name}"
+    """What the files of guided samples are called after those of the model as it is."""
+    return "" if config.guidance.name == "none" else f"-{title(config)}"
 
 
 def _labels(labels: tuple[int, ...] | None, count: int, key: str = "guidance.labels") -> Array:

@@ -206,7 +206,7 @@ def test_a_perceptual_distance_is_reported_where_one_is_given(tmp_path):
 def drawn(tmp_path, train, *overrides):
     """Mean pixel of each sample, in model space."""
     config = config_of("eval.samples=20", "eval.grid=20", "eval.batch=20", "sampler.steps=20", *overrides)
-    samples = draw.draw(evaluate.restore(config, tmp_path, train), train, tmp_path)
+    samples = draw.draw(evaluate.steered(evaluate.restore(config, tmp_path, train), train), train, tmp_path)
     return (np.asarray(samples.x, float).mean((1, 2, 3)) + 0.5) / 8.5 - 1, samples.folder
 
 
@@ -294,6 +294,8 @@ def masks(tmp_path_factory):
         (["guidance=inpaint", "guidance.zeta=1"], ["guidance.zeta", "rounds"]),
         (["guidance=inpaint", "guidance.sigma_y=0.1"], ["replacement", "exact", "pigdm"]),
         (["guidance=inpaint", "guidance.method=magic"], ["'magic'", "ddrm"]),
+        (["guidance=inpaint", "guidance.clip=true"], ["guidance.clip", "pigdm", "'replacement'"]),
+        (["guidance=restore", "sampler.corrector=langevin"], ["'langevin'", "sampler.corrector=none", "pigdm"]),
         (["guidance=inpaint", "guidance.labels=(3,)"], ["guidance.labels", "model.conditional"]),
         (["guidance=inpaint", "guidance.measured=true"], ["guidance.measured", "guidance.input"]),
         (["guidance=inpaint", "guidance.input={masks}/absent"], ["guidance.input", "absent", "folder"]),
@@ -336,6 +338,15 @@ def test_class_guidance_that_cannot_be_done_is_refused_at_once(train, overrides,
     assert all(word in str(refused.value) for word in words), refused.value
 
 
+def test_posterior_means_are_clipped_to_the_range_of_the_images_unless_told_otherwise(train):
+    def bounds(*overrides):
+        config = config_of("guidance=restore", "guidance.method=pigdm", *overrides)
+        return guide.task(config, build.sde(config), train).bounds
+
+    assert (bounds(), bounds("data.centered=false")) == ((-1.0, 1.0), (0.0, 1.0))
+    assert bounds("guidance.clip=false") is None
+
+
 def test_an_operator_that_breaks_its_laws_is_refused(monkeypatch, train):
     monkeypatch.setattr(AveragePool, "adjoint", AveragePool.pinv)
     config = config_of("guidance=restore", "guidance.operator=superresolution:4")
@@ -344,6 +355,15 @@ def test_an_operator_that_breaks_its_laws_is_refused(monkeypatch, train):
 
 
 # settings
+
+
+def test_results_of_other_settings_have_other_names():
+    told = ("guidance=restore", "guidance.operator=blur:1.5", "guidance.method=pigdm", "guidance.sigma_y=0.05")
+    assert guide.title(config_of(*told)) == "restore-blur-1.5-pigdm-sigma_y-0.05"
+    given = ("guidance=edit", "guidance.input=some/where/drawings", "guidance.labels=(8,)", "guidance.mask=in/M.png")
+    assert guide.title(config_of(*given)) == "edit-M.png-labels-8-input-drawings"
+    assert guide.suffix(config_of(*told)) != guide.suffix(config_of(*told, "guidance.sigma_y=0.1"))
+    assert guide.suffix(config_of()) == ""
 
 
 def test_a_section_with_a_name_is_set_by_its_name_alone():
