@@ -29,7 +29,7 @@ METHODS = {"replacement": guidance.inpaint, **SCORES, "ddrm": guidance.ddrm}
 OPTIONS = ("rounds", "zeta", "steps", "data_std", "iterations", "tolerance", "eta", "eta_b")  # of the methods' own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Restore(Task):
     """Samples given `y = A x_0 + sigma_y n`.
 
@@ -57,7 +57,7 @@ class Restore(Task):
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ByPosteriorScore(Restore):
     """By the score given the measurement, under any sampler.
 
@@ -80,7 +80,7 @@ class ByPosteriorScore(Restore):
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ByModes(Restore):
     """Mode by mode (DDRM), with steps of its own: of the sampler, the times and the last denoising.
 
@@ -98,7 +98,7 @@ class ByModes(Restore):
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ByReplacement(Restore):
     """By putting what is known, as noisy as the sample, in its place after each step of any sampler."""
 
@@ -138,18 +138,19 @@ def _restoration(
     clip = config.guidance.clip
     if clip is not None and method not in SCORES:
         raise ConfigError(f"guidance.clip belongs to guidance.method = {', '.join(SCORES)}, not to {method!r}")
+    if method == "dps":
+        options.setdefault("zeta", 1.0)
+    common = {"operator": found, "sigma_y": sigma_y, "measured": measured, "options": tuple(sorted(options.items()))}
     if method in SCORES:
-        if method == "dps":
-            options.setdefault("zeta", 1.0)
         bounds = None if clip is False else data_range(config)
-        return ByPosteriorScore(found, sigma_y, measured, _fixed(options), method, bounds)
+        return ByPosteriorScore(method=method, bounds=bounds, **common)
     if method == "ddrm":
         if config.sampler.corrector != "none":
             raise ConfigError(
                 f"guidance.method = 'ddrm' brings its own steps, but sampler.corrector = {config.sampler.corrector!r}: "
                 f"set sampler.corrector=none, or choose one of {_others(method)}"
             )
-        return ByModes(found, sigma_y, measured, _fixed(options), spectrum_of(found, examples.shape))
+        return ByModes(spectrum=spectrum_of(found, examples.shape), **common)
     if not isinstance(found, Mask | Channels):
         raise ConfigError(
             f"guidance.method = 'replacement' takes known pixels or grey values, not {operator!r}; choose one of "
@@ -160,11 +161,7 @@ def _restoration(
             f"guidance.method = 'replacement' takes what is known as exact, but guidance.sigma_y = {sigma_y}; "
             f"choose one of {_others(method)}"
         )
-    return ByReplacement(found, sigma_y, measured, _fixed(options))
-
-
-def _fixed(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(options.items()))
+    return ByReplacement(**common)
 
 
 def _others(method: str) -> str:
