@@ -157,6 +157,7 @@ DEFAULTS: dict[str, Any] = {
         "sigma_y": float,  # noise of the measurement, in the units of the data
         "method": str,  # replacement, dps, pigdm, moment_matching, ddrm; what follows belongs to one or two of them
         "rounds": int,  # replacement: how often each step is taken (RePaint)
+        "jump": int,  # and over how many steps each round goes back; unset: 1
         "zeta": float,  # dps: the paper's step size; unset: 1
         "steps": int,  # dps: the number of steps that it was chosen for
         "data_std": float,  # pigdm

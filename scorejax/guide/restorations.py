@@ -26,7 +26,17 @@ from scorejax.sdes.linear import static
 
 SCORES = {name: getattr(guidance, name) for name in ("dps", "pigdm", "moment_matching")}
 METHODS = {"replacement": guidance.inpaint, **SCORES, "ddrm": guidance.ddrm}
-OPTIONS = ("rounds", "zeta", "steps", "data_std", "iterations", "tolerance", "eta", "eta_b")  # of the methods' own
+OPTIONS = (
+    "rounds",
+    "jump",
+    "zeta",
+    "steps",
+    "data_std",
+    "iterations",
+    "tolerance",
+    "eta",
+    "eta_b",
+)  # of the methods' own
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,11 @@ def test_results_depend_neither_on_the_batch_nor_on_its_other_images(tmp_path, f
     assert np.abs(four["x"].astype(int) - three["x"]).max() <= 1 and np.mean(four["x"] != three["x"]) < 0.02
 
 
+def test_every_round_over_a_jump_costs_its_evaluations(tmp_path):
+    report, _ = control(tmp_path, "guidance=inpaint", "guidance.rounds=3", "guidance.jump=2")
+    assert report["nfe"] == 3 * 8 + 1
+
+
 def test_images_of_a_folder_come_in_the_form_of_the_data(tmp_path, folder, train):
     report, _ = control(tmp_path, "guidance=edit", "guidance.t0=0.01", f"guidance.input={folder}")
     found = data.given(folder, (8, 8, 1), 17)
