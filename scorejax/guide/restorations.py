@@ -26,17 +26,8 @@ from scorejax.sdes.linear import static
 
 SCORES = {name: getattr(guidance, name) for name in ("dps", "pigdm", "moment_matching")}
 METHODS = {"replacement": guidance.inpaint, **SCORES, "ddrm": guidance.ddrm}
-OPTIONS = (
-    "rounds",
-    "jump",
-    "zeta",
-    "steps",
-    "data_std",
-    "iterations",
-    "tolerance",
-    "eta",
-    "eta_b",
-)  # of the methods' own
+# of the methods themselves
+OPTIONS = ("rounds", "jump", "zeta", "steps", "data_std", "iterations", "tolerance", "eta", "eta_b")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from guided import CONDITIONAL, config_of, control
 
-from scorejax import build, controlled, evaluate, guide
+from scorejax import build, controlled, evaluate, guide, sweep
 from scorejax.errors import ConfigError
 from scorejax.evaluation import draw
 
@@ -46,6 +46,15 @@ def test_the_exact_classifier_makes_the_conditional_law(tmp_path, train, classif
     np.testing.assert_allclose([found.mean(), found.std()], [0.4, 0.0625], atol=0.05)
     off, _ = drawn(tmp_path, train, *asked, "guidance.interval=(90,91)")
     assert abs(off.mean() - 0.05) < 0.2 and off.std() > 0.15
+
+
+def test_a_sweep_steers_every_sampler(tmp_path):
+    asked = ("guidance=classifier_free", "guidance.labels=(8,)", "eval.samples=20", "sweep.steps=(20,)")
+    config = config_of(*CONDITIONAL, *asked, "sweep.samplers=ancestral:times=log_snr")
+    sweep.sweep(config, tmp_path)
+    x = np.load(next(tmp_path.glob("samples/step-7-*/x.npy"))).astype(float)
+    np.testing.assert_allclose((x.mean() + 0.5) / 8.5 - 1, 0.4, atol=0.06)
+    assert (tmp_path / "eval/sweep-7-classifier_free-labels-8.json").is_file()
 
 
 def test_without_guidance_the_classes_come_in_turn_and_nothing_else_changes(tmp_path, train):

@@ -2,13 +2,14 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from guided import config_of, control
+from guided import config_of, control, exact
 from PIL import Image
 
-from scorejax import build, controlled, data
+from scorejax import build, controlled, data, guide
 
 pytestmark = pytest.mark.usefixtures("known_scores")
 
@@ -50,6 +51,26 @@ def test_results_depend_neither_on_the_batch_nor_on_its_other_images(tmp_path, f
     _, four = control(tmp_path / "4", *asked)
     _, three = control(tmp_path / "3", *asked, "eval.batch=3")
     assert np.abs(four["x"].astype(int) - three["x"]).max() <= 1 and np.mean(four["x"] != three["x"]) < 0.02
+
+
+def test_a_network_that_leaves_out_noise_is_kept_in_the_range_of_the_images(tmp_path, monkeypatch):
+    def wrong(config, process, module, params, **_):
+        return jax.tree_util.Partial(lambda x, t: exact(process, x, t, 0.0) + 0.1 * x)
+
+    monkeypatch.setattr(build, "score", wrong)
+    asked = ("guidance=inpaint", "guidance.method=pigdm", "sampler.steps=30")
+    free, _ = control(tmp_path, *asked, "guidance.clip=false")
+    held, _ = control(tmp_path, *asked)
+    assert held["residual"]["mean"] < 0.01 < 0.1 < free["residual"]["mean"]
+
+
+def test_a_measurement_is_as_noisy_as_it_was_said_to_be_and_each_image_by_its_own_key(train):
+    config = config_of("guidance=restore", "guidance.sigma_y=0.3")
+    task, x0 = guide.task(config, build.sde(config), train), jnp.zeros((100, 8, 8, 1))
+    keys = jax.random.split(jax.random.key(0), 100)
+    y = task.measure(keys, x0)
+    np.testing.assert_allclose(y.std(), 0.3, rtol=0.05)
+    np.testing.assert_array_equal(y[50:], task.measure(keys[50:], x0[50:]))
 
 
 def test_every_round_over_a_jump_costs_its_evaluations(tmp_path):
