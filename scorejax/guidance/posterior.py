@@ -6,6 +6,7 @@ differ in the covariance `S` of `x_0` given `x_t` they assume. With `J = d x0 / 
     J^T A^T (sigma_y^2 + A S A^T)^{-1} (y - A x0)
 
 One evaluation of the network serves the prior and the residual; its derivatives are products, no matrix is formed.
+A trained network has errors, which `J` divides by `alpha`: put `clipped` around the result where data are bounded.
 """
 
 from __future__ import annotations
