@@ -10,9 +10,9 @@ import numpy as np
 class HostArrays:
     """A base of dataclasses whose fields may be NumPy arrays: every look at such a field gives a new view of it.
 
-    JAX keeps the canonical form of a NumPy array under the array's identity, whatever `jax.enable_x64` says, for as
-    long as a program holds it as a constant: what was closed over in float64 later arrives as float64 in a float32
-    program, which then fails, and the reverse loses digits without a word. It does not know a view made afresh.
+    JAX (seen from 0.10 to 0.12) keeps the canonical form of a NumPy array under the array's identity, whatever
+    `jax.enable_x64` says, for as long as a program holds it as a constant: what was closed over in float64 arrives as
+    float64 in a float32 program, which fails, and the reverse loses digits without a word. A new view it does not know.
     """
 
     if not TYPE_CHECKING:  # or else type checkers would believe that every attribute exists
