@@ -12,6 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax import keys as keys_lib
+from scorejax.host_arrays import HostArrays
 from scorejax.score import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, per_batch
 
@@ -20,7 +21,7 @@ ArrayLike = Array | np.ndarray | Sequence
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(HostArrays):
     """A mixture of K Gaussians on `R^D`, each covariance held by its eigenvectors and eigenvalues.
 
     Under a process it stays a mixture: component k becomes `N(alpha m_k, alpha^2 C_k + sigma^2)`.
@@ -88,10 +89,11 @@ class Mixture:
         return self._components_per_mode(sde, x, alpha, variance)
 
     def _components(self, x: Array, alpha: Array, variance: Array) -> tuple[Array, Array]:
+        axes = self.axes  # looked at once: every look is another constant of a program that closes over the law
         offset = x[:, None, :] - alpha[:, None, None] * self.means
-        modes = jnp.einsum("kij,bki->bkj", self.axes, offset)
+        modes = jnp.einsum("kij,bki->bkj", axes, offset)
         spread = alpha[:, None, None] ** 2 * self.variances + variance[:, None, None]
-        scores = -jnp.einsum("kij,bkj->bki", self.axes, modes / spread)
+        scores = -jnp.einsum("kij,bkj->bki", axes, modes / spread)
         return self._joint(jnp.sum(modes**2 / spread, -1), jnp.sum(jnp.log(spread), -1)), scores
 
     def _components_per_mode(self, sde: LinearSDE, x: Array, alpha: Array, variance: Array) -> tuple[Array, Array]:

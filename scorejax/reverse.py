@@ -16,6 +16,7 @@ from jax.core import Tracer
 
 from scorejax.float64 import decreasing_times, evaluate
 from scorejax.gamma import Gamma
+from scorejax.host_arrays import HostArrays
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE, Time, static
 from scorejax.variance import VarianceHead
@@ -25,7 +26,7 @@ VARIANCES = ("posterior", "forward")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Transition:
+class Transition(HostArrays):
     """The numbers of the steps from `t` down to `s`, each field shaped like `t` (`[K]` for a whole grid).
 
     The forward family is `q(x_s | x_t, x_0) = N(x x_t + data x_0, posterior)`; the mean is also

@@ -15,7 +15,11 @@ from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE, Time
 
 Score = Callable[[Array, Array], Array]
-"""`score(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`, always `grad log p_t(x)`."""
+"""`score(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`, always `grad log p_t(x)`.
+
+Where both float32 and float64 are used, a score writes `jnp.asarray(a, x.dtype)` for a NumPy array `a` that it closes
+over: JAX may remember such an array in the precision in which it first met it.
+"""
 
 LabelledScore = Callable[[Array, Array, Array], Array]
 """`(x [B, ...], t [B], label [B, ...]) -> [B, ...]`, a score given a label or any other condition."""

@@ -18,6 +18,7 @@ MATHEMATICS = [
         "keys.py",
         "float64.py",
         "gamma.py",
+        "host_arrays.py",
         "noise_levels.py",
         "probes.py",
         "reverse.py",

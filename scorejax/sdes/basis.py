@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.host_arrays import HostArrays
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Identity:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Rotation:
+class Rotation(HostArrays):
     """An explicit orthogonal matrix acting on the flattened event.
 
     Attributes:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from scorejax.host_arrays import HostArrays
 from scorejax.sdes.linear import LinearSDE, static
 
 SCHEDULES = ("linear", "cosine", "quad", "vpsde")
@@ -17,7 +18,7 @@ SCHEDULES = ("linear", "cosine", "quad", "vpsde")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Table(HostArrays):
     """A smooth monotone curve through `y_0 .. y_M`, evaluated at real positions (piecewise cubic).
 
     Attributes:

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from scorejax import keys as keys_lib
+from scorejax.host_arrays import HostArrays
 from scorejax.sdes.basis import Basis, Identity
 
 Time = Array | np.ndarray | float
@@ -24,7 +25,7 @@ def static(**kwargs):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearSDE(abc.ABC):
+class LinearSDE(HostArrays, abc.ABC):
     """A forward process `q(x_t | x_0) = N(U alpha_t U^T x_0, U sigma_t^2 U^T)` in an orthogonal basis `U`.
 
     A subclass writes `log_alpha(t)` and `variance(t)`; everything else follows from them:

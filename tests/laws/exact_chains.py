@@ -11,11 +11,6 @@ LINEAR = sj.ddpm()
 TWO_HUMPS = sj.analytic.mixture([0.3, 0.7], [[-0.6], [0.4]], [0.1, 0.2])
 
 
-def own(tree):
-    """A copy, for float64: JAX knows host arrays by identity, and later hands their float64 form to float32 code."""
-    return jax.tree.map(np.array, tree)
-
-
 def nodes(law, n=24):
     """Points `x0 [Q, 1]`, noise `[Q, 1]` and weights `[Q]` that integrate over a mixture on the line and its noise."""
     x, w = np.polynomial.hermite_e.hermegauss(n)
@@ -28,7 +23,6 @@ def nodes(law, n=24):
 
 def exact_gamma(sde, law, times):
     """The exact statistic of a law on the line: `sigma^2 E score^2` by the trapezoid rule."""
-    sde, law = own(sde), own(law)
     with jax.enable_x64(True):
         x = np.arange(-7.0, 7.0, 0.01)[:, None]
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, levels, nodes, normal_data, own
+from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, levels, nodes, normal_data
 from worlds import PROCESSES, PerMode
 
 import scorejax as sj
@@ -248,7 +248,7 @@ def test_a_chain_of_optimal_steps_returns_normal_data_with_its_own_variance():
         ("forward", 1.0): (0.999962, 0.558452, 0.298555),
         ("posterior", 0.0): (0.000003, 0.05066219, 0.18528304),
     }
-    gain = jax.jit(lambda chain, x, step: chain.predict(own(LINEAR), law.score(LINEAR), x, step))
+    gain = jax.jit(lambda chain, x, step: chain.predict(LINEAR, law.score(LINEAR), x, step))
     with jax.enable_x64(True):
         gamma = exact_gamma(LINEAR, law, levels(LINEAR))
         for (kind, eta), expected in published.items():

@@ -20,9 +20,6 @@ from scorejax.guidance import operators
 from scorejax.samplers import Sample, Stepper
 from scorejax.score import Score
 
-# Laws of its own: JAX 0.10 remembers of a NumPy array that a sampler closed over in float64 that it was float64, and
-# then fails on the same array in float32.
-CORRELATED, TWO_MODES = jax.tree.map(np.copy, (CORRELATED, TWO_MODES))
 SDE = sj.vp(t_min=1e-3, t_max=0.7)
 MATRIX, Y = np.array([[1.0, 0.5]]), np.array([0.7])
 A = operators.dense(MATRIX, (2,))

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, nodes, own
+from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, nodes
 from jax.tree_util import Partial
 
 import scorejax as sj
@@ -29,7 +29,7 @@ def test_each_target_is_minimised_by_its_expectation(target, bias, monkeypatch):
     """With noise off by `b` the residual target finds Var + b^2, the others do not see the bias."""
     with jax.enable_x64(True):
         x0, noise, weights = nodes(TWO_HUMPS, 64)
-        sde, law = own(LINEAR), own(TWO_HUMPS)
+        sde, law = LINEAR, TWO_HUMPS
         known_noise(noise, monkeypatch)
         t = jnp.full(len(x0), T)
 
