@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 
 from scorejax import keys as keys_lib
 from scorejax.guidance import conjugate
+from scorejax.host_arrays import HostArrays
 from scorejax.sdes.linear import static
 
 CUTOFF = 1e-3
@@ -22,7 +23,7 @@ EXACT = jax.lax.Precision.HIGHEST
 LAWS = ("linear: A (x - 2 z) = A x - 2 A z", "adjoint: <A x, y> = <x, A^T y>", "pseudo-inverse: A A^+ A x = A x")
 
 
-class Operator(abc.ABC):
+class Operator(HostArrays, abc.ABC):
     """A linear map `A` of one example, applied to a batch.
 
     Write a frozen dataclass registered as a pytree, with `forward` and `adjoint`.
