@@ -100,6 +100,10 @@ def test_inverse_log_snr_is_the_inverse(name):
     np.testing.assert_allclose(facts(name).inverse, facts(name).t, rtol=1e-9)
 
 
+def test_with_linear_beta_there_and_back_again_loses_no_digit():
+    assert np.abs(facts("vp").inverse - facts("vp").t).max() < 4e-16
+
+
 @PARAMETERS
 def test_inverse_log_snr_is_the_inverse_in_float32(name):
     sde, f = PROCESSES[name], facts(name)

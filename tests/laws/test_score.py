@@ -162,6 +162,30 @@ def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
 
 
 @pytest.mark.parametrize("name", CHAINS)
+def test_all_five_targets_have_one_loss_and_one_gradient(name, monkeypatch):
+    """Of one network, `a x + b` for the noise, in the words of each target: those of `mean (a x + b - noise)^2`."""
+    with jax.enable_x64(True):
+        sde, t = CHAINS[name], jnp.array([1.0, 2.0, 9.0]) / CHAINS[name].levels
+        x0, noise = X0.astype(float), NOISE.astype(float)
+        monkeypatch.setattr("scorejax.keys.normal", lambda *_: noise)
+        x = np.asarray(sde.perturb(x0, t, noise))
+        error = 0.2 * x - 0.1 - np.asarray(noise)
+        losses = np.mean(error**2, axis=(1, 2))
+        slopes = 2.0 * np.array([np.mean(error * x, axis=(1, 2)), np.mean(error, axis=(1, 2))])
+        for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):
+
+            def loss(p, predicts=predicts):
+                def network(p, x, t):
+                    return convert(sde, x, t, p[0] * x + p[1], "noise", predicts)
+
+                return denoising(jax.random.key(0), sde, sj.make_score(sde, network, p, predicts), x0, t=t)
+
+            value, slope = jax.jit(lambda p, loss=loss: (loss(p), jax.jacobian(loss)(p)))(jnp.array([0.2, -0.1]))
+            np.testing.assert_allclose(value, losses, rtol=1e-6, err_msg=predicts)
+            np.testing.assert_allclose(slope.T, slopes, rtol=1e-6, atol=1e-9, err_msg=predicts)
+
+
+@pytest.mark.parametrize("name", CHAINS)
 def test_all_predictions_of_an_exact_network_give_one_score(name):
     sde = CHAINS[name]
     x, t = jnp.array([[0.3, -1.2], [0.8, 0.1], [0.0, 1.0]]), jnp.array([1.0, 4.0, 9.0]) / sde.levels
