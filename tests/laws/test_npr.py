@@ -165,6 +165,17 @@ def test_the_probes_of_the_curvature_find_its_diagonal():
     np.testing.assert_allclose(found, expected, atol=0.03)
 
 
+def test_however_times_are_drawn_a_head_has_the_same_expected_loss():
+    """Of a constant head 0.3 and the squared noise: `E (0.3 - z^2)^2 = 2 + 0.7^2` at every time."""
+    sde, n = sj.vp(), 20_000
+    for times in ("uniform", "importance"):
+        args = jax.random.key(0), sde, lambda x, t: -x, jnp.ones((n, 2))
+        loss = variance_head(*args, head=Partial(constant, 0.3), target="squared_noise", times=times)
+        # standard deviation over root n, the weights 1 / p of importance being up to five
+        np.testing.assert_allclose(loss.mean(), 2 * 2.49, atol=5 * float(loss.std()) / n**0.5)
+        assert loss.std() < 20
+
+
 def test_only_the_head_is_trained():
     def loss(a, b):
         def score(x, t):

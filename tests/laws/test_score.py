@@ -69,6 +69,17 @@ def test_a_silent_edm_network_is_exact_for_round_gaussian_data(name):
     np.testing.assert_allclose(score(x, T), exact, rtol=1e-3, atol=2e-5 * float(jnp.abs(exact).max()))
 
 
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_an_edm_network_that_meets_its_target_finds_the_data(name):
+    """`F = (x_0 - c_skip y) / c_out` with `y = x / alpha`, for `r = sigma / alpha` and data of deviation 0.5."""
+    sde = CONTINUOUS[name]
+    alpha, sigma = (np.asarray(c(T)).reshape(-1, 1, 1) for c in (sde.alpha, sde.sigma))
+    x, total = sde.perturb(X0, T, NOISE), (sigma / alpha) ** 2 + 0.25
+    target = (X0 - 0.25 / total * x / alpha) / (0.5 * sigma / alpha / np.sqrt(total))
+    score = sj.make_score(sde, lambda params, x, label: target, {}, "edm", sigma_data=0.5)
+    np.testing.assert_allclose(sj.tweedie(sde, x, T, score(x, T)), X0, atol=1e-4)
+
+
 def test_edm_networks_see_scaled_input_and_a_quarter_of_the_log_ratio():
     seen = {}
 

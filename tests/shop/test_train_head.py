@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from runs import ROOT, conditional_run, same_bits, small, stand_in
 
-from scorejax import analytic, build, checkpoint, companion, config, evaluate, heads, modes, train_head
+from scorejax import analytic, build, checkpoint, companion, config, evaluate, heads, modes, objectives, train_head
 from scorejax import data as data_lib
 from scorejax.errors import CheckpointError, ConfigError
 from scorejax.loop import Finished
@@ -82,6 +82,9 @@ def test_every_example_of_a_batch_is_fitted_by_itself(kind, tmp_path, monkeypatc
     others = loss(keys, raw.at[1].set(raw[0]))
     np.testing.assert_allclose(np.delete(others, 1), np.delete(whole, 1), rtol=1e-4)
     assert abs(others[1] / whole[1] - 1) > 1e-2
+    # and the mean over its coordinates, of which there are four
+    monkeypatch.setattr(objectives, "variance_head", lambda *_, **__: jnp.full(4, 8.0))
+    np.testing.assert_array_equal(trained.loss(params, score, keys, raw), 2.0)
 
 
 @pytest.mark.slow
