@@ -176,18 +176,27 @@ def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
 def test_all_five_targets_have_one_loss_and_one_gradient(name, monkeypatch):
     """Of one network, `a x + b` for the noise, in the words of each target: those of `mean (a x + b - noise)^2`."""
     with jax.enable_x64(True):
-        sde, t = CHAINS[name], jnp.array([1.0, 2.0, 9.0]) / CHAINS[name].levels
-        x0, noise = X0.astype(float), NOISE.astype(float)
+        sde, levels = CHAINS[name], (1, 2, 9)
+        t, x0, noise = jnp.array(levels) / sde.levels, X0.astype(float), NOISE.astype(float)
+        alpha, sigma = (np.asarray(c(t)).reshape(-1, 1, 1) for c in (sde.alpha, sde.sigma))
         monkeypatch.setattr("scorejax.keys.normal", lambda *_: noise)
         x = np.asarray(sde.perturb(x0, t, noise))
         error = 0.2 * x - 0.1 - np.asarray(noise)
         losses = np.mean(error**2, axis=(1, 2))
         slopes = 2.0 * np.array([np.mean(error * x, axis=(1, 2)), np.mean(error, axis=(1, 2))])
+        # the mean below is linear in the point and in the data
+        of_x, of_data = (np.reshape([below(sde, n, *one) for n in levels], (-1, 1, 1)) for one in ((1, 0), (0, 1)))
+
+        def words(x, noise):
+            data = (x - sigma * noise) / alpha
+            mean, v = of_x * x + of_data * data, alpha * noise - sigma * data
+            return {"noise": noise, "data": data, "score": -noise / sigma, "v": v, "previous_mean": mean}
+
         for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):
 
             def loss(p, predicts=predicts):
                 def network(p, x, t):
-                    return convert(sde, x, t, p[0] * x + p[1], "noise", predicts)
+                    return words(x, p[0] * x + p[1])[predicts]
 
                 return denoising(jax.random.key(0), sde, sj.make_score(sde, network, p, predicts), x0, t=t)
 
