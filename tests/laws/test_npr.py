@@ -71,7 +71,7 @@ def test_what_a_head_finds_on_average_with_a_biased_network_is_known(target, mon
     """With noise off by b = 0.3: `E Var + b^2`, `E Var - b^2` and `E Var`, of the best head without any input."""
     with jax.enable_x64(True):
         x0, noise, weights = nodes(TWO_HUMPS, 64)
-        sde, law = own(LINEAR), own(TWO_HUMPS)
+        sde, law = LINEAR, TWO_HUMPS
         known_noise(noise, monkeypatch)
         x, t = sde.perturb(x0, PAIR[0], noise), jnp.full(len(x0), PAIR[0])
 
@@ -92,7 +92,7 @@ def test_the_statistic_of_a_biased_network_is_off_by_the_square_of_its_bias(monk
     """`1 - E |noise(x_t)|^2 = E Var - b^2`, the exact one `E Var`; noise off by b = 0.3."""
     with jax.enable_x64(True):
         x0, noise, weights = nodes(TWO_HUMPS, 64)
-        sde, law = own(LINEAR), own(TWO_HUMPS)
+        sde, law = LINEAR, TWO_HUMPS
         known_noise(noise, monkeypatch)
         for bias, expected in ((0.0, 0.259136), (0.3, 0.169136)):
 

@@ -75,7 +75,7 @@ def test_the_bound_of_any_process_is_that_of_its_ends_however_times_are_drawn(ti
     low, high = 2 * np.log(0.3), 2 * np.log(20.0)
     with jax.enable_x64(True):
         wanted = diffusion(low, high) + 0.5 * S2 / 400 + 0.5 * (1.0 + low + np.log(2 * np.pi))
-        found = jax.jit(bound(monkeypatch, times, prior_variance=None))(own(sj.edm(0.3, 20.0)))
+        found = jax.jit(bound(monkeypatch, times, prior_variance=None))(sj.edm(0.3, 20.0))
         np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
@@ -118,7 +118,7 @@ def test_a_discrete_chain_comes_down_to_the_continuous_bound(kind, steps, publis
 
 def test_the_ends_are_exact_and_the_curve_rises_whatever_its_weights():
     with jax.enable_x64(True):
-        for seed in range(3):
+        for seed in (0, 4, 5):  # the last two would fall somewhere if slopes or heights kept their signs
             sde, t = learned(*ENDS, bends=9), jnp.linspace(0.0, 1.0, 400)
             bends = 5.0 * jax.random.normal(jax.random.key(seed), (9, 3))
             sde = replace(sde, weights=bends.at[:, 2].set(jnp.linspace(0.1, 0.9, 9)))
