@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-from jax import Array
 
 from scorejax import build, checkpoint, data, models, variance
 from scorejax import workdir as workdir_lib
@@ -122,29 +121,3 @@ def load(
     init = partial(models.init_head, sde=process, score=score, head=head, shape=examples.shape)
     shapes = jax.eval_shape(init, jax.random.key(0))
     return Trained(checkpoint.restore_ema(where, shapes).fields["ema"], head, kind)
-
-
-def restore(
-    workdir: str | Path,
-    kind: str,
-    config: Config,
-    process: LinearSDE,
-    module: nn.Module,
-    params: Any,
-    examples: data.Dataset,
-    class_labels: Array | None = None,
-) -> variance.VarianceHead:
-    """The head of `load`, on a score of its own: a pytree that carries the frozen weights, to pass to what is compiled.
-
-    Beside the same score in a sampler, `load(...).on(process, score)` runs the network once instead of twice.
-
-    Args:
-      workdir, kind, config, process, module, params, examples: see `load`.
-      class_labels: `[B]`, for a conditional network.
-
-    Raises:
-      ConfigError: there is no such kind, or no head of it, or it belongs to other weights.
-      CheckpointError: it cannot be read.
-    """
-    trained = load(workdir, kind, config, process, module, params, examples)
-    return trained.on(process, build.score(config, process, module, params, class_labels=class_labels))

@@ -14,16 +14,16 @@ def subset(examples: Dataset, classes: Sequence[int]) -> Dataset:
     In the order they had. They are copied into memory, also where the whole set lies on a disk.
 
     Args:
-      examples: a set with labels.
+      examples: a set with class labels.
       classes: which labels to keep; one is enough.
 
     Raises:
-      ValueError: a set without labels, a class that it does not have, a class named twice, none, or classes of
+      ValueError: a set without class labels, a class that it does not have, a class named twice, none, or classes of
         which this split has no example.
     """
     chosen = [int(label) for label in classes]
-    if examples.labels is None:
-        raise ValueError(f"classes = {tuple(chosen)} choose among labels, but {examples.name!r} has none.")
+    if examples.labels is None or examples.embeddings:
+        raise ValueError(f"classes = {tuple(chosen)} choose among class labels, but {examples.name!r} has none.")
     if not chosen or len(set(chosen)) != len(chosen) or not all(0 <= c < examples.num_classes for c in chosen):
         raise ValueError(
             f"classes = {tuple(chosen)}; wanted different labels among 0..{examples.num_classes - 1} of "

@@ -79,14 +79,15 @@ def fitting_window(size: tuple[int, ...]) -> int:
 
 
 def mean_and_error(values: np.ndarray) -> dict[str, float | int]:
-    """Mean over images and its standard error; images that are exact (an infinite PSNR) or failed (NaN) are left out.
+    """Mean over images and its standard error, without those that are exact (PSNR inf) or failed (NaN, or -inf).
 
     How many these are is told where there are any.
     """
     values = np.asarray(values, np.float64)
     finite = values[np.isfinite(values)]
     count = len(finite)
-    left_out = {"exact": int(np.isposinf(values).sum()), "failed": int(np.isnan(values).sum())}
+    exact = int(np.isposinf(values).sum())
+    left_out = {"exact": exact, "failed": len(values) - count - exact}
     return {
         "mean": float(finite.mean()) if count else math.nan,
         "standard_error": float(finite.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan,

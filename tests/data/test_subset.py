@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scorejax.data import Dataset, load
+from scorejax.data.subset import subset
 
 
 def test_the_chosen_classes_are_kept_in_place_and_numbered_in_the_order_they_were_named():
@@ -34,8 +35,9 @@ def test_classes_that_do_not_exist_or_come_twice_are_refused(classes):
 def test_a_set_without_labels_or_without_such_examples_is_refused():
     with pytest.raises(ValueError, match="'gaussian' has none"):
         load("gaussian", classes=(0,))
-    from scorejax.data.subset import subset
-
+    vectors = np.zeros((2, 1), np.float32)
+    with pytest.raises(ValueError, match="class labels, but 'texts' has none"):
+        subset(Dataset("texts", vectors, vectors), (0,))
     examples = Dataset("few", np.zeros((2, 1), np.float32), np.zeros(2, np.int32), num_classes=3)
     with pytest.raises(ValueError, match=r"no example of the classes \(2, 1\)"):
         subset(examples, (2, 1))

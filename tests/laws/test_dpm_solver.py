@@ -141,6 +141,23 @@ def test_orders_fall_at_the_end_of_short_grids():
     assert np.abs(rising - falling).max() > 1e-3
 
 
+def test_a_singlestep_run_is_its_steps_one_after_the_other():
+    """Six intervals are a step of order 3, one of order 2 and one of order 1."""
+    x, times = quantiles(VP, 1.0), grid(6)
+    whole = run(dpm_solver(3, "singlestep"), VP, LINE.score(VP), x, times)
+    for k, first in ((3, 0), (2, 3), (1, 5)):
+        x = run(dpm_solver(k, "singlestep_fixed"), VP, LINE.score(VP), x, times[first : first + k + 1])
+    np.testing.assert_allclose(whole, x, rtol=1e-12)
+
+
+def test_unless_told_otherwise_the_orders_fall_on_grids_of_fewer_than_ten_steps():
+    def begun(n, lower):
+        return dpm_solver(3, lower_order_final=lower).init(VP, jnp.ones((1, 1)), grid(n)).left
+
+    assert begun(9, None) == begun(9, True) != begun(9, False)
+    assert begun(10, None) == begun(10, False) != begun(10, True)
+
+
 @pytest.mark.slow
 def test_ten_steps_of_the_second_order_beat_ten_of_eulers_by_what_their_orders_predict():
     """Errors fall as C_1 / n and C_2 / n^2, so that their ratio is in proportion to n: 58.7 at 160, 3.67 at ten."""

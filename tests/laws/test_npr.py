@@ -7,6 +7,7 @@ from jax.tree_util import Partial
 
 import scorejax as sj
 from scorejax import reverse, samplers, variance
+from scorejax.gamma import estimate
 from scorejax.likelihood.elbo import kl_term
 from scorejax.objectives import variance_head
 
@@ -58,19 +59,48 @@ def test_each_target_is_minimised_by_its_expectation(target, bias, monkeypatch):
 PAIR = np.array([0.223, 0.112])  # one step of ten even ones
 
 
-def test_what_the_heads_find_on_average_with_a_biased_network_is_known():
-    """With noise off by b = 0.3: `E Var`, `E Var + b^2` of the residual, `E Var - b^2` of the squared noise."""
+HEADS = {
+    "noise_residual": (variance.NoiseResidual, 0.349136),
+    "squared_noise": (variance.SquaredNoise, 0.169136),
+    "score_curvature": (variance.ScoreCurvature, 0.259136),
+}
+
+
+@pytest.mark.parametrize("target", HEADS)
+def test_what_a_head_finds_on_average_with_a_biased_network_is_known(target, monkeypatch):
+    """With noise off by b = 0.3: `E Var + b^2`, `E Var - b^2` and `E Var`, of the best head without any input."""
     with jax.enable_x64(True):
         x0, noise, weights = nodes(TWO_HUMPS, 64)
-        x = LINEAR.perturb(x0, PAIR[0], noise)
-        found = -LINEAR.sigma(PAIR[0]) * TWO_HUMPS.score_at(LINEAR, x, PAIR[0]) + 0.3
-        t = jnp.full(len(x), PAIR[0])
-        exact = weights @ residual(TWO_HUMPS, LINEAR, x, t)
-        squared = weights @ (residual(TWO_HUMPS, LINEAR, x, t) + (found - 0.3) ** 2 - found**2)
-        np.testing.assert_allclose(exact[0], 0.259136, atol=2e-6)
-        np.testing.assert_allclose(weights @ (noise - found) ** 2, 0.349136, atol=2e-6)
-        np.testing.assert_allclose(squared, 0.169136, atol=2e-6)
-        np.testing.assert_allclose(1.0 - weights @ found**2, 0.169136, atol=2e-6)  # the model's own statistic
+        sde, law = LINEAR, TWO_HUMPS
+        known_noise(noise, monkeypatch)
+        x, t = sde.perturb(x0, PAIR[0], noise), jnp.full(len(x0), PAIR[0])
+
+        def score(x, t):
+            return law.score_at(sde, x, t) - 0.3 / sde.sigma(t)[:, None]
+
+        def loss(c):
+            args = jax.random.key(0), sde, score, jnp.asarray(x0)
+            return weights @ variance_head(*args, head=Partial(constant, c), target=target, t=t)
+
+        best = -0.5 * jax.grad(loss)(0.0)  # of a parabola `(c - best)^2 + ...`
+        kind, expected = HEADS[target]
+        found = kind(Partial(constant, best))(x, t, -sde.sigma(PAIR[0]) * score(x, t))
+        np.testing.assert_allclose(weights @ found, expected, atol=2e-6)
+
+
+def test_the_statistic_of_a_biased_network_is_off_by_the_square_of_its_bias(monkeypatch):
+    """`1 - E |noise(x_t)|^2 = E Var - b^2`, the exact one `E Var`; noise off by b = 0.3."""
+    with jax.enable_x64(True):
+        x0, noise, weights = nodes(TWO_HUMPS, 64)
+        sde, law = LINEAR, TWO_HUMPS
+        known_noise(noise, monkeypatch)
+        for bias, expected in ((0.0, 0.259136), (0.3, 0.169136)):
+
+            def score(x, t, bias=bias):
+                return law.score_at(sde, x, t) - bias / sde.sigma(t)[:, None]
+
+            squares = estimate(jax.random.key(0), sde, score, jnp.asarray(x0), PAIR[:1])
+            np.testing.assert_allclose(1.0 - weights @ squares, expected, atol=2e-6)
 
 
 def test_a_biased_network_is_served_by_the_noise_residual_and_ruined_by_the_squared_noise():
@@ -135,6 +165,17 @@ def test_the_probes_of_the_curvature_find_its_diagonal():
     np.testing.assert_allclose(found, expected, atol=0.03)
 
 
+def test_however_times_are_drawn_a_head_has_the_same_expected_loss():
+    """Of a constant head 0.3 and the squared noise: `E (0.3 - z^2)^2 = 2 + 0.7^2` at every time."""
+    sde, n = sj.vp(), 20_000
+    for times in ("uniform", "importance"):
+        args = jax.random.key(0), sde, lambda x, t: -x, jnp.ones((n, 2))
+        loss = variance_head(*args, head=Partial(constant, 0.3), target="squared_noise", times=times)
+        # standard deviation over root n, the weights 1 / p of importance being up to five
+        np.testing.assert_allclose(loss.mean(), 2 * 2.49, atol=5 * float(loss.std()) / n**0.5)
+        assert loss.std() < 20
+
+
 def test_only_the_head_is_trained():
     def loss(a, b):
         def score(x, t):
@@ -155,19 +196,20 @@ def constant(value, x, t):
 
 
 def test_a_head_sets_the_variance_of_every_coordinate_or_of_their_mean():
-    times, x, noise = [0.334, 0.223, 0.112], jnp.ones((3, 2)), jnp.full((3, 2), 0.5)
-    values = np.array([0.2, 0.4])
+    """Of each example by itself: what its neighbours are told does not matter."""
+    times, x = [0.334, 0.223, 0.112], jnp.array([[0.2, 0.4], [0.6, 0.1], [0.3, 0.3]])
+    noise = jnp.array([[0.5, 0.1], [0.2, 0.3], [0.4, 0.6]])
     heads = {
-        variance.NoiseResidual: values,
-        variance.SquaredNoise: values - 0.25,
-        variance.ScoreCurvature: values + 1.0,
+        variance.NoiseResidual: x,
+        variance.SquaredNoise: x - noise**2,
+        variance.ScoreCurvature: x + 1.0,
     }
     for kind, share in heads.items():
         for average in (False, True):
-            chain = reverse.chain(LINEAR, times, variance=kind(Partial(constant, values), average=average))
+            chain = reverse.chain(LINEAR, times, variance=kind(Partial(lambda x, t: x), average=average))
             step = chain.step(1)
             gain = step.data**2 * (step.sigma / step.alpha) ** 2
-            wanted = np.maximum(np.mean(share) if average else share, 0.0)
+            wanted = np.maximum(np.mean(share, axis=1, keepdims=True) if average else share, 0.0)
             found = chain.variance(step, x, noise)
             np.testing.assert_allclose(found, np.broadcast_to(step.posterior + gain * wanted, (3, 2)), rtol=1e-5)
 

@@ -100,6 +100,15 @@ def test_inverse_log_snr_is_the_inverse(name):
     np.testing.assert_allclose(facts(name).inverse, facts(name).t, rtol=1e-9)
 
 
+def test_with_linear_beta_there_and_back_again_loses_no_digit():
+    """Neither near the prior nor, where a difference of nearly equal numbers would, next to the data."""
+    sde, t = PROCESSES["vp"], np.geomspace(1e-5, 1.0, 500)  # not times that the inverse itself has chosen
+    with jax.enable_x64(True):
+        found = np.asarray(jax.jit(lambda t: sde.inverse_log_snr(sde.log_snr(t)))(t))
+    assert np.abs(found - t).max() < 4e-16
+    np.testing.assert_allclose(found, t, rtol=1e-14)
+
+
 @PARAMETERS
 def test_inverse_log_snr_is_the_inverse_in_float32(name):
     sde, f = PROCESSES[name], facts(name)

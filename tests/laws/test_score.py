@@ -69,6 +69,17 @@ def test_a_silent_edm_network_is_exact_for_round_gaussian_data(name):
     np.testing.assert_allclose(score(x, T), exact, rtol=1e-3, atol=2e-5 * float(jnp.abs(exact).max()))
 
 
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_an_edm_network_that_meets_its_target_finds_the_data(name):
+    """`F = (x_0 - c_skip y) / c_out` with `y = x / alpha`, for `r = sigma / alpha` and data of deviation 0.5."""
+    sde = CONTINUOUS[name]
+    alpha, sigma = (np.asarray(c(T)).reshape(-1, 1, 1) for c in (sde.alpha, sde.sigma))
+    x, total = sde.perturb(X0, T, NOISE), (sigma / alpha) ** 2 + 0.25
+    target = (X0 - 0.25 / total * x / alpha) / (0.5 * sigma / alpha / np.sqrt(total))
+    score = sj.make_score(sde, lambda params, x, label: target, {}, "edm", sigma_data=0.5)
+    np.testing.assert_allclose(sj.tweedie(sde, x, T, score(x, T)), X0, atol=1e-4)
+
+
 def test_edm_networks_see_scaled_input_and_a_quarter_of_the_log_ratio():
     seen = {}
 
@@ -159,6 +170,39 @@ def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
             squares = np.broadcast_to(size[predicts], 3) ** 2
             np.testing.assert_allclose(value, 0.09 * squares, rtol=1e-4, err_msg=predicts)
             np.testing.assert_allclose(slope_of, 0.6 * squares.sum(), rtol=1e-4, err_msg=predicts)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_all_five_targets_have_one_loss_and_one_gradient(name, monkeypatch):
+    """Of one network, `a x + b` for the noise, in the words of each target: those of `mean (a x + b - noise)^2`."""
+    with jax.enable_x64(True):
+        sde, levels = CHAINS[name], (1, 2, 9)
+        t, x0, noise = jnp.array(levels) / sde.levels, X0.astype(float), NOISE.astype(float)
+        alpha, sigma = (np.asarray(c(t)).reshape(-1, 1, 1) for c in (sde.alpha, sde.sigma))
+        monkeypatch.setattr("scorejax.keys.normal", lambda *_: noise)
+        x = np.asarray(sde.perturb(x0, t, noise))
+        error = 0.2 * x - 0.1 - np.asarray(noise)
+        losses = np.mean(error**2, axis=(1, 2))
+        slopes = 2.0 * np.array([np.mean(error * x, axis=(1, 2)), np.mean(error, axis=(1, 2))])
+        # the mean below is linear in the point and in the data
+        of_x, of_data = (np.reshape([below(sde, n, *one) for n in levels], (-1, 1, 1)) for one in ((1, 0), (0, 1)))
+
+        def words(x, noise):
+            data = (x - sigma * noise) / alpha
+            mean, v = of_x * x + of_data * data, alpha * noise - sigma * data
+            return {"noise": noise, "data": data, "score": -noise / sigma, "v": v, "previous_mean": mean}
+
+        for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):
+
+            def loss(p, predicts=predicts):
+                def network(p, x, t):
+                    return words(x, p[0] * x + p[1])[predicts]
+
+                return denoising(jax.random.key(0), sde, sj.make_score(sde, network, p, predicts), x0, t=t)
+
+            value, slope = jax.jit(lambda p, loss=loss: (loss(p), jax.jacobian(loss)(p)))(jnp.array([0.2, -0.1]))
+            np.testing.assert_allclose(value, losses, rtol=1e-6, err_msg=predicts)
+            np.testing.assert_allclose(slope.T, slopes, rtol=1e-6, atol=1e-9, err_msg=predicts)
 
 
 @pytest.mark.parametrize("name", CHAINS)

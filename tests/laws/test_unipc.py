@@ -71,6 +71,11 @@ def test_the_variants_differ_only_where_there_is_a_single_difference():
         whole = [c[2:, :3] + p[1:] for c, p in ((correct[v], predict[v]) for v in (variant, "bh1"))]
         np.testing.assert_allclose(whole[0], whole[1], rtol=1e-12)
     assert np.abs(correct["vary_coeff_published"][3] - correct["vary_coeff"][3]).max() > 1e-2
+    # a prediction that is lambda itself: `vary_coeff` alone finds sigma times the integral of e^l l at order 2
+    at, (first, last) = [n.half_log_snr for n in nodes], (nodes[0].half_log_snr, here.half_log_snr)
+    integral = jnp.exp(here.log_sigma) * ((last - 1) * jnp.exp(last) - (first - 1) * jnp.exp(first))
+    np.testing.assert_allclose(predict["vary_coeff"][1] @ np.array(at), integral, rtol=1e-12)
+    assert all(abs(predict[variant][1] @ np.array(at) - integral) > 1e-4 for variant in ("bh1", "bh2"))
 
 
 @pytest.mark.slow

@@ -72,6 +72,6 @@ def test_images_smaller_than_the_window_are_refused_and_told_a_window():
 
 
 def test_exact_and_failed_images_are_counted_apart_from_the_mean():
-    found = metrics.mean_and_error(np.array([10.0, 14.0, np.inf, np.nan, np.nan]))
-    assert found == {"mean": 12.0, "standard_error": 2.0, "exact": 1, "failed": 2}
+    found = metrics.mean_and_error(np.array([10.0, 14.0, np.inf, np.nan, np.nan, -np.inf]))
+    assert found == {"mean": 12.0, "standard_error": 2.0, "exact": 1, "failed": 3}
     assert "exact" not in metrics.mean_and_error(np.array([1.0, 2.0]))

@@ -94,6 +94,33 @@ def test_a_head_on_a_network_trains_alone(frozen, kind):
     assert any(np.any(leaf != 0.0) for leaf in jax.tree.leaves(moving))
 
 
+def loud(params):
+    """Weights of which no layer is silent, as the last one of a new network is."""
+    hat = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: leaf + np.float32(0.3 * hat.standard_normal(leaf.shape)), params)
+
+
+@pytest.mark.parametrize("kind", ["image", "vector"])
+def test_a_head_says_of_each_example_what_it_says_of_it_alone(frozen, kind):
+    """Also at times of their own: the first example is not repeated over the batch."""
+    sde, t = sj.vp(), jnp.array([0.1, 0.9])
+    if kind == "image":
+        network, variables, x, _ = frozen
+        head = ImageHead(3, deep=True)
+    else:
+        network, x = MLP(8, 1), jax.random.normal(jax.random.key(0), (2, 5))
+        variables = loud(jax.jit(network.init)(jax.random.key(0), x, jnp.ones(2)))
+        head = VectorHead(16)
+    score = score_of(network, variables, sde)
+    value = jax.jit(head_on(sde, score, head, loud(init_head(jax.random.key(1), sde, score, head, x.shape[1:]))))
+    together = value(x, t)
+    assert together.shape == x.shape
+    for i in range(2):
+        np.testing.assert_allclose(value(x[i : i + 1], t[i : i + 1])[0], together[i], rtol=1e-4, atol=1e-5)
+    for one, other in ((x[::-1], t), (x, t[::-1])):  # it heeds both the point and the time
+        assert np.abs(value(one, other)[0] - together[0]).max() > 1e-2
+
+
 def test_a_head_reads_what_the_network_was_really_given(frozen):
     """Under EDM's preconditioning a network sees scaled points; so must the head on it."""
     network, params, x, _ = frozen

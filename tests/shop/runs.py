@@ -29,6 +29,14 @@ def small(*overrides: str):
     return configs.load(str(ROOT / "configs/vp_gaussian.py"), [*SMALL, *overrides])
 
 
+def conditional_run(folder, x, labels, *overrides):
+    """A small run on examples of one's own with these labels."""
+    np.savez(folder / "x.npz", x=x, labels=labels)
+    overrides += ("data.name=npz", f"data.path={folder / 'x.npz'}", "train.batch=4", "train.steps=2")
+    overrides += ("train.log_every=2", "train.checkpoint_every=2", "sampler.steps=2", "eval.samples=5", "eval.grid=4")
+    return small(*overrides, "model.conditional=true", "model.label_dropout=0.5")
+
+
 def stored(config, workdir, step=None):
     """The whole state of a checkpoint, as numpy arrays by field."""
     examples = build.dataset(config)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import small
+from runs import conditional_run, small
 
 from scorejax import build, data, evaluate, guidance, parallel, train
 from scorejax.errors import ConfigError
@@ -118,14 +118,6 @@ def test_a_network_without_classes_has_no_labelled_score():
     network = build.network(config, build.dataset(config))
     with pytest.raises(ConfigError, match="takes no class labels"):
         build.labelled_score(config, build.sde(config), network, {})
-
-
-def conditional_run(folder, x, labels, *overrides):
-    """A small run on examples of one's own with these labels."""
-    np.savez(folder / "x.npz", x=x, labels=labels)
-    overrides += ("data.name=npz", f"data.path={folder / 'x.npz'}", "train.batch=4", "train.steps=2")
-    overrides += ("train.log_every=2", "train.checkpoint_every=2", "sampler.steps=2", "eval.samples=5", "eval.grid=4")
-    return small(*overrides, "model.conditional=true", "model.label_dropout=0.5")
 
 
 @pytest.mark.slow

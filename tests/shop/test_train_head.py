@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import ROOT, same_bits, small, stand_in
+from runs import ROOT, conditional_run, same_bits, small, stand_in
 
-from scorejax import analytic, build, checkpoint, config, evaluate, heads, modes, train_head
+from scorejax import analytic, build, checkpoint, companion, config, evaluate, heads, modes, objectives, train_head
 from scorejax import data as data_lib
 from scorejax.errors import CheckpointError, ConfigError
 from scorejax.loop import Finished
@@ -26,9 +26,9 @@ def model_of(workdir):
     return evaluate.restore(tiny(), workdir, examples), examples
 
 
-def restored(workdir, kind):
+def loaded(workdir, kind):
     model, examples = model_of(workdir)
-    return heads.restore(workdir, kind, tiny(), model.process, model.module, model.params, examples)
+    return heads.load(workdir, kind, tiny(), model.process, model.module, model.params, examples)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_heads_are_trained_beside_their_score_and_found_there(digits):
     of_head = jax.jit(lambda head, score, x, t: (head(x, t), score(x, t)))  # one program for both kinds
     for kind in ("npr", "sn"):
         assert [record["step"] for record in read_log(digits / "heads" / kind)] == [2, 4]
-        head = restored(digits, kind)
+        head = loaded(digits, kind).on(model.process, score)
         output, value = of_head(head.head, score, x, t)
         noise = -model.process.scale(model.process.sigma(t), t, value)
         found = head.value(output, noise)
@@ -57,15 +57,34 @@ def test_heads_are_trained_beside_their_score_and_found_there(digits):
     assert checkpoint.steps(digits) == [1]
 
 
-def test_a_head_on_a_score_at_hand_is_the_head_that_restore_gives(digits):
-    model, examples = model_of(digits)
-    where = digits, "npr", tiny(), model.process, model.module, model.params, examples
-    score, trained = build.score(tiny(), model.process, model.module, model.params), heads.load(*where)
-    own, at_hand = heads.restore(*where), trained.on(model.process, score)
-    assert jax.tree.structure(own) == jax.tree.structure(at_hand)
-    jax.tree.map(np.testing.assert_array_equal, own, at_hand)
-    # the weights of the network are leaves, so arguments of compiled programs, not constants
-    assert len(jax.tree.leaves(own)) >= len(jax.tree.leaves(model.params)) + len(jax.tree.leaves(trained)) > 40
+def test_the_weights_of_a_head_and_of_its_network_are_arguments_of_compiled_programs_not_constants(digits):
+    model, _ = model_of(digits)
+    score, trained = build.score(tiny(), model.process, model.module, model.params), loaded(digits, "npr")
+    leaves = [len(jax.tree.leaves(tree)) for tree in (trained.on(model.process, score), model.params, trained)]
+    assert leaves[0] >= leaves[1] + leaves[2] > 40
+
+
+@pytest.mark.parametrize("kind", ["npr", "sn", "ocm"])
+def test_every_example_of_a_batch_is_fitted_by_itself(kind, tmp_path, monkeypatch):
+    """Its loss is its own, wherever in the batch it lies: one example is not repeated over the others."""
+    chosen = small(f"head.kind={kind}", "head.features=8")
+    stand_in(chosen, tmp_path)
+    monkeypatch.setattr(companion, "train", lambda *given: given)
+    model, examples, trained = train_head.train_head(chosen, tmp_path)
+    hat, shapes = np.random.default_rng(0), jax.eval_shape(trained.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: np.float32(0.3 * hat.standard_normal(leaf.shape)), shapes)
+    score = build.score(chosen, model.process, model.module, model.params)
+    loss = jax.jit(lambda keys, raw: trained.loss(params, score, keys, raw))
+    keys, raw = jax.random.split(jax.random.key(1), 4), jnp.asarray(examples.examples[:4])
+    whole = loss(keys, raw)
+    assert len(np.unique(whole)) == 4
+    np.testing.assert_allclose(loss(keys[::-1], raw[::-1])[::-1], whole, rtol=1e-4)
+    others = loss(keys, raw.at[1].set(raw[0]))
+    np.testing.assert_allclose(np.delete(others, 1), np.delete(whole, 1), rtol=1e-4)
+    assert abs(others[1] / whole[1] - 1) > 1e-2
+    # and the mean over its coordinates, of which there are four
+    monkeypatch.setattr(objectives, "variance_head", lambda *_, **__: jnp.full(4, 8.0))
+    np.testing.assert_array_equal(trained.loss(params, score, keys, raw), 2.0)
 
 
 @pytest.mark.slow
@@ -102,17 +121,45 @@ def test_what_cannot_be_trained_is_told(digits, tmp_path):
 
 def test_a_head_of_another_score_is_refused(digits):
     with pytest.raises(ConfigError, match=r"train it first, with --mode=train_head --config.head.kind=ocm"):
-        restored(digits, "ocm")
+        loaded(digits, "ocm")
     record = digits / "heads" / "npr" / "score.json"
     kept = record.read_text()
     try:
         record.write_text(json.dumps({"step": 3, "checksum": 1}))
         with pytest.raises(ConfigError, match="trained beside the score of step 3"):
-            restored(digits, "npr")
+            loaded(digits, "npr")
         with pytest.raises(ConfigError, match="delete the folder and train it again"):
             train_head.train_head(tiny(), digits)
     finally:
         record.write_text(kept)
+
+
+def test_a_head_on_embeddings_follows_the_embedding_of_its_own_example_and_is_sampled_with(tmp_path):
+    rng, d = np.random.default_rng(0), 3
+    short = ("head.steps=4", "head.batch=8", "head.log_every=4", "head.features=8", "head.lr=0.1", "head.warmup=0")
+    sampler = ("sampler.stepper=npr", "eval.samples=5")
+    chosen = conditional_run(tmp_path, rng.standard_normal((40, 2)), rng.standard_normal((40, d)), *short, *sampler)
+    run = tmp_path / "run"
+    stand_in(chosen, run)
+    assert train_head.train_head(chosen, run) == Finished(4, None)
+    examples = build.dataset(chosen)
+    model = evaluate.restore(chosen, run, examples)
+    trained = heads.load(run, "npr", chosen, model.process, model.module, model.params, examples)
+    x, t = jnp.asarray(examples.examples[:4]), jnp.full(4, 0.3)
+
+    @jax.jit
+    def found(embeddings):
+        score = build.score(chosen, model.process, model.module, model.params, class_labels=embeddings)
+        head = trained.on(model.process, score)
+        return head(x, t, -model.process.scale(model.process.sigma(t), t, score(x, t)))
+
+    told = jnp.asarray(examples.labels[:4])
+    whole, one_untold = found(told), found(told.at[1].set(0.0))
+    assert whole.shape == x.shape and np.all(np.isfinite(whole))
+    np.testing.assert_allclose(one_untold[np.array([0, 2, 3])], whole[np.array([0, 2, 3])], rtol=1e-5)
+    assert np.abs(one_untold[1] - whole[1]).min() > 1e-3
+    drawn = evaluate.sample(chosen, run)
+    assert drawn.shape == (5, 2) and np.all(np.isfinite(drawn))
 
 
 @pytest.mark.slow
@@ -134,7 +181,7 @@ def test_a_trained_head_finds_the_variance_of_the_noise_in_gaussian_data(kind, t
     monkeypatch.setattr(build, "score", exact_with_these_weights)
     train_head.train_head(chosen, tmp_path)
     sde, score = model.process, law.score(model.process)
-    head = heads.restore(tmp_path, kind, chosen, sde, model.module, model.params, examples)
+    head = heads.load(tmp_path, kind, chosen, sde, model.module, model.params, examples).on(sde, score)
     t = jnp.repeat(jnp.array([0.1, 0.2, 0.4, 0.7]), 200)
     x = sde.perturb(jnp.asarray(examples.examples[:800]), t, jax.random.normal(jax.random.key(0), (800, 4)))
     found = head(x, t, -sde.scale(sde.sigma(t), t, score(x, t)))
