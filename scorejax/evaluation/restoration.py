@@ -48,7 +48,7 @@ def batch_function(
         pictures = {"": rows["x"]}
         if restores:
             residual = (task.operator.forward(x) - y).reshape(len(index), -1)
-            rows["residual"] = jnp.sqrt(jnp.mean(residual**2, axis=1))
+            rows["residual"] = jnp.where(rows["failed"], jnp.nan, jnp.sqrt(jnp.mean(residual**2, axis=1)))
             pictures["pinv_"] = data_lib.to_levels(task.operator.pinv(y), levels, centered=centered)
             is_picture = y.shape == x.shape
             rows["measured"] = data_lib.to_levels(y, levels, centered=centered) if is_picture else pictures["pinv_"]
