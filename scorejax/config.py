@@ -87,6 +87,11 @@ def to_dict(config: Config) -> dict[str, Any]:
     return config.to_dict()
 
 
+def chosen(config: Config, section: str) -> dict[str, Any]:
+    """What is set of a section, without what is left to the defaults of whatever it builds."""
+    return {key: value for key, value in to_dict(config)[section].items() if value is not None}
+
+
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys of nested settings."""
     flat: dict[str, Any] = {}

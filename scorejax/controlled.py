@@ -11,7 +11,7 @@ from typing import Any
 
 from scorejax import build, evaluate, guide, parallel
 from scorejax import report as report_lib
-from scorejax.config import Config, to_dict
+from scorejax.config import Config, chosen
 from scorejax.errors import user_errors
 from scorejax.evaluation import quality, restoration, variances
 from scorejax.evaluation.given import read, wanted_labels
@@ -43,7 +43,7 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
 
     name, count = guide.title(config), len(given.images)
     held = (*carried(model, CONTROLLED), classes, task, model.fitted.head)
-    asked = {section: to_dict(config)[section] for section in ("guidance", "sampler")} | {"seed": config.eval.seed}
+    asked = {section: chosen(config, section) for section in ("guidance", "sampler")} | {"seed": config.eval.seed}
     depends = {
         **settings(model),
         **asked,
@@ -68,10 +68,9 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         "n": count,
         "of": given.of,
         "input": given.origin,
-        **{section: {k: v for k, v in asked[section].items() if v is not None} for section in ("guidance", "sampler")},
         "nfe": int(rows["nfe"].max()),
         "failed": int(rows["failed"].sum()),
-        "seed": config.eval.seed,
+        **asked,
         **restoration.measures(task, rows, train),
         "folder": str(ledger.folder),
         **report_lib.environment(),

@@ -20,7 +20,7 @@ from jax import Array
 
 from scorejax import build, guide, keys, metrics, parallel, samplers
 from scorejax import data as data_lib
-from scorejax.config import to_dict
+from scorejax.config import chosen
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
@@ -48,11 +48,10 @@ def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
     c = model.config.eval
     count = max(c.samples, c.grid, 1)
     fn, held = batch_function(model, train)
-    sampler = {key: value for key, value in to_dict(model.config)["sampler"].items() if value is not None}
+    sampler = chosen(model.config, "sampler")
     depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     if model.config.guidance.name != "none":
-        asked = {key: value for key, value in to_dict(model.config)["guidance"].items() if value is not None}
-        depends["guidance"] = {**asked, "held": fingerprint(held[2])}
+        depends["guidance"] = {**chosen(model.config, "guidance"), "held": fingerprint(held[2])}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
     about = {**depends, "to_levels": TO_LEVELS if train.levels else None, "levels": train.levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")

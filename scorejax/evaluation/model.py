@@ -14,7 +14,7 @@ from jax import Array
 
 import scorejax
 from scorejax.build import Fitted
-from scorejax.config import Config, to_dict
+from scorejax.config import Config, chosen
 from scorejax.guide import Classes
 from scorejax.metrics import Progress
 from scorejax.sdes import LinearSDE
@@ -52,8 +52,7 @@ def carried(model: Model, stream: int) -> tuple[Any, Array]:
 
 def settings(model: Model) -> dict[str, Any]:
     """What every result depends on, to recognise a cut-off evaluation; neither batch nor device count do."""
-    values = to_dict(model.config)
-    sections = {section: values[section] for section in ("data", "sde", "model")}
+    sections = {section: chosen(model.config, section) for section in ("data", "sde", "model")}
     return {"scorejax": scorejax.__version__, "step": model.step, "weights": fingerprint(model.params), **sections}
 
 

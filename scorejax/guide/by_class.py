@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 
 from scorejax import build, classifiers, guidance
 from scorejax import data as data_lib
-from scorejax.config import Config
+from scorejax.config import Config, chosen
 from scorejax.errors import ConfigError
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE
@@ -172,10 +172,9 @@ def trained_classifier(
 
 def title(config: Config) -> str:
     """The guidance and all that it was told, as part of a file's name: `restore-blur-1.5-pigdm-sigma_y-0.05`."""
-    c = config.guidance
-    told = {key: c[key] for key in build.unset("guidance") if c[key] is not None}
+    told = chosen(config, "guidance")
     told |= {key: Path(told[key]).name for key in _PATHS if key in told}
-    words = [c.name, *(told.pop(key) for key in ("operator", "mask", "method") if key in told)]
+    words = [told.pop("name"), *(told.pop(key) for key in ("operator", "mask", "method") if key in told)]
     words += [f"{key}-{value}" for key, value in told.items()]
     return re.sub(r"[^\w.]+", "-", "-".join(words)).strip("-")
 

@@ -98,7 +98,7 @@ def test_results_of_other_settings_have_other_names():
     told = ("guidance=restore", "guidance.operator=blur:1.5", "guidance.method=pigdm", "guidance.sigma_y=0.05")
     assert guide.title(config_of(*told)) == "restore-blur-1.5-pigdm-sigma_y-0.05"
     given = ("guidance=edit", "guidance.input=some/where/drawings", "guidance.labels=(8,)", "guidance.mask=in/M.png")
-    assert guide.title(config_of(*given)) == "edit-M.png-labels-8-input-drawings"
+    assert guide.title(config_of(*given)) == "edit-M.png-input-drawings-labels-8"
     assert guide.suffix(config_of(*told)) != guide.suffix(config_of(*told, "guidance.sigma_y=0.1"))
     assert guide.suffix(config_of()) == ""
 
