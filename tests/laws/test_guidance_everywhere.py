@@ -226,6 +226,7 @@ TRANSFORMS = {
         FIRST.score(SDE), s, sj.guidance.interval(jnp.arange(4.0)[i], SDE, 0.0, 0.4, by="time")
     ),
     "classifier_free_batched": lambda s, i: sj.guidance.classifier_free_batched(labelled, jnp.arange(4)[i] % 2, 1, 2.0),
+    "clipped": lambda s, i: sj.guidance.clipped(SDE, s, (-0.5, 0.5)),
     "dps": lambda s, i: sj.guidance.dps(SDE, s, A, rows(i)[0][:, :1], sigma_y=0.5),
     "dps as run": lambda s, i: sj.guidance.dps(SDE, s, A, rows(i)[0][:, :1], zeta=0.5),
     "experts": lambda s, i: sj.guidance.experts(s, [energy], [jnp.arange(4.0)[i]]),
