@@ -182,7 +182,7 @@ def test_a_conditional_image_model_is_evaluated_with_its_labels(tmp_path):
     train, test = build.dataset(config, "train"), build.dataset(config, "test")
     network = build.network(config, train)
     params = build.init_params(jax.random.key(0), network, train.shape)
-    model = evaluate.Model(config, build.sde(config), network, params, 0)
+    model = evaluate.steered(evaluate.Model(config, build.sde(config), network, params, 0), train)
     result = evaluate.bits_per_dim(model, train, test, tmp_path)
     assert np.isfinite(result["bits_per_dim"]) and result["levels"] == 17
     result = evaluate.draw_and_measure(model, train, quality.judge(config, train), tmp_path)
