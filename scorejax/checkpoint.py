@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from scorejax import parallel
-from scorejax.errors import CheckpointError
+from scorejax.runtime.errors import CheckpointError
 
 SCHEMA = 1  # raise it when the meaning of a saved field changes
 FOLDER = "checkpoints"

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from scorejax import build, checkpoint, data, float64
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 from scorejax.sdes import LinearSDE
 
 _BEYOND = 1.0  # how far below the log signal-to-noise ratios of its training a classifier may be asked

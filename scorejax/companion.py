@@ -20,9 +20,9 @@ from scorejax import build, checkpoint, data, keys, parallel
 from scorejax import config as configs
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
-from scorejax.errors import ConfigError
 from scorejax.evaluation.model import Model
 from scorejax.loop import EXAMPLES, INIT, Finished, State, advance, descend, feed, restore_or_init
+from scorejax.runtime.errors import ConfigError
 from scorejax.score import Score
 
 FREE = ("steps", "log_every", "checkpoint_every")  # of a section: what may change between two starts

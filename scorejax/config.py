@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ml_collections import config_dict
 
-from scorejax.errors import ConfigError, user_errors
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.settings import DEFAULTS, choices, convert, full_key, lookup
 
 if TYPE_CHECKING:

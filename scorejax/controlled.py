@@ -12,11 +12,11 @@ from typing import Any
 from scorejax import build, evaluate, guide, parallel
 from scorejax import report as report_lib
 from scorejax.config import Config, chosen
-from scorejax.errors import user_errors
 from scorejax.evaluation import quality, restoration, variances
 from scorejax.evaluation.given import read, wanted_labels
 from scorejax.evaluation.model import CONTROLLED, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
+from scorejax.runtime.errors import user_errors
 
 
 def control(config: Config, workdir: str | Path, *, perceptual: restoration.Distance | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from scorejax import checkpoint, data, keys, models
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 
 FOLDER = "dequantizer"  # inside the run's
 ARCHITECTURE = ("features", "components", "blocks", "heads", "flows")  # fields of the flow

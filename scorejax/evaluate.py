@@ -18,11 +18,11 @@ from scorejax import data as data_lib
 from scorejax import report as report_lib
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config, to_dict
-from scorejax.errors import ConfigError
 from scorejax.evaluation import draw, quality, reference, variances, variational
 from scorejax.evaluation.bits import bits_per_dim
 from scorejax.evaluation.classification import classification
 from scorejax.evaluation.model import Model
+from scorejax.runtime.errors import ConfigError
 
 __all__ = ["Model", "bits_per_dim", "check", "evaluate", "preview", "restore", "sample", "statistics", "steered"]
 

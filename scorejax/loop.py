@@ -15,9 +15,9 @@ from jax import Array, lax
 
 from scorejax import build, checkpoint, data, evaluate, parallel
 from scorejax.config import Config
-from scorejax.errors import DivergedError
 from scorejax.interruption import Interruption
 from scorejax.metrics import Progress, Writer
+from scorejax.runtime.errors import DivergedError
 
 INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded into the run's key
 

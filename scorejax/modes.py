@@ -7,7 +7,7 @@ from pathlib import Path
 from scorejax import build, calibrate, controlled, evaluate, guide, sweep, train, train_dequantizer, train_head
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 
 _READERS = {
     "eval": evaluate.evaluate,

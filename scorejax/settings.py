@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 
 # A bare type stands for "unset": the value is then the default of whatever the section builds, and a setting
 # that this does not take is refused. So a schedule's or a network's defaults live in one place, its own.

@@ -12,10 +12,10 @@ from absl import logging
 from scorejax import build, data, evaluate, guide, metrics, parallel, report
 from scorejax import config as config_lib
 from scorejax.config import Config
-from scorejax.errors import ConfigError
 from scorejax.evaluation import draw, quality, reference, variances, variational
 from scorejax.evaluation.model import Model
 from scorejax.ledger import Ledger
+from scorejax.runtime.errors import ConfigError
 from scorejax.settings import DEFAULTS
 
 

@@ -15,8 +15,8 @@ from scorejax import build, companion, data, evaluate, heads, models, objectives
 from scorejax import keys as keys_lib
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
-from scorejax.errors import user_errors
 from scorejax.loop import Finished
+from scorejax.runtime.errors import user_errors
 from scorejax.score import Score
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from scorejax import checkpoint, parallel
 from scorejax.config import Config, flatten, from_dict, to_dict
-from scorejax.errors import ConfigError, RunError
+from scorejax.runtime.errors import ConfigError, RunError
 
 FILE = "config.json"
 SCORE = "score.json"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from scorejax.config import Config
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 from scorejax.settings import DEFAULTS, choices
 
 

@@ -13,8 +13,8 @@ from scorejax import gamma, reverse, times, trajectories
 from scorejax.build.arguments import pick
 from scorejax.build.model import VECTOR_NETWORKS
 from scorejax.config import Config
-from scorejax.errors import ConfigError
 from scorejax.gamma import Gamma
+from scorejax.runtime.errors import ConfigError
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from scorejax import models, objectives
 from scorejax.build.arguments import options, pick, unset
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 
 VECTOR_CLASSIFIERS: dict[str, type[nn.Module]] = {"mlp_classifier": models.MLPClassifier}

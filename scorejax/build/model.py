@@ -15,7 +15,7 @@ from scorejax import data, models, sdes
 from scorejax.build.arguments import options, pick, unset
 from scorejax.build.classifier import IMAGE_CLASSIFIERS, VECTOR_CLASSIFIERS, is_classifier
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.score import LabelledScore, Score, check_prediction, make_labelled_score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import SMLD

@@ -16,8 +16,8 @@ from scorejax.build.arguments import options, pick, unset
 from scorejax.build.classifier import CLASSIFIERS, OBJECTIVE, check_objective, classifier_loss, is_classifier
 from scorejax.build.model import process_of, score_and_range
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
 from scorejax.objectives import LossHistory
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain

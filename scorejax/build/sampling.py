@@ -9,7 +9,7 @@ from scorejax import samplers
 from scorejax.build.arguments import options, pick, unset
 from scorejax.build.chains import GRIDS, NOTHING, Fitted, Plan, chain, grid, needs
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 from scorejax.settings import choices
 

@@ -16,7 +16,7 @@ from scorejax.build.model import IMAGE_NETWORKS, NETWORKS, sde
 from scorejax.build.objectives import objective
 from scorejax.build.sampling import needed, sampler
 from scorejax.config import Config
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 
 OPTIMIZERS = ("adam", "adamw")
 DECAYS = ("none", "cosine")

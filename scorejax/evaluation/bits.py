@@ -14,9 +14,9 @@ from jax import Array, lax
 from scorejax import analytic, build, dequantization, keys, likelihood, metrics, objectives, parallel
 from scorejax import data as data_lib
 from scorejax.config import to_dict
-from scorejax.errors import ConfigError
 from scorejax.evaluation.model import BITS, Model, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
+from scorejax.runtime.errors import ConfigError
 from scorejax.score import Score
 
 DEQUANTIZATIONS = ("uniform", "variational")

@@ -10,7 +10,7 @@ import numpy as np
 from scorejax import build, guide
 from scorejax import data as data_lib
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
+from scorejax.runtime.errors import ConfigError, user_errors
 
 
 class Chosen:

@@ -12,9 +12,9 @@ import numpy as np
 from scorejax import data as data_lib
 from scorejax import metrics
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
 from scorejax.evaluation import reference
 from scorejax.evaluation.draw import Samples
+from scorejax.runtime.errors import ConfigError, user_errors
 
 METRICS = ("frechet", "kid", "inception_score", "precision_recall")
 ENOUGH = 10_000  # samples of a Frechet distance that may be held against published ones

@@ -10,10 +10,10 @@ from jax import Array
 
 from scorejax import build, checkpoint, heads, samplers
 from scorejax import data as data_lib
-from scorejax.errors import ConfigError, user_errors
 from scorejax.evaluation.model import Model, fingerprint
 from scorejax.gamma import Gamma
 from scorejax.reverse import ReverseChain
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE
 

@@ -15,11 +15,11 @@ from jax import Array
 from scorejax import build, keys, likelihood, parallel
 from scorejax import data as data_lib
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import ELBO, Model, carried, report_progress, settings
 from scorejax.ledger import Ledger
 from scorejax.reverse import ReverseChain
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain
 

@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 from scorejax import build, classifiers, guidance
 from scorejax import data as data_lib
 from scorejax.config import Config, chosen
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static

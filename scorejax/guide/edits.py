@@ -16,10 +16,10 @@ from scorejax import keys as keys_lib
 from scorejax.build.chains import GRIDS, TRAJECTORIES
 from scorejax.build.sampling import CHAINS
 from scorejax.config import Config
-from scorejax.errors import ConfigError
 from scorejax.guidance.operators import Operator
 from scorejax.guide import by_class, measurement
 from scorejax.guide.task import NOISE, Task, key
+from scorejax.runtime.errors import ConfigError
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static

@@ -8,9 +8,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from scorejax.errors import ConfigError, user_errors
 from scorejax.guidance import operators
 from scorejax.guidance.operators import Operator
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.settings import choices
 
 _CHECK, _MASK, _RANDOM = range(3)  # streams of the key

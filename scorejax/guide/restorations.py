@@ -14,12 +14,12 @@ from scorejax import data as data_lib
 from scorejax import keys as keys_lib
 from scorejax.build.chains import data_range
 from scorejax.config import Config
-from scorejax.errors import ConfigError
 from scorejax.guidance.ddrm import Spectrum, spectrum_of
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Channels, Mask
 from scorejax.guide import measurement
 from scorejax.guide.task import NOISE, Task, key
+from scorejax.runtime.errors import ConfigError
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static

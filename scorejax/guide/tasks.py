@@ -7,11 +7,11 @@ from collections.abc import Callable
 from scorejax import build
 from scorejax import data as data_lib
 from scorejax.config import Config
-from scorejax.errors import ConfigError, user_errors
 from scorejax.guide import by_class
 from scorejax.guide.edits import edit, translate
 from scorejax.guide.restorations import OPTIONS, inpaint, restore
 from scorejax.guide.task import Task
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 
 TASKS: dict[str, Callable[..., Task]] = {"inpaint": inpaint, "restore": restore, "edit": edit, "translate": translate}

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from scorejax.data.cache import cache_folder
-from scorejax.errors import RunError
+from scorejax.runtime.errors import RunError
 
 FILE = "pt_inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILE}"

@@ -9,10 +9,10 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from scorejax.errors import CheckpointError, ConfigError
 from scorejax.models import DDPM, NCSNpp
 from scorejax.pretrained import safetensors_file, torch_file
 from scorejax.pretrained.layout import LAYERS, Entry, Naming, StateDictError, convert, shape_tree
+from scorejax.runtime.errors import CheckpointError, ConfigError
 
 CONFIG = "config.json"
 FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from scorejax.errors import CheckpointError
+from scorejax.runtime.errors import CheckpointError
 
 
 class Entry(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any
 
 import flax.linen as nn
 
-from scorejax.errors import CheckpointError, ConfigError, user_errors
 from scorejax.models import no_condition
 from scorejax.pretrained import diffusers, safetensors_file, score_sde_torch, torch_file
 from scorejax.pretrained.score_sde import entries, params_from_score_sde
 from scorejax.pretrained.score_sde_flax import read_score_sde_flax
+from scorejax.runtime.errors import CheckpointError, ConfigError, user_errors
 
 KINDS = (
     "a checkpoint of score_sde_pytorch or of score_sde (flax), a state dict of either score_sde_pytorch or diffusers "

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 
 # Name there -> name in `models.layers.NONLINEARITIES`.
 NONLINEARITIES = {"swish": "silu", "elu": "elu", "relu": "relu", "lrelu": "leaky_relu"}

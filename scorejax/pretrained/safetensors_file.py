@@ -9,7 +9,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from scorejax.errors import CheckpointError
+from scorejax.runtime.errors import CheckpointError
 
 _DTYPES = {
     "F64": np.float64,

@@ -11,11 +11,11 @@ import numpy as np
 from flax import serialization
 from flax.traverse_util import flatten_dict
 
-from scorejax.errors import CheckpointError
 from scorejax.models import NCSNpp
 from scorejax.pretrained.layout import KINDS, Entry, Naming, Relayout, convert, shape_tree
 from scorejax.pretrained.score_sde import entries
 from scorejax.pretrained.score_sde_torch import check_weights
+from scorejax.runtime.errors import CheckpointError
 
 
 def read_score_sde_flax(

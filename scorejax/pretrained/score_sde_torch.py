@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from scorejax.errors import CheckpointError
 from scorejax.pretrained import torch_file
 from scorejax.pretrained.layout import StateDictError
+from scorejax.runtime.errors import CheckpointError
 
 WEIGHTS = ("ema", "model")
 # Last part of the names of buffers, which are in the state dict but are no parameters.

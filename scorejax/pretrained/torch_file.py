@@ -19,7 +19,7 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
-from scorejax.errors import CheckpointError
+from scorejax.runtime.errors import CheckpointError
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # as it stands within the first pickle of the file

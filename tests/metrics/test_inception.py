@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorejax.errors import RunError
 from scorejax.metrics import inception, inception_weights, is_inception
+from scorejax.runtime.errors import RunError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GAINS = {"inception_rule_32px": 1.0, "inception_rule_gain2_32px": np.sqrt(2)}

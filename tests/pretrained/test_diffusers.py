@@ -13,9 +13,9 @@ import pytest
 from golden_weights import GOLDEN, rule
 from writers import write_safetensors, write_torch
 
-from scorejax.errors import CheckpointError, ConfigError
 from scorejax.models import DDPM, MLP
 from scorejax.pretrained import from_diffusers, module_from_diffusers_config, params_from_diffusers, safetensors_file
+from scorejax.runtime.errors import CheckpointError, ConfigError
 
 SIDECAR = json.loads((GOLDEN / "diffusers_small.json").read_text())
 OLD_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

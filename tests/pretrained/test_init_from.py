@@ -12,9 +12,9 @@ from test_score_sde_flax import write as write_flax
 from writers import write_safetensors, write_torch
 
 from scorejax import build, checkpoint, config, evaluate, loop, parallel, train
-from scorejax.errors import RunError
 from scorejax.models import DDPM
 from scorejax.pretrained import diffusers, layout, score_sde, score_sde_flax
+from scorejax.runtime.errors import RunError
 
 ROOT = Path(__file__).parents[2]
 MODULE = DDPM(features=32, channel_multipliers=(1,), blocks_per_level=1, attention_resolutions=(), dropout=0.0)
@@ -105,7 +105,7 @@ def params():
 def around(monkeypatch):
     """Neither signals nor logging change."""
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("scorejax.errors.show_log", lambda: None)
+    monkeypatch.setattr("scorejax.runtime.errors.show_log", lambda: None)
 
 
 def same(a, b):

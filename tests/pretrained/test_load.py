@@ -14,9 +14,9 @@ from test_score_sde_flax import write as write_flax
 from writers import write_safetensors, write_torch
 
 from scorejax import pretrained
-from scorejax.errors import CheckpointError, ConfigError
 from scorejax.models import MLP
 from scorejax.pretrained import module_from_diffusers_config, module_from_score_sde_config
+from scorejax.runtime.errors import CheckpointError, ConfigError
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from scorejax.errors import CheckpointError
 from scorejax.pretrained import torch_file
+from scorejax.runtime.errors import CheckpointError
 
 FILES = Path(__file__).parents[1] / "golden" / "torch_files"
 GRID = np.arange(24, dtype=np.float32).reshape(2, 3, 4)

@@ -5,9 +5,9 @@ import pytest
 
 from scorejax import analytic, build, calibrate, data, evaluate
 from scorejax.config import load
-from scorejax.errors import ConfigError
 from scorejax.evaluation import variances
 from scorejax.gamma import Gamma
+from scorejax.runtime.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

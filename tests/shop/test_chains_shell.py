@@ -26,9 +26,9 @@ from scorejax import (
     variance,
 )
 from scorejax.config import load
-from scorejax.errors import ConfigError
 from scorejax.evaluation import draw, variances, variational
 from scorejax.evaluation.model import ELBO
+from scorejax.runtime.errors import ConfigError
 
 CONFIG = "configs/vp_gaussian.py:tiny"
 DISCRETE = ["sde.name=ddpm", "sde.schedule=cosine", "sde.n=40", "sampler.t_min=none"]

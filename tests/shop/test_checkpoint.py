@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from scorejax import checkpoint, parallel
-from scorejax.errors import CheckpointError
+from scorejax.runtime.errors import CheckpointError
 
 
 class State(NamedTuple):

@@ -13,7 +13,7 @@ from runs import ROOT, same_bits, stored
 import scorejax as sj
 from scorejax import build, classifiers, evaluate, modes, train
 from scorejax import config as configs
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 
 WEIGHTS, MEANS, SPREADS = np.array([0.3, 0.7]), np.array([[-1.0, 0.5], [0.8, -0.4]]), np.array([0.3, 0.6])
 SMALL = (

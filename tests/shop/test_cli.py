@@ -22,7 +22,7 @@ def main():
 def quiet(monkeypatch):
     """Neither signal handlers nor logging of the test process are changed."""
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("scorejax.errors.show_log", lambda: None)
+    monkeypatch.setattr("scorejax.runtime.errors.show_log", lambda: None)
 
 
 def test_main_is_short():
@@ -104,7 +104,7 @@ def test_a_setting_younger_than_the_folder_had_its_default_there(monkeypatch, tm
     from runs import small
 
     from scorejax import checkpoint, workdir
-    from scorejax.errors import ConfigError
+    from scorejax.runtime.errors import ConfigError
 
     config = small()
     workdir.claim(tmp_path, config)

@@ -6,7 +6,7 @@ import pytest
 
 from scorejax import build
 from scorejax import config as configs
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 from scorejax.settings import convert
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))

@@ -7,9 +7,9 @@ from PIL import Image
 
 from scorejax import build, controlled, guide, settings, workdir
 from scorejax.config import override, to_dict
-from scorejax.errors import ConfigError
 from scorejax.guidance.operators.filters import AveragePool
 from scorejax.guide import by_class
+from scorejax.runtime.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("known_scores")
 

@@ -9,7 +9,7 @@ import pytest
 from runs import conditional_run, small
 
 from scorejax import build, data, evaluate, guidance, parallel, train
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 
 MOONS = ("data.name=moons", "model.conditional=true", "optim.warmup=1", "optim.clip=0")
 NULL = 2  # there are two moons

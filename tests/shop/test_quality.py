@@ -9,9 +9,9 @@ import scipy.linalg
 
 from scorejax import build, data, evaluate, metrics, report
 from scorejax.config import load
-from scorejax.errors import ConfigError
 from scorejax.evaluation import quality
 from scorejax.evaluation.draw import Samples
+from scorejax.runtime.errors import ConfigError
 
 
 class Strokes:

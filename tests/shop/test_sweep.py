@@ -6,7 +6,7 @@ import pytest
 
 from scorejax import config as configs
 from scorejax import sweep, train
-from scorejax.errors import ConfigError
+from scorejax.runtime.errors import ConfigError
 from scorejax.sweep import Point, pareto, table, with_sampler
 
 GAUSSIAN = "configs/vp_gaussian.py:tiny"

@@ -10,8 +10,8 @@ import pytest
 from runs import same_bits, small, stored
 
 from scorejax import build, data, loop, objectives, parallel, train
-from scorejax.errors import ConfigError, DivergedError
 from scorejax.metrics import read_log
+from scorejax.runtime.errors import ConfigError, DivergedError
 
 
 @pytest.fixture(scope="module")
