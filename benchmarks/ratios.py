@@ -26,8 +26,9 @@ import numpy as np
 import optax
 
 import scorejax as sj
-from scorejax import build, config, data, gamma, keys, models, objectives, parallel, reverse, train, variance
+from scorejax import build, config, data, gamma, models, objectives, parallel, reverse, train, variance
 from scorejax.loop import repeat
+from scorejax.numerics import keys
 
 Row = tuple[str, float, float | None, str]  # what, measured, at most, remark
 

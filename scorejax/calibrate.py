@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import build, gamma, keys, parallel
+from scorejax import build, gamma, parallel
 from scorejax import data as data_lib
 from scorejax.config import Config
 from scorejax.evaluate import restore
@@ -17,6 +17,7 @@ from scorejax.evaluation import variances
 from scorejax.evaluation.model import CALIBRATION, Model, carried, report_progress, settings
 from scorejax.gamma import Gamma
 from scorejax.ledger import Ledger
+from scorejax.numerics import keys
 
 _BLOCK = 1000  # examples in memory at a time
 

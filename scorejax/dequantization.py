@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import checkpoint, data, keys, models
+from scorejax import checkpoint, data, models
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
+from scorejax.numerics import keys
 from scorejax.runtime.errors import ConfigError
 
 FOLDER = "dequantizer"  # inside the run's

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import keys as keys_lib
+from scorejax.numerics import keys as keys_lib
 from scorejax.score import Score
 
 PROJECTIONS = ("rademacher", "gaussian", "sphere")

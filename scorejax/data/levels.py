@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax.keys import per_example
 from scorejax.likelihood.bits import check_levels, dequantize_uniform
+from scorejax.numerics.keys import per_example
 
 
 def bin_width(levels: int, *, centered: bool = True) -> float:

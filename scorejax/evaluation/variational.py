@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import build, keys, likelihood, parallel
+from scorejax import build, likelihood, parallel
 from scorejax import data as data_lib
 from scorejax.config import Config
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import ELBO, Model, carried, report_progress, settings
 from scorejax.ledger import Ledger
+from scorejax.numerics import keys
 from scorejax.reverse import ReverseChain
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import keys as keys_lib
 from scorejax.guidance import strength as strengths
 from scorejax.guidance.experts import check_labels
 from scorejax.guidance.strength import Strength
+from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import as_pytree
 from scorejax.score import LabelledScore, Score
 

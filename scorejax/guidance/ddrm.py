@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import keys as keys_lib
 from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
 from scorejax.guidance.operators.filters import AveragePool, Separable
 from scorejax.guidance.operators.selections import Dense, Mask
+from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.score import Score, tweedie

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import keys as keys_lib
 from scorejax import times as grids
 from scorejax.guidance.replacement import ChannelRotation, Known, known, replacement, resampling
+from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Stepper
 from scorejax.score import Score

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import keys as keys_lib
 from scorejax.guidance.operators.base import EXACT
 from scorejax.guidance.operators.selections import fit_mask
+from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.score import Score
 from scorejax.sdes.basis import Identity

@@ -12,13 +12,13 @@ from jax.tree_util import Partial
 
 from scorejax import build, guidance, samplers
 from scorejax import data as data_lib
-from scorejax import keys as keys_lib
 from scorejax.build.chains import GRIDS, TRAJECTORIES
 from scorejax.build.sampling import CHAINS
 from scorejax.config import Config
 from scorejax.guidance.operators import Operator
 from scorejax.guide import by_class, measurement
 from scorejax.guide.task import NOISE, Task, key
+from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import ConfigError
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE

@@ -11,7 +11,6 @@ from jax import Array
 
 from scorejax import build, guidance, samplers
 from scorejax import data as data_lib
-from scorejax import keys as keys_lib
 from scorejax.build.chains import data_range
 from scorejax.config import Config
 from scorejax.guidance.ddrm import Spectrum, spectrum_of
@@ -19,6 +18,7 @@ from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Channels, Mask
 from scorejax.guide import measurement
 from scorejax.guide.task import NOISE, Task, key
+from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import ConfigError
 from scorejax.score import Score
 from scorejax.sdes import LinearSDE

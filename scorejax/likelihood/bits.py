@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import keys as keys_lib
 from scorejax.likelihood.bound import Bound, likelihood_bound
 from scorejax.likelihood.log_prob import LogProb, log_prob
+from scorejax.numerics import keys as keys_lib
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE
 

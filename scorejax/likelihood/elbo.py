@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import keys as keys_lib
 from scorejax.float64 import evaluate
 from scorejax.likelihood.decoder import CDFS, gaussian_log_prob, level_log_prob, level_points
+from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, Transition, transition
 from scorejax.samplers.driver import as_pytree
 from scorejax.score import Score, tweedie

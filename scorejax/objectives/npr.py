@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from scorejax import keys as keys_lib
+from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE

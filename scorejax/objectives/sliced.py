@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import keys as keys_lib
 from scorejax import probes as probes_lib
+from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.objectives.weighting import Weighting, reduction_factor, weight
 from scorejax.score import Score

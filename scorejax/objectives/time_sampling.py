@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import keys as keys_lib
+from scorejax.numerics import keys as keys_lib
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import keys as keys_lib
 from scorejax.likelihood.decoder import level_points
 from scorejax.likelihood.elbo import prior_term
+from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE

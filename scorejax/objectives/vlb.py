@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from scorejax import keys as keys_lib
 from scorejax.likelihood.decoder import level_points
 from scorejax.likelihood.elbo import decoder_log_prob, decoder_variances, kl_term
+from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE, static

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import keys as keys_lib
 from scorejax.gamma import Gamma
+from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, chain
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.score import Score

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import keys as keys_lib
+from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE, per_batch, static

@@ -13,7 +13,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.tree_util import Partial
 
-from scorejax import keys as keys_lib
+from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.score import Score, tweedie
 from scorejax.sdes.linear import LinearSDE

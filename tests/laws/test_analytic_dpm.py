@@ -105,10 +105,10 @@ RUNS = {
 def test_samples_are_those_of_the_reference_given_its_noise(run, kind, k, monkeypatch):
     chain = reverse.chain(LINEAR, grid(kind, k), **RUNS[run])
     # the driver's keys of step i are fold_in(., 2 i): put the step's number in their place
-    monkeypatch.setattr("scorejax.keys.fold_in", lambda keys, data: jnp.broadcast_to(data // 2, (8,)))
+    monkeypatch.setattr("scorejax.numerics.keys.fold_in", lambda keys, data: jnp.broadcast_to(data // 2, (8,)))
     with jax.enable_x64(True):
         draws = jnp.asarray(GOLDEN[f"sampler_noise_K{k}"])
-        monkeypatch.setattr("scorejax.keys.normal", lambda keys, *_: draws[keys[0]])
+        monkeypatch.setattr("scorejax.numerics.keys.normal", lambda keys, *_: draws[keys[0]])
         draw = sj.sample(
             jax.random.key(0), LINEAR, LAW.score(LINEAR), (8, 2),
             stepper=samplers.reverse_chain(chain), times=chain.times, x_init=jnp.asarray(GOLDEN["sampler_x_init"]),

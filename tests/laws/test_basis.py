@@ -59,9 +59,9 @@ STEPPERS = [
 def test_every_sampler_step_turns_with_the_basis(stepper, monkeypatch):
     noise = jnp.asarray(np.random.default_rng(4).standard_normal((5, 3)), jnp.float32)
     t, s, keys = jnp.array(0.5), jnp.array(0.45), jax.random.split(jax.random.key(0), 5)
-    monkeypatch.setattr("scorejax.keys.normal", lambda *_: noise)
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: noise)
     plain = stepper.step(keys, PLAIN, lambda x, t: LAW.score_at(PLAIN, x, t), jnp.asarray(X), t, s, ())
-    monkeypatch.setattr("scorejax.keys.normal", lambda *_: turn(noise))
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: turn(noise))
     rotated = stepper.step(keys, ROTATED, lambda x, t: TURNED.score_at(ROTATED, x, t), turn(X), t, s, ())
     np.testing.assert_allclose(rotated.x, turn(plain.x), rtol=1e-3, atol=1e-3)  # float32 solves, as above
 
@@ -87,7 +87,7 @@ def test_the_denoising_loss_does_not_depend_on_the_basis(monkeypatch):
     noise = jnp.asarray(np.random.default_rng(6).standard_normal((5, 3)), jnp.float32)
     losses = []
     for sde, law, x0, z in ((PLAIN, LAW, jnp.asarray(X), noise), (ROTATED, TURNED, turn(X), turn(noise))):
-        monkeypatch.setattr("scorejax.keys.normal", lambda *_, z=z: z)
+        monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_, z=z: z)
         for weighting in ("simple", "likelihood"):
             loss = sj.objectives.denoising(jax.random.key(0), sde, law.score(sde), x0, t=T, weighting=weighting)
             losses.append(np.asarray(loss))

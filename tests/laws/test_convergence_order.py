@@ -105,7 +105,7 @@ SDE_METHODS = {
     ids=lambda s: type(s).__name__,
 )
 def test_stochastic_methods_halve_their_bias_when_steps_double(method, sde, monkeypatch):
-    monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
     with jax.enable_x64(True):
         errors = [abs(variance_after(SDE_METHODS[method], n, sde)) for n in (400, 800, 1600)]
     assert errors[-1] < 0.05
@@ -114,7 +114,7 @@ def test_stochastic_methods_halve_their_bias_when_steps_double(method, sde, monk
 
 def test_ancestral_steps_with_the_optimal_variance_are_exact_for_any_number_of_steps(monkeypatch):
     """Gaussian data: with variance `v + c_0^2 Var(x_0 | x_t)` even 1 or 3 steps return the data variance."""
-    monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
     with jax.enable_x64(True):
         for sde in (sj.vp(), sj.flow(t_max=0.9)):
             for n in (1, 3):

@@ -78,7 +78,7 @@ def test_a_silent_edm_network_costs_one_per_dimension_for_any_data_of_its_varian
     """With the weight `(sigma^2 + sd^2) / sd^2` of the noise error; here two points, by quadrature over the noise."""
     u, w = np.polynomial.hermite_e.hermegauss(8)
     x0, noise = (jnp.asarray(a.reshape(-1, 1), jnp.float32) for a in np.meshgrid([-0.5, 0.5], u, indexing="ij"))
-    monkeypatch.setattr("scorejax.keys.normal", lambda *_: noise)
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: noise)
     sde = sj.edm()
     score = sj.make_score(sde, lambda params, x, label: jnp.zeros_like(x), {}, "edm", sigma_data=0.5)
     for sigma in (0.05, 0.5, 5.0):

@@ -48,7 +48,7 @@ def test_the_deterministic_sampler_is_the_published_one():
 
 
 def test_the_churned_sampler_is_the_published_one(monkeypatch):
-    monkeypatch.setattr("scorejax.keys.normal", lambda noise, *_: noise)
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda noise, *_: noise)
     stepper = samplers.heun(40.0, s_min=0.05, s_max=50.0, s_noise=1.003)
     x = jnp.asarray(STORED["latents"]) * 80.0
     x = run(stepper, EDM, PLANE.score(EDM), x, karras(), noise=jnp.asarray(STORED["churn_noise"]))
@@ -62,7 +62,7 @@ def test_the_churned_sampler_is_the_published_one(monkeypatch):
 )
 def test_churn_is_a_step_of_the_forward_process(sde, monkeypatch):
     """Raised from `r` to `(1 + gamma) r`, samples are those of `q(x_later | x_t)`; a table ends at its last level."""
-    monkeypatch.setattr("scorejax.keys.normal", lambda noise, *_: noise)
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda noise, *_: noise)
     stepper, gamma = samplers.heun(3.0), jnp.asarray(0.3)
     for t in (jnp.asarray(interior(sde)[3]), jnp.asarray(sde.t_max)):
         point = jnp.array([[0.0], [1.0], [0.0]])

@@ -15,7 +15,7 @@ T = 0.167
 
 
 def known_noise(noise, monkeypatch):
-    monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.asarray(noise))
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: jnp.asarray(noise))
 
 
 def residual(law, sde, x, t):

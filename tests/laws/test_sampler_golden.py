@@ -114,7 +114,9 @@ DRAWS = []
 def draws_in_order(monkeypatch):
     """Hand out the reference's draws in the order in which the running program asks for them."""
     shape = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
-    monkeypatch.setattr("scorejax.keys.normal", lambda *_: io_callback(lambda: DRAWS.pop(0), shape, ordered=True))
+    monkeypatch.setattr(
+        "scorejax.numerics.keys.normal", lambda *_: io_callback(lambda: DRAWS.pop(0), shape, ordered=True)
+    )
     DRAWS.clear()
     yield
     assert not DRAWS

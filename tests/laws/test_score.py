@@ -179,7 +179,7 @@ def test_all_five_targets_have_one_loss_and_one_gradient(name, monkeypatch):
         sde, levels = CHAINS[name], (1, 2, 9)
         t, x0, noise = jnp.array(levels) / sde.levels, X0.astype(float), NOISE.astype(float)
         alpha, sigma = (np.asarray(c(t)).reshape(-1, 1, 1) for c in (sde.alpha, sde.sigma))
-        monkeypatch.setattr("scorejax.keys.normal", lambda *_: noise)
+        monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: noise)
         x = np.asarray(sde.perturb(x0, t, noise))
         error = 0.2 * x - 0.1 - np.asarray(noise)
         losses = np.mean(error**2, axis=(1, 2))

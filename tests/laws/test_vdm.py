@@ -47,7 +47,7 @@ def bound(monkeypatch, times="uniform", prior_variance=1.0):
     """The bound of the exact score in nats: no chance in data and noise, times at N midpoints of their distribution."""
     law, x0, noise = normal_data(S2)
     tile = jnp.tile(jnp.asarray(noise), (N, 1))
-    monkeypatch.setattr("scorejax.keys.normal", lambda *_: tile)
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: tile)
     u = jnp.repeat((jnp.arange(N) + 0.5) / N, 4)
     x0 = jnp.tile(jnp.asarray(x0), (N, 1))
 

@@ -70,7 +70,7 @@ def test_scores_of_a_chain_equal_those_of_the_reference():
 @pytest.fixture
 def noise_is(monkeypatch):
     """Let the next draw of noise be a given array."""
-    return lambda noise: monkeypatch.setattr("scorejax.keys.normal", lambda *_: jnp.asarray(noise))
+    return lambda noise: monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: jnp.asarray(noise))
 
 
 @pytest.mark.parametrize(("network", "sde"), PROCESSES)

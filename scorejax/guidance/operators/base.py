@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import keys as keys_lib
 from scorejax.guidance import conjugate
 from scorejax.host_arrays import HostArrays
+from scorejax.numerics import keys as keys_lib
 from scorejax.sdes.linear import static
 
 CUTOFF = 1e-3
