@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax.host_arrays import HostArrays
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.host_arrays import HostArrays
 from scorejax.score import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, per_batch
 

@@ -16,7 +16,7 @@ from jax.core import Tracer
 
 from scorejax.float64 import decreasing_times, evaluate
 from scorejax.gamma import Gamma
-from scorejax.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import HostArrays
 from scorejax.score import Score
 from scorejax.sdes.linear import LinearSDE, Time, static
 from scorejax.variance import VarianceHead

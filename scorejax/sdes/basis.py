@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import HostArrays
 
 
 @jax.tree_util.register_dataclass

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import HostArrays
 from scorejax.sdes.linear import LinearSDE, static
 
 SCHEDULES = ("linear", "cosine", "quad", "vpsde")

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax.host_arrays import HostArrays
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.host_arrays import HostArrays
 from scorejax.sdes.basis import Basis, Identity
 
 Time = Array | np.ndarray | float

@@ -12,8 +12,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.guidance import conjugate
-from scorejax.host_arrays import HostArrays
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.host_arrays import HostArrays
 from scorejax.sdes.linear import static
 
 CUTOFF = 1e-3
