@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.batching import together
 from scorejax.likelihood.divergence import check_divergence, probe_vectors
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.batching import together
 from scorejax.probes import score_and_products
 from scorejax.samplers.driver import as_pytree
 from scorejax.samplers.ode import solve

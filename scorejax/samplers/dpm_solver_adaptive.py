@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.batching import together
+from scorejax.numerics.batching import together
 from scorejax.samplers.dpm_solver import SOLVER_TYPES
 from scorejax.samplers.exponential import ExponentialStepper, Node, check_exponential, exact, half, node
 from scorejax.samplers.stepper import Step

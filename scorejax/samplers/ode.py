@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.batching import together
+from scorejax.numerics.batching import together
 from scorejax.samplers.driver import Sample, as_pytree
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.score import Score, probability_flow
