@@ -20,14 +20,13 @@ from scorejax import (
     samplers,
     score,
     sdes,
-    times,
     trajectories,
     variance,
 )
 from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
 from scorejax.score import make_labelled_score, make_score, score_from_energy, tweedie
-from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, smld, subvp, ve, vp
+from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, smld, subvp, times, ve, vp
 
 __version__ = "0.1.0"
 

@@ -9,14 +9,14 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
-from scorejax import gamma, reverse, times, trajectories
+from scorejax import gamma, reverse, trajectories
 from scorejax.build.arguments import pick
 from scorejax.build.model import VECTOR_NETWORKS
 from scorejax.config import Config
 from scorejax.gamma import Gamma
 from scorejax.runtime.errors import ConfigError
 from scorejax.score import Score
-from scorejax.sdes import LinearSDE
+from scorejax.sdes import LinearSDE, times
 from scorejax.sdes.discrete import Chain
 from scorejax.variance import NoiseResidual, VarianceHead
 

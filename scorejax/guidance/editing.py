@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import times as grids
 from scorejax.guidance.replacement import ChannelRotation, Known, known, replacement, resampling
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Stepper
 from scorejax.score import Score
+from scorejax.sdes import times as grids
 from scorejax.sdes.linear import LinearSDE
 
 GREY_AND_CHROMA = np.array([[1.0, -2.0, 0.0], [1.0, 1.0, 1.0], [1.0, 1.0, -1.0]]) / np.sqrt([3.0, 6.0, 2.0])

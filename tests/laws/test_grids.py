@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import scorejax as sj
-from scorejax import samplers, times
+from scorejax import samplers
+from scorejax.sdes import times
 
 CHAIN = sj.ddpm()
 
