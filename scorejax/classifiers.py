@@ -11,11 +11,11 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import build, checkpoint, data, float64
+from scorejax import build, checkpoint, data
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.runtime.errors import ConfigError
-from scorejax.sdes import LinearSDE
+from scorejax.sdes import LinearSDE, float64
 
 _BEYOND = 1.0  # how far below the log signal-to-noise ratios of its training a classifier may be asked
 

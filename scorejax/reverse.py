@@ -14,10 +14,10 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from scorejax.float64 import decreasing_times, evaluate
 from scorejax.gamma import Gamma
 from scorejax.numerics.host_arrays import HostArrays
 from scorejax.score import Score
+from scorejax.sdes.float64 import decreasing_times, evaluate
 from scorejax.sdes.linear import LinearSDE, Time, static
 from scorejax.variance import VarianceHead
 

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax.float64 import evaluate
 from scorejax.likelihood.decoder import CDFS, gaussian_log_prob, level_log_prob, level_points
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, Transition, transition
 from scorejax.samplers.driver import as_pytree
 from scorejax.score import Score, tweedie
 from scorejax.sdes.discrete import Chain
+from scorejax.sdes.float64 import evaluate
 from scorejax.sdes.linear import LinearSDE, Time, per_batch
 
 _WHICH = 2**32 - 1  # the stream that draws which terms to compute; step i draws from stream i
