@@ -14,7 +14,6 @@ from scorejax import (
     gamma,
     guidance,
     likelihood,
-    noise_levels,
     objectives,
     reverse,
     samplers,
@@ -27,6 +26,7 @@ from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
 from scorejax.score import make_labelled_score, make_score, score_from_energy, tweedie
 from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, smld, subvp, times, ve, vp
+from scorejax.sdes import ncsnv2_levels as noise_levels
 
 __version__ = "0.1.0"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scorejax import noise_levels as nl
+from scorejax.sdes import ncsnv2_levels as nl
 
 SIGMA_MIN = 0.01
 PUBLISHED = {
