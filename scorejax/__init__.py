@@ -17,14 +17,14 @@ from scorejax import (
     objectives,
     reverse,
     samplers,
-    score,
     sdes,
     trajectories,
     variance,
 )
 from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
-from scorejax.score import make_labelled_score, make_score, score_from_energy, tweedie
+from scorejax.scores import predictions as score
+from scorejax.scores.predictions import make_labelled_score, make_score, score_from_energy, tweedie
 from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, smld, subvp, times, ve, vp
 from scorejax.sdes import ncsnv2_levels as noise_levels
 

@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.host_arrays import HostArrays
-from scorejax.score import Score, tweedie
+from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, per_batch
 
 ArrayLike = Array | np.ndarray | Sequence

@@ -24,7 +24,7 @@ from scorejax.evaluation.model import Model
 from scorejax.loop import EXAMPLES, INIT, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.numerics import keys
 from scorejax.runtime.errors import ConfigError
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 
 FREE = ("steps", "log_every", "checkpoint_every")  # of a section: what may change between two starts
 

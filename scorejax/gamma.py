@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from scorejax.numerics import keys as keys_lib
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate, exact_times
 from scorejax.sdes.linear import LinearSDE

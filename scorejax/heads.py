@@ -14,7 +14,7 @@ from scorejax import build, checkpoint, data, models, variance
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.runtime.errors import ConfigError, user_errors
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics import keys as keys_lib
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 
 PROJECTIONS = ("rademacher", "gaussian", "sphere")
 

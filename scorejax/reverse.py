@@ -16,7 +16,7 @@ from jax.core import Tracer
 
 from scorejax.gamma import Gamma
 from scorejax.numerics.host_arrays import HostArrays
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.float64 import decreasing_times, evaluate
 from scorejax.sdes.linear import LinearSDE, Time, static
 from scorejax.variance import VarianceHead

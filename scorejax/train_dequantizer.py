@@ -15,7 +15,7 @@ from scorejax import build, companion, dequantization, evaluate, likelihood
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.loop import Finished
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 
 
 def train_dequantizer(config: Config, workdir: str | Path) -> Finished:

@@ -17,7 +17,7 @@ from scorejax.config import Config
 from scorejax.loop import Finished
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import user_errors
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 
 
 def train_head(config: Config, workdir: str | Path) -> Finished:

@@ -15,7 +15,7 @@ from scorejax.build.model import VECTOR_NETWORKS
 from scorejax.config import Config
 from scorejax.gamma import Gamma
 from scorejax.runtime.errors import ConfigError
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE, times
 from scorejax.sdes.discrete import Chain
 from scorejax.variance import NoiseResidual, VarianceHead

@@ -16,7 +16,7 @@ from scorejax.build.arguments import options, pick, unset
 from scorejax.build.classifier import IMAGE_CLASSIFIERS, VECTOR_CLASSIFIERS, is_classifier
 from scorejax.config import Config
 from scorejax.runtime.errors import ConfigError, user_errors
-from scorejax.score import LabelledScore, Score, check_prediction, make_labelled_score
+from scorejax.scores.predictions import LabelledScore, Score, check_prediction, make_labelled_score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import SMLD
 from scorejax.sdes.learned import Learned

@@ -18,7 +18,7 @@ from scorejax.build.model import process_of, score_and_range
 from scorejax.config import Config
 from scorejax.objectives import LossHistory
 from scorejax.runtime.errors import ConfigError, user_errors
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.learned import Learned

@@ -18,7 +18,7 @@ from scorejax.evaluation.model import BITS, Model, carried, fingerprint, report_
 from scorejax.ledger import Ledger
 from scorejax.numerics import keys
 from scorejax.runtime.errors import ConfigError
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 
 DEQUANTIZATIONS = ("uniform", "variational")
 OTHERS = ("batch", "after_training", "exact")  # settings that no row depends on

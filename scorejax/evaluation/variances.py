@@ -14,7 +14,7 @@ from scorejax.evaluation.model import Model, fingerprint
 from scorejax.gamma import Gamma
 from scorejax.reverse import ReverseChain
 from scorejax.runtime.errors import ConfigError, user_errors
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 
 

@@ -14,7 +14,7 @@ from scorejax.guidance.experts import check_labels
 from scorejax.guidance.strength import Strength
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import as_pytree
-from scorejax.score import LabelledScore, Score
+from scorejax.scores.predictions import LabelledScore, Score
 
 
 def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) -> Score:

@@ -7,7 +7,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.samplers.driver import as_pytree
-from scorejax.score import Score, tweedie
+from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE
 
 

@@ -16,7 +16,7 @@ from scorejax.guidance.operators.selections import Dense, Mask
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Step, Stepper
-from scorejax.score import Score, tweedie
+from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, static
 
 _START = 2**32 - 4  # a stream apart from those of `sample`

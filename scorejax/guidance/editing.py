@@ -12,7 +12,7 @@ from scorejax.guidance.replacement import ChannelRotation, Known, known, replace
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Stepper
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes import times as grids
 from scorejax.sdes.linear import LinearSDE
 

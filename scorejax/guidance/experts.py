@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from scorejax.guidance import strength as strengths
 from scorejax.guidance.strength import Strength
 from scorejax.samplers.driver import as_pytree
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 
 Scalar = Callable[[Array, Array], Array]
 """A function `(x [B, ...], t [B]) -> [B]`, each example's value from its own row alone."""

@@ -15,7 +15,7 @@ from scorejax.guidance.operators.base import EXACT
 from scorejax.guidance.operators.selections import fit_mask
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.basis import Identity
 from scorejax.sdes.linear import LinearSDE, Time, static
 

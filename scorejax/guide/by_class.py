@@ -17,7 +17,7 @@ from scorejax import build, classifiers, guidance
 from scorejax import data as data_lib
 from scorejax.config import Config, chosen
 from scorejax.runtime.errors import ConfigError
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
 from scorejax.settings import choices

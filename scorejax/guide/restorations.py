@@ -20,7 +20,7 @@ from scorejax.guide import measurement
 from scorejax.guide.task import NOISE, Task, key
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import ConfigError
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
 

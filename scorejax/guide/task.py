@@ -10,7 +10,7 @@ from jax import Array
 
 from scorejax import samplers
 from scorejax.config import Config
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 
 NOISE = 2**31 + 1  # a stream apart from those of the samplers

@@ -14,7 +14,7 @@ from jax import Array
 from scorejax.likelihood.bound import Bound, likelihood_bound
 from scorejax.likelihood.log_prob import LogProb, log_prob
 from scorejax.numerics import keys as keys_lib
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
 _SUBLEVELS = 2**15  # (2 j + 1) / 2^16 beside an 8-bit level fills the 24 bits of a float32 exactly

@@ -15,7 +15,7 @@ from scorejax.likelihood.divergence import check_divergence, probe_vectors
 from scorejax.numerics import keys as keys_lib
 from scorejax.probes import score_and_products
 from scorejax.samplers.driver import as_pytree
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, Time, per_batch
 
 FORMS = ("denoising", "sliced")

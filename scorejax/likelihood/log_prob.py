@@ -17,7 +17,7 @@ from scorejax.numerics.batching import together
 from scorejax.probes import score_and_products
 from scorejax.samplers.driver import as_pytree
 from scorejax.samplers.ode import solve
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, per_batch
 
 

@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 
 from scorejax.models.embedding import smooth_label_features
 from scorejax.models.layers import GroupNorm, ResBlock, conv3x3, dense_init
-from scorejax.score import Score, convert
+from scorejax.scores.predictions import Score, convert
 from scorejax.sdes.linear import LinearSDE
 
 

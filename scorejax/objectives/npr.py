@@ -8,7 +8,7 @@ from jax import Array, lax
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 from scorejax.variance import Head
 

@@ -12,7 +12,7 @@ from scorejax import probes as probes_lib
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.objectives.weighting import Weighting, reduction_factor, weight
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
 Diffuse = Callable[[Array, Array, Array], Array]

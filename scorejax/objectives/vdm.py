@@ -12,7 +12,7 @@ from scorejax.likelihood.decoder import level_points
 from scorejax.likelihood.elbo import prior_term
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
 NOISE, END = range(2)  # streams of an example's key

@@ -14,7 +14,7 @@ from scorejax.likelihood.decoder import level_points
 from scorejax.likelihood.elbo import decoder_log_prob, decoder_variances, kl_term
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
 TERM, NOISE = range(2)  # streams of an example's key

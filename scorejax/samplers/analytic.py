@@ -15,7 +15,7 @@ from scorejax.gamma import Gamma
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, chain
 from scorejax.samplers.stepper import Step, Stepper
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
 

@@ -11,7 +11,7 @@ from jax import Array
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
-from scorejax.score import Score, tweedie
+from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, Time, static
 
 

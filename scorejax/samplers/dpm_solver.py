@@ -24,7 +24,7 @@ from scorejax.samplers.exponential import (
     z_phi,
 )
 from scorejax.samplers.stepper import Step
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
 KINDS = ("multistep", "singlestep", "singlestep_fixed")

@@ -14,7 +14,7 @@ from scorejax.numerics.batching import together
 from scorejax.samplers.dpm_solver import SOLVER_TYPES
 from scorejax.samplers.exponential import ExponentialStepper, Node, check_exponential, exact, half, node
 from scorejax.samplers.stepper import Step
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
 CONTROLS = ("sample", "batch")

@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array
 
 from scorejax.samplers.stepper import Stepper
-from scorejax.score import Score, tweedie
+from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, static
 
 FORMS = ("data", "noise")

@@ -12,7 +12,7 @@ from jax import Array
 from scorejax.numerics.batching import together
 from scorejax.samplers.driver import Sample, as_pytree
 from scorejax.samplers.stepper import Step, Stepper
-from scorejax.score import Score, probability_flow
+from scorejax.scores.predictions import Score, probability_flow
 from scorejax.sdes.linear import LinearSDE, Time, static
 
 EVALUATIONS_PER_STEP = 6  # Tsit5 reuses its last stage

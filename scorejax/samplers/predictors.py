@@ -14,8 +14,8 @@ from jax import Array
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
-from scorejax.score import Score, reverse_drift, tweedie
-from scorejax.score import probability_flow as flow_drift
+from scorejax.scores.predictions import Score, reverse_drift, tweedie
+from scorejax.scores.predictions import probability_flow as flow_drift
 from scorejax.sdes.linear import LinearSDE, static
 
 ODE_METHODS = ("euler", "heun", "rk4")

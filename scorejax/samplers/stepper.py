@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jax import Array
 
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
 

@@ -23,7 +23,7 @@ from scorejax.samplers.exponential import (
     z_phi,
 )
 from scorejax.samplers.stepper import Step
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
 VARIANTS = ("bh1", "bh2", "vary_coeff", "vary_coeff_published")

@@ -7,7 +7,7 @@ import pytest
 from worlds import PerMode, rotation
 
 import scorejax as sj
-from scorejax.score import PREDICTIONS, convert
+from scorejax.scores.predictions import PREDICTIONS, convert
 
 U = rotation(3)
 RATES = np.array([2.0, 5.0, 9.0])

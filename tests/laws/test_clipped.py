@@ -8,7 +8,7 @@ from worlds import CORRELATED, PerMode, interior, quick_jit, rotation
 
 import scorejax as sj
 from scorejax.guidance import operators
-from scorejax.score import tweedie
+from scorejax.scores.predictions import tweedie
 
 DETAILED = PerMode(basis=sj.sdes.basis.Rotation(rotation(2)), rates=np.array([1.0, 9.0]), t_min=1e-3, t_max=1.0)
 KEY = jax.random.key(0)

@@ -18,7 +18,7 @@ from scorejax import build, reverse, samplers, variance
 from scorejax.gamma import Gamma
 from scorejax.guidance import operators
 from scorejax.samplers import Sample, Stepper
-from scorejax.score import Score
+from scorejax.scores.predictions import Score
 
 SDE = sj.vp(t_min=1e-3, t_max=0.7)
 MATRIX, Y = np.array([[1.0, 0.5]]), np.array([0.7])

@@ -6,7 +6,14 @@ from worlds import CONTINUOUS, TWO_MODES
 
 import scorejax as sj
 from scorejax.objectives import denoising
-from scorejax.score import CHAIN_PREDICTIONS, PREDICTIONS, convert, edm_coefficients, probability_flow, reverse_drift
+from scorejax.scores.predictions import (
+    CHAIN_PREDICTIONS,
+    PREDICTIONS,
+    convert,
+    edm_coefficients,
+    probability_flow,
+    reverse_drift,
+)
 
 T = jnp.array([0.05, 0.3, 0.8])
 X0 = jnp.asarray(np.random.default_rng(0).standard_normal((3, 2, 2)), jnp.float32)

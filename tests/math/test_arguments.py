@@ -8,7 +8,7 @@ import pytest
 import scorejax as sj
 from scorejax import objectives, samplers
 from scorejax.samplers import sample
-from scorejax.score import convert
+from scorejax.scores.predictions import convert
 
 SDE, KEY = sj.vp(), jax.random.key(0)
 TIMES = jnp.array([1.0, 0.5, 0.1])
