@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from scorejax import analytic, build, calibrate, data, evaluate
+from scorejax import build, calibrate, data, evaluate
 from scorejax.config import load
 from scorejax.evaluation import variances
 from scorejax.gamma import Gamma
 from scorejax.runtime.errors import ConfigError
+from scorejax.scores import analytic
 
 
 @pytest.fixture(scope="module")

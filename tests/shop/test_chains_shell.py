@@ -10,7 +10,6 @@ import pytest
 from runs import stand_in
 
 from scorejax import (
-    analytic,
     build,
     calibrate,
     data,
@@ -29,6 +28,7 @@ from scorejax.config import load
 from scorejax.evaluation import draw, variances, variational
 from scorejax.evaluation.model import ELBO
 from scorejax.runtime.errors import ConfigError
+from scorejax.scores import analytic
 
 CONFIG = "configs/vp_gaussian.py:tiny"
 DISCRETE = ["sde.name=ddpm", "sde.schedule=cosine", "sde.n=40", "sampler.t_min=none"]

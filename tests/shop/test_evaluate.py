@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from scorejax import analytic, build, data, evaluate, parallel, report
+from scorejax import build, data, evaluate, parallel, report
 from scorejax.config import load
 from scorejax.evaluation import draw, quality
 from scorejax.ledger import Ledger
+from scorejax.scores import analytic
 
 CONFIG = "configs/vp_gaussian.py:tiny"
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from runs import same_bits, small, stored
 
-from scorejax import analytic, build, data, evaluate, parallel, train
+from scorejax import build, data, evaluate, parallel, train
 from scorejax.objectives import LossHistory
 from scorejax.runtime.errors import ConfigError
+from scorejax.scores import analytic
 from scorejax.variance import LearnedRange
 
 CHAIN = ("sde.name=ddpm", "sde.schedule=cosine", "sde.n=5", "model.learned_range=true", "sampler.steps=4")

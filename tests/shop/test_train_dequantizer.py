@@ -8,12 +8,13 @@ import pytest
 from runs import ROOT, same_bits, stand_in
 
 import scorejax as sj
-from scorejax import analytic, build, checkpoint, config, data, dequantization, train_dequantizer
+from scorejax import build, checkpoint, config, data, dequantization, train_dequantizer
 from scorejax.likelihood import bound_bits
 from scorejax.loop import Finished
 from scorejax.metrics import read_log
 from scorejax.models import FlowDequantizer
 from scorejax.runtime.errors import CheckpointError, ConfigError
+from scorejax.scores import analytic
 
 DIGITS = str(ROOT / "configs/vp_digits.py") + ":tiny"
 

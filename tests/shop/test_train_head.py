@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from runs import ROOT, conditional_run, same_bits, small, stand_in
 
-from scorejax import analytic, build, checkpoint, companion, config, evaluate, heads, modes, objectives, train_head
+from scorejax import build, checkpoint, companion, config, evaluate, heads, modes, objectives, train_head
 from scorejax import data as data_lib
 from scorejax.loop import Finished
 from scorejax.metrics import read_log
 from scorejax.runtime.errors import CheckpointError, ConfigError
+from scorejax.scores import analytic
 
 DIGITS = str(ROOT / "configs/vp_digits.py") + ":tiny"
 
