@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax import objectives, probes, reverse
+from scorejax import objectives, reverse
 from scorejax.build.arguments import options, pick, unset
 from scorejax.build.classifier import CLASSIFIERS, OBJECTIVE, check_objective, classifier_loss, is_classifier
 from scorejax.build.model import process_of, score_and_range
 from scorejax.config import Config
 from scorejax.objectives import LossHistory
 from scorejax.runtime.errors import ConfigError, user_errors
+from scorejax.scores import jacobian as probes
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain

@@ -7,7 +7,7 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import probes as probes_lib
+from scorejax.scores import jacobian as probes_lib
 
 DIVERGENCES = ("exact", "rademacher", "gaussian")
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import probes as probes_lib
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.objectives.weighting import Weighting, reduction_factor, weight
+from scorejax.scores import jacobian as probes_lib
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
