@@ -14,11 +14,11 @@ from scorejax.build.arguments import pick
 from scorejax.build.model import VECTOR_NETWORKS
 from scorejax.config import Config
 from scorejax.gamma import Gamma
+from scorejax.reverse.variance import NoiseResidual, VarianceHead
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE, times
 from scorejax.sdes.discrete import Chain
-from scorejax.variance import NoiseResidual, VarianceHead
 
 HEADS = ("npr", "sn", "ocm")
 VARIANCES = (*reverse.VARIANCES, "analytic", *HEADS, "learned")

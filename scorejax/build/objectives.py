@@ -17,6 +17,7 @@ from scorejax.build.classifier import CLASSIFIERS, OBJECTIVE, check_objective, c
 from scorejax.build.model import process_of, score_and_range
 from scorejax.config import Config
 from scorejax.objectives import LossHistory
+from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores import jacobian as probes
 from scorejax.scores.predictions import Score
@@ -24,7 +25,6 @@ from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.learned import Learned
 from scorejax.settings import DEFAULTS, choices
-from scorejax.variance import LearnedRange
 
 OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
     name: getattr(objectives, name) for name in ("denoising", "sliced", "implicit", "hybrid", "vlb", "continuous_vlb")

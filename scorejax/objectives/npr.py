@@ -8,9 +8,9 @@ from jax import Array, lax
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
+from scorejax.reverse.variance import Head
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
-from scorejax.variance import Head
 
 TARGETS = ("noise_residual", "squared_noise", "score_curvature")
 NOISE, PROBE = range(2)  # streams of an example's key

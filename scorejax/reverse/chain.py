@@ -16,10 +16,10 @@ from jax.core import Tracer
 
 from scorejax.gamma import Gamma
 from scorejax.numerics.host_arrays import HostArrays
+from scorejax.reverse.variance import VarianceHead
 from scorejax.scores.predictions import Score
 from scorejax.sdes.float64 import decreasing_times, evaluate
 from scorejax.sdes.linear import LinearSDE, Time, static
-from scorejax.variance import VarianceHead
 
 VARIANCES = ("posterior", "forward")
 

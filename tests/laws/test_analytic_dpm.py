@@ -13,7 +13,7 @@ from worlds import PROCESSES, PerMode
 import scorejax as sj
 from scorejax import reverse, samplers, trajectories
 from scorejax.reverse import expected_kl, optimal_variance, transition
-from scorejax.variance import NoiseResidual
+from scorejax.reverse.variance import NoiseResidual
 
 FOLDER = Path(__file__).parents[1] / "golden"
 GOLDEN = np.load(FOLDER / "analytic_dpm_linear.npz")

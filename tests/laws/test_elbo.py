@@ -15,7 +15,7 @@ from scorejax.likelihood import elbo
 from scorejax.likelihood.decoder import _tanh_cdf, level_log_prob, level_points
 from scorejax.likelihood.elbo import decoder_log_prob, kl_term, prior_term
 from scorejax.reverse import expected_kl
-from scorejax.variance import LearnedRange
+from scorejax.reverse.variance import LearnedRange
 
 FOLDER = Path(__file__).parents[1] / "golden"
 GOLDEN = np.load(FOLDER / "analytic_dpm_linear.npz")

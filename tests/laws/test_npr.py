@@ -6,10 +6,11 @@ from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, nodes
 from jax.tree_util import Partial
 
 import scorejax as sj
-from scorejax import reverse, samplers, variance
+from scorejax import reverse, samplers
 from scorejax.gamma import estimate
 from scorejax.likelihood.elbo import kl_term
 from scorejax.objectives import variance_head
+from scorejax.reverse import variance
 
 T = 0.167
 

@@ -9,7 +9,7 @@ import scorejax as sj
 from scorejax import reverse, trajectories
 from scorejax.likelihood import elbo
 from scorejax.objectives import LossHistory, denoising, draw_terms, hybrid, vlb
-from scorejax.variance import LearnedRange
+from scorejax.reverse.variance import LearnedRange
 
 N = 8000
 TIMES = trajectories.even(LINEAR, 6)

@@ -22,11 +22,11 @@ from scorejax import (
     reverse,
     sweep,
     trajectories,
-    variance,
 )
 from scorejax.config import load
 from scorejax.evaluation import draw, variances, variational
 from scorejax.evaluation.model import ELBO
+from scorejax.reverse import variance
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores import analytic
 

@@ -9,9 +9,9 @@ from runs import same_bits, small, stored
 
 from scorejax import build, data, evaluate, parallel, train
 from scorejax.objectives import LossHistory
+from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores import analytic
-from scorejax.variance import LearnedRange
 
 CHAIN = ("sde.name=ddpm", "sde.schedule=cosine", "sde.n=5", "model.learned_range=true", "sampler.steps=4")
 KINDS = {
