@@ -9,15 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import build, gamma, parallel
+from scorejax import build, parallel
 from scorejax import data as data_lib
 from scorejax.config import Config
 from scorejax.evaluate import restore
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import CALIBRATION, Model, carried, report_progress, settings
-from scorejax.gamma import Gamma
 from scorejax.ledger import Ledger
 from scorejax.numerics import keys
+from scorejax.reverse import gamma
+from scorejax.reverse.gamma import Gamma
 
 _BLOCK = 1000  # examples in memory at a time
 

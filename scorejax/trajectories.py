@@ -7,8 +7,8 @@ import math
 import numpy as np
 from jax import Array
 
-from scorejax.gamma import Gamma
 from scorejax.reverse import optimal_variance, transition
+from scorejax.reverse.gamma import Gamma
 from scorejax.sdes import times as times_lib
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate, exact_times

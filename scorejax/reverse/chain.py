@@ -14,8 +14,8 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from scorejax.gamma import Gamma
 from scorejax.numerics.host_arrays import HostArrays
+from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import VarianceHead
 from scorejax.scores.predictions import Score
 from scorejax.sdes.float64 import decreasing_times, evaluate

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax.gamma import Gamma
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, chain
+from scorejax.reverse.gamma import Gamma
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import scorejax as sj
-from scorejax.gamma import Gamma
+from scorejax.reverse.gamma import Gamma
 
 LINEAR = sj.ddpm()
 TWO_HUMPS = sj.analytic.mixture([0.3, 0.7], [[-0.6], [0.4]], [0.1, 0.2])

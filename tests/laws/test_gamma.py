@@ -6,7 +6,7 @@ from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, levels
 from worlds import PerMode
 
 import scorejax as sj
-from scorejax.gamma import Gamma, estimate
+from scorejax.reverse.gamma import Gamma, estimate
 
 TIMES = np.array([0.001, 0.01, 0.1, 0.3, 0.5, 1.0])
 

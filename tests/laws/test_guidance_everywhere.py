@@ -15,9 +15,9 @@ from worlds import CORRELATED, TWO_MODES, quick_jit
 
 import scorejax as sj
 from scorejax import build, reverse, samplers
-from scorejax.gamma import Gamma
 from scorejax.guidance import operators
 from scorejax.reverse import variance
+from scorejax.reverse.gamma import Gamma
 from scorejax.samplers import Sample, Stepper
 from scorejax.scores.predictions import Score
 

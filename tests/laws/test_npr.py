@@ -7,10 +7,10 @@ from jax.tree_util import Partial
 
 import scorejax as sj
 from scorejax import reverse, samplers
-from scorejax.gamma import estimate
 from scorejax.likelihood.elbo import kl_term
 from scorejax.objectives import variance_head
 from scorejax.reverse import variance
+from scorejax.reverse.gamma import estimate
 
 T = 0.167
 

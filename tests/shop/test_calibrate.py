@@ -6,7 +6,7 @@ import pytest
 from scorejax import build, calibrate, data, evaluate
 from scorejax.config import load
 from scorejax.evaluation import variances
-from scorejax.gamma import Gamma
+from scorejax.reverse.gamma import Gamma
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores import analytic
 

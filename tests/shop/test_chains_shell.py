@@ -14,7 +14,6 @@ from scorejax import (
     calibrate,
     data,
     evaluate,
-    gamma,
     likelihood,
     modes,
     parallel,
@@ -26,7 +25,7 @@ from scorejax import (
 from scorejax.config import load
 from scorejax.evaluation import draw, variances, variational
 from scorejax.evaluation.model import ELBO
-from scorejax.reverse import variance
+from scorejax.reverse import gamma, variance
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores import analytic
 
