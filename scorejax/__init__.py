@@ -9,9 +9,10 @@ A forward process, a score and a sampler are three separate things, and any thre
     value = scorejax.log_prob(key, sde, score, draw.x, divergence="exact").value
 """
 
-from scorejax import guidance, likelihood, objectives, reverse, samplers, sdes, trajectories
+from scorejax import guidance, likelihood, objectives, reverse, samplers, sdes
 from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
 from scorejax.reverse import gamma, variance
+from scorejax.reverse import optimal_times as trajectories
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
 from scorejax.scores import analytic
 from scorejax.scores import predictions as score

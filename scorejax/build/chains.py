@@ -9,11 +9,12 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
-from scorejax import reverse, trajectories
+from scorejax import reverse
 from scorejax.build.arguments import pick
 from scorejax.build.model import VECTOR_NETWORKS
 from scorejax.config import Config
 from scorejax.reverse import gamma
+from scorejax.reverse import optimal_times as trajectories
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import NoiseResidual, VarianceHead
 from scorejax.runtime.errors import ConfigError

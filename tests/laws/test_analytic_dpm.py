@@ -11,8 +11,9 @@ from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, levels, nodes
 from worlds import PROCESSES, PerMode
 
 import scorejax as sj
-from scorejax import reverse, samplers, trajectories
+from scorejax import reverse, samplers
 from scorejax.reverse import expected_kl, optimal_variance, transition
+from scorejax.reverse import optimal_times as trajectories
 from scorejax.reverse.variance import NoiseResidual
 
 FOLDER = Path(__file__).parents[1] / "golden"

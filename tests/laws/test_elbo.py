@@ -10,11 +10,12 @@ from scipy.stats import norm
 from worlds import PerMode
 
 import scorejax as sj
-from scorejax import reverse, trajectories
+from scorejax import reverse
 from scorejax.likelihood import elbo
 from scorejax.likelihood.decoder import _tanh_cdf, level_log_prob, level_points
 from scorejax.likelihood.elbo import decoder_log_prob, kl_term, prior_term
 from scorejax.reverse import expected_kl
+from scorejax.reverse import optimal_times as trajectories
 from scorejax.reverse.variance import LearnedRange
 
 FOLDER = Path(__file__).parents[1] / "golden"

@@ -6,8 +6,9 @@ import pytest
 from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, levels, normal_data
 
 import scorejax as sj
-from scorejax import reverse, trajectories
+from scorejax import reverse
 from scorejax.reverse import expected_kl
+from scorejax.reverse import optimal_times as trajectories
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ from exact_chains import LINEAR, TWO_HUMPS
 from jax.tree_util import Partial
 
 import scorejax as sj
-from scorejax import reverse, trajectories
+from scorejax import reverse
 from scorejax.likelihood import elbo
 from scorejax.objectives import LossHistory, denoising, draw_terms, hybrid, vlb
+from scorejax.reverse import optimal_times as trajectories
 from scorejax.reverse.variance import LearnedRange
 
 N = 8000
