@@ -1,6 +1,5 @@
 """Samplers: steppers, correctors and the driver `sample`."""
 
-from scorejax.samplers.analytic import ChainStepper, analytic, reverse_chain
 from scorejax.samplers.correctors import ald, annealed_langevin, langevin
 from scorejax.samplers.ddim import ddim
 from scorejax.samplers.dpm_solver import dpm_solver
@@ -9,6 +8,7 @@ from scorejax.samplers.driver import Sample, Trajectory, sample, trajectory
 from scorejax.samplers.edm import euler, heun
 from scorejax.samplers.ode import adaptive_probability_flow, decode, encode, interpolate
 from scorejax.samplers.predictors import ancestral, euler_maruyama, probability_flow, reverse_diffusion
+from scorejax.samplers.reverse_chain import ChainStepper, analytic, reverse_chain
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.samplers.unipc import unipc
 
