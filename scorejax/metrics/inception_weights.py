@@ -74,7 +74,7 @@ def read(path: str | Path, shapes: dict[str, Any]) -> Weights:
     Raises:
       RunError: not such a file, or weights are missing or of another shape.
     """
-    from scorejax.pretrained import torch_file
+    from scorejax.models.pretrained import torch_file
 
     saved = torch_file.load(path)
     if not isinstance(saved, dict):

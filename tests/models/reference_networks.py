@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from golden_weights import GOLDEN
 
-from scorejax.pretrained import from_score_sde
+from scorejax.models.pretrained import from_score_sde
 
 # Half of the time to compile is for speed, which a program that runs a few times does not need.
 FAST_COMPILE = {"xla_backend_optimization_level": 0}

@@ -10,9 +10,9 @@ from flax.traverse_util import flatten_dict
 from reference_networks import FAST_COMPILE, evaluate, reference
 
 import scorejax as sj
-from scorejax.pretrained import params_from_score_sde
-from scorejax.pretrained.layout import tensors
-from scorejax.pretrained.score_sde import entries
+from scorejax.models.pretrained import params_from_score_sde
+from scorejax.models.pretrained.layout import tensors
+from scorejax.models.pretrained.score_sde import entries
 
 OPTIONS = ["ncsnpp_skipskip", "ncsnpp_catskip", "ncsnpp_ddpmres"]
 NETWORKS = ["ddpm", "ncsnpp_vp", "ncsnpp_ve", *(pytest.param(name, marks=pytest.mark.slow) for name in OPTIONS)]

@@ -11,7 +11,7 @@ from golden_weights import GOLDEN
 from reference_networks import evaluate, state_dict
 
 import scorejax as sj
-from scorejax.pretrained import from_score_sde
+from scorejax.models.pretrained import from_score_sde
 
 SDE = sj.vp()
 

@@ -10,9 +10,9 @@ from reference_networks import evaluate, reference, sidecar, state_dict
 
 import scorejax as sj
 from scorejax.models import NCSN, NCSNv2
-from scorejax.pretrained import from_score_sde, module_from_score_sde_config, params_from_score_sde
-from scorejax.pretrained.layout import StateDictError, tensors
-from scorejax.pretrained.score_sde import entries
+from scorejax.models.pretrained import from_score_sde, module_from_score_sde_config, params_from_score_sde
+from scorejax.models.pretrained.layout import StateDictError, tensors
+from scorejax.models.pretrained.score_sde import entries
 
 # Largest error relative to the spread of the output; that of ncsnv2 is divided by sigma.
 TOLERANCE = {"ncsn": 1e-4, "ncsnv2": 5e-4}

@@ -11,9 +11,9 @@ from flax.traverse_util import flatten_dict
 from reference_networks import sidecar, state_dict
 
 from scorejax.models import DDPM, MLP, NCSNpp
-from scorejax.pretrained import from_score_sde, module_from_score_sde_config
-from scorejax.pretrained.layout import StateDictError, tensors
-from scorejax.pretrained.score_sde import entries
+from scorejax.models.pretrained import from_score_sde, module_from_score_sde_config
+from scorejax.models.pretrained.layout import StateDictError, tensors
+from scorejax.models.pretrained.score_sde import entries
 
 CONFIG = sidecar("ddpm")["config"]
 STATE = state_dict(sidecar("ddpm"))

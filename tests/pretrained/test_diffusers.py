@@ -14,7 +14,12 @@ from golden_weights import GOLDEN, rule
 from writers import write_safetensors, write_torch
 
 from scorejax.models import DDPM, MLP
-from scorejax.pretrained import from_diffusers, module_from_diffusers_config, params_from_diffusers, safetensors_file
+from scorejax.models.pretrained import (
+    from_diffusers,
+    module_from_diffusers_config,
+    params_from_diffusers,
+    safetensors_file,
+)
 from scorejax.runtime.errors import CheckpointError, ConfigError
 
 SIDECAR = json.loads((GOLDEN / "diffusers_small.json").read_text())

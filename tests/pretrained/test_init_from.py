@@ -13,7 +13,7 @@ from writers import write_safetensors, write_torch
 
 from scorejax import build, checkpoint, config, evaluate, loop, parallel, train
 from scorejax.models import DDPM
-from scorejax.pretrained import diffusers, layout, score_sde, score_sde_flax
+from scorejax.models.pretrained import diffusers, layout, score_sde, score_sde_flax
 from scorejax.runtime.errors import RunError
 
 ROOT = Path(__file__).parents[2]

@@ -13,9 +13,8 @@ from test_score_sde_flax import CLASSES, to_flax
 from test_score_sde_flax import write as write_flax
 from writers import write_safetensors, write_torch
 
-from scorejax import pretrained
-from scorejax.models import MLP
-from scorejax.pretrained import module_from_diffusers_config, module_from_score_sde_config
+from scorejax.models import MLP, pretrained
+from scorejax.models.pretrained import module_from_diffusers_config, module_from_score_sde_config
 from scorejax.runtime.errors import CheckpointError, ConfigError
 
 

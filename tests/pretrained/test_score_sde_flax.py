@@ -10,8 +10,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from golden_weights import load
 
 from scorejax.models import NCSNpp
-from scorejax.pretrained import module_from_score_sde_config, params_from_score_sde, read_score_sde_flax
-from scorejax.pretrained.score_sde_flax import _flax_entries
+from scorejax.models.pretrained import module_from_score_sde_config, params_from_score_sde, read_score_sde_flax
+from scorejax.models.pretrained.score_sde_flax import _flax_entries
 from scorejax.runtime.errors import CheckpointError
 
 BIGGAN, DDPM = "ResnetBlockBigGANpp", "ResnetBlockDDPM"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from writers import write_torch
 
-from scorejax.pretrained import read_score_sde_torch
+from scorejax.models.pretrained import read_score_sde_torch
 from scorejax.runtime.errors import CheckpointError
 
 FILE = Path(__file__).parents[1] / "golden" / "torch_files" / "score_sde_checkpoint.pt"

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from scorejax.pretrained import torch_file
+from scorejax.models.pretrained import torch_file
 from scorejax.runtime.errors import CheckpointError
 
 FILES = Path(__file__).parents[1] / "golden" / "torch_files"

@@ -12,9 +12,9 @@ from flax import serialization
 from flax.traverse_util import flatten_dict
 
 from scorejax.models import NCSNpp
-from scorejax.pretrained.layout import KINDS, Entry, Naming, Relayout, convert, shape_tree
-from scorejax.pretrained.score_sde import entries
-from scorejax.pretrained.score_sde_torch import check_weights
+from scorejax.models.pretrained.layout import KINDS, Entry, Naming, Relayout, convert, shape_tree
+from scorejax.models.pretrained.score_sde import entries
+from scorejax.models.pretrained.score_sde_torch import check_weights
 from scorejax.runtime.errors import CheckpointError
 
 

@@ -8,9 +8,9 @@ import flax.linen as nn
 import numpy as np
 
 from scorejax.models import DDPM, NCSN, NCSNpp, NCSNv2
-from scorejax.pretrained.layout import Entry, StateDictError, convert, shape_tree
-from scorejax.pretrained.reference_config import NONLINEARITIES, choice, noise_levels, setting
-from scorejax.pretrained.refinenets import ncsn, ncsnv2, refinenet_entries
+from scorejax.models.pretrained.layout import Entry, StateDictError, convert, shape_tree
+from scorejax.models.pretrained.reference_config import NONLINEARITIES, choice, noise_levels, setting
+from scorejax.models.pretrained.refinenets import ncsn, ncsnv2, refinenet_entries
 
 # What the reference computes from its configuration, but saves with the weights.
 DERIVED = ("sigmas",)

@@ -10,8 +10,8 @@ import flax.linen as nn
 import numpy as np
 
 from scorejax.models import DDPM, NCSNpp
-from scorejax.pretrained import safetensors_file, torch_file
-from scorejax.pretrained.layout import LAYERS, Entry, Naming, StateDictError, convert, shape_tree
+from scorejax.models.pretrained import safetensors_file, torch_file
+from scorejax.models.pretrained.layout import LAYERS, Entry, Naming, StateDictError, convert, shape_tree
 from scorejax.runtime.errors import CheckpointError, ConfigError
 
 CONFIG = "config.json"

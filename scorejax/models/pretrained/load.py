@@ -8,9 +8,9 @@ from typing import Any
 import flax.linen as nn
 
 from scorejax.models import no_condition
-from scorejax.pretrained import diffusers, safetensors_file, score_sde_torch, torch_file
-from scorejax.pretrained.score_sde import entries, params_from_score_sde
-from scorejax.pretrained.score_sde_flax import read_score_sde_flax
+from scorejax.models.pretrained import diffusers, safetensors_file, score_sde_torch, torch_file
+from scorejax.models.pretrained.score_sde import entries, params_from_score_sde
+from scorejax.models.pretrained.score_sde_flax import read_score_sde_flax
 from scorejax.runtime.errors import CheckpointError, ConfigError, user_errors
 
 KINDS = (

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from scorejax.models import NCSN, NCSNv2
+from scorejax.models.pretrained.layout import Entry
+from scorejax.models.pretrained.reference_config import NONLINEARITIES, choice, noise_levels, setting
 from scorejax.models.refinenet import RefineNet
-from scorejax.pretrained.layout import Entry
-from scorejax.pretrained.reference_config import NONLINEARITIES, choice, noise_levels, setting
 
 # The numbers that the reference gave to its stages down, and to its RefineNet blocks up, in the order of the flow.
 _DOWN = {4: ("1", "2", "3", "4"), 5: ("1", "2", "3", "4", "5"), 6: ("1", "2", "3", "31", "4", "5")}

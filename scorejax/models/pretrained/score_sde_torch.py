@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from scorejax.pretrained import torch_file
-from scorejax.pretrained.layout import StateDictError
+from scorejax.models.pretrained import torch_file
+from scorejax.models.pretrained.layout import StateDictError
 from scorejax.runtime.errors import CheckpointError
 
 WEIGHTS = ("ema", "model")
