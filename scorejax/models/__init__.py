@@ -5,11 +5,11 @@ from scorejax.models.condition import no_condition
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.dequantizer import FlowDequantizer
-from scorejax.models.heads import ImageHead, VectorHead, head_on, init_head, last_norm
 from scorejax.models.mlp import MLP
 from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.refinenet import NCSN, NCSNv2
+from scorejax.models.variance_heads import ImageHead, VectorHead, head_on, init_head, last_norm
 
 __all__ = [
     "DDPM",

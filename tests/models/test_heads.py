@@ -7,8 +7,8 @@ from jax.tree_util import Partial
 
 import scorejax as sj
 from scorejax.models import DDPM, MLP, NCSN, ImageHead, NCSNpp, NCSNv2, VectorHead, head_on, init_head, last_norm
-from scorejax.models.heads import with_input_of
 from scorejax.models.layers import GroupNorm, conv3x3
+from scorejax.models.variance_heads import with_input_of
 
 
 class Tiny(nn.Module):
