@@ -4,7 +4,7 @@ from scorejax.models.classifier import WideResNetClassifier
 from scorejax.models.condition import no_condition
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
-from scorejax.models.dequantizer import FlowDequantizer
+from scorejax.models.flow_dequantizer import FlowDequantizer
 from scorejax.models.mlp import MLP
 from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.ncsnpp import NCSNpp

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorejax.models.dequantizer import FlowDequantizer, merge, mixture_logit, split
+from scorejax.models.flow_dequantizer import FlowDequantizer, merge, mixture_logit, split
 
 TINY = FlowDequantizer(features=4, components=3, blocks=1, heads=2, flows=2)
 
