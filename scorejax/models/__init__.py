@@ -1,6 +1,5 @@
 """Networks in flax.linen. Nothing outside the training and evaluation programs imports this."""
 
-from scorejax.models.classifier import WideResNetClassifier
 from scorejax.models.condition import no_condition
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
@@ -10,6 +9,7 @@ from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.refinenet import NCSN, NCSNv2
 from scorejax.models.variance_heads import ImageHead, VectorHead, head_on, init_head, last_norm
+from scorejax.models.wide_resnet import WideResNetClassifier
 
 __all__ = [
     "DDPM",

@@ -7,7 +7,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from scorejax.models import WideResNetClassifier
-from scorejax.models.classifier import standardized
+from scorejax.models.wide_resnet import standardized
 
 SHAPE = (2, 8, 8, 3)
 TINY = functools.partial(WideResNetClassifier, num_classes=4, depth=10, width=1, embedding="fourier")
