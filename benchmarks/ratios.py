@@ -26,10 +26,11 @@ import numpy as np
 import optax
 
 import scorejax as sj
-from scorejax import build, config, data, models, objectives, parallel, reverse, train
+from scorejax import build, config, data, models, objectives, reverse, train
 from scorejax.loop import repeat
 from scorejax.numerics import keys
 from scorejax.reverse import gamma, variance
+from scorejax.runtime import parallel
 
 Row = tuple[str, float, float | None, str]  # what, measured, at most, remark
 

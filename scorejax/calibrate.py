@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import build, parallel
+from scorejax import build
 from scorejax import data as data_lib
 from scorejax.config import Config
 from scorejax.evaluate import restore
@@ -19,6 +19,7 @@ from scorejax.ledger import Ledger
 from scorejax.numerics import keys
 from scorejax.reverse import gamma
 from scorejax.reverse.gamma import Gamma
+from scorejax.runtime import parallel
 
 _BLOCK = 1000  # examples in memory at a time
 

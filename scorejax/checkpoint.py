@@ -19,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from scorejax import parallel
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import CheckpointError
 
 SCHEMA = 1  # raise it when the meaning of a saved field changes

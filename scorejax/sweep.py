@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from scorejax import build, data, evaluate, guide, metrics, parallel, report
+from scorejax import build, data, evaluate, guide, metrics, report
 from scorejax import config as config_lib
 from scorejax.config import Config
 from scorejax.evaluation import draw, quality, reference, variances, variational
 from scorejax.evaluation.model import Model
 from scorejax.ledger import Ledger
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.settings import DEFAULTS
 

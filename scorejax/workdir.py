@@ -11,8 +11,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from scorejax import checkpoint, parallel
+from scorejax import checkpoint
 from scorejax.config import Config, flatten, from_dict, to_dict
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError, RunError
 
 FILE = "config.json"

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import build, parallel
+from scorejax import build
 from scorejax import data as data_lib
 from scorejax.config import to_dict
 from scorejax.evaluation.model import CLASSIFICATION, Model, carried, report_progress, settings
 from scorejax.ledger import Ledger
 from scorejax.numerics import keys
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.sdes import times
 

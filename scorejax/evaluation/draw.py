@@ -18,13 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import build, guide, metrics, parallel, samplers
+from scorejax import build, guide, metrics, samplers
 from scorejax import data as data_lib
 from scorejax.config import chosen
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, fingerprint, report_progress, settings
 from scorejax.ledger import Ledger
 from scorejax.numerics import keys
+from scorejax.runtime import parallel
 
 FRAMES = 10  # columns of the trajectory picture
 TO_LEVELS = "the grey level whose bin a value lies in"

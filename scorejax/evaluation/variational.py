@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import build, likelihood, parallel
+from scorejax import build, likelihood
 from scorejax import data as data_lib
 from scorejax.config import Config
 from scorejax.evaluation import variances
@@ -20,6 +20,7 @@ from scorejax.evaluation.model import ELBO, Model, carried, report_progress, set
 from scorejax.ledger import Ledger
 from scorejax.numerics import keys
 from scorejax.reverse import ReverseChain
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax import parallel
 from scorejax.data.evaluation import eval_batches
 from scorejax.metrics.frechet import Moments, frechet_distance
+from scorejax.runtime import parallel
 
 INCEPTION = "inception-v3-2015-12-05"  # begins the name of a network whose distances are called FID
 PUBLISHED_INCEPTION = f"{INCEPTION}-6726825d"

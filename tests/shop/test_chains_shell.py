@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from runs import stand_in
 
-from scorejax import build, calibrate, data, evaluate, likelihood, modes, parallel, report, reverse, sweep
+from scorejax import build, calibrate, data, evaluate, likelihood, modes, report, reverse, sweep
 from scorejax.config import load
 from scorejax.evaluation import draw, variances, variational
 from scorejax.evaluation.model import ELBO
 from scorejax.reverse import gamma, variance
 from scorejax.reverse import optimal_times as trajectories
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores import analytic
 

@@ -10,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from scorejax import checkpoint, parallel
+from scorejax import checkpoint
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import CheckpointError
 
 

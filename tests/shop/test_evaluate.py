@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from scorejax import build, data, evaluate, parallel, report
+from scorejax import build, data, evaluate, report
 from scorejax.config import load
 from scorejax.evaluation import draw, quality
 from scorejax.ledger import Ledger
+from scorejax.runtime import parallel
 from scorejax.scores import analytic
 
 CONFIG = "configs/vp_gaussian.py:tiny"

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorejax import build, data, parallel, train
+from scorejax import build, data, train
 from scorejax import config as configs
+from scorejax.runtime import parallel
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 BUILT_IN = ("digits", "moons", "gaussian")

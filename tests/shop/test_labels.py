@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from runs import conditional_run, small
 
-from scorejax import build, data, evaluate, guidance, parallel, train
+from scorejax import build, data, evaluate, guidance, train
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 
 MOONS = ("data.name=moons", "model.conditional=true", "optim.warmup=1", "optim.clip=0")

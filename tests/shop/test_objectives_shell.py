@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from runs import same_bits, small, stored
 
-from scorejax import build, data, evaluate, parallel, train
+from scorejax import build, data, evaluate, train
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import LearnedRange
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores import analytic
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from runs import small, stored
 
-from scorejax import parallel, train
+from scorejax import train
+from scorejax.runtime import parallel
 
 # One process for everything that needs eight devices: starting one costs more than what it computes.
 EIGHT = """
 import json, sys, jax, jax.numpy as jnp, numpy as np
 sys.path.insert(0, sys.argv[2])
 from runs import small, stored
-from scorejax import build, data, parallel, train
+from scorejax import build, data, train
+from scorejax.runtime import parallel
 
 workdir = sys.argv[1]
 said = {"devices": jax.device_count()}

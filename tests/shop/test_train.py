@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from runs import same_bits, small, stored
 
-from scorejax import build, data, loop, objectives, parallel, train
+from scorejax import build, data, loop, objectives, train
 from scorejax.metrics import read_log
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError, DivergedError
 
 
