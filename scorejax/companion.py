@@ -16,14 +16,14 @@ import jax.numpy as jnp
 from absl import logging
 from jax import Array
 
-from scorejax import build, checkpoint, data
+from scorejax import build, data
 from scorejax import config as configs
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.evaluation.model import Model
 from scorejax.loop import EXAMPLES, INIT, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.numerics import keys
-from scorejax.runtime import parallel
+from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score
 

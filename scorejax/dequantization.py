@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import checkpoint, data, models
+from scorejax import data, models
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.numerics import keys
+from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError
 
 FOLDER = "dequantizer"  # inside the run's

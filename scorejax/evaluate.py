@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scorejax import build, checkpoint, guide
+from scorejax import build, guide
 from scorejax import data as data_lib
 from scorejax import report as report_lib
 from scorejax import workdir as workdir_lib
@@ -23,7 +23,7 @@ from scorejax.evaluation.bits import bits_per_dim
 from scorejax.evaluation.classification import classification
 from scorejax.evaluation.model import Model
 from scorejax.models import pretrained
-from scorejax.runtime import parallel
+from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError
 
 __all__ = ["Model", "bits_per_dim", "check", "evaluate", "preview", "restore", "sample", "statistics", "steered"]

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
-from scorejax import build, checkpoint, data, models
+from scorejax import build, data, models
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.reverse import variance
+from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE

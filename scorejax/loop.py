@@ -13,11 +13,11 @@ import optax
 from absl import logging
 from jax import Array, lax
 
-from scorejax import build, checkpoint, data, evaluate
+from scorejax import build, data, evaluate
 from scorejax.config import Config
 from scorejax.interruption import Interruption
 from scorejax.metrics import Progress, Writer
-from scorejax.runtime import parallel
+from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import DivergedError
 
 INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded into the run's key

@@ -13,13 +13,13 @@ import optax
 from absl import logging
 from jax import Array, lax
 
-from scorejax import build, checkpoint, data, guidance
+from scorejax import build, data, guidance
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.loop import DROPOUT, EXAMPLES, INIT, TIMES, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.models import pretrained
 from scorejax.numerics import keys
-from scorejax.runtime import parallel
+from scorejax.runtime import checkpoint, parallel
 
 
 def train(config: Config, workdir: str | Path) -> Finished:

@@ -11,9 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from scorejax import checkpoint
 from scorejax.config import Config, flatten, from_dict, to_dict
-from scorejax.runtime import parallel
+from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, RunError
 
 FILE = "config.json"

@@ -8,11 +8,12 @@ from typing import Any
 
 from jax import Array
 
-from scorejax import build, checkpoint, heads, samplers
+from scorejax import build, heads, samplers
 from scorejax import data as data_lib
 from scorejax.evaluation.model import Model, fingerprint
 from scorejax.reverse import ReverseChain
 from scorejax.reverse.gamma import Gamma
+from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE

@@ -10,8 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from scorejax import checkpoint
-from scorejax.runtime import parallel
+from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import CheckpointError
 
 

@@ -8,11 +8,12 @@ import pytest
 from runs import ROOT, same_bits, stand_in
 
 import scorejax as sj
-from scorejax import build, checkpoint, config, data, dequantization, train_dequantizer
+from scorejax import build, config, data, dequantization, train_dequantizer
 from scorejax.likelihood import bound_bits
 from scorejax.loop import Finished
 from scorejax.metrics import read_log
 from scorejax.models import FlowDequantizer
+from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError, ConfigError
 from scorejax.scores import analytic
 

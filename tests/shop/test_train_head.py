@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from runs import ROOT, conditional_run, same_bits, small, stand_in
 
-from scorejax import build, checkpoint, companion, config, evaluate, heads, modes, objectives, train_head
+from scorejax import build, companion, config, evaluate, heads, modes, objectives, train_head
 from scorejax import data as data_lib
 from scorejax.loop import Finished
 from scorejax.metrics import read_log
+from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError, ConfigError
 from scorejax.scores import analytic
 
