@@ -15,10 +15,10 @@ from jax import Array, lax
 
 from scorejax import build, data, evaluate
 from scorejax.config import Config
-from scorejax.interruption import Interruption
 from scorejax.metrics import Progress, Writer
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import DivergedError
+from scorejax.runtime.interruption import Interruption
 
 INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded into the run's key
 
