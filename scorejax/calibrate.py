@@ -15,11 +15,11 @@ from scorejax.config import Config
 from scorejax.evaluate import restore
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import CALIBRATION, Model, carried, report_progress, settings
-from scorejax.ledger import Ledger
 from scorejax.numerics import keys
 from scorejax.reverse import gamma
 from scorejax.reverse.gamma import Gamma
 from scorejax.runtime import parallel
+from scorejax.runtime.ledger import Ledger
 
 _BLOCK = 1000  # examples in memory at a time
 

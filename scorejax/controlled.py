@@ -15,9 +15,9 @@ from scorejax.config import Config, chosen
 from scorejax.evaluation import quality, restoration, variances
 from scorejax.evaluation.given import read, wanted_labels
 from scorejax.evaluation.model import CONTROLLED, carried, fingerprint, report_progress, settings
-from scorejax.ledger import Ledger
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import user_errors
+from scorejax.runtime.ledger import Ledger
 
 
 def control(config: Config, workdir: str | Path, *, perceptual: restoration.Distance | None = None) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from scorejax import build, dequantization, likelihood, metrics, objectives
 from scorejax import data as data_lib
 from scorejax.config import to_dict
 from scorejax.evaluation.model import BITS, Model, carried, fingerprint, report_progress, settings
-from scorejax.ledger import Ledger
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.ledger import Ledger
 from scorejax.scores import analytic
 from scorejax.scores.predictions import Score
 

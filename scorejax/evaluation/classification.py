@@ -16,10 +16,10 @@ from scorejax import build
 from scorejax import data as data_lib
 from scorejax.config import to_dict
 from scorejax.evaluation.model import CLASSIFICATION, Model, carried, report_progress, settings
-from scorejax.ledger import Ledger
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.ledger import Ledger
 from scorejax.sdes import times
 
 STEPS = 10  # equal ones in the log signal-to-noise ratio, from `t_max` to the clean end `t_min`

@@ -23,9 +23,9 @@ from scorejax import data as data_lib
 from scorejax.config import chosen
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, fingerprint, report_progress, settings
-from scorejax.ledger import Ledger
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
+from scorejax.runtime.ledger import Ledger
 
 FRAMES = 10  # columns of the trajectory picture
 TO_LEVELS = "the grey level whose bin a value lies in"

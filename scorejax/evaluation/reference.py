@@ -14,8 +14,8 @@ from scorejax import build, metrics
 from scorejax import data as data_lib
 from scorejax.config import Config, to_dict
 from scorejax.evaluation.model import report_progress
-from scorejax.ledger import Ledger
 from scorejax.runtime.errors import user_errors
+from scorejax.runtime.ledger import Ledger
 
 _BLOCK = 2000  # features in memory at a time
 

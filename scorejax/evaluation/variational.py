@@ -17,11 +17,11 @@ from scorejax import data as data_lib
 from scorejax.config import Config
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import ELBO, Model, carried, report_progress, settings
-from scorejax.ledger import Ledger
 from scorejax.numerics import keys
 from scorejax.reverse import ReverseChain
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError, user_errors
+from scorejax.runtime.ledger import Ledger
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain
 

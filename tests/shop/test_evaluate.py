@@ -9,8 +9,8 @@ import pytest
 from scorejax import build, data, evaluate, report
 from scorejax.config import load
 from scorejax.evaluation import draw, quality
-from scorejax.ledger import Ledger
 from scorejax.runtime import parallel
+from scorejax.runtime.ledger import Ledger
 from scorejax.scores import analytic
 
 CONFIG = "configs/vp_gaussian.py:tiny"
