@@ -28,7 +28,7 @@ from scorejax.metrics.progress import Progress
 from scorejax.metrics.restoration import fitting_window, mean_and_error, psnr, ssim
 from scorejax.metrics.scatter import save_scatter
 from scorejax.metrics.statistics import Statistics
-from scorejax.metrics.writers import Writer, read_log
+from scorejax.runtime.writers import Writer, read_log
 
 __all__ = [
     "NEIGHBOURS",
