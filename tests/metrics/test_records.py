@@ -123,6 +123,6 @@ def test_a_file_gets_plain_lines_at_intervals(caplog):
 
 @pytest.mark.parametrize(("seconds", "text"), [(42, "42s"), (185, "3m05s"), (7620, "2h07m")])
 def test_durations_are_readable(seconds, text):
-    from scorejax.metrics.progress import clock
+    from scorejax.runtime.progress import clock
 
     assert clock(seconds) == text
