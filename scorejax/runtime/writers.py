@@ -9,7 +9,7 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
-from scorejax.metrics.images import write_png
+from scorejax.pictures.images import write_png
 
 _LOG = "metrics.jsonl"
 
