@@ -1,7 +1,6 @@
 """Measures of a run: of samples, over named feature networks; baselines, pictures and records."""
 
 from scorejax.metrics.classes import SPLITS, ClassScore, class_score
-from scorejax.metrics.curves import save_curves
 from scorejax.metrics.features import (
     PUBLISHED_INCEPTION,
     Classifier,
@@ -26,6 +25,7 @@ from scorejax.metrics.manifold import NEIGHBOURS, PrecisionRecall, precision_rec
 from scorejax.metrics.restoration import fitting_window, mean_and_error, psnr, ssim
 from scorejax.metrics.scatter import save_scatter
 from scorejax.metrics.statistics import Statistics
+from scorejax.pictures.curves import save_curves
 from scorejax.pictures.images import grid, save_grid, save_trajectory, write_png
 from scorejax.runtime.progress import Progress
 from scorejax.runtime.writers import Writer, read_log
