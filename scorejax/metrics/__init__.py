@@ -23,10 +23,10 @@ from scorejax.metrics.gaussian_baseline import (
 from scorejax.metrics.kernel import KernelDistance, kernel_distance
 from scorejax.metrics.manifold import NEIGHBOURS, PrecisionRecall, precision_recall
 from scorejax.metrics.restoration import fitting_window, mean_and_error, psnr, ssim
-from scorejax.metrics.scatter import save_scatter
 from scorejax.metrics.statistics import Statistics
 from scorejax.pictures.curves import save_curves
 from scorejax.pictures.images import grid, save_grid, save_trajectory, write_png
+from scorejax.pictures.scatter import save_scatter
 from scorejax.runtime.progress import Progress
 from scorejax.runtime.writers import Writer, read_log
 
