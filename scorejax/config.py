@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ml_collections import config_dict
 
+from scorejax.experiment.config.settings import DEFAULTS, choices, convert, full_key, lookup
 from scorejax.runtime.errors import ConfigError, user_errors
-from scorejax.settings import DEFAULTS, choices, convert, full_key, lookup
 
 if TYPE_CHECKING:
     Config: TypeAlias = Any  # its attributes are checked when a config is read

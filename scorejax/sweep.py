@@ -14,10 +14,10 @@ from scorejax import config as config_lib
 from scorejax.config import Config
 from scorejax.evaluation import draw, quality, reference, variances, variational
 from scorejax.evaluation.model import Model
+from scorejax.experiment.config.settings import DEFAULTS
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
-from scorejax.settings import DEFAULTS
 
 
 class Point(NamedTuple):

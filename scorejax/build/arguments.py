@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from scorejax.config import Config
+from scorejax.experiment.config.settings import DEFAULTS, choices
 from scorejax.runtime.errors import ConfigError
-from scorejax.settings import DEFAULTS, choices
 
 
 def pick(section: str, name: str, table: dict[str, Any]) -> Any:

@@ -15,13 +15,13 @@ from scorejax import data, models, sdes
 from scorejax.build.arguments import options, pick, unset
 from scorejax.build.classifier import IMAGE_CLASSIFIERS, VECTOR_CLASSIFIERS, is_classifier
 from scorejax.config import Config
+from scorejax.experiment.config.settings import choices
 from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import LabelledScore, Score, check_prediction, make_labelled_score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import SMLD
 from scorejax.sdes.learned import Learned
-from scorejax.settings import choices
 
 SDES: dict[str, Callable[..., LinearSDE]] = {
     name: getattr(sdes, name) for name in ("vp", "subvp", "ve", "edm", "cosine", "flow", "ddpm", "smld", "learned")

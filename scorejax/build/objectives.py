@@ -16,6 +16,7 @@ from scorejax.build.arguments import options, pick, unset
 from scorejax.build.classifier import CLASSIFIERS, OBJECTIVE, check_objective, classifier_loss, is_classifier
 from scorejax.build.model import process_of, score_and_range
 from scorejax.config import Config
+from scorejax.experiment.config.settings import DEFAULTS, choices
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime.errors import ConfigError, user_errors
@@ -24,7 +25,6 @@ from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.learned import Learned
-from scorejax.settings import DEFAULTS, choices
 
 OBJECTIVES: dict[str, Callable[..., jax.Array]] = {
     name: getattr(objectives, name) for name in ("denoising", "sliced", "implicit", "hybrid", "vlb", "continuous_vlb")

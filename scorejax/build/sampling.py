@@ -9,9 +9,9 @@ from scorejax import samplers
 from scorejax.build.arguments import options, pick, unset
 from scorejax.build.chains import GRIDS, NOTHING, Fitted, Plan, chain, grid, needs
 from scorejax.config import Config
+from scorejax.experiment.config.settings import choices
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
-from scorejax.settings import choices
 
 
 def _annealed_langevin(epsilon: float, steps_per_level: int) -> samplers.Stepper:

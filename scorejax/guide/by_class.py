@@ -16,11 +16,11 @@ from jax.tree_util import Partial
 from scorejax import build, classifiers, guidance
 from scorejax import data as data_lib
 from scorejax.config import Config, chosen
+from scorejax.experiment.config.settings import choices
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
-from scorejax.settings import choices
 
 TASKS = ("inpaint", "restore", "edit", "translate")  # of given images; `scorejax.guide.tasks` has them
 KEYS = ("labels", "scale", "interval", "negative")  # of a network that takes labels, whatever it is used for

@@ -8,10 +8,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from scorejax.experiment.config.settings import choices
 from scorejax.guidance import operators
 from scorejax.guidance.operators import Operator
 from scorejax.runtime.errors import ConfigError, user_errors
-from scorejax.settings import choices
 
 _CHECK, _MASK, _RANDOM = range(3)  # streams of the key
 

@@ -6,8 +6,8 @@ import pytest
 
 from scorejax import build
 from scorejax import config as configs
+from scorejax.experiment.config.settings import convert
 from scorejax.runtime.errors import ConfigError
-from scorejax.settings import convert
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 GAUSSIAN = str(next(path for path in CONFIGS if path.stem == "vp_gaussian"))

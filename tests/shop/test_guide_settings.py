@@ -5,8 +5,9 @@ import pytest
 from guided import CONDITIONAL, config_of
 from PIL import Image
 
-from scorejax import build, controlled, guide, settings, workdir
+from scorejax import build, controlled, guide, workdir
 from scorejax.config import override, to_dict
+from scorejax.experiment.config import settings
 from scorejax.guidance.operators.filters import AveragePool
 from scorejax.guide import by_class
 from scorejax.runtime.errors import ConfigError
