@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scorejax import build, config, evaluate, metrics, workdir
+from scorejax import config, evaluate, metrics, workdir
 from scorejax.evaluation import draw, variances
+from scorejax.experiment import assemble as build
 
 
 def variety(features: np.ndarray, labels: np.ndarray) -> float:

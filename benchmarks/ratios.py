@@ -26,7 +26,8 @@ import numpy as np
 import optax
 
 import scorejax as sj
-from scorejax import build, config, data, models, objectives, reverse, train
+from scorejax import config, data, models, objectives, reverse, train
+from scorejax.experiment import assemble as build
 from scorejax.loop import repeat
 from scorejax.numerics import keys
 from scorejax.reverse import gamma, variance

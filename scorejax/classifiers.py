@@ -11,9 +11,10 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import build, data
+from scorejax import data
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
+from scorejax.experiment import assemble as build
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError
 from scorejax.sdes import LinearSDE, float64

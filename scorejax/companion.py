@@ -16,11 +16,12 @@ import jax.numpy as jnp
 from absl import logging
 from jax import Array
 
-from scorejax import build, data
 from scorejax import config as configs
+from scorejax import data
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.evaluation.model import Model
+from scorejax.experiment import assemble as build
 from scorejax.loop import EXAMPLES, INIT, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.numerics import keys
 from scorejax.runtime import checkpoint, parallel

@@ -13,8 +13,9 @@ import optax
 from absl import logging
 from jax import Array, lax
 
-from scorejax import build, data, evaluate
+from scorejax import data, evaluate
 from scorejax.config import Config
+from scorejax.experiment import assemble as build
 from scorejax.metrics import Progress, Writer
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import DivergedError

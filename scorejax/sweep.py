@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from scorejax import build, data, evaluate, guide, metrics, report
 from scorejax import config as config_lib
+from scorejax import data, evaluate, guide, metrics, report
 from scorejax.config import Config
 from scorejax.evaluation import draw, quality, reference, variances, variational
 from scorejax.evaluation.model import Model
+from scorejax.experiment import assemble as build
 from scorejax.experiment.config.settings import DEFAULTS
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError

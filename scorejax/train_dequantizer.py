@@ -11,9 +11,10 @@ from typing import Any
 
 from jax import Array
 
-from scorejax import build, companion, dequantization, evaluate, likelihood
+from scorejax import companion, dequantization, evaluate, likelihood
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
+from scorejax.experiment import assemble as build
 from scorejax.loop import Finished
 from scorejax.scores.predictions import Score
 

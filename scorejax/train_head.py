@@ -11,9 +11,10 @@ from typing import Any
 
 from jax import Array
 
-from scorejax import build, companion, data, evaluate, heads, models, objectives
+from scorejax import companion, data, evaluate, heads, models, objectives
 from scorejax import workdir as workdir_lib
 from scorejax.config import Config
+from scorejax.experiment import assemble as build
 from scorejax.loop import Finished
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import user_errors

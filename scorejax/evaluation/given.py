@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax import build, guide
 from scorejax import data as data_lib
+from scorejax import guide
 from scorejax.config import Config
+from scorejax.experiment import assemble as build
 from scorejax.runtime.errors import ConfigError, user_errors
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from jax import Array
 
-from scorejax import build, heads, samplers
 from scorejax import data as data_lib
+from scorejax import heads, samplers
 from scorejax.evaluation.model import Model, fingerprint
+from scorejax.experiment import assemble as build
 from scorejax.reverse import ReverseChain
 from scorejax.reverse.gamma import Gamma
 from scorejax.runtime import checkpoint

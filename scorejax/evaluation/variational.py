@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import build, likelihood
 from scorejax import data as data_lib
+from scorejax import likelihood
 from scorejax.config import Config
 from scorejax.evaluation import variances
 from scorejax.evaluation.model import ELBO, Model, carried, report_progress, settings
+from scorejax.experiment import assemble as build
 from scorejax.numerics import keys
 from scorejax.reverse import ReverseChain
 from scorejax.runtime import parallel

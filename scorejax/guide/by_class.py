@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import build, classifiers, guidance
+from scorejax import classifiers, guidance
 from scorejax import data as data_lib
 from scorejax.config import Config, chosen
+from scorejax.experiment import assemble as build
 from scorejax.experiment.config.settings import choices
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import build, guidance, samplers
 from scorejax import data as data_lib
-from scorejax.build.chains import GRIDS, TRAJECTORIES
-from scorejax.build.sampling import CHAINS
+from scorejax import guidance, samplers
 from scorejax.config import Config
+from scorejax.experiment import assemble as build
+from scorejax.experiment.assemble.chains import GRIDS, TRAJECTORIES
+from scorejax.experiment.assemble.sampling import CHAINS
 from scorejax.guidance.operators import Operator
 from scorejax.guide import by_class, measurement
 from scorejax.guide.task import NOISE, Task, key

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax import build, guidance, samplers
 from scorejax import data as data_lib
-from scorejax.build.chains import data_range
+from scorejax import guidance, samplers
 from scorejax.config import Config
+from scorejax.experiment import assemble as build
+from scorejax.experiment.assemble.chains import data_range
 from scorejax.guidance.ddrm import Spectrum, spectrum_of
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Channels, Mask

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scorejax import build
 from scorejax import data as data_lib
 from scorejax.config import Config
+from scorejax.experiment import assemble as build
 from scorejax.guide import by_class
 from scorejax.guide.edits import edit, translate
 from scorejax.guide.restorations import OPTIONS, inpaint, restore

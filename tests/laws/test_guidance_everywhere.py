@@ -14,7 +14,8 @@ from stepping import run
 from worlds import CORRELATED, TWO_MODES, quick_jit
 
 import scorejax as sj
-from scorejax import build, reverse, samplers
+from scorejax import reverse, samplers
+from scorejax.experiment import assemble as build
 from scorejax.guidance import operators
 from scorejax.reverse import variance
 from scorejax.reverse.gamma import Gamma

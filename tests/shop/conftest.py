@@ -7,7 +7,8 @@ import pytest
 from guided import config_of, exact, log_likelihoods, mean
 from PIL import Image
 
-from scorejax import build, classifiers, data, evaluate
+from scorejax import classifiers, data, evaluate
+from scorejax.experiment import assemble as build
 
 
 @pytest.fixture(scope="module")

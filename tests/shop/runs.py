@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax import build, train
 from scorejax import config as configs
+from scorejax import train
+from scorejax.experiment import assemble as build
 from scorejax.runtime import checkpoint
 
 ROOT = Path(__file__).parents[2]

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from scorejax import build, calibrate, data, evaluate
+from scorejax import calibrate, data, evaluate
 from scorejax.config import load
 from scorejax.evaluation import variances
+from scorejax.experiment import assemble as build
 from scorejax.reverse.gamma import Gamma
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores import analytic

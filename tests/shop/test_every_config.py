@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorejax import build, data, train
 from scorejax import config as configs
+from scorejax import data, train
+from scorejax.experiment import assemble as build
 from scorejax.runtime import parallel
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))

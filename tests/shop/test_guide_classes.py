@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from guided import CONDITIONAL, config_of, control
 
-from scorejax import build, controlled, evaluate, guide, sweep
+from scorejax import controlled, evaluate, guide, sweep
 from scorejax.evaluation import draw
+from scorejax.experiment import assemble as build
 from scorejax.runtime.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("known_scores")

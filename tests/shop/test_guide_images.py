@@ -9,7 +9,8 @@ import pytest
 from guided import config_of, control, exact
 from PIL import Image
 
-from scorejax import build, controlled, data, guide
+from scorejax import controlled, data, guide
+from scorejax.experiment import assemble as build
 
 pytestmark = pytest.mark.usefixtures("known_scores")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from runs import conditional_run, small
 
-from scorejax import build, data, evaluate, guidance, train
+from scorejax import data, evaluate, guidance, train
+from scorejax.experiment import assemble as build
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 

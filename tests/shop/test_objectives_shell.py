@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from runs import same_bits, small, stored
 
-from scorejax import build, data, evaluate, train
+from scorejax import data, evaluate, train
+from scorejax.experiment import assemble as build
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime import parallel
@@ -127,7 +128,7 @@ def test_the_bound_is_taken_at_the_times_that_were_drawn(kind, monkeypatch):
         return -x
 
     head = LearnedRange(lambda x, at: jnp.full_like(x, 0.5))
-    monkeypatch.setattr("scorejax.build.objectives.score_and_range", lambda *_, **__: (score, head))
+    monkeypatch.setattr("scorejax.experiment.assemble.objectives.score_and_range", lambda *_, **__: (score, head))
     keys = jax.random.split(jax.random.key(0), 5)
     loss = objective.loss({}, keys, jnp.ones((5, 2)), None, t, None, objective.memory)
     np.testing.assert_allclose(seen[0], t, rtol=1e-6)

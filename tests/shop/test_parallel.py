@@ -16,7 +16,8 @@ EIGHT = """
 import json, sys, jax, jax.numpy as jnp, numpy as np
 sys.path.insert(0, sys.argv[2])
 from runs import small, stored
-from scorejax import build, data, train
+from scorejax import data, train
+from scorejax.experiment import assemble as build
 from scorejax.runtime import parallel
 
 workdir = sys.argv[1]

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from scorejax import build, data, evaluate, metrics, report
+from scorejax import data, evaluate, metrics, report
 from scorejax.config import load
 from scorejax.evaluation import quality
 from scorejax.evaluation.draw import Samples
+from scorejax.experiment import assemble as build
 from scorejax.runtime.errors import ConfigError
 
 

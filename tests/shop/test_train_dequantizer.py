@@ -8,7 +8,8 @@ import pytest
 from runs import ROOT, same_bits, stand_in
 
 import scorejax as sj
-from scorejax import build, config, data, dequantization, train_dequantizer
+from scorejax import config, data, dequantization, train_dequantizer
+from scorejax.experiment import assemble as build
 from scorejax.likelihood import bound_bits
 from scorejax.loop import Finished
 from scorejax.metrics import read_log

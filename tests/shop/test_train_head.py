@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from runs import ROOT, conditional_run, same_bits, small, stand_in
 
-from scorejax import build, companion, config, evaluate, heads, modes, objectives, train_head
+from scorejax import companion, config, evaluate, heads, modes, objectives, train_head
 from scorejax import data as data_lib
+from scorejax.experiment import assemble as build
 from scorejax.loop import Finished
 from scorejax.metrics import read_log
 from scorejax.runtime import checkpoint

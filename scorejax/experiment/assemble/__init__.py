@@ -1,9 +1,9 @@
 """From a config to the objects of a run."""
 
-from scorejax.build.arguments import options, pick, unset
-from scorejax.build.chains import VARIANCES, Fitted, Head, Plan, chain, grid, needs
-from scorejax.build.classifier import by_log_snr, is_classifier, logits
-from scorejax.build.model import (
+from scorejax.experiment.assemble.arguments import options, pick, unset
+from scorejax.experiment.assemble.chains import VARIANCES, Fitted, Head, Plan, chain, grid, needs
+from scorejax.experiment.assemble.classifier import by_log_snr, is_classifier, logits
+from scorejax.experiment.assemble.model import (
     check_takes_labels,
     dataset,
     init_params,
@@ -19,9 +19,9 @@ from scorejax.build.model import (
     shapes,
     with_process,
 )
-from scorejax.build.objectives import Objective, objective
-from scorejax.build.sampling import needed, plan, sampler
-from scorejax.build.training import check, learning_rate, optimizer, steps_per_call
+from scorejax.experiment.assemble.objectives import Objective, objective
+from scorejax.experiment.assemble.sampling import needed, plan, sampler
+from scorejax.experiment.assemble.training import check, learning_rate, optimizer, steps_per_call
 
 __all__ = [
     "VARIANCES",

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorejax.build.arguments import pick
-from scorejax.build.chains import NOTHING, stand_in
-from scorejax.build.model import IMAGE_NETWORKS, NETWORKS, sde
-from scorejax.build.objectives import objective
-from scorejax.build.sampling import needed, sampler
 from scorejax.config import Config
+from scorejax.experiment.assemble.arguments import pick
+from scorejax.experiment.assemble.chains import NOTHING, stand_in
+from scorejax.experiment.assemble.model import IMAGE_NETWORKS, NETWORKS, sde
+from scorejax.experiment.assemble.objectives import objective
+from scorejax.experiment.assemble.sampling import needed, sampler
 from scorejax.runtime.errors import ConfigError
 
 OPTIMIZERS = ("adam", "adamw")

@@ -12,10 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorejax import objectives, reverse
-from scorejax.build.arguments import options, pick, unset
-from scorejax.build.classifier import CLASSIFIERS, OBJECTIVE, check_objective, classifier_loss, is_classifier
-from scorejax.build.model import process_of, score_and_range
 from scorejax.config import Config
+from scorejax.experiment.assemble.arguments import options, pick, unset
+from scorejax.experiment.assemble.classifier import (
+    CLASSIFIERS,
+    OBJECTIVE,
+    check_objective,
+    classifier_loss,
+    is_classifier,
+)
+from scorejax.experiment.assemble.model import process_of, score_and_range
 from scorejax.experiment.config.settings import DEFAULTS, choices
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import LearnedRange
