@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scorejax import config, evaluate, metrics, workdir
+from scorejax import config, evaluate, metrics
 from scorejax.evaluation import draw, variances
 from scorejax.experiment import assemble as build
+from scorejax.experiment import workdir
 
 
 def variety(features: np.ndarray, labels: np.ndarray) -> float:

@@ -18,10 +18,10 @@ from jax import Array
 
 from scorejax import config as configs
 from scorejax import data
-from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.evaluation.model import Model
 from scorejax.experiment import assemble as build
+from scorejax.experiment import workdir as workdir_lib
 from scorejax.loop import EXAMPLES, INIT, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.numerics import keys
 from scorejax.runtime import checkpoint, parallel

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from scorejax import calibrate, controlled, evaluate, guide, sweep, train, train_dequantizer, train_head
-from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
+from scorejax.experiment import workdir as workdir_lib
 from scorejax.runtime.errors import ConfigError
 
 _READERS = {

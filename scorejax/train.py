@@ -14,9 +14,9 @@ from absl import logging
 from jax import Array, lax
 
 from scorejax import data, guidance
-from scorejax import workdir as workdir_lib
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
+from scorejax.experiment import workdir as workdir_lib
 from scorejax.loop import DROPOUT, EXAMPLES, INIT, TIMES, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.models import pretrained
 from scorejax.numerics import keys

@@ -103,7 +103,7 @@ def test_overrides_reach_the_run(main, monkeypatch, tmp_path, workdir):
 def test_a_setting_younger_than_the_folder_had_its_default_there(monkeypatch, tmp_path):
     from runs import small
 
-    from scorejax import workdir
+    from scorejax.experiment import workdir
     from scorejax.runtime import checkpoint
     from scorejax.runtime.errors import ConfigError
 

@@ -5,9 +5,10 @@ import pytest
 from guided import CONDITIONAL, config_of
 from PIL import Image
 
-from scorejax import controlled, guide, workdir
+from scorejax import controlled, guide
 from scorejax.config import override, to_dict
 from scorejax.experiment import assemble as build
+from scorejax.experiment import workdir
 from scorejax.experiment.config import settings
 from scorejax.guidance.operators.filters import AveragePool
 from scorejax.guide import by_class
