@@ -19,9 +19,9 @@ from jax import Array
 from scorejax import config as configs
 from scorejax import data
 from scorejax.config import Config
-from scorejax.evaluation.model import Model
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
+from scorejax.experiment.evaluation.model import Model
 from scorejax.loop import EXAMPLES, INIT, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.numerics import keys
 from scorejax.runtime import checkpoint, parallel

@@ -12,10 +12,10 @@ from typing import Any
 from scorejax import evaluate, guide
 from scorejax import report as report_lib
 from scorejax.config import Config, chosen
-from scorejax.evaluation import quality, restoration, variances
-from scorejax.evaluation.given import read, wanted_labels
-from scorejax.evaluation.model import CONTROLLED, carried, fingerprint, report_progress, settings
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import quality, restoration, variances
+from scorejax.experiment.evaluation.given import read, wanted_labels
+from scorejax.experiment.evaluation.model import CONTROLLED, carried, fingerprint, report_progress, settings
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import user_errors
 from scorejax.runtime.ledger import Ledger

@@ -12,10 +12,10 @@ from absl import logging
 from scorejax import config as config_lib
 from scorejax import data, evaluate, guide, metrics, report
 from scorejax.config import Config
-from scorejax.evaluation import draw, quality, reference, variances, variational
-from scorejax.evaluation.model import Model
 from scorejax.experiment import assemble as build
 from scorejax.experiment.config.settings import DEFAULTS
+from scorejax.experiment.evaluation import draw, quality, reference, variances, variational
+from scorejax.experiment.evaluation.model import Model
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger

@@ -5,8 +5,8 @@ import pytest
 
 from scorejax import calibrate, data, evaluate
 from scorejax.config import load
-from scorejax.evaluation import variances
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import variances
 from scorejax.reverse.gamma import Gamma
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores import analytic

@@ -11,9 +11,9 @@ from runs import stand_in
 
 from scorejax import calibrate, data, evaluate, likelihood, modes, report, reverse, sweep
 from scorejax.config import load
-from scorejax.evaluation import draw, variances, variational
-from scorejax.evaluation.model import ELBO
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import draw, variances, variational
+from scorejax.experiment.evaluation.model import ELBO
 from scorejax.reverse import gamma, variance
 from scorejax.reverse import optimal_times as trajectories
 from scorejax.runtime import parallel

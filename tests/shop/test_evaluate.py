@@ -8,8 +8,8 @@ import pytest
 
 from scorejax import data, evaluate, report
 from scorejax.config import load
-from scorejax.evaluation import draw, quality
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import draw, quality
 from scorejax.runtime import parallel
 from scorejax.runtime.ledger import Ledger
 from scorejax.scores import analytic

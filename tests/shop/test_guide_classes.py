@@ -6,8 +6,8 @@ import pytest
 from guided import CONDITIONAL, config_of, control
 
 from scorejax import controlled, evaluate, guide, sweep
-from scorejax.evaluation import draw
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import draw
 from scorejax.runtime.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("known_scores")

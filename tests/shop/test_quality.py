@@ -9,9 +9,9 @@ import scipy.linalg
 
 from scorejax import data, evaluate, metrics, report
 from scorejax.config import load
-from scorejax.evaluation import quality
-from scorejax.evaluation.draw import Samples
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import quality
+from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError
 
 

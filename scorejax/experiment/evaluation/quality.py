@@ -12,8 +12,8 @@ import numpy as np
 from scorejax import data as data_lib
 from scorejax import metrics
 from scorejax.config import Config
-from scorejax.evaluation import reference
-from scorejax.evaluation.draw import Samples
+from scorejax.experiment.evaluation import reference
+from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError, user_errors
 
 METRICS = ("frechet", "kid", "inception_score", "precision_recall")

@@ -10,8 +10,8 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import heads, samplers
-from scorejax.evaluation.model import Model, fingerprint
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation.model import Model, fingerprint
 from scorejax.reverse import ReverseChain
 from scorejax.reverse.gamma import Gamma
 from scorejax.runtime import checkpoint

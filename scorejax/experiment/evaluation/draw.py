@@ -21,9 +21,17 @@ from jax import Array
 from scorejax import data as data_lib
 from scorejax import guide, metrics, samplers
 from scorejax.config import chosen
-from scorejax.evaluation import variances
-from scorejax.evaluation.model import SAMPLES, TRAJECTORY, Model, carried, fingerprint, report_progress, settings
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import variances
+from scorejax.experiment.evaluation.model import (
+    SAMPLES,
+    TRAJECTORY,
+    Model,
+    carried,
+    fingerprint,
+    report_progress,
+    settings,
+)
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
 from scorejax.runtime.ledger import Ledger

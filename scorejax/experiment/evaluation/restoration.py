@@ -12,10 +12,10 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import guide, metrics
-from scorejax.evaluation import reference, variances
-from scorejax.evaluation.given import Given, images
-from scorejax.evaluation.model import Model
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import reference, variances
+from scorejax.experiment.evaluation.given import Given, images
+from scorejax.experiment.evaluation.model import Model
 from scorejax.numerics import keys
 
 COLUMNS = 16  # images beside each other on the page

@@ -15,9 +15,9 @@ from jax import Array
 from scorejax import data as data_lib
 from scorejax import likelihood
 from scorejax.config import Config
-from scorejax.evaluation import variances
-from scorejax.evaluation.model import ELBO, Model, carried, report_progress, settings
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import variances
+from scorejax.experiment.evaluation.model import ELBO, Model, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.reverse import ReverseChain
 from scorejax.runtime import parallel
