@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scorejax import config, evaluate, metrics
+from scorejax import config, metrics
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir
-from scorejax.experiment.evaluation import draw, variances
+from scorejax.experiment.evaluation import draw, evaluate, variances
 
 
 def variety(features: np.ndarray, labels: np.ndarray) -> float:

@@ -11,9 +11,9 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax.config import Config
-from scorejax.evaluate import restore
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import variances
+from scorejax.experiment.evaluation.evaluate import restore
 from scorejax.experiment.evaluation.model import CALIBRATION, Model, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.reverse import gamma

@@ -7,8 +7,9 @@ import pytest
 from guided import config_of, exact, log_likelihoods, mean
 from PIL import Image
 
-from scorejax import classifiers, data, evaluate
+from scorejax import classifiers, data
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import evaluate
 
 
 @pytest.fixture(scope="module")

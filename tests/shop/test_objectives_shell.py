@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from runs import same_bits, small, stored
 
-from scorejax import data, evaluate, train
+from scorejax import data, train
 from scorejax.experiment import assemble as build
+from scorejax.experiment.evaluation import evaluate
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime import parallel
