@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from guided import CONDITIONAL, config_of, control
 
-from scorejax import controlled, guide, sweep
+from scorejax import controlled, guide
 from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation import draw, evaluate
+from scorejax.experiment.evaluation import draw, evaluate, sweep
 from scorejax.runtime.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("known_scores")

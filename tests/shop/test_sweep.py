@@ -5,9 +5,10 @@ import json
 import pytest
 
 from scorejax import config as configs
-from scorejax import sweep, train
+from scorejax import train
+from scorejax.experiment.evaluation import sweep
+from scorejax.experiment.evaluation.sweep import Point, pareto, table, with_sampler
 from scorejax.runtime.errors import ConfigError
-from scorejax.sweep import Point, pareto, table, with_sampler
 
 GAUSSIAN = "configs/vp_gaussian.py:tiny"
 
