@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from scorejax import guide
-from scorejax import report as report_lib
 from scorejax.config import Config, chosen
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import evaluate, quality, restoration, variances
+from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.given import read, wanted_labels
 from scorejax.experiment.evaluation.model import CONTROLLED, carried, fingerprint, report_progress, settings
 from scorejax.runtime import parallel

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from scorejax import data, report
+from scorejax import data
 from scorejax.config import load
 from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation import draw, evaluate, quality
+from scorejax.experiment.evaluation import draw, evaluate, quality, report
 from scorejax.runtime import parallel
 from scorejax.runtime.ledger import Ledger
 from scorejax.scores import analytic

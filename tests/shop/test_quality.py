@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from scorejax import data, metrics, report
+from scorejax import data, metrics
 from scorejax.config import load
 from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation import evaluate, quality
+from scorejax.experiment.evaluation import evaluate, quality, report
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError
 
