@@ -9,8 +9,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax import controlled
 from scorejax.config import load
+from scorejax.experiment.evaluation import controlled
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("sampler.stepper=ancestral", "sampler.times=log_snr", "sampler.steps=8", "eval.samples=4", "eval.batch=4")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from guided import CONDITIONAL, config_of, control
 
-from scorejax import controlled, guide
+from scorejax import guide
 from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation import draw, evaluate, sweep
+from scorejax.experiment.evaluation import controlled, draw, evaluate, sweep
 from scorejax.runtime.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("known_scores")
