@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from scorejax import calibrate, data
+from scorejax import data
 from scorejax.config import load
 from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation import evaluate, variances
+from scorejax.experiment.evaluation import calibrate, evaluate, variances
 from scorejax.reverse.gamma import Gamma
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores import analytic

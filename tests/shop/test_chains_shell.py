@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from runs import stand_in
 
-from scorejax import calibrate, data, likelihood, modes, reverse
+from scorejax import data, likelihood, modes, reverse
 from scorejax.config import load
 from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation import draw, evaluate, report, sweep, variances, variational
+from scorejax.experiment.evaluation import calibrate, draw, evaluate, report, sweep, variances, variational
 from scorejax.experiment.evaluation.model import ELBO
 from scorejax.reverse import gamma, variance
 from scorejax.reverse import optimal_times as trajectories
