@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorejax import config as configs
-from scorejax import train
 from scorejax.experiment import assemble as build
+from scorejax.experiment.training import train
 from scorejax.runtime import checkpoint
 
 ROOT = Path(__file__).parents[2]

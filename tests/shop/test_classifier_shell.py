@@ -11,10 +11,11 @@ import pytest
 from runs import ROOT, same_bits, stored
 
 import scorejax as sj
-from scorejax import classifiers, modes, train
+from scorejax import classifiers, modes
 from scorejax import config as configs
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import evaluate
+from scorejax.experiment.training import train
 from scorejax.runtime.errors import ConfigError
 
 WEIGHTS, MEANS, SPREADS = np.array([0.3, 0.7]), np.array([[-1.0, 0.5], [0.8, -0.4]]), np.array([0.3, 0.6])

@@ -81,7 +81,7 @@ def test_train_eval_and_sample_share_a_workdir(main, capsys, tmp_path, monkeypat
 def test_evaluating_with_another_config_is_refused(main, capsys, tmp_path):
     from runs import small
 
-    from scorejax import train
+    from scorejax.experiment.training import train
 
     train.train(small("train.steps=4"), tmp_path)
     assert main.main([CONFIG, "--mode=eval", f"--workdir={tmp_path}", "--config.optim.lr=7"]) == 1
@@ -90,7 +90,7 @@ def test_evaluating_with_another_config_is_refused(main, capsys, tmp_path):
 
 @pytest.mark.parametrize("workdir", [[], ["--workdir=elsewhere"]])
 def test_overrides_reach_the_run(main, monkeypatch, tmp_path, workdir):
-    from scorejax import train
+    from scorejax.experiment.training import train
 
     monkeypatch.chdir(tmp_path)
     seen = []

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from scorejax import config as configs
-from scorejax import data, train
+from scorejax import data
 from scorejax.experiment import assemble as build
+from scorejax.experiment.training import train
 from scorejax.runtime import parallel
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))

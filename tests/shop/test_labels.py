@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from runs import conditional_run, small
 
-from scorejax import data, guidance, train
+from scorejax import data, guidance
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import evaluate
+from scorejax.experiment.training import train
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 

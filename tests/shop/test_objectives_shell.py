@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from runs import same_bits, small, stored
 
-from scorejax import data, train
+from scorejax import data
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import evaluate
+from scorejax.experiment.training import train
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime import parallel

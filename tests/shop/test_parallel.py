@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from runs import small, stored
 
-from scorejax import train
+from scorejax.experiment.training import train
 from scorejax.runtime import parallel
 
 # One process for everything that needs eight devices: starting one costs more than what it computes.
@@ -16,7 +16,8 @@ EIGHT = """
 import json, sys, jax, jax.numpy as jnp, numpy as np
 sys.path.insert(0, sys.argv[2])
 from runs import small, stored
-from scorejax import data, train
+from scorejax import data
+from scorejax.experiment.training import train
 from scorejax.experiment import assemble as build
 from scorejax.runtime import parallel
 

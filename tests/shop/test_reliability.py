@@ -9,7 +9,7 @@ import time
 import pytest
 from runs import ROOT, SMALL, same_bits, small, stored
 
-from scorejax import train
+from scorejax.experiment.training import train
 from scorejax.metrics import read_log
 
 pytestmark = pytest.mark.slow

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from scorejax import config as configs
-from scorejax import train
 from scorejax.experiment.evaluation import sweep
 from scorejax.experiment.evaluation.sweep import Point, pareto, table, with_sampler
+from scorejax.experiment.training import train
 from scorejax.runtime.errors import ConfigError
 
 GAUSSIAN = "configs/vp_gaussian.py:tiny"
