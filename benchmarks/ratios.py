@@ -29,7 +29,7 @@ import scorejax as sj
 from scorejax import config, data, models, objectives, reverse
 from scorejax.experiment import assemble as build
 from scorejax.experiment.training import train
-from scorejax.loop import repeat
+from scorejax.experiment.training.loop import repeat
 from scorejax.numerics import keys
 from scorejax.reverse import gamma, variance
 from scorejax.runtime import parallel

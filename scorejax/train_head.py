@@ -16,7 +16,7 @@ from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.evaluation import evaluate
-from scorejax.loop import Finished
+from scorejax.experiment.training.loop import Finished
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import user_errors
 from scorejax.scores.predictions import Score

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from runs import same_bits, small, stored
 
-from scorejax import data, loop, objectives
+from scorejax import data, objectives
 from scorejax.experiment import assemble as build
-from scorejax.experiment.training import train
+from scorejax.experiment.training import loop, train
 from scorejax.metrics import read_log
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError, DivergedError

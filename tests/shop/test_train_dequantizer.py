@@ -10,8 +10,8 @@ from runs import ROOT, same_bits, stand_in
 import scorejax as sj
 from scorejax import config, data, dequantization, train_dequantizer
 from scorejax.experiment import assemble as build
+from scorejax.experiment.training.loop import Finished
 from scorejax.likelihood import bound_bits
-from scorejax.loop import Finished
 from scorejax.metrics import read_log
 from scorejax.models import FlowDequantizer
 from scorejax.runtime import checkpoint

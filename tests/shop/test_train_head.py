@@ -12,7 +12,7 @@ from scorejax import companion, config, heads, modes, objectives, train_head
 from scorejax import data as data_lib
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import evaluate
-from scorejax.loop import Finished
+from scorejax.experiment.training.loop import Finished
 from scorejax.metrics import read_log
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError, ConfigError

@@ -17,7 +17,18 @@ from scorejax import data, guidance
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.loop import DROPOUT, EXAMPLES, INIT, TIMES, Finished, State, advance, descend, feed, restore_or_init
+from scorejax.experiment.training.loop import (
+    DROPOUT,
+    EXAMPLES,
+    INIT,
+    TIMES,
+    Finished,
+    State,
+    advance,
+    descend,
+    feed,
+    restore_or_init,
+)
 from scorejax.models import pretrained
 from scorejax.numerics import keys
 from scorejax.runtime import checkpoint, parallel
