@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorejax import guide, train_dequantizer, train_head
+from scorejax import train_dequantizer, train_head
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
+from scorejax.experiment import steering as guide
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.evaluation import calibrate, controlled, evaluate, sweep
 from scorejax.experiment.training import train

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from guided import CONDITIONAL, config_of, control
 
-from scorejax import guide
 from scorejax.experiment import assemble as build
+from scorejax.experiment import steering as guide
 from scorejax.experiment.evaluation import controlled, draw, evaluate, sweep
 from scorejax.runtime.errors import ConfigError
 

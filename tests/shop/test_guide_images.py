@@ -9,8 +9,9 @@ import pytest
 from guided import config_of, control, exact
 from PIL import Image
 
-from scorejax import data, guide
+from scorejax import data
 from scorejax.experiment import assemble as build
+from scorejax.experiment import steering as guide
 from scorejax.experiment.evaluation import controlled
 
 pytestmark = pytest.mark.usefixtures("known_scores")

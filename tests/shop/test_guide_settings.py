@@ -5,14 +5,14 @@ import pytest
 from guided import CONDITIONAL, config_of
 from PIL import Image
 
-from scorejax import guide
 from scorejax.config import override, to_dict
 from scorejax.experiment import assemble as build
+from scorejax.experiment import steering as guide
 from scorejax.experiment import workdir
 from scorejax.experiment.config import settings
 from scorejax.experiment.evaluation import controlled
+from scorejax.experiment.steering import by_class
 from scorejax.guidance.operators.filters import AveragePool
-from scorejax.guide import by_class
 from scorejax.runtime.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("known_scores")

@@ -19,9 +19,10 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax import guide, metrics, samplers
+from scorejax import metrics, samplers
 from scorejax.config import chosen
 from scorejax.experiment import assemble as build
+from scorejax.experiment import steering as guide
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.evaluation.model import (
     SAMPLES,

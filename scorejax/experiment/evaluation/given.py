@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorejax import data as data_lib
-from scorejax import guide
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
+from scorejax.experiment import steering as guide
 from scorejax.runtime.errors import ConfigError, user_errors
 
 

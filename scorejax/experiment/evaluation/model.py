@@ -15,7 +15,7 @@ from jax import Array
 import scorejax
 from scorejax.config import Config, chosen
 from scorejax.experiment.assemble import Fitted
-from scorejax.guide import Classes
+from scorejax.experiment.steering import Classes
 from scorejax.metrics import Progress
 from scorejax.sdes import LinearSDE
 

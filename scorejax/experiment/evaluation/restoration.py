@@ -11,8 +11,9 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax import guide, metrics
+from scorejax import metrics
 from scorejax.experiment import assemble as build
+from scorejax.experiment import steering as guide
 from scorejax.experiment.evaluation import reference, variances
 from scorejax.experiment.evaluation.given import Given, images
 from scorejax.experiment.evaluation.model import Model

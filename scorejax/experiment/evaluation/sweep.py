@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from scorejax import config as config_lib
-from scorejax import data, guide, metrics
+from scorejax import data, metrics
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
+from scorejax.experiment import steering as guide
 from scorejax.experiment.config.settings import DEFAULTS
 from scorejax.experiment.evaluation import draw, evaluate, quality, reference, report, variances, variational
 from scorejax.experiment.evaluation.model import Model

@@ -14,11 +14,11 @@ from scorejax import guidance, samplers
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment.assemble.chains import data_range
+from scorejax.experiment.steering import measurement
+from scorejax.experiment.steering.task import NOISE, Task, key
 from scorejax.guidance.ddrm import Spectrum, spectrum_of
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Channels, Mask
-from scorejax.guide import measurement
-from scorejax.guide.task import NOISE, Task, key
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score

@@ -23,7 +23,7 @@ from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
 
-TASKS = ("inpaint", "restore", "edit", "translate")  # of given images; `scorejax.guide.tasks` has them
+TASKS = ("inpaint", "restore", "edit", "translate")  # of given images; `scorejax.experiment.steering.tasks` has them
 KEYS = ("labels", "scale", "interval", "negative")  # of a network that takes labels, whatever it is used for
 _PATHS = ("classifier", "input", "mask", "target")
 

@@ -3,9 +3,9 @@
 `classes` steers towards a class, whatever else is done; `task` is what is done with given images.
 """
 
-from scorejax.guide.by_class import Classes, classes, of_task, suffix, title
-from scorejax.guide.restorations import Restore
-from scorejax.guide.task import Task
-from scorejax.guide.tasks import TASKS, task
+from scorejax.experiment.steering.by_class import Classes, classes, of_task, suffix, title
+from scorejax.experiment.steering.restorations import Restore
+from scorejax.experiment.steering.task import Task
+from scorejax.experiment.steering.tasks import TASKS, task
 
 __all__ = ["TASKS", "Classes", "Restore", "Task", "classes", "of_task", "suffix", "task", "title"]

@@ -16,9 +16,9 @@ from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment.assemble.chains import GRIDS, TRAJECTORIES
 from scorejax.experiment.assemble.sampling import CHAINS
+from scorejax.experiment.steering import by_class, measurement
+from scorejax.experiment.steering.task import NOISE, Task, key
 from scorejax.guidance.operators import Operator
-from scorejax.guide import by_class, measurement
-from scorejax.guide.task import NOISE, Task, key
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score

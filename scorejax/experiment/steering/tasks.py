@@ -7,10 +7,10 @@ from collections.abc import Callable
 from scorejax import data as data_lib
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
-from scorejax.guide import by_class
-from scorejax.guide.edits import edit, translate
-from scorejax.guide.restorations import OPTIONS, inpaint, restore
-from scorejax.guide.task import Task
+from scorejax.experiment.steering import by_class
+from scorejax.experiment.steering.edits import edit, translate
+from scorejax.experiment.steering.restorations import OPTIONS, inpaint, restore
+from scorejax.experiment.steering.task import Task
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 
