@@ -7,9 +7,10 @@ import pytest
 from guided import config_of, exact, log_likelihoods, mean
 from PIL import Image
 
-from scorejax import classifiers, data
+from scorejax import data
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import evaluate
+from scorejax.experiment.steering import classifiers
 
 
 @pytest.fixture(scope="module")

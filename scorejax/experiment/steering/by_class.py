@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import classifiers, guidance
 from scorejax import data as data_lib
+from scorejax import guidance
 from scorejax.config import Config, chosen
 from scorejax.experiment import assemble as build
 from scorejax.experiment.config.settings import choices
+from scorejax.experiment.steering import classifiers
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
