@@ -9,9 +9,10 @@ from typing import Any
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax import heads, samplers
+from scorejax import samplers
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation.model import Model, fingerprint
+from scorejax.experiment.recipes import heads
 from scorejax.reverse import ReverseChain
 from scorejax.reverse.gamma import Gamma
 from scorejax.runtime import checkpoint
