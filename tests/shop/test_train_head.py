@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from runs import ROOT, conditional_run, same_bits, small, stand_in
 
-from scorejax import config, modes, objectives, train_head
+from scorejax import config, modes, objectives
 from scorejax import data as data_lib
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import evaluate
-from scorejax.experiment.recipes import heads
+from scorejax.experiment.recipes import heads, train_head
 from scorejax.experiment.training import companion
 from scorejax.experiment.training.loop import Finished
 from scorejax.metrics import read_log
