@@ -11,11 +11,12 @@ from typing import Any
 
 from jax import Array
 
-from scorejax import dequantization, likelihood
+from scorejax import likelihood
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.evaluation import evaluate
+from scorejax.experiment.recipes import dequantization
 from scorejax.experiment.training import companion
 from scorejax.experiment.training.loop import Finished
 from scorejax.scores.predictions import Score

@@ -12,10 +12,11 @@ import numpy as np
 from jax import Array, lax
 
 from scorejax import data as data_lib
-from scorejax import dequantization, likelihood, metrics, objectives
+from scorejax import likelihood, metrics, objectives
 from scorejax.config import to_dict
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation.model import BITS, Model, carried, fingerprint, report_progress, settings
+from scorejax.experiment.recipes import dequantization
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
