@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorejax import train_dequantizer
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.evaluation import calibrate, controlled, evaluate, sweep
-from scorejax.experiment.recipes import train_head
+from scorejax.experiment.recipes import train_dequantizer, train_head
 from scorejax.experiment.training import train
 from scorejax.runtime.errors import ConfigError
 

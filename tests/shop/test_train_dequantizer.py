@@ -8,9 +8,9 @@ import pytest
 from runs import ROOT, same_bits, stand_in
 
 import scorejax as sj
-from scorejax import config, data, train_dequantizer
+from scorejax import config, data
 from scorejax.experiment import assemble as build
-from scorejax.experiment.recipes import dequantization
+from scorejax.experiment.recipes import dequantization, train_dequantizer
 from scorejax.experiment.training.loop import Finished
 from scorejax.likelihood import bound_bits
 from scorejax.metrics import read_log
