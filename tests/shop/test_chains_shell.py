@@ -14,7 +14,7 @@ from scorejax.config import load
 from scorejax.experiment import assemble as build
 from scorejax.experiment import modes
 from scorejax.experiment.evaluation import calibrate, draw, evaluate, report, sweep, variances, variational
-from scorejax.experiment.evaluation.model import ELBO
+from scorejax.experiment.model import ELBO
 from scorejax.reverse import gamma, variance
 from scorejax.reverse import optimal_times as trajectories
 from scorejax.runtime import parallel

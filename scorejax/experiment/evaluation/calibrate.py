@@ -14,7 +14,7 @@ from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.evaluation.evaluate import restore
-from scorejax.experiment.evaluation.model import CALIBRATION, Model, carried, report_progress, settings
+from scorejax.experiment.model import CALIBRATION, Model, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.reverse import gamma
 from scorejax.reverse.gamma import Gamma

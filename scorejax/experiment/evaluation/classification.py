@@ -15,7 +15,7 @@ from jax import Array
 from scorejax import data as data_lib
 from scorejax.config import to_dict
 from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation.model import CLASSIFICATION, Model, carried, report_progress, settings
+from scorejax.experiment.model import CLASSIFICATION, Model, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError

@@ -15,7 +15,7 @@ from scorejax.experiment import steering as guide
 from scorejax.experiment.evaluation import evaluate, quality, restoration, variances
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.given import read, wanted_labels
-from scorejax.experiment.evaluation.model import CONTROLLED, carried, fingerprint, report_progress, settings
+from scorejax.experiment.model import CONTROLLED, carried, fingerprint, report_progress, settings
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import user_errors
 from scorejax.runtime.ledger import Ledger

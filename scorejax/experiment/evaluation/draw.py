@@ -24,7 +24,7 @@ from scorejax.config import chosen
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
 from scorejax.experiment.evaluation import variances
-from scorejax.experiment.evaluation.model import (
+from scorejax.experiment.model import (
     SAMPLES,
     TRAJECTORY,
     Model,

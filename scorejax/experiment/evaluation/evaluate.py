@@ -22,7 +22,7 @@ from scorejax.experiment.evaluation import draw, quality, reference, variances, 
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.bits import bits_per_dim
 from scorejax.experiment.evaluation.classification import classification
-from scorejax.experiment.evaluation.model import Model
+from scorejax.experiment.model import Model
 from scorejax.models import pretrained
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError

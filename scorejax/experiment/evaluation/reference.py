@@ -14,7 +14,7 @@ from scorejax import data as data_lib
 from scorejax import metrics
 from scorejax.config import Config, to_dict
 from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation.model import report_progress
+from scorejax.experiment.model import report_progress
 from scorejax.runtime.errors import user_errors
 from scorejax.runtime.ledger import Ledger
 

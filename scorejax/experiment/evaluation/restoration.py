@@ -16,7 +16,7 @@ from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
 from scorejax.experiment.evaluation import reference, variances
 from scorejax.experiment.evaluation.given import Given, images
-from scorejax.experiment.evaluation.model import Model
+from scorejax.experiment.model import Model
 from scorejax.numerics import keys
 
 COLUMNS = 16  # images beside each other on the page

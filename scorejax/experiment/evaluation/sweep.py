@@ -16,7 +16,7 @@ from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
 from scorejax.experiment.config.settings import DEFAULTS
 from scorejax.experiment.evaluation import draw, evaluate, quality, reference, report, variances, variational
-from scorejax.experiment.evaluation.model import Model
+from scorejax.experiment.model import Model
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger

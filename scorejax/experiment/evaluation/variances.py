@@ -11,7 +11,7 @@ from jax import Array
 from scorejax import data as data_lib
 from scorejax import samplers
 from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation.model import Model, fingerprint
+from scorejax.experiment.model import Model, fingerprint
 from scorejax.experiment.recipes import heads
 from scorejax.reverse import ReverseChain
 from scorejax.reverse.gamma import Gamma

@@ -17,7 +17,7 @@ from scorejax import likelihood
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import variances
-from scorejax.experiment.evaluation.model import ELBO, Model, carried, report_progress, settings
+from scorejax.experiment.model import ELBO, Model, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.reverse import ReverseChain
 from scorejax.runtime import parallel

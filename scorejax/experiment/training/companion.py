@@ -21,7 +21,7 @@ from scorejax import data
 from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.evaluation.model import Model
+from scorejax.experiment.model import Model
 from scorejax.experiment.training.loop import EXAMPLES, INIT, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.numerics import keys
 from scorejax.runtime import checkpoint, parallel
