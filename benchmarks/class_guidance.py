@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scorejax import config, metrics
+from scorejax import metrics
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir
+from scorejax.experiment.config import reading as config
 from scorejax.experiment.evaluation import draw, evaluate, variances
 
 

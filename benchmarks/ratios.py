@@ -26,8 +26,9 @@ import numpy as np
 import optax
 
 import scorejax as sj
-from scorejax import config, data, models, objectives, reverse
+from scorejax import data, models, objectives, reverse
 from scorejax.experiment import assemble as build
+from scorejax.experiment.config import reading as config
 from scorejax.experiment.training import train
 from scorejax.experiment.training.loop import repeat
 from scorejax.numerics import keys

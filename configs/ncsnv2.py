@@ -14,7 +14,7 @@ denoising. Other sets, with levels, steps at each, and epsilon as published:
 For a set of your own, `scorejax.noise_levels` chooses the levels from the largest distance of two images.
 """
 
-from scorejax.config import Config, base
+from scorejax.experiment.config.reading import Config, base
 
 
 def get_config() -> Config:

@@ -13,8 +13,8 @@ from absl import logging
 from jax import Array
 
 import scorejax
-from scorejax.config import Config, chosen
 from scorejax.experiment.assemble import Fitted
+from scorejax.experiment.config.reading import Config, chosen
 from scorejax.experiment.steering import Classes
 from scorejax.metrics import Progress
 from scorejax.sdes import LinearSDE

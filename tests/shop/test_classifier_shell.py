@@ -11,9 +11,9 @@ import pytest
 from runs import ROOT, same_bits, stored
 
 import scorejax as sj
-from scorejax import config as configs
 from scorejax.experiment import assemble as build
 from scorejax.experiment import modes
+from scorejax.experiment.config import reading as configs
 from scorejax.experiment.evaluation import evaluate
 from scorejax.experiment.steering import classifiers
 from scorejax.experiment.training import train

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scorejax import data
-from scorejax.config import load
 from scorejax.experiment import assemble as build
+from scorejax.experiment.config.reading import load
 from scorejax.experiment.evaluation import draw, evaluate, quality, report
 from scorejax.runtime import parallel
 from scorejax.runtime.ledger import Ledger

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorejax import config as configs
 from scorejax import data
 from scorejax.experiment import assemble as build
+from scorejax.experiment.config import reading as configs
 from scorejax.experiment.training import train
 from scorejax.runtime import parallel
 

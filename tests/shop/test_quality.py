@@ -8,8 +8,8 @@ import pytest
 import scipy.linalg
 
 from scorejax import data, metrics
-from scorejax.config import load
 from scorejax.experiment import assemble as build
+from scorejax.experiment.config.reading import load
 from scorejax.experiment.evaluation import evaluate, quality, report
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError

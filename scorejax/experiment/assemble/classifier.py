@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorejax import models, objectives
-from scorejax.config import Config
 from scorejax.experiment.assemble.arguments import options, pick, unset
+from scorejax.experiment.config.reading import Config
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 

@@ -10,8 +10,8 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax.config import Config
 from scorejax.experiment import assemble as build
+from scorejax.experiment.config.reading import Config
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.evaluation.evaluate import restore
 from scorejax.experiment.model import CALIBRATION, Model, carried, report_progress, settings

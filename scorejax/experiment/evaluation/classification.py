@@ -13,8 +13,8 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax.config import to_dict
 from scorejax.experiment import assemble as build
+from scorejax.experiment.config.reading import to_dict
 from scorejax.experiment.model import CLASSIFICATION, Model, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.runtime import parallel

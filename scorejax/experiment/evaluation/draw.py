@@ -20,9 +20,9 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import metrics, samplers
-from scorejax.config import chosen
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
+from scorejax.experiment.config.reading import chosen
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.model import (
     SAMPLES,

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from scorejax import data as data_lib
-from scorejax.config import Config, to_dict
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
 from scorejax.experiment import workdir as workdir_lib
+from scorejax.experiment.config.reading import Config, to_dict
 from scorejax.experiment.evaluation import draw, quality, reference, variances, variational
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.bits import bits_per_dim

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorejax import data as data_lib
-from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
+from scorejax.experiment.config.reading import Config
 from scorejax.runtime.errors import ConfigError, user_errors
 
 

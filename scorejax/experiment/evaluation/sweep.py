@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from scorejax import config as config_lib
 from scorejax import data, metrics
-from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
+from scorejax.experiment.config import reading as config_lib
+from scorejax.experiment.config.reading import Config
 from scorejax.experiment.config.settings import DEFAULTS
 from scorejax.experiment.evaluation import draw, evaluate, quality, reference, report, variances, variational
 from scorejax.experiment.model import Model

@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 
 from scorejax import data, models
-from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
+from scorejax.experiment.config.reading import Config
 from scorejax.reverse import variance
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError, user_errors

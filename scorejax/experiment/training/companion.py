@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from absl import logging
 from jax import Array
 
-from scorejax import config as configs
 from scorejax import data
-from scorejax.config import Config
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
+from scorejax.experiment.config import reading as configs
+from scorejax.experiment.config.reading import Config
 from scorejax.experiment.model import Model
 from scorejax.experiment.training.loop import EXAMPLES, INIT, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.numerics import keys

@@ -14,8 +14,8 @@ from absl import logging
 from jax import Array, lax
 
 from scorejax import data
-from scorejax.config import Config
 from scorejax.experiment import assemble as build
+from scorejax.experiment.config.reading import Config
 from scorejax.experiment.evaluation import evaluate
 from scorejax.metrics import Progress, Writer
 from scorejax.runtime import checkpoint, parallel
