@@ -33,8 +33,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(argv: list[str]) -> int:
     """Exit code: 1 for a mistake, told in one line; 0 also when a signal ended the run, since it can go on."""
     args, overrides = parse(argv)
-    from scorejax.experiment import modes, workdir
-    from scorejax.experiment.config import reading as config
+    from scorejax.experiment import config, modes, workdir
     from scorejax.runtime import errors
 
     errors.show_log()

@@ -17,8 +17,8 @@ import numpy as np
 
 from scorejax import metrics
 from scorejax.experiment import assemble as build
+from scorejax.experiment import config as config
 from scorejax.experiment import workdir
-from scorejax.experiment.config import reading as config
 from scorejax.experiment.evaluation import draw, evaluate, variances
 
 

@@ -28,12 +28,13 @@ import optax
 import scorejax as sj
 from scorejax import data, models, objectives, reverse
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config import reading as config
+from scorejax.experiment import config as config
 from scorejax.experiment.training import train
 from scorejax.experiment.training.loop import repeat
 from scorejax.numerics import keys
 from scorejax.reverse import gamma, variance
 from scorejax.runtime import parallel
+from scorejax.scores import predictions
 
 Row = tuple[str, float, float | None, str]  # what, measured, at most, remark
 
@@ -91,7 +92,7 @@ def solving(setting: Setting, steps: list[int], rounds: int) -> Iterator[Row]:
     module = models.ImageHead(examples.shape[-1], layer=layer) if images else models.VectorHead()
     params = models.init_head(jax.random.key(2), sde, setting.score, module, examples.shape)
 
-    def npr(score: sj.score.Score) -> variance.VarianceHead:
+    def npr(score: predictions.Score) -> variance.VarianceHead:
         return variance.NoiseResidual(models.head_on(sde, score, module, params))
 
     for n in steps:
@@ -111,7 +112,7 @@ def solving(setting: Setting, steps: list[int], rounds: int) -> Iterator[Row]:
 def _sampler(
     setting: Setting,
     name: str,
-    stepper: Callable[[sj.score.Score], sj.samplers.Stepper],
+    stepper: Callable[[predictions.Score], sj.samplers.Stepper],
     grid: jax.Array,
     bound: float,
     rounds: int,
@@ -120,7 +121,7 @@ def _sampler(
     evaluate = jax.jit(lambda score, x, t: score(x, t))
 
     @jax.jit
-    def draw(score: sj.score.Score) -> jax.Array:
+    def draw(score: predictions.Score) -> jax.Array:
         return sj.sample(
             jax.random.key(0), setting.sde, score, setting.shape, stepper=stepper(score), times=grid, denoise=False
         ).x

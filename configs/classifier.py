@@ -18,7 +18,7 @@ Domains of your own: `--config.data.name=folder --config.data.path=DIR`, one sub
 
 from pathlib import Path
 
-from scorejax.experiment.config.reading import Config, base, load, to_dict
+from scorejax.config import Config, base, load, to_dict
 
 
 def _guide(config: Config, score: str) -> None:

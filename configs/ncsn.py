@@ -10,7 +10,7 @@ which combine:
     :technique5       averaged weights, decay 0.999
 """
 
-from scorejax.experiment.config.reading import Config, base
+from scorejax.config import Config, base
 
 
 def get_config() -> Config:

@@ -11,10 +11,10 @@ denoising. Other sets, with levels, steps at each, and epsilon as published:
     :tower      LSUN tower, as bedroom
     :ffhq       FFHQ, 256 pixels, sigma up to 348: 2311 levels, 3, 9e-7; a folder: --config.data.path=DIR
 
-For a set of your own, `scorejax.noise_levels` chooses the levels from the largest distance of two images.
+For a set of your own, `scorejax.ncsnv2_levels` chooses the levels from the largest distance of two images.
 """
 
-from scorejax.experiment.config.reading import Config, base
+from scorejax.config import Config, base
 
 
 def get_config() -> Config:

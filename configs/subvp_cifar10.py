@@ -13,7 +13,7 @@ published FID / IS / bits per dimension:
 import runpy
 from pathlib import Path
 
-from scorejax.experiment.config.reading import Config
+from scorejax.config import Config
 
 _vp = runpy.run_path(str(Path(__file__).with_name("vp_cifar10.py")))
 

@@ -14,7 +14,7 @@ that decay by 0.999; reverse diffusion with one Langevin step a level, 2,000 net
 several GPUs.
 """
 
-from scorejax.experiment.config.reading import Config, base
+from scorejax.config import Config, base
 
 
 def get_config() -> Config:

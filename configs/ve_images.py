@@ -19,7 +19,7 @@ Sample VE by predictor and corrector: its probability-flow ODE gives blurred or 
 import runpy
 from pathlib import Path
 
-from scorejax.experiment.config.reading import Config
+from scorejax.config import Config
 
 _ve = runpy.run_path(str(Path(__file__).with_name("ve_cifar10.py")))
 

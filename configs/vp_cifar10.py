@@ -21,7 +21,7 @@ steps (the ODE's for `:ddpm`) in Inception features (`--config.eval.features=inc
 of 5 dequantizations.
 """
 
-from scorejax.experiment.config.reading import Config, base
+from scorejax.config import Config, base
 
 
 def get_config() -> Config:

@@ -14,7 +14,7 @@ and by the variational bound, on images that are not dequantized:
     :vdm       continuous times and a learned noise schedule (variational diffusion models): 2.30, its bound 2.35
 """
 
-from scorejax.experiment.config.reading import Config, base
+from scorejax.config import Config, base
 
 
 def get_config() -> Config:

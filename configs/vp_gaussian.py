@@ -5,7 +5,7 @@
 About 1 minute on 2 CPU cores. The evaluation ends by printing |bits/dim - truth|, which should be below 0.01.
 """
 
-from scorejax.experiment.config.reading import Config, base
+from scorejax.config import Config, base
 
 
 def get_config() -> Config:

@@ -8,7 +8,7 @@ LSUN bedroom without a variant. About 114 million parameters, 2.4 million steps 
     :celebahq    CelebA-HQ
 """
 
-from scorejax.experiment.config.reading import Config, base
+from scorejax.config import Config, base
 
 
 def get_config() -> Config:

@@ -9,7 +9,7 @@ Readable digits, about 1.8 bits/dim. The likelihood is measured on 1,000 of the 
     :conditional    with class labels, a tenth of them hidden, so that samples can be guided
 """
 
-from scorejax.experiment.config.reading import Config, base
+from scorejax.config import Config, base
 
 
 def get_config() -> Config:

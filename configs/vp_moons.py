@@ -5,7 +5,7 @@
 About 1 minute on 2 CPU cores; `samples/` then shows samples beside data.
 """
 
-from scorejax.experiment.config.reading import Config, base
+from scorejax.config import Config, base
 
 
 def get_config() -> Config:

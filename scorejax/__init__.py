@@ -9,18 +9,36 @@ A forward process, a score and a sampler are three separate things, and any thre
     value = scorejax.log_prob(key, sde, score, draw.x, divergence="exact").value
 """
 
+import importlib
+import sys
+import types
+
 from scorejax import guidance, likelihood, objectives, reverse, samplers, sdes
 from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
 from scorejax.reverse import gamma, variance
 from scorejax.reverse import optimal_times as trajectories
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
 from scorejax.scores import analytic
-from scorejax.scores import predictions as score
 from scorejax.scores.predictions import make_labelled_score, make_score, score_from_energy, tweedie
-from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, smld, subvp, times, ve, vp
-from scorejax.sdes import ncsnv2_levels as noise_levels
+from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, ncsnv2_levels, smld, subvp, times, ve, vp
 
 __version__ = "0.1.0"
+
+
+def _lazy(name: str, home: str) -> types.ModuleType:
+    """The module `home` under the short name `scorejax.NAME`, imported when something of it is first used."""
+    module = types.ModuleType(f"scorejax.{name}", f"Everything of `{home}`, under the name that users type.")
+    module.__getattr__ = lambda attribute: getattr(importlib.import_module(home), attribute)
+    return module
+
+
+# What lies in a room and is used often has a short name, as an attribute and as a module. The two that need flax or
+# ml_collections are imported on first use: `import scorejax` stays light.
+config = _lazy("config", "scorejax.experiment.config")
+pretrained = _lazy("pretrained", "scorejax.models.pretrained")
+for _module in (analytic, config, gamma, ncsnv2_levels, pretrained, times, trajectories, variance):
+    _short = "trajectories" if _module is trajectories else _module.__name__.rpartition(".")[2]
+    sys.modules[f"scorejax.{_short}"] = _module
 
 __all__ = [
     "Elbo",
@@ -29,6 +47,7 @@ __all__ = [
     "Sample",
     "analytic",
     "bits_per_dim",
+    "config",
     "cosine",
     "ddpm",
     "decode",
@@ -44,12 +63,12 @@ __all__ = [
     "log_prob",
     "make_labelled_score",
     "make_score",
-    "noise_levels",
+    "ncsnv2_levels",
     "objectives",
+    "pretrained",
     "reverse",
     "sample",
     "samplers",
-    "score",
     "score_from_energy",
     "sdes",
     "smld",

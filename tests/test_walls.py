@@ -10,28 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "scorejax"
-MATHEMATICS = [
-    PACKAGE / p
-    for p in (
-        "__init__.py",
-        "analytic.py",
-        "keys.py",
-        "float64.py",
-        "gamma.py",
-        "host_arrays.py",
-        "noise_levels.py",
-        "probes.py",
-        "reverse.py",
-        "score.py",
-        "times.py",
-        "trajectories.py",
-        "variance.py",
-    )
-] + [
-    path
-    for room in ("sdes", "objectives", "samplers", "likelihood", "guidance")
-    for path in (PACKAGE / room).rglob("*.py")
-]
+ROOMS = {  # which folders make up each part of the house; a folder that is in none of them fails a test
+    "mathematics": ("numerics", "sdes", "scores", "objectives", "reverse", "samplers", "guidance", "likelihood"),
+    "networks": ("models",),
+    "workshop": ("data", "metrics", "pictures", "runtime", "experiment"),
+}
+MATHEMATICS = [p for room in ROOMS["mathematics"] for p in (PACKAGE / room).rglob("*.py")]
 README = ROOT / "README.md"
 
 

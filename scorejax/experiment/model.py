@@ -14,7 +14,7 @@ from jax import Array
 
 import scorejax
 from scorejax.experiment.assemble import Fitted
-from scorejax.experiment.config.reading import Config, chosen
+from scorejax.experiment.config import Config, chosen
 from scorejax.experiment.steering import Classes
 from scorejax.metrics import Progress
 from scorejax.sdes import LinearSDE

@@ -7,7 +7,7 @@ from pathlib import Path
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import calibrate, controlled, evaluate, sweep
 from scorejax.experiment.recipes import train_dequantizer, train_head
 from scorejax.experiment.training import train

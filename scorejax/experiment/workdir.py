@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from scorejax.experiment.config.reading import Config, flatten, from_dict, to_dict
+from scorejax.experiment.config import Config, flatten, from_dict, to_dict
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, RunError
 

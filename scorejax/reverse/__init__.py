@@ -11,9 +11,9 @@ from scorejax.reverse.chain import (
 )
 
 __all__ = [
+    "VARIANCES",
     "ReverseChain",
     "Transition",
-    "VARIANCES",
     "chain",
     "expected_kl",
     "optimal_variance",

@@ -10,6 +10,7 @@ from worlds import PROCESSES, PerMode, rotation
 import scorejax as sj
 from scorejax import samplers
 from scorejax.samplers import dpm_solver, exponential
+from scorejax.scores import predictions
 
 VP = sj.vp()
 
@@ -99,7 +100,7 @@ def test_predictions_polynomial_in_lambda_are_integrated_exactly(prediction, deg
 
     def score(x, t):  # depends on time alone
         value = jnp.broadcast_to(polynomial(0.5 * VP.log_snr(t))[:, None], x.shape)
-        return sj.score.convert(VP, x, t, value, prediction, "score")
+        return predictions.convert(VP, x, t, value, prediction, "score")
 
     times = sj.times.log_snr(VP, degree + 1, t_min=0.1)
     stepper = dpm_solver(degree + 1, "singlestep_fixed", prediction, solver_type="taylor")

@@ -8,6 +8,7 @@ from conditionals import component
 from worlds import TWO_MODES, interior, quick_jit
 
 import scorejax as sj
+from scorejax.scores import predictions
 
 SDE = sj.vp()
 LAW = TWO_MODES
@@ -124,13 +125,13 @@ def test_classifier_free_guidance_extrapolates_and_agrees_with_the_papers_w():
         np.testing.assert_allclose(found, (1 + w) * cond - w * uncond, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", sj.score.PREDICTIONS)
+@pytest.mark.parametrize("kind", predictions.PREDICTIONS)
 def test_guidance_is_the_same_in_every_prediction(kind):
     """Noise, data and v are affine in the score at a fixed point, and the weights `1 + w` and `-w` sum to one."""
     w = 1.5
 
     def converted(score, source="score", target=kind):
-        return sj.score.convert(SDE, X, T, score, source, target)
+        return predictions.convert(SDE, X, T, score, source, target)
 
     cond, uncond = converted(value(COND)), converted(value(UNCOND))
     found = converted(value(sj.guidance.classifier_free(COND, UNCOND, 1.0 + w)))

@@ -121,7 +121,7 @@ def test_the_variance_after_a_level_is_technique_4s(ratio, steps, relative, expe
     start = ratio * 0.5 * jax.random.normal(jax.random.key(0), n)
     stepper, keys = annealed_langevin(relative * 0.01**2, steps), jax.random.split(jax.random.key(1), n[0])
     x = run_step(stepper, keys, sde, score, start, jnp.float32(0.5), jnp.int32(0)).x
-    np.testing.assert_allclose(sj.noise_levels.variance_after(ratio, steps, relative), expected, rtol=1e-5)
+    np.testing.assert_allclose(sj.ncsnv2_levels.variance_after(ratio, steps, relative), expected, rtol=1e-5)
     np.testing.assert_allclose(jnp.mean(x**2) / 0.25, expected, rtol=5 * (2 / 200_000) ** 0.5)
 
 

@@ -12,6 +12,7 @@ from reference_networks import evaluate, state_dict
 
 import scorejax as sj
 from scorejax.models.pretrained import from_score_sde
+from scorejax.scores import predictions
 
 SDE = sj.vp()
 
@@ -47,7 +48,7 @@ def test_the_right_hand_side_is_the_references(golden, t, key):
     def score(x, t):
         return -golden.network(x, SDE.label(t)) / rounded_sigma(t)[:, None, None, None]
 
-    drift, product = jax.jvp(lambda y: sj.score.probability_flow(SDE, score)(y, times), (x,), (probe,))
+    drift, product = jax.jvp(lambda y: predictions.probability_flow(SDE, score)(y, times), (x,), (probe,))
     divergence = jnp.sum(probe * product, axis=(1, 2, 3))
     mine = np.concatenate([drift.transpose(0, 3, 1, 2).ravel(), divergence])
     assert np.abs(mine - expected).max() < 1e-4 * expected.std()

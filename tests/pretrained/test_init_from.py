@@ -12,7 +12,7 @@ from test_score_sde_flax import write as write_flax
 from writers import write_safetensors, write_torch
 
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config import reading as config
+from scorejax.experiment import config
 from scorejax.experiment.evaluation import evaluate
 from scorejax.experiment.training import loop, train
 from scorejax.models import DDPM

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax.experiment.config.reading import load
+from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import controlled
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config import reading as configs
+from scorejax.experiment import config as configs
 from scorejax.experiment.training import train
 from scorejax.runtime import checkpoint
 

@@ -5,7 +5,7 @@ import pytest
 
 from scorejax import data
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import load
+from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import calibrate, evaluate, variances
 from scorejax.reverse.gamma import Gamma
 from scorejax.runtime.errors import ConfigError

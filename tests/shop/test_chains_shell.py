@@ -12,7 +12,7 @@ from runs import stand_in
 from scorejax import data, likelihood, reverse
 from scorejax.experiment import assemble as build
 from scorejax.experiment import modes
-from scorejax.experiment.config.reading import load
+from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import calibrate, draw, evaluate, report, sweep, variances, variational
 from scorejax.experiment.model import ELBO
 from scorejax.reverse import gamma, variance

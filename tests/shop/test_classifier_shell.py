@@ -12,8 +12,8 @@ from runs import ROOT, same_bits, stored
 
 import scorejax as sj
 from scorejax.experiment import assemble as build
+from scorejax.experiment import config as configs
 from scorejax.experiment import modes
-from scorejax.experiment.config import reading as configs
 from scorejax.experiment.evaluation import evaluate
 from scorejax.experiment.steering import classifiers
 from scorejax.experiment.training import train

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config import reading as configs
+from scorejax.experiment import config as configs
 from scorejax.experiment.config.settings import convert
 from scorejax.runtime.errors import ConfigError
 

@@ -8,7 +8,7 @@ import pytest
 
 from scorejax import data
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import load
+from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import draw, evaluate, quality, report
 from scorejax.runtime import parallel
 from scorejax.runtime.ledger import Ledger

@@ -11,7 +11,7 @@ import pytest
 
 from scorejax import data
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config import reading as configs
+from scorejax.experiment import config as configs
 from scorejax.experiment.training import train
 from scorejax.runtime import parallel
 

@@ -8,8 +8,7 @@ from PIL import Image
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
 from scorejax.experiment import workdir
-from scorejax.experiment.config import settings
-from scorejax.experiment.config.reading import override, to_dict
+from scorejax.experiment.config import override, settings, to_dict
 from scorejax.experiment.evaluation import controlled
 from scorejax.experiment.steering import by_class
 from scorejax.guidance.operators.filters import AveragePool

@@ -9,7 +9,7 @@ import scipy.linalg
 
 from scorejax import data, metrics
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import load
+from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import evaluate, quality, report
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError

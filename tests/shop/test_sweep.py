@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scorejax.experiment.config import reading as configs
+from scorejax.experiment import config as configs
 from scorejax.experiment.evaluation import sweep
 from scorejax.experiment.evaluation.sweep import Point, pareto, table, with_sampler
 from scorejax.experiment.training import train

@@ -10,7 +10,7 @@ from runs import ROOT, same_bits, stand_in
 import scorejax as sj
 from scorejax import data
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config import reading as config
+from scorejax.experiment import config
 from scorejax.experiment.recipes import dequantization, train_dequantizer
 from scorejax.experiment.training.loop import Finished
 from scorejax.likelihood import bound_bits

@@ -11,8 +11,7 @@ from runs import ROOT, conditional_run, same_bits, small, stand_in
 from scorejax import data as data_lib
 from scorejax import objectives
 from scorejax.experiment import assemble as build
-from scorejax.experiment import modes
-from scorejax.experiment.config import reading as config
+from scorejax.experiment import config, modes
 from scorejax.experiment.evaluation import evaluate
 from scorejax.experiment.recipes import heads, train_head
 from scorejax.experiment.training import companion

@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 from scorejax import reverse
 from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.assemble.model import VECTOR_NETWORKS
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.reverse import gamma
 from scorejax.reverse import optimal_times as trajectories
 from scorejax.reverse.gamma import Gamma

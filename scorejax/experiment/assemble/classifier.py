@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 
 from scorejax import models, objectives
 from scorejax.experiment.assemble.arguments import options, pick, unset
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 

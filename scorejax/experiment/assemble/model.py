@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from scorejax import data, models, sdes
 from scorejax.experiment.assemble.arguments import options, pick, unset
 from scorejax.experiment.assemble.classifier import IMAGE_CLASSIFIERS, VECTOR_CLASSIFIERS, is_classifier
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.config.settings import choices
 from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime.errors import ConfigError, user_errors

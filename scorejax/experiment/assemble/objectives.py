@@ -21,7 +21,7 @@ from scorejax.experiment.assemble.classifier import (
     is_classifier,
 )
 from scorejax.experiment.assemble.model import process_of, score_and_range
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.config.settings import DEFAULTS, choices
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import LearnedRange

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from scorejax import samplers
 from scorejax.experiment.assemble.arguments import options, pick, unset
 from scorejax.experiment.assemble.chains import GRIDS, NOTHING, Fitted, Plan, chain, grid, needs
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.config.settings import choices
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE

@@ -15,7 +15,7 @@ from scorejax.experiment.assemble.chains import NOTHING, stand_in
 from scorejax.experiment.assemble.model import IMAGE_NETWORKS, NETWORKS, sde
 from scorejax.experiment.assemble.objectives import objective
 from scorejax.experiment.assemble.sampling import needed, sampler
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.runtime.errors import ConfigError
 
 OPTIMIZERS = ("adam", "adamw")

@@ -14,7 +14,7 @@ from jax import Array, lax
 from scorejax import data as data_lib
 from scorejax import likelihood, metrics, objectives
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import to_dict
+from scorejax.experiment.config import to_dict
 from scorejax.experiment.model import BITS, Model, carried, fingerprint, report_progress, settings
 from scorejax.experiment.recipes import dequantization
 from scorejax.numerics import keys

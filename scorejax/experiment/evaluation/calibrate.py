@@ -11,7 +11,7 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.evaluation.evaluate import restore
 from scorejax.experiment.model import CALIBRATION, Model, carried, report_progress, settings

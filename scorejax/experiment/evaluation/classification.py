@@ -14,7 +14,7 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import to_dict
+from scorejax.experiment.config import to_dict
 from scorejax.experiment.model import CLASSIFICATION, Model, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.runtime import parallel

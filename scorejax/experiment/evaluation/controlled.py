@@ -11,7 +11,7 @@ from typing import Any
 
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
-from scorejax.experiment.config.reading import Config, chosen
+from scorejax.experiment.config import Config, chosen
 from scorejax.experiment.evaluation import evaluate, quality, restoration, variances
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.given import read, wanted_labels

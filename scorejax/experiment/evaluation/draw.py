@@ -22,7 +22,7 @@ from scorejax import data as data_lib
 from scorejax import metrics, samplers
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
-from scorejax.experiment.config.reading import chosen
+from scorejax.experiment.config import chosen
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.model import (
     SAMPLES,

@@ -17,7 +17,7 @@ from scorejax import data as data_lib
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config.reading import Config, to_dict
+from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation import draw, quality, reference, variances, variational
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.bits import bits_per_dim

@@ -10,7 +10,7 @@ import numpy as np
 from scorejax import data as data_lib
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.runtime.errors import ConfigError, user_errors
 
 

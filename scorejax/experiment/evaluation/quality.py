@@ -11,7 +11,7 @@ import numpy as np
 
 from scorejax import data as data_lib
 from scorejax import metrics
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError, user_errors

@@ -13,7 +13,7 @@ import numpy as np
 from scorejax import data as data_lib
 from scorejax import metrics
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import Config, to_dict
+from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.model import report_progress
 from scorejax.runtime.errors import user_errors
 from scorejax.runtime.ledger import Ledger

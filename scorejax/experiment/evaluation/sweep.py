@@ -11,9 +11,9 @@ from absl import logging
 
 from scorejax import data, metrics
 from scorejax.experiment import assemble as build
+from scorejax.experiment import config as config_lib
 from scorejax.experiment import steering as guide
-from scorejax.experiment.config import reading as config_lib
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.config.settings import DEFAULTS
 from scorejax.experiment.evaluation import draw, evaluate, quality, reference, report, variances, variational
 from scorejax.experiment.model import Model

@@ -15,7 +15,7 @@ from jax import Array
 from scorejax import data as data_lib
 from scorejax import likelihood
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.model import ELBO, Model, carried, report_progress, settings
 from scorejax.numerics import keys

@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 
 from scorejax import data, models
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.numerics import keys
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError

@@ -13,7 +13,7 @@ import jax
 from scorejax import data, models
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.reverse import variance
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError, user_errors

@@ -14,7 +14,7 @@ from jax import Array
 from scorejax import data, models, objectives
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import evaluate
 from scorejax.experiment.recipes import heads
 from scorejax.experiment.training import companion

@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 from scorejax import data as data_lib
 from scorejax import guidance
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import Config, chosen
+from scorejax.experiment.config import Config, chosen
 from scorejax.experiment.config.settings import choices
 from scorejax.experiment.steering import classifiers
 from scorejax.runtime.errors import ConfigError

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from scorejax import data
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError
 from scorejax.sdes import LinearSDE, float64

@@ -15,7 +15,7 @@ from scorejax import guidance, samplers
 from scorejax.experiment import assemble as build
 from scorejax.experiment.assemble.chains import GRIDS, TRAJECTORIES
 from scorejax.experiment.assemble.sampling import CHAINS
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.steering import by_class, measurement
 from scorejax.experiment.steering.task import NOISE, Task, key
 from scorejax.guidance.operators import Operator

@@ -13,7 +13,7 @@ from scorejax import data as data_lib
 from scorejax import guidance, samplers
 from scorejax.experiment import assemble as build
 from scorejax.experiment.assemble.chains import data_range
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.steering import measurement
 from scorejax.experiment.steering.task import NOISE, Task, key
 from scorejax.guidance.ddrm import Spectrum, spectrum_of

@@ -9,7 +9,7 @@ import jax
 from jax import Array
 
 from scorejax import samplers
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scorejax import data as data_lib
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.steering import by_class
 from scorejax.experiment.steering.edits import edit, translate
 from scorejax.experiment.steering.restorations import OPTIONS, inpaint, restore

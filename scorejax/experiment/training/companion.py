@@ -18,9 +18,9 @@ from jax import Array
 
 from scorejax import data
 from scorejax.experiment import assemble as build
+from scorejax.experiment import config as configs
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config import reading as configs
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.model import Model
 from scorejax.experiment.training.loop import EXAMPLES, INIT, Finished, State, advance, descend, feed, restore_or_init
 from scorejax.numerics import keys

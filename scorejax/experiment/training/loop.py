@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from scorejax import data
 from scorejax.experiment import assemble as build
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import evaluate
 from scorejax.metrics import Progress, Writer
 from scorejax.runtime import checkpoint, parallel

@@ -16,7 +16,7 @@ from jax import Array, lax
 from scorejax import data, guidance
 from scorejax.experiment import assemble as build
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config.reading import Config
+from scorejax.experiment.config import Config
 from scorejax.experiment.training.loop import (
     DROPOUT,
     EXAMPLES,
