@@ -34,6 +34,10 @@ class MLP(nn.Module):
         dtype: Type to compute in. Parameters and output are float32.
     """
 
+    role = "scores"
+    ranks = (1,)
+    tiny = {"features": 16, "depth": 1}
+
     features: int = 128
     depth: int = 3
     dropout: float = 0.0

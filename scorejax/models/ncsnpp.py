@@ -86,6 +86,10 @@ class NCSNpp(nn.Module):
             parameters nor values depend on it.
     """
 
+    role = "scores"
+    ranks = (3,)
+    tiny = {"features": 8, "channel_multipliers": (1, 1), "blocks_per_level": 1, "attention_resolutions": (), "dropout": 0.0}
+
     features: int = 128
     channel_multipliers: Sequence[int] = (1, 2, 2, 2)
     blocks_per_level: int = 4

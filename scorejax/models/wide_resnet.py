@@ -38,6 +38,10 @@ class WideResNetClassifier(nn.Module):
         dtype: Type to compute in, e.g. bfloat16. Parameters, norms and logits are float32.
     """
 
+    role = "classes"
+    ranks = (3,)
+    tiny = {"depth": 10, "width": 1}
+
     num_classes: int = 10
     depth: int = 28
     width: int = 10

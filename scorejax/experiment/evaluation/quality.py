@@ -67,11 +67,9 @@ def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:
       RunError: no weights.
     """
     c = config.eval
-    name = c.features or ("random_conv" if train.levels else "pixels")
-    if c.inception and name != "inception":
-        raise ConfigError(f"config key 'eval.inception' does not belong to eval.features = {name!r}, but to inception")
+    name = c.features.name
     with user_errors("config key 'eval.features'"):
-        chosen = metrics.feature_network(name, **({"weights": c.inception} if c.inception else {}))
+        chosen = c.features.make(train)
         _feature_count(chosen, train)
     return chosen
 
@@ -148,3 +146,24 @@ def _frechet(judge: Judge, drawn: np.ndarray, real: np.ndarray, about: dict[str,
         },
         "notes": notes,
     }
+
+
+def lines(s: dict[str, Any]) -> list[str]:
+    """The numbers of samples; over features of Inception, and over no others, they have their published names."""
+    inception = metrics.is_inception(s["features"])
+    lines = []
+    if "frechet_distance" in s:
+        floor = f", floor {s['frechet_floor']:.4g}" if "frechet_floor" in s else ""
+        lines.append((s["frechet_called"], f"{s['frechet_distance']:.4g}{floor}"))
+    if "kernel_distance" in s:
+        error = s["kernel_distance_error"]
+        value = f"{s['kernel_distance']:.4g}" + (f" +- {error:.2g}" if error is not None else "")
+        lines.append(("KID" if inception else "kernel distance", value))
+    if "class_score" in s:
+        value = f"{s['class_score']:.4g} +- {s['class_score_std']:.2g}"
+        lines.append(("Inception Score" if inception else "class score", value))
+    if "precision" in s:
+        lines.append(("precision, recall", f"{s['precision']:.3f}, {s['recall']:.3f}"))
+    about = f"   ({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
+    lines = [f"  {name:<20}{value}" for name, value in lines]
+    return [line + about * (i == 0) for i, line in enumerate(lines)] + [f"  note: {note}" for note in s["notes"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,85 +12,19 @@ from typing import Any
 import jax
 
 import scorejax
-from scorejax.metrics import is_inception
+from scorejax.experiment.evaluation.evaluation import Evaluation
 
 
-def summary(report: dict[str, Any]) -> str:
+def summary(report: dict[str, Any], evaluations: Sequence[Evaluation]) -> str:
     """The numbers of a report as lines for a person."""
-    bits = report.get("likelihood") or report.get("elbo") or report.get("classification")
-    examples = f"{bits['examples']} of {bits['of']} {report['split']} examples of " if bits else ""
+    counted = next((report[each.name] for each in evaluations if "of" in report.get(each.name, {})), None)
+    examples = f"{counted['examples']} of {counted['of']} {report['split']} examples of " if counted else ""
     lines = [f"step {report['step']}, {examples}{report['data']}"]
-    for part, lines_of in (
-        ("classification", _classification_lines),
-        ("likelihood", _likelihood_lines),
-        ("elbo", _bound_lines),
-        ("samples", _sample_lines),
-    ):
-        lines += lines_of(report[part]) if part in report else []
-    if bits and "truth" in bits:
-        lines.append(f"  |bits/dim - truth|  {abs(bits['bits_per_dim'] - bits['truth']):.5f}")
+    for each in evaluations:
+        lines += each.lines(report[each.name]) if each.name in report else []
+    if counted and "truth" in counted:
+        lines.append(f"  |bits/dim - truth|  {abs(counted['bits_per_dim'] - counted['truth']):.5f}")
     return "\n".join(lines)
-
-
-def _likelihood_lines(bits: dict[str, Any]) -> list[str]:
-    """The exact bits/dim, beside what they are held against."""
-    lines = [
-        f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}",
-    ]
-    if bits["gaussian_baseline"] is not None:
-        lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}")
-    if bits["uniform_baseline"] is not None:
-        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} grey levels)")
-    if "bound" in bits:
-        lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f}")
-    if bits["failed"]:
-        lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
-    return lines
-
-
-def _bound_lines(bound: dict[str, Any]) -> list[str]:
-    """The variational bound and its parts."""
-    about = f"{bound['variance']} variance, {bound['times']} times, {bound['evaluations']} evaluations"
-    parts = f"prior {bound['prior']:.4f}, KL {bound['kl']:.4f}, decoder {bound['decoder']:.4f}"
-    return [
-        f"  variational bound   {bound['bits_per_dim']:.4f} +- {bound['standard_error']:.4f}   ({about})",
-        f"    its parts         {parts}",
-    ]
-
-
-def _classification_lines(c: dict[str, Any]) -> list[str]:
-    """A row for each noise level, from the prior to the data."""
-    guess = f"  {'a guess':>8}{c['guess_accuracy']:12.2%}{'':10}{c['guess_cross_entropy']:13.4f} nats"
-    return [
-        f"  {'log SNR':>8}{'accuracy':>12}{'':10}{'cross entropy':>13}",
-        guess,
-        *(
-            f"  {level['log_snr']:8.2f}{level['accuracy']:12.2%} +- {level['accuracy_error']:<6.2%}"
-            f"{level['cross_entropy']:13.4f} +- {level['cross_entropy_error']:.4f}"
-            for level in c["levels"]
-        ),
-    ]
-
-
-def _sample_lines(s: dict[str, Any]) -> list[str]:
-    """The numbers of samples; over features of Inception, and over no others, they have their published names."""
-    inception = is_inception(s["features"])
-    lines = []
-    if "frechet_distance" in s:
-        floor = f", floor {s['frechet_floor']:.4g}" if "frechet_floor" in s else ""
-        lines.append((s["frechet_called"], f"{s['frechet_distance']:.4g}{floor}"))
-    if "kernel_distance" in s:
-        error = s["kernel_distance_error"]
-        value = f"{s['kernel_distance']:.4g}" + (f" +- {error:.2g}" if error is not None else "")
-        lines.append(("KID" if inception else "kernel distance", value))
-    if "class_score" in s:
-        value = f"{s['class_score']:.4g} +- {s['class_score_std']:.2g}"
-        lines.append(("Inception Score" if inception else "class score", value))
-    if "precision" in s:
-        lines.append(("precision, recall", f"{s['precision']:.3f}, {s['recall']:.3f}"))
-    about = f"   ({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
-    lines = [f"  {name:<20}{value}" for name, value in lines]
-    return [line + about * (i == 0) for i, line in enumerate(lines)] + [f"  note: {note}" for note in s["notes"]]
 
 
 def environment() -> dict[str, Any]:
