@@ -8,7 +8,7 @@ from jax import Array, lax
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
-from scorejax.reverse.variance import Head
+from scorejax.reverse.variance import HeadNetwork
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
@@ -22,7 +22,7 @@ def variance_head(
     score: Score,
     x0: Array,
     *,
-    head: Head,
+    head: HeadNetwork,
     target: str = "noise_residual",
     t: Array | None = None,
     times: str = "uniform",

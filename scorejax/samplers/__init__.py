@@ -8,11 +8,12 @@ from scorejax.samplers.driver import Sample, Trajectory, sample, trajectory
 from scorejax.samplers.edm import euler, heun
 from scorejax.samplers.ode import adaptive_probability_flow, decode, encode, interpolate
 from scorejax.samplers.predictors import ancestral, euler_maruyama, probability_flow, reverse_diffusion
-from scorejax.samplers.reverse_chain import ChainStepper, analytic, reverse_chain
+from scorejax.samplers.reverse_chain import ChainPart, ChainStepper, analytic, analytic_dpm, npr, reverse_chain, sn
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.samplers.unipc import unipc
 
 __all__ = [
+    "ChainPart",
     "ChainStepper",
     "Sample",
     "Step",
@@ -21,6 +22,7 @@ __all__ = [
     "adaptive_probability_flow",
     "ald",
     "analytic",
+    "analytic_dpm",
     "ancestral",
     "annealed_langevin",
     "ddim",
@@ -33,10 +35,12 @@ __all__ = [
     "heun",
     "interpolate",
     "langevin",
+    "npr",
     "probability_flow",
     "reverse_chain",
     "reverse_diffusion",
     "sample",
+    "sn",
     "trajectory",
     "unipc",
 ]

@@ -90,8 +90,8 @@ class AnnealedLangevin(Stepper):
             return time, self.epsilon * variance / last
 
         updates = memory + self.steps
-        x, mean = _updates(keys, score, x, updates, lambda i, gradient, noise: level(i)[1], lambda i: level(i)[0])
-        return Step(x, mean, jnp.zeros_like(memory), updates)
+        x = _updates(keys, score, x, updates, lambda i, gradient, noise: level(i)[1], lambda i: level(i)[0])
+        return Step(x, jnp.zeros_like(memory), updates)
 
 
 def langevin(snr: float, steps: int = 1, norm: str = "sample") -> Langevin:
@@ -157,8 +157,8 @@ def annealed_langevin(epsilon: float, steps: int) -> AnnealedLangevin:
 
 def _langevin(keys: Array, score: Score, x: Array, t: Array, steps: int, size: Callable[[Array, Array], Array]) -> Step:
     """Make `steps` updates at one level."""
-    x, mean = _updates(keys, score, x, steps, lambda i, gradient, noise: size(gradient, noise), lambda i: t)
-    return Step(x, mean, nfe=steps)
+    x = _updates(keys, score, x, steps, lambda i, gradient, noise: size(gradient, noise), lambda i: t)
+    return Step(x, nfe=steps)
 
 
 def _updates(
@@ -168,18 +168,17 @@ def _updates(
     updates: int | Array,
     size: Callable[[Array, Array, Array], Array],
     time: Callable[[Array], Array],
-) -> tuple[Array, Array]:
+) -> Array:
     """Make Langevin updates in a loop, so that the program holds the network once however many there are."""
 
-    def update(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        gradient = score(state[0], time(i))
+    def update(i: Array, x: Array) -> Array:
+        gradient = score(x, time(i))
         noise = keys_lib.normal(keys_lib.fold_in(keys, i), x.shape, x.dtype)
         epsilon = size(i, gradient, noise)
         epsilon = per_batch(epsilon, epsilon, x.ndim)
-        mean = state[0] + epsilon * gradient
-        return (mean + jnp.sqrt(2.0 * epsilon) * noise).astype(x.dtype), mean.astype(x.dtype)
+        return (x + epsilon * gradient + jnp.sqrt(2.0 * epsilon) * noise).astype(x.dtype)
 
-    return jax.lax.fori_loop(0, updates, update, (x, x))
+    return jax.lax.fori_loop(0, updates, update, x)
 
 
 def _step_alpha(sde: LinearSDE, s: Array, t: Array) -> Array:

@@ -60,7 +60,6 @@ def test_ddim_with_all_the_noise_is_ancestral_sampling():
     keys = jax.random.split(jax.random.key(0), len(x))
     t, s = jnp.asarray(0.6), jnp.asarray(0.4)
     ddim, ancestral = (step(m, sde, LINE.score(sde), x, t, s, keys) for m in (samplers.ddim(1.0), samplers.ancestral()))
-    np.testing.assert_allclose(ddim.mean, ancestral.mean, rtol=1e-10)
     np.testing.assert_allclose(ddim.x, ancestral.x, rtol=1e-10)
 
 

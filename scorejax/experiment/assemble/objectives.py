@@ -145,7 +145,7 @@ def _of_chain(config: Config, process: LinearSDE, levels: int | None) -> Objecti
         t: jax.Array,
         memory: LossHistory | None,
     ) -> jax.Array:
-        chain = dataclasses.replace(reverse.chain(process, times), head=head)
+        chain = dataclasses.replace(reverse.chain(process, times), variance_head=head)
         proposal = {} if memory is None else {"proposal": memory.proposal()}
         return function(keys, process, score, x0, chain=chain, terms=terms(t), **proposal, **given)
 

@@ -59,12 +59,12 @@ def on_network(
       class_labels: `[B]`, for a conditional network.
       score: the network as a score.
     """
-    if chain.head is None:
+    if chain.variance_head is None:
         return chain
     if head is not None:
-        return replace(chain, head=head.on(model.process, score))
+        return replace(chain, variance_head=head.on(model.process, score))
     own = build.learned_range(model.config, model.process, model.module, params, class_labels)
-    return replace(chain, head=own)
+    return replace(chain, variance_head=own)
 
 
 def of_stepper(
@@ -78,7 +78,7 @@ def of_stepper(
         return stepper
     told = class_labels if model.config.model.conditional else None
     score = build.score(model.config, model.process, model.module, params, class_labels=told)
-    return replace(stepper, chain=on_network(stepper.chain, head, model, params, told, score))
+    return replace(stepper, table=on_network(stepper.table, head, model, params, told, score))
 
 
 def trained(kind: str, workdir: str | Path) -> bool:
