@@ -12,7 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
@@ -78,6 +80,15 @@ class AnnealedLangevin(Stepper):
     epsilon: float | Array
     steps: int = static()
 
+    def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> AnnealedLangevin:
+        least = float(jnp.min(sde.variance(jnp.asarray(sde.t_min))))
+        if not isinstance(self.epsilon, Tracer) and self.epsilon >= 2.0 * least:
+            raise ValueError(
+                f"annealed_langevin: at epsilon={self.epsilon} the updates diverge on this {type(sde).__name__}, whose "
+                f"smallest noise is sigma={least**0.5:.4g}; take epsilon below 2 sigma^2 = {2.0 * least:.4g}"
+            )
+        return self
+
     def init(self, sde: LinearSDE, x: Array, times: Array) -> Array:
         """Return the number of updates still to be made at the level the step starts from."""
         return jnp.asarray(self.steps, jnp.int32)
@@ -94,7 +105,7 @@ class AnnealedLangevin(Stepper):
         return Step(x, jnp.zeros_like(memory), updates)
 
 
-def langevin(snr: float, steps: int = 1, norm: str = "sample") -> Langevin:
+def langevin(snr: float = 0.16, steps: int = 1, norm: str = "sample") -> Langevin:
     """Return Langevin steps whose size keeps the signal-to-noise ratio `snr` (Score-SDE, algorithms 4 and 5).
 
     Args:
@@ -116,7 +127,7 @@ def langevin(snr: float, steps: int = 1, norm: str = "sample") -> Langevin:
     return Langevin(snr, steps, norm)
 
 
-def ald(snr: float, steps: int = 1) -> ALD:
+def ald(snr: float = 0.16, steps: int = 1) -> ALD:
     """Return the annealed Langevin corrector, step size proportional to `sigma_t^2` (Song & Ermon, arXiv 1907.05600).
 
     Args:
@@ -130,7 +141,7 @@ def ald(snr: float, steps: int = 1) -> ALD:
     return ALD(snr, steps)
 
 
-def annealed_langevin(epsilon: float, steps: int) -> AnnealedLangevin:
+def annealed_langevin(epsilon: float = 2e-5, steps: int = 100) -> AnnealedLangevin:
     """Return annealed Langevin dynamics as a sampler of its own (NCSN, arXiv 1907.05600, algorithm 1).
 
         x <- x + e_i score(x, t_i) + sqrt(2 e_i) z,   e_i = epsilon sigma_i^2 / sigma_min^2,   `steps` times a level
@@ -148,7 +159,7 @@ def annealed_langevin(epsilon: float, steps: int) -> AnnealedLangevin:
         steps: updates at each level.
 
     Raises:
-        ValueError: unless `epsilon > 0` and `steps >= 1`.
+        ValueError: unless `epsilon > 0` and `steps >= 1`; on preparation, unless `epsilon < 2 sigma_min^2`.
     """
     if not epsilon > 0 or steps < 1:
         raise ValueError(f"annealed_langevin needs epsilon > 0 and steps >= 1, got epsilon={epsilon}, steps={steps}")
