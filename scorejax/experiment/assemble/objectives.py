@@ -109,7 +109,7 @@ def _at_times(config: Config, process: LinearSDE, levels: int | None) -> Objecti
     def loss(
         keys: jax.Array, process: LinearSDE, score: Score, head: None, x0: jax.Array, t: jax.Array, memory: None
     ) -> jax.Array:
-        return function(keys, process, score, x0, t=t, times=c.times, **given)
+        return function(keys, process, score, x0, t=t, time_sampling=c.times, **given)
 
     return Objective(_drawn(config, process), loss, _forget)
 
