@@ -22,7 +22,7 @@ def _pick(stored: dict[str, np.ndarray], split: str, test_fraction: float, where
     return x[mask], None if labels is None else labels[mask]
 
 
-def arrays(path: str | Path, split: str, *, levels: int = 256, test_fraction: float = 0.1) -> Dataset:
+def arrays(path: str | Path, split: str, *, gray_levels: int = 256, test_fraction: float = 0.1) -> Dataset:
     """Read uint8 images `[N, H, W]` or `[N, H, W, C]`, or float vectors `[N, D]`, from an `.npz` file.
 
     Labels are classes, whole numbers `[N]`, or embeddings, floats `[N, D]` or `[N, L, D]`, of texts for instance.
@@ -41,20 +41,22 @@ def arrays(path: str | Path, split: str, *, levels: int = 256, test_fraction: fl
         stored = {key: file[key] for key in file.files}
     x, labels = _pick(stored, split, test_fraction, where)
     if x.dtype == np.uint8 and x.ndim in (3, 4):
-        examples, grey_levels = x.reshape(*x.shape[:3], -1), levels
+        examples, levels = x.reshape(*x.shape[:3], -1), gray_levels
     elif np.issubdtype(x.dtype, np.floating) and x.ndim == 2:
-        examples, grey_levels = x.astype(np.float32), None
+        examples, levels = x.astype(np.float32), None
     else:
         raise ValueError(
             f"{where}: split {split!r} is {x.dtype} of shape {x.shape}; wanted uint8 images "
             "[N, H, W] or [N, H, W, C], or float vectors [N, D]."
         )
-    if grey_levels is not None and examples.max() >= grey_levels:
-        raise ValueError(f"{where}: a pixel is {examples.max()}; with levels = {levels} the largest is {levels - 1}.")
+    if levels is not None and examples.max() >= gray_levels:
+        raise ValueError(
+            f"{where}: a pixel is {examples.max()}; with gray_levels = {gray_levels} the largest is {gray_levels - 1}."
+        )
     if labels is None:
-        return Dataset(where.stem, examples, levels=grey_levels)
+        return Dataset(where.stem, examples, gray_levels=levels)
     if labels.ndim > 1:
-        return Dataset(where.stem, examples, np.asarray(labels, np.float32), levels=grey_levels)
+        return Dataset(where.stem, examples, np.asarray(labels, np.float32), gray_levels=levels)
     classes = max(int(v.max()) + 1 for k, v in stored.items() if k.endswith("labels"))
     labels = np.asarray(labels, np.int32)
-    return Dataset(where.stem, examples, labels, levels=grey_levels, num_classes=classes)
+    return Dataset(where.stem, examples, labels, gray_levels=levels, num_classes=classes)

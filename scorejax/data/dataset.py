@@ -11,10 +11,10 @@ class Dataset:
 
     Attributes:
       name: what it was loaded as.
-      examples: uint8 images `[N, H, W, C]` holding grey levels `0..levels-1`, or float32 vectors `[N, D]`.
+      examples: uint8 images `[N, H, W, C]` holding grey levels `0..gray_levels-1`, or float32 vectors `[N, D]`.
       labels: what examples are conditioned on: classes int32 `[N]`, embeddings float32 `[N, D]` or sequences of them
         `[N, L, D]`, where zeros mean "absent"; or None.
-      levels: number of grey levels of an image (256; 17 for the 8x8 digits); None for vectors.
+      gray_levels: number of gray levels of an image (256; 17 for the 8x8 digits); None for vectors.
       num_classes: number of classes; 0 without.
       label_names: a name for each label; may be empty.
 
@@ -25,17 +25,17 @@ class Dataset:
     name: str
     examples: np.ndarray
     labels: np.ndarray | None = None
-    levels: int | None = None
+    gray_levels: int | None = None
     num_classes: int = 0
     label_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        kind, rank = ("uint8", 4) if self.levels is not None else ("float32", 2)
+        kind, rank = ("uint8", 4) if self.gray_levels is not None else ("float32", 2)
         got = f"{self.examples.dtype} of shape {self.examples.shape}"
         if self.examples.dtype != kind or self.examples.ndim != rank or not len(self.examples):
             raise ValueError(
-                f"{self.name}: examples are {got}; levels = {self.levels} asks for a non-empty {kind} "
-                f"array of rank {rank} (uint8 [N, H, W, C] with levels, float32 [N, D] without)."
+                f"{self.name}: examples are {got}; gray_levels = {self.gray_levels} asks for a non-empty {kind} "
+                f"array of rank {rank} (uint8 [N, H, W, C] with gray_levels, float32 [N, D] without)."
             )
         if self.labels is not None:
             labels, classes = self.labels, self.num_classes

@@ -31,4 +31,4 @@ def digits(split: str) -> Dataset:
     mask = spread(labels, TEST) == (split == "test")
     images = np.asarray(bunch["images"]).astype(np.uint8)[..., None]
     names = tuple(str(i) for i in range(10))
-    return Dataset("digits", images[mask], labels[mask], levels=17, num_classes=10, label_names=names)
+    return Dataset("digits", images[mask], labels[mask], gray_levels=17, num_classes=10, label_names=names)

@@ -100,4 +100,4 @@ def folder(
         cache_dir=cache_dir,
     )
     names = tuple(classes) if labels is not None else ()
-    return Dataset(root.name, examples, labels, levels=256, num_classes=len(names), label_names=names)
+    return Dataset(root.name, examples, labels, gray_levels=256, num_classes=len(names), label_names=names)

@@ -145,7 +145,7 @@ def prepared(
     )
     labels = np.ascontiguousarray(table["label"])
     if labels.max() < 0:  # no label feature, or a test split published without labels
-        return Dataset(name, table["image"], levels=256)
+        return Dataset(name, table["image"], gray_levels=256)
     features: Any = builder.info.features
     names = tuple(features[keys[1]].names)
-    return Dataset(name, table["image"], labels, levels=256, num_classes=len(names), label_names=names)
+    return Dataset(name, table["image"], labels, gray_levels=256, num_classes=len(names), label_names=names)

@@ -15,7 +15,7 @@ REAL = Path(os.environ.get("SCOREJAX_TEST_DATA") or Path(__file__).parents[3] / 
 def test_digits_are_split_for_good_and_evenly_over_the_classes():
     train, test = load("digits"), load("digits", "test")
     assert (train.examples.shape, test.examples.shape) == ((1500, 8, 8, 1), (297, 8, 8, 1))
-    assert train.levels == test.levels == 17
+    assert train.gray_levels == test.gray_levels == 17
     assert train.examples.max() == 16
     share = np.bincount(test.labels) / np.bincount(np.concatenate([train.labels, test.labels]))
     np.testing.assert_allclose(share, 297 / 1797, atol=1 / 174)
@@ -124,7 +124,7 @@ def test_npz_files_give_images_or_vectors(tmp_path):
     np.testing.assert_array_equal(np.sort(np.concatenate([train.examples, test.examples]).ravel()), x.ravel())
     np.savez(tmp_path / "b.npz", train=np.zeros((5, 3)), test=np.ones((2, 3)))
     vectors = load("npz", "test", path=tmp_path / "b.npz")
-    assert (vectors.levels, vectors.examples.dtype, len(vectors)) == (None, np.float32, 2)
+    assert (vectors.gray_levels, vectors.examples.dtype, len(vectors)) == (None, np.float32, 2)
 
 
 @pytest.mark.parametrize("shape", [(20, 3), (20, 2, 3)])
@@ -165,7 +165,7 @@ def test_prepared_sets_are_read_without_tensorflow(prepared_dir, tmp_path):
     data = load("tiny_images", data_dir=prepared_dir, cache_dir=tmp_path)
     expected = {tiny_images.image(i).tobytes(): i % 3 for i in range(12)}
     assert {x.tobytes(): k for x, k in zip(data.examples, data.labels.tolist(), strict=True)} == expected
-    assert (data.levels, data.num_classes, data.shape) == (256, 3, (8, 8, 3))
+    assert (data.gray_levels, data.num_classes, data.shape) == (256, 3, (8, 8, 3))
     assert len(load("tiny_images:1.0.0", "train[:25%]", data_dir=prepared_dir, cache_dir=tmp_path)) == 3
     assert load("tiny_images", "test", data_dir=prepared_dir, cache_dir=tmp_path, size=4).shape == (4, 4, 3)
     assert "tensorflow" not in sys.modules
@@ -226,7 +226,7 @@ def test_unknown_names_and_splits_list_the_choices(tmp_path):
 @pytest.mark.parametrize(
     "bad",
     [
-        {"examples": np.zeros((3, 2, 2), np.uint8), "levels": 256},
+        {"examples": np.zeros((3, 2, 2), np.uint8), "gray_levels": 256},
         {"examples": np.zeros((3, 2), np.float64)},
         {"examples": np.zeros((0, 2), np.float32)},
         {"examples": np.zeros((3, 2), np.float32), "labels": np.zeros(2, np.int32), "num_classes": 1},

@@ -64,7 +64,7 @@ def dataset(config: Config, split: str = "train") -> data.Dataset:
     with user_errors("section data"):
         where = {"data_dir": c.data_dir, "path": c.path}
         examples = data.load(c.name, split, **where, size=c.size, crop=c.crop, classes=c.classes)
-    if c.flip and examples.levels is None:
+    if c.flip and examples.gray_levels is None:
         raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
     return examples
 

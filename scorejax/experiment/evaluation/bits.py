@@ -66,12 +66,12 @@ def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, 
         "examples": len(chosen),
         "of": len(test),
         "failed": int((~ok).sum()),
-        "passes": c.likelihood_passes if test.levels else 1,
-        "dequantization": c.dequantization if test.levels else None,
-        "levels": test.levels,
+        "passes": c.likelihood_passes if test.gray_levels else 1,
+        "dequantization": c.dequantization if test.gray_levels else None,
+        "levels": test.gray_levels,
         "evaluations_mean": float(rows["nfe"].mean()),
         "gaussian_baseline": _gaussian_baseline(fitted_to, examples),
-        "uniform_baseline": metrics.uniform_bits_per_dim(test.levels) if test.levels else None,
+        "uniform_baseline": metrics.uniform_bits_per_dim(test.gray_levels) if test.gray_levels else None,
     }
     if c.bound:
         bounds = rows["bound"].astype(np.float64)
@@ -110,15 +110,21 @@ def _bits(model: Model, train: data_lib.Dataset) -> Callable[..., dict[str, Arra
         rows = {}
         own = model.config.objective.name == "continuous_vlb"
         if c.bound and own:
-            rows["bound"] = _trained_bound(model, keys.fold_in(each, _BOUND), score, examples, train.levels)
-        if train.levels:
+            rows["bound"] = _trained_bound(model, keys.fold_in(each, _BOUND), score, examples, train.gray_levels)
+        if train.gray_levels:
             asked = {"dequantizer": dequantizer, "centered": model.config.data.centered, "passes": c.likelihood_passes}
             bits = likelihood.dequantized_bits(
-                each, model.process, score, examples, train.levels, **asked, **solver
+                each, model.process, score, examples, train.gray_levels, **asked, **solver
             )  # fmt: skip
             if c.bound and not own:
                 rows["bound"] = likelihood.bound_bits(
-                    keys.fold_in(each, _BOUND), model.process, score, examples, train.levels, samples=c.bound, **asked
+                    keys.fold_in(each, _BOUND),
+                    model.process,
+                    score,
+                    examples,
+                    train.gray_levels,
+                    samples=c.bound,
+                    **asked,
                 ).value
             return {"bits": bits.value, "nfe": bits.nfe, "ok": bits.ok, **rows}
         result = likelihood.log_prob(each, model.process, score, examples, **solver)

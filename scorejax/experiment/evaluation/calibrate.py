@@ -67,7 +67,7 @@ def statistic(model: Model, train: data_lib.Dataset, workdir: str | Path, exampl
         score = build.score(c, process, model.module, params, class_labels=labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         x0 = data_lib.to_model(
-            keys.fold_in(each, 0), raw, train.levels, centered=c.data.centered, dequantize=c.data.dequantize
+            keys.fold_in(each, 0), raw, train.gray_levels, centered=c.data.centered, dequantize=c.data.dequantize
         )
         return {"squares": gamma.estimate(keys.fold_in(each, 1), process, score, x0, times)}
 

@@ -67,7 +67,7 @@ def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:
       RunError: no weights.
     """
     c = config.eval
-    name = c.features or ("random_conv" if train.levels else "pixels")
+    name = c.features or ("random_conv" if train.gray_levels else "pixels")
     if c.inception and name != "inception":
         raise ConfigError(f"config key 'eval.inception' does not belong to eval.features = {name!r}, but to inception")
     with user_errors("config key 'eval.features'"):
@@ -77,7 +77,7 @@ def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:
 
 
 def _feature_count(chosen: metrics.FeatureNetwork, train: data_lib.Dataset) -> int:
-    one = reference.Pictures(train.examples, train.levels)[np.arange(1)]
+    one = reference.Pictures(train.examples, train.gray_levels)[np.arange(1)]
     return chosen(jnp.asarray(one)).shape[1]
 
 
@@ -90,7 +90,7 @@ def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: st
     x = samples.x[: c.samples]
     result: dict[str, Any] = {"n": len(x), "features": network.name, "metrics": list(c.metrics), "notes": []}
     with contextlib.ExitStack() as stack:
-        pictures = reference.Pictures(x, train.levels)
+        pictures = reference.Pictures(x, train.gray_levels)
         drawn = stack.enter_context(
             reference.features(network, pictures, c.batch, workdir, "samples", samples.folder.name)
         )

@@ -127,7 +127,7 @@ def bits_per_dim(
         "times": plan.times,
         "t_min": float(chain.times[-1]),
         "clip": chain.clip,
-        "levels": test.levels,
+        "levels": test.gray_levels,
         "examples": count,
         "of": len(test),
     }, ledger
@@ -151,7 +151,7 @@ def _terms(bound: Bound, test: data_lib.Dataset) -> Callable[..., dict[str, Arra
         chain = variances.on_network(bound.chain, head, model, params, labels, score)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         found = likelihood.elbo(
-            each, model.process, score, examples, chain, levels=test.levels, centered=model.config.data.centered
+            each, model.process, score, examples, chain, levels=test.gray_levels, centered=model.config.data.centered
         )
         return {"prior": found.prior, "kl": jnp.sum(found.kl, axis=1), "decoder": found.decoder}
 

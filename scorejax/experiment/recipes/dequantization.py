@@ -28,7 +28,7 @@ def network(config: Config, examples: data.Dataset) -> models.FlowDequantizer:
     Raises:
       ConfigError: the data have no grey levels, or their width is odd.
     """
-    if examples.levels is None:
+    if examples.gray_levels is None:
         raise ConfigError(f"{examples.name!r} holds vectors: only grey levels are dequantized")
     if examples.shape[1] % 2:
         raise ConfigError(f"{examples.name!r} is {examples.shape[1]} pixels wide; the dequantizer needs an even width")
@@ -58,8 +58,8 @@ def restore(workdir: str | Path, examples: data.Dataset) -> Partial:
         raise ConfigError(f"no dequantizer in {folder}: train it first, with --mode=train_dequantizer")
     module = network(workdir_lib.saved_config(folder), examples)
     shapes = jax.eval_shape(lambda: init_params(jax.random.key(0), module, examples.shape))
-    assert examples.levels is not None  # `network` refuses vectors
-    return bind(module, checkpoint.restore_ema(folder, shapes).fields["ema"], examples.levels)
+    assert examples.gray_levels is not None  # `network` refuses vectors
+    return bind(module, checkpoint.restore_ema(folder, shapes).fields["ema"], examples.gray_levels)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,10 +45,10 @@ def train_dequantizer(config: Config, workdir: str | Path) -> Finished:
         return dequantization.init_params(key, module, examples.shape)
 
     def loss(params: Any, score: Score, keys: Array, raw: Array) -> Array:
-        assert examples.levels is not None  # `dequantization.network` refuses vectors
+        assert examples.gray_levels is not None  # `dequantization.network` refuses vectors
         return likelihood.bound_bits(
-            keys, model.process, score, raw, examples.levels, centered=config.data.centered, samples=times, chunk=times,
-            dequantizer=dequantization.bind(module, params, examples.levels),
+            keys, model.process, score, raw, examples.gray_levels, centered=config.data.centered, samples=times,
+            chunk=times, dequantizer=dequantization.bind(module, params, examples.gray_levels),
         ).value  # fmt: skip
 
     folder = Path(workdir) / dequantization.FOLDER

@@ -55,7 +55,7 @@ def train_head(config: Config, workdir: str | Path) -> Finished:
         x0 = data.to_model(
             keys_lib.fold_in(keys, 0),
             raw,
-            examples.levels,
+            examples.gray_levels,
             centered=config.data.centered,
             dequantize=config.data.dequantize,
         )

@@ -78,10 +78,11 @@ def restore(
         )
     config.data.data_dir = data_dir or config.data.data_dir
     own = build.dataset(config)
-    if (own.shape, own.levels) != (examples.shape, examples.levels):
+    if (own.shape, own.gray_levels) != (examples.shape, examples.gray_levels):
         raise ConfigError(
-            f"the classifier in {workdir} was trained on examples of shape {own.shape} with levels = {own.levels}, the "
-            f"score on {examples.shape} with levels = {examples.levels}; train one of them again on the other's data"
+            f"the classifier in {workdir} was trained on examples of shape {own.shape} with gray_levels = "
+            f"{own.gray_levels}, the score on {examples.shape} with gray_levels = {examples.gray_levels}; train one of "
+            "them again on the other's data"
         )
     module = build.network(config, own)
     cleanest = _check_process(workdir, config, module, process)

@@ -24,7 +24,7 @@ def task(config: Config, process: LinearSDE, examples: data_lib.Dataset) -> Task
         ConfigError: no such task, settings that it does not take or that do not fit, or vectors instead of images.
     """
     factory = build.pick("guidance", config.guidance.name, TASKS)
-    if not examples.levels:
+    if not examples.gray_levels:
         raise ConfigError(f"guidance = {config.guidance.name!r} is for images; {examples.name!r} holds vectors")
     elsewhere = (*by_class.KEYS, "input", *((*OPTIONS, "clip") if factory in (inpaint, restore) else ("target",)))
     keys = [key for key in build.unset("guidance") if key not in elsewhere]

@@ -93,7 +93,7 @@ def make_update(
     Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
     number of devices computes the same (dropout excepted, which is drawn per device).
     """
-    batch, parts, levels = config.train.batch, feeder.parts, feeder.data.levels
+    batch, parts, levels = config.train.batch, feeder.parts, feeder.data.gray_levels
     objective = build.objective(config, sde, network, levels)
     hidden = config.model.label_dropout
     null_label = build.null_label(config, feeder.data) if hidden else None
