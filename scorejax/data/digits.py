@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from scorejax.data.dataset import Dataset
+from scorejax.data.dataset import Dataset, check_split
 
 TEST = 297  # of 1,797; the other 1,500 are for training
 
@@ -24,6 +24,7 @@ def spread(labels: np.ndarray, count: int) -> np.ndarray:
 
 def digits(split: str) -> Dataset:
     """UCI "Optical Recognition of Handwritten Digits" (Alpaydin, Kaynak): 8x8x1, levels 0..16, 10 classes."""
+    check_split("digits", split)
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()

@@ -41,7 +41,7 @@ class Moments:
         """Moments of the chosen rows of features that may lie on a disk, a block of them in memory at a time."""
         rows = np.arange(len(features)) if rows is None else rows
         blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
-        return reduce(cls.merge, (cls.of(features[block], network) for block in blocks))
+        return reduce(Moments.merge, (Moments.of(features[block], network) for block in blocks))
 
     def merge(self, other: Moments) -> Moments:
         """Moments of both sets together (Chan, Golub and LeVeque 1983): order and batch sizes do not matter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -62,8 +63,11 @@ def dataset(config: Config, split: str = "train") -> data.Dataset:
     """One split of the data."""
     c = config.data
     with user_errors("section data"):
-        where = {"data_dir": c.data_dir, "path": c.path}
-        examples = data.load(c.name, split, **where, size=c.size, crop=c.crop, classes=c.classes)
+        # places may be given for any data: they change with the machine, not with the run
+        takes = inspect.signature(data.source(c.name)).parameters
+        places = {key: c[key] for key in ("data_dir", "path") if key in takes}
+        given = {key: value for key, value in {**places, "size": c.size, "crop": c.crop}.items() if value is not None}
+        examples = data.load(c.name, split, classes=c.classes, **given)
     if c.flip and examples.gray_levels is None:
         raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
     return examples

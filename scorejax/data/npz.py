@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scorejax.data.dataset import Dataset
+from scorejax.data.dataset import Dataset, check_split
 
 
 def _pick(stored: dict[str, np.ndarray], split: str, test_fraction: float, where: Path) -> tuple:
@@ -22,18 +22,25 @@ def _pick(stored: dict[str, np.ndarray], split: str, test_fraction: float, where
     return x[mask], None if labels is None else labels[mask]
 
 
-def arrays(path: str | Path, split: str, *, gray_levels: int = 256, test_fraction: float = 0.1) -> Dataset:
+def npz(split: str, *, path: str | Path, gray_levels: int = 256, test_fraction: float = 0.1) -> Dataset:
     """Read uint8 images `[N, H, W]` or `[N, H, W, C]`, or float vectors `[N, D]`, from an `.npz` file.
 
     Labels are classes, whole numbers `[N]`, or embeddings, floats `[N, D]` or `[N, L, D]`, of texts for instance.
 
-    Keys: `train` and `test` (with `train_labels`, `test_labels`), or `x` (with `labels`), of which every
-    k-th example, `k = round(1 / test_fraction)`, is the test split.
+    Keys: `train` and `test` (with `train_labels`, `test_labels`), or `x` (with `labels`). Every k-th example of `x`,
+    `k = round(1 / test_fraction)`, belongs to the test split.
+
+    Args:
+      split: "train" or "test".
+      path: the `.npz` file.
+      gray_levels: number of gray levels of its images; vectors have none.
+      test_fraction: share of the test split where the file has none of its own.
 
     Raises:
       FileNotFoundError: no such file.
       ValueError: missing keys, or arrays that are neither images nor vectors.
     """
+    check_split("npz", split)
     where = Path(path).expanduser()
     if not where.is_file():
         raise FileNotFoundError(f"path = {str(where)!r} is not a file; give the .npz file that holds the arrays.")
@@ -48,10 +55,6 @@ def arrays(path: str | Path, split: str, *, gray_levels: int = 256, test_fractio
         raise ValueError(
             f"{where}: split {split!r} is {x.dtype} of shape {x.shape}; wanted uint8 images "
             "[N, H, W] or [N, H, W, C], or float vectors [N, D]."
-        )
-    if levels is not None and examples.max() >= gray_levels:
-        raise ValueError(
-            f"{where}: a pixel is {examples.max()}; with gray_levels = {gray_levels} the largest is {gray_levels - 1}."
         )
     if labels is None:
         return Dataset(where.stem, examples, gray_levels=levels)
