@@ -1,20 +1,24 @@
 """Data: `load` reads a set into arrays of grey levels or vectors, batch = f(seed, step)."""
 
-from scorejax.data.catalogue import load
+from scorejax.data.batch import example_keys, flip, from_bytes, prepare, to_bytes
+from scorejax.data.catalog import SOURCES, Source, load, source
 from scorejax.data.dataset import Dataset
 from scorejax.data.evaluation import eval_batches, spread
 from scorejax.data.feeders import Payload, Resident, Streamed, feed
 from scorejax.data.given import given, stamp
-from scorejax.data.levels import bin_width, example_keys, flip, from_bytes, prepare, to_bytes, to_levels, to_model
 from scorejax.data.permutation import indices, indices_on_host
+from scorejax.data.subset import subset
 from scorejax.data.vectors import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, gaussian_entropy
+from scorejax.likelihood.gray_levels import bin_width, to_levels, to_model
 
 __all__ = [
     "GAUSSIAN_COVARIANCE",
     "GAUSSIAN_MEAN",
+    "SOURCES",
     "Dataset",
     "Payload",
     "Resident",
+    "Source",
     "Streamed",
     "bin_width",
     "eval_batches",
@@ -28,8 +32,10 @@ __all__ = [
     "indices_on_host",
     "load",
     "prepare",
+    "source",
     "spread",
     "stamp",
+    "subset",
     "to_bytes",
     "to_levels",
     "to_model",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from scorejax.data.dataset import Dataset
+from scorejax.data.dataset import Dataset, check_split
 
 TEST = 297  # of 1,797; the other 1,500 are for training
 
@@ -24,6 +24,7 @@ def spread(labels: np.ndarray, count: int) -> np.ndarray:
 
 def digits(split: str) -> Dataset:
     """UCI "Optical Recognition of Handwritten Digits" (Alpaydin, Kaynak): 8x8x1, levels 0..16, 10 classes."""
+    check_split("digits", split)
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()
@@ -31,4 +32,4 @@ def digits(split: str) -> Dataset:
     mask = spread(labels, TEST) == (split == "test")
     images = np.asarray(bunch["images"]).astype(np.uint8)[..., None]
     names = tuple(str(i) for i in range(10))
-    return Dataset("digits", images[mask], labels[mask], levels=17, num_classes=10, label_names=names)
+    return Dataset("digits", images[mask], labels[mask], gray_levels=17, num_classes=10, label_names=names)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from scorejax.data.cache import Allocate, cached
-from scorejax.data.dataset import Dataset
+from scorejax.data.dataset import Dataset, check_split
 from scorejax.data.picture import pixels
 
 SPLITS = ("train", "test")
@@ -50,9 +50,9 @@ def _read(allocate: Allocate, files: Sequence[Path], size: int | None, crop: int
 
 
 def folder(
-    path: str | Path,
     split: str,
     *,
+    path: str | Path,
     size: int | None = None,
     crop: int | None = None,
     test_fraction: float = 0.1,
@@ -64,8 +64,8 @@ def folder(
     files, chosen by a hash of the file's name relative to `path`, are the test split.
 
     Args:
-      path: the folder.
       split: "train" or "test".
+      path: the folder.
       size: side in pixels to which the largest centred square is resized; None keeps images, which must
         agree in size.
       crop: side in pixels of the centred square to cut instead, where images are larger than that.
@@ -76,6 +76,7 @@ def folder(
       FileNotFoundError: no folder, or no image in it.
       ValueError: images of different sizes and no `size`.
     """
+    check_split("folder", split, SPLITS)
     root = Path(path).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"path = {str(root)!r} is not a folder; give the folder that holds the images.")
@@ -100,4 +101,4 @@ def folder(
         cache_dir=cache_dir,
     )
     names = tuple(classes) if labels is not None else ()
-    return Dataset(root.name, examples, labels, levels=256, num_classes=len(names), label_names=names)
+    return Dataset(root.name, examples, labels, gray_levels=256, num_classes=len(names), label_names=names)

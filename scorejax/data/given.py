@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from scorejax.data.batch import from_bytes
 from scorejax.data.cache import fingerprint
 from scorejax.data.folder import images_in
-from scorejax.data.levels import from_bytes
 from scorejax.data.picture import pixels
 
 
@@ -20,13 +20,13 @@ class Files:
       names: of the files, relative to their folder.
     """
 
-    def __init__(self, root: Path, shape: tuple[int, ...], levels: int, crop: int | None, resize: bool) -> None:
+    def __init__(self, root: Path, shape: tuple[int, ...], gray_levels: int, crop: int | None, resize: bool) -> None:
         files = images_in(root)
         if not files:
             raise FileNotFoundError(f"no image under {root} that Pillow can read.")
         # like the data: the largest centred square, or the one asked for, resized
         self._fit = {"size": shape[1] if shape[0] == shape[1] else None, "crop": crop} if resize else {}
-        self._files, self._levels = files, levels
+        self._files, self._gray_levels = files, gray_levels
         self.shape = (len(files), *shape)
         self.names = [file.relative_to(root).as_posix() for file in files]
 
@@ -44,11 +44,11 @@ class Files:
             array = pixels(image, **self._fit, grey=channels == 1)
         if array.shape != self.shape[1:]:
             raise ValueError(f"{file} is {array.shape[1]}x{array.shape[0]}; images of {wide}x{high} are needed here.")
-        return from_bytes(array, self._levels)
+        return from_bytes(array, self._gray_levels)
 
 
 def given(
-    path: str | Path, shape: tuple[int, ...], levels: int, *, crop: int | None = None, resize: bool = True
+    path: str | Path, shape: tuple[int, ...], gray_levels: int, *, crop: int | None = None, resize: bool = True
 ) -> Files | np.ndarray:
     """Return the images at a path, as grey levels `[N, H, W, C]`.
 
@@ -57,7 +57,7 @@ def given(
         holds grey levels in this very shape.
       shape: `(H, W, C)` of the model's images; those of a folder are cut to a square and resized to it, made grey or
         coloured.
-      levels: the model's number of grey levels.
+      gray_levels: the model's number of grey levels.
       crop: side of the centred square to cut first, as for data.
       resize: whether files of another size are cut and resized; if not, they are refused.
 
@@ -68,7 +68,7 @@ def given(
     """
     where = Path(path).expanduser()
     if where.is_dir():
-        return Files(where, shape, levels, crop, resize)
+        return Files(where, shape, gray_levels, crop, resize)
     if where.suffix != ".npz" or not where.is_file():
         raise FileNotFoundError(f"{str(where)!r} is neither a folder of images nor an .npz file.")
     with np.load(where, allow_pickle=False) as file:
@@ -79,8 +79,10 @@ def given(
     x = x[..., None] if x.ndim == 3 and shape[-1] == 1 else x
     if x.dtype != np.uint8 or x.shape[1:] != tuple(shape) or not len(x):
         raise ValueError(f"{where}: {key!r} is {x.dtype} of shape {x.shape}; wanted uint8 [N, {shape}].")
-    if x.max() >= levels:
-        raise ValueError(f"{where}: a pixel is {x.max()}; with {levels} grey levels the largest is {levels - 1}.")
+    if x.max() >= gray_levels:
+        raise ValueError(
+            f"{where}: a pixel is {x.max()}; with {gray_levels} gray levels the largest is {gray_levels - 1}."
+        )
     return x
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scorejax.data.dataset import Dataset
+from scorejax.data.dataset import Dataset, check_split
 
 TRAIN, TEST = 20_000, 2_000
 
@@ -22,18 +22,20 @@ def _generator(split: str, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, int(split == "test")])
 
 
-def gaussian(split: str, seed: int) -> Dataset:
+def gaussian(split: str, *, seed: int = 0) -> Dataset:
     """Draws from `N(GAUSSIAN_MEAN, GAUSSIAN_COVARIANCE)` in 4 dimensions: 20,000 train, 2,000 test."""
+    check_split("gaussian", split)
     noise = _generator(split, seed).standard_normal((TEST if split == "test" else TRAIN, 4))
     points = GAUSSIAN_MEAN + noise @ np.linalg.cholesky(GAUSSIAN_COVARIANCE).T
     return Dataset("gaussian", points.astype(np.float32))
 
 
-def moons(split: str, seed: int, noise: float = 0.05) -> Dataset:
+def moons(split: str, *, seed: int = 0, noise: float = 0.05) -> Dataset:
     """Two interleaved half circles of radius 1 with Gaussian `noise`, labelled: 20,000 train, 2,000 test.
 
     The upper arc is `(cos a, sin a)`, the lower `(1 - cos a, 1/2 - sin a)`, with `a` uniform on `[0, pi]`.
     """
+    check_split("moons", split)
     generator = _generator(split, seed)
     count = TEST if split == "test" else TRAIN
     angle = generator.uniform(0, np.pi, count)

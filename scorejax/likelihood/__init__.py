@@ -7,11 +7,11 @@ from scorejax.likelihood.bits import (
     bits_per_dim,
     bound_bits,
     density_bits,
-    dequantize_uniform,
     dequantized_bits,
 )
 from scorejax.likelihood.bound import Bound, likelihood_bound
 from scorejax.likelihood.elbo import Elbo, elbo
+from scorejax.likelihood.gray_levels import dequantize_uniform
 from scorejax.likelihood.log_prob import LogProb, log_prob
 
 __all__ = [

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.likelihood.bound import Bound, likelihood_bound
+from scorejax.likelihood.gray_levels import bin_width as width_of
+from scorejax.likelihood.gray_levels import check_gray_levels, dequantize_uniform, from_unit
 from scorejax.likelihood.log_prob import LogProb, log_prob
 from scorejax.numerics import keys as keys_lib
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
-
-_SUBLEVELS = 2**15  # (2 j + 1) / 2^16 beside an 8-bit level fills the 24 bits of a float32 exactly
 
 Dequantizer = Callable[[Array, Array], tuple[Array, Array]]
 """`(keys [B], levels [B, ...]) -> (u [B, ...], log q(u | levels) [B])`: noise in (0, 1) within each level, and the
@@ -54,7 +54,7 @@ def bits_per_dim(log_prob: Array, dims: int, bin_width: float) -> Array:
     """Return `-(log_prob + D log(bin_width)) / (D log 2)`, shaped like `log_prob`.
 
     The density of uniformly dequantized data bounds the probability of its bin (Theis et al., arXiv 1511.01844);
-    `bin_width` is the width of one grey level in model units: 2 / 256 for 8-bit images in [-1, 1], 1 / 256 in [0, 1].
+    `bin_width` is the width of one gray level in model units: 2 / 256 for 8-bit images in [-1, 1], 1 / 256 in [0, 1].
 
     Args:
         log_prob: log densities in nats, in model units.
@@ -69,37 +69,6 @@ def bits_per_dim(log_prob: Array, dims: int, bin_width: float) -> Array:
     return -(log_prob / dims + math.log(bin_width)) / math.log(2.0)
 
 
-def check_levels(levels: int) -> None:
-    """Refuse numbers of grey levels that 8-bit images cannot have.
-
-    Raises:
-        ValueError: unless `2 <= levels <= 256`.
-    """
-    if not 2 <= levels <= 256:
-        raise ValueError(f"levels = {levels}; 8-bit images have 2 to 256 levels")
-
-
-def dequantize_uniform(key: Array, examples: Array, levels: int) -> Array:
-    """Return `(k + u) / levels` in (0, 1), `u` uniform on (0, 1), for integer levels `k [B, ...]`, in float32.
-
-    `u` takes the 2^15 values `(j + 1/2) / 2^15`, so that every sum `k + u` with `k < 256` is exact and no draw is
-    rounded into the next level.
-
-    Args:
-        key: one key, or one per example `[B]`; an example's noise never depends on its batch-mates.
-        examples: integers `0 .. levels - 1`.
-        levels: how many levels there are, 2 to 256.
-
-    Raises:
-        ValueError: unless `2 <= levels <= 256`.
-    """
-    check_levels(levels)
-    keys = keys_lib.per_example(key, examples.shape[0])
-    bits = jax.vmap(lambda k: jax.random.bits(k, examples.shape[1:], jnp.uint16))(keys)
-    u = ((bits >> 1).astype(jnp.float32) + 0.5) / _SUBLEVELS
-    return (examples.astype(jnp.float32) + u) / levels
-
-
 def dequantized_bits(
     key: Array,
     sde: LinearSDE,
@@ -112,7 +81,7 @@ def dequantized_bits(
     passes: int = 1,
     **solver,
 ) -> Bits:
-    """Return the bits per dimension of grey-level examples, averaged over `passes` dequantizations.
+    """Return the bits per dimension of gray-level examples, averaged over `passes` dequantizations.
 
         -log2 P(k) <= -E_q[ log2 p(k + u) - log2 q(u | k) ],   per dimension, u ~ q
 
@@ -147,7 +116,7 @@ def density_bits(
     key: Array,
     density: Callable[[Array, Array], Array],
     examples: Array,
-    levels: int,
+    gray_levels: int,
     *,
     dequantizer: Dequantizer | None = None,
     centered: bool = True,
@@ -159,7 +128,7 @@ def density_bits(
         key: one key, or one per example `[B]`.
         density: `(keys [B], x [B, ...]) -> nats [B]`, the log density of model space.
         examples: integer levels `[B, ...]`.
-        levels: how many levels there are.
+        gray_levels: how many levels there are.
         dequantizer: draws the noise within the levels; uniform if not given.
         centered: model space is [-1, 1) instead of [0, 1).
         passes: dequantizations to average over.
@@ -167,7 +136,7 @@ def density_bits(
     Raises:
         ValueError: if `passes < 1`.
     """
-    results, log_q, to_bits = _passes(key, examples, levels, dequantizer, centered, passes, density)
+    results, log_q, to_bits = _passes(key, examples, gray_levels, dequantizer, centered, passes, density)
     return to_bits(jnp.mean(results - log_q, 0))
 
 
@@ -183,7 +152,7 @@ def bound_bits(
     passes: int = 1,
     **bound,
 ) -> BoundBits:
-    """Return an upper bound of the bits per dimension of grey-level examples: `likelihood_bound`, dequantized.
+    """Return an upper bound of the bits per dimension of gray-level examples: `likelihood_bound`, dequantized.
 
     Differentiable in the parameters of the dequantizer, whose training objective it is.
 
@@ -231,11 +200,10 @@ def _passes(
         if dequantizer is None:
             unit, density = dequantize_uniform(noise_keys, examples, levels), jnp.zeros(examples.shape[0])
         else:
-            check_levels(levels)
+            check_gray_levels(levels)
             u, density = dequantizer(noise_keys, examples)
             unit = (examples.astype(jnp.float32) + u) / levels
-        x = 2.0 * unit - 1.0 if centered else unit
-        results.append(cost(keys_lib.fold_in(keys, 2 * i + 1), x))
+        results.append(cost(keys_lib.fold_in(keys, 2 * i + 1), from_unit(unit, centered=centered)))
         log_q.append(density)
-    to_bits = partial(bits_per_dim, dims=math.prod(examples.shape[1:]), bin_width=(2.0 if centered else 1.0) / levels)
+    to_bits = partial(bits_per_dim, dims=math.prod(examples.shape[1:]), bin_width=width_of(levels, centered=centered))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results), jnp.stack(log_q), to_bits

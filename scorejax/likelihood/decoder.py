@@ -1,4 +1,4 @@
-"""The last factor of a variational bound: the probability of a grey level under a Gaussian."""
+"""The last factor of a variational bound: the probability of a gray level under a Gaussian."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.likelihood.bits import check_levels
+from scorejax.likelihood.gray_levels import check_gray_levels
 
 CDFS = ("exact", "tanh")
 
@@ -28,7 +28,7 @@ def level_points(examples: Array, levels: int, *, centered: bool = True, endpoin
     Raises:
         ValueError: unless `2 <= levels <= 256`.
     """
-    check_levels(levels)
+    check_gray_levels(levels)
     if jnp.issubdtype(examples.dtype, jnp.integer):
         level = examples.astype(jnp.result_type(float))
     else:
@@ -68,7 +68,7 @@ def level_log_prob(
     Raises:
         ValueError: on an unknown cdf, or unless `2 <= levels <= 256`.
     """
-    check_levels(levels)
+    check_gray_levels(levels)
     if cdf not in CDFS:
         raise ValueError(f"unknown cdf {cdf!r}; choose one of {', '.join(CDFS)}")
     scale = 2.0 if centered else 1.0

@@ -69,7 +69,7 @@ def elbo(
         score: `score(x, t)`.
         x0: data `[B, ...]`: integer levels, or points of model space.
         chain: from `scorejax.reverse.chain`; what it clips is clipped here.
-        levels: number of grey levels; None for continuous data, whose decoder is a density.
+        levels: number of gray levels; None for continuous data, whose decoder is a density.
         centered: model space is [-1, 1) instead of [0, 1).
         endpoints: level `k` lies at `k / (levels - 1)`, as in the published code, not in the middle of its bin.
         cdf: `exact` or `tanh`, of the discretised decoder.

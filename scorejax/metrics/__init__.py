@@ -1,19 +1,9 @@
 """Measures of a run: of samples, over named feature networks; baselines, pictures and records."""
 
+from scorejax.metrics.catalog import FEATURES, feature_network
 from scorejax.metrics.classes import SPLITS, ClassScore, class_score
-from scorejax.metrics.features import (
-    PUBLISHED_INCEPTION,
-    Classifier,
-    FeatureNetwork,
-    distance,
-    extract,
-    feature_network,
-    frechet_floor,
-    is_inception,
-    moments,
-    register,
-)
-from scorejax.metrics.frechet import Moments, frechet_distance
+from scorejax.metrics.features import Classifier, FeatureNetwork, extract, frechet_floor, moments
+from scorejax.metrics.frechet import distance, frechet_distance
 from scorejax.metrics.gaussian_baseline import (
     GaussianFit,
     fit_gaussian,
@@ -22,6 +12,8 @@ from scorejax.metrics.gaussian_baseline import (
 )
 from scorejax.metrics.kernel import KernelDistance, kernel_distance
 from scorejax.metrics.manifold import NEIGHBOURS, PrecisionRecall, precision_recall
+from scorejax.metrics.moments import Moments
+from scorejax.metrics.naming import PUBLISHED_INCEPTION, is_inception
 from scorejax.metrics.restoration import fitting_window, mean_and_error, psnr, ssim
 from scorejax.metrics.statistics import Statistics
 from scorejax.pictures.curves import save_curves
@@ -31,6 +23,7 @@ from scorejax.runtime.progress import Progress
 from scorejax.runtime.writers import Writer, read_log
 
 __all__ = [
+    "FEATURES",
     "NEIGHBOURS",
     "PUBLISHED_INCEPTION",
     "SPLITS",
@@ -61,7 +54,6 @@ __all__ = [
     "precision_recall",
     "psnr",
     "read_log",
-    "register",
     "save_curves",
     "save_grid",
     "save_scatter",

@@ -96,7 +96,10 @@ def save(path: str | Path, params: Any, *, name: str, accuracy: float, shape: tu
     np.savez_compressed(path, **held)
 
 
-def mnist_classifier() -> ClassifierFeatures:
+class MNISTClassifier(ClassifierFeatures):
     """The classifier of MNIST's digits that comes with the package: 64 features, 98.97 % of the 10,000 test images."""
-    with resources.as_file(resources.files("scorejax.metrics") / "weights" / f"{MNIST}.npz") as path:
-        return ClassifierFeatures(path)
+
+    def __init__(self) -> None:
+        """Read the weights that lie in the package."""
+        with resources.as_file(resources.files("scorejax.metrics") / "weights" / f"{MNIST}.npz") as path:
+            super().__init__(path)

@@ -1,54 +1,10 @@
-"""Frechet distance between two Gaussians, and the streaming moments it is computed from, all in float64."""
+"""Frechet distance: the squared 2-Wasserstein distance between Gaussians with the moments of two sets, in float64."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Count, mean and scatter of feature vectors seen so far.
-
-    Attributes:
-      count: number of vectors.
-      mean: `[F]`.
-      scatter: `[F, F]`, the sum of outer products of deviations from the mean.
-      network: name of the feature network the vectors come from.
-    """
-
-    count: int
-    mean: np.ndarray
-    scatter: np.ndarray
-    network: str = ""
-
-    @classmethod
-    def of(cls, features: np.ndarray, network: str = "") -> Moments:
-        """Moments of `features [N, F]`."""
-        features = np.asarray(features, np.float64)
-        if features.ndim != 2 or not len(features):
-            raise ValueError(f"features have shape {features.shape}; wanted a non-empty [N, F].")
-        mean = features.mean(axis=0)
-        centred = features - mean
-        return cls(len(features), mean, centred.T @ centred, network)
-
-    def merge(self, other: Moments) -> Moments:
-        """Moments of both sets together (Chan, Golub and LeVeque 1983): order and batch sizes do not matter."""
-        if self.network != other.network:
-            raise ValueError(f"features of {self.network!r} and of {other.network!r} cannot be merged.")
-        count = self.count + other.count
-        shift = other.mean - self.mean
-        mean = self.mean + shift * (other.count / count)
-        between = np.outer(shift, shift) * (self.count * other.count / count)
-        return Moments(count, mean, self.scatter + other.scatter + between, self.network)
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Unbiased covariance `[F, F]`: `scatter / (count - 1)`, the convention of published FID numbers."""
-        if self.count < 2:
-            raise ValueError(f"a covariance needs at least 2 vectors; got {self.count}.")
-        return self.scatter / (self.count - 1)
+from scorejax.metrics.moments import Moments
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
@@ -87,3 +43,16 @@ def frechet_distance(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: n
         raise ValueError("a mean or covariance is not finite: look for NaN or infinite samples.")
     overlap = np.linalg.svd(_factor(cov1).T @ _factor(cov2), compute_uv=False).sum()
     return float(np.sum((mu1 - mu2) ** 2) + np.trace(cov1) + np.trace(cov2) - 2 * overlap)
+
+
+def distance(real: Moments, samples: Moments) -> float:
+    """Frechet distance between two sets of features of one network.
+
+    Raises:
+      ValueError: the features come from different networks.
+    """
+    if real.network != samples.network:
+        raise ValueError(
+            f"features of {real.network!r} and of {samples.network!r} cannot be compared; use one feature network."
+        )
+    return frechet_distance(real.mean, real.covariance, samples.mean, samples.covariance)

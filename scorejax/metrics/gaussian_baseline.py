@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def uniform_bits_per_dim(levels: int) -> float:
-    """Bits/dim of the density that is uniform over all images: `log2 levels`."""
-    return float(np.log2(levels))
+def uniform_bits_per_dim(gray_levels: int) -> float:
+    """Bits/dim of the density that is uniform over all images: `log2 gray_levels`."""
+    return float(np.log2(gray_levels))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from jax import Array, lax
 from scipy.special import log_softmax
 
 from scorejax.metrics import inception_weights
-from scorejax.metrics.features import INCEPTION
+from scorejax.metrics.naming import INCEPTION
 
 SIZE = 299
 

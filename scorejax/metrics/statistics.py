@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scorejax.metrics.frechet import Moments
+from scorejax.metrics.moments import Moments
 
 
 @dataclass(frozen=True, eq=False)

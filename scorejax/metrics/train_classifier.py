@@ -28,7 +28,7 @@ def train(
     Returns:
       The network and its parameters, rounded to what `save` keeps of them.
     """
-    if examples.levels is None or examples.labels is None:
+    if examples.gray_levels is None or examples.labels is None:
         raise ValueError(f"{examples.name}: a classifier wants images with labels; choose mnist, cifar10 or digits.")
     network = ConvClassifier(examples.num_classes)
     steps = epochs * (len(examples) // batch)
@@ -40,7 +40,7 @@ def train(
     order = np.concatenate([rng.permutation(len(examples)) for _ in range(epochs)])
     for i in range(steps):
         chosen = order[i * batch : (i + 1) * batch]
-        images = _shift(data.to_bytes(examples.examples[chosen], examples.levels), rng)
+        images = _shift(data.to_bytes(examples.examples[chosen], examples.gray_levels), rng)
         params, state, loss = step(params, state, images, examples.labels[chosen])
         if i % 200 == 0 or i == steps - 1:
             print(f"step {i + 1}/{steps}  loss {float(loss):.4f}", flush=True)
@@ -49,11 +49,11 @@ def train(
 
 def accuracy(network: ConvClassifier, params: Any, examples: data.Dataset, batch: int = 1000) -> float:
     """Share of the examples that are classified rightly; every one counts once."""
-    assert examples.levels is not None and examples.labels is not None
+    assert examples.gray_levels is not None and examples.labels is not None
     classify = jax.jit(lambda params, images: jnp.argmax(jnp.asarray(network.apply({"params": params}, images)), -1))
     right = 0
     for chosen, mask in data.eval_batches(len(examples), min(batch, len(examples))):
-        images = data.to_bytes(examples.examples[chosen], examples.levels)
+        images = data.to_bytes(examples.examples[chosen], examples.gray_levels)
         right += int((np.asarray(classify(params, images)) == examples.labels[chosen])[mask].sum())
     return right / len(examples)
 

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scorejax.data import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, Dataset, gaussian_entropy, load
+from scorejax.data import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, SOURCES, Dataset, gaussian_entropy, load
 
 REAL = Path(os.environ.get("SCOREJAX_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data" / "tfds")
 
@@ -15,7 +16,7 @@ REAL = Path(os.environ.get("SCOREJAX_TEST_DATA") or Path(__file__).parents[3] / 
 def test_digits_are_split_for_good_and_evenly_over_the_classes():
     train, test = load("digits"), load("digits", "test")
     assert (train.examples.shape, test.examples.shape) == ((1500, 8, 8, 1), (297, 8, 8, 1))
-    assert train.levels == test.levels == 17
+    assert train.gray_levels == test.gray_levels == 17
     assert train.examples.max() == 16
     share = np.bincount(test.labels) / np.bincount(np.concatenate([train.labels, test.labels]))
     np.testing.assert_allclose(share, 297 / 1797, atol=1 / 174)
@@ -86,28 +87,28 @@ def test_images_of_mixed_size_need_a_size_and_get_the_centre(tmp_path):
     Image.fromarray(picture).save(tmp_path / "a.png")
     Image.fromarray(np.full((9, 9), 200, np.uint8)).save(tmp_path / "b.jpg", quality=100)
     kwargs = {"path": tmp_path, "cache_dir": tmp_path / "cache"}
-    from scorejax.data import folder as module
+    from scorejax.data.folder import folder
 
     with pytest.raises(ValueError, match="size=N"):
-        module.folder(tmp_path, "train", test_fraction=0.0, cache_dir=kwargs["cache_dir"])
-    data = module.folder(tmp_path, "train", size=4, test_fraction=0.0, cache_dir=kwargs["cache_dir"])
+        folder("train", path=tmp_path, test_fraction=0.0, cache_dir=kwargs["cache_dir"])
+    data = folder("train", path=tmp_path, size=4, test_fraction=0.0, cache_dir=kwargs["cache_dir"])
     assert data.labels is None
     assert data.shape == (4, 4, 3)
     assert np.all(np.abs(data.examples.astype(int) - 200) <= 1)
 
 
 def test_a_crop_cuts_the_centre_before_resizing_and_nothing_from_smaller_images(tmp_path):
-    from scorejax.data import folder as module
+    from scorejax.data.folder import folder
 
     picture = np.zeros((12, 16, 3), np.uint8)
     picture[3:9, 5:11] = 200
     Image.fromarray(picture).save(tmp_path / "a.png")
     options = {"test_fraction": 0.0, "cache_dir": tmp_path / "cache"}
-    assert (module.folder(tmp_path, "train", crop=6, **options).examples == 200).all()
-    data = module.folder(tmp_path, "train", crop=6, size=3, **options)
+    assert (folder("train", path=tmp_path, crop=6, **options).examples == 200).all()
+    data = folder("train", path=tmp_path, crop=6, size=3, **options)
     assert data.shape == (3, 3, 3)
     assert (data.examples == 200).all()
-    assert module.folder(tmp_path, "train", crop=100, size=12, **options).examples.mean() < 60
+    assert folder("train", path=tmp_path, crop=100, size=12, **options).examples.mean() < 60
 
 
 def test_grey_folders_have_one_channel(tmp_path):
@@ -124,7 +125,7 @@ def test_npz_files_give_images_or_vectors(tmp_path):
     np.testing.assert_array_equal(np.sort(np.concatenate([train.examples, test.examples]).ravel()), x.ravel())
     np.savez(tmp_path / "b.npz", train=np.zeros((5, 3)), test=np.ones((2, 3)))
     vectors = load("npz", "test", path=tmp_path / "b.npz")
-    assert (vectors.levels, vectors.examples.dtype, len(vectors)) == (None, np.float32, 2)
+    assert (vectors.gray_levels, vectors.examples.dtype, len(vectors)) == (None, np.float32, 2)
 
 
 @pytest.mark.parametrize("shape", [(20, 3), (20, 2, 3)])
@@ -165,14 +166,14 @@ def test_prepared_sets_are_read_without_tensorflow(prepared_dir, tmp_path):
     data = load("tiny_images", data_dir=prepared_dir, cache_dir=tmp_path)
     expected = {tiny_images.image(i).tobytes(): i % 3 for i in range(12)}
     assert {x.tobytes(): k for x, k in zip(data.examples, data.labels.tolist(), strict=True)} == expected
-    assert (data.levels, data.num_classes, data.shape) == (256, 3, (8, 8, 3))
+    assert (data.gray_levels, data.num_classes, data.shape) == (256, 3, (8, 8, 3))
     assert len(load("tiny_images:1.0.0", "train[:25%]", data_dir=prepared_dir, cache_dir=tmp_path)) == 3
     assert load("tiny_images", "test", data_dir=prepared_dir, cache_dir=tmp_path, size=4).shape == (4, 4, 3)
     assert "tensorflow" not in sys.modules
 
 
 def test_decoded_sets_are_cached_until_the_set_changes(prepared_dir, tmp_path):
-    from scorejax.data import prepared as module
+    from scorejax.data import tfds as module
 
     decoded = []
     original = module._read
@@ -223,14 +224,84 @@ def test_unknown_names_and_splits_list_the_choices(tmp_path):
         load("npz")
 
 
+def own(split, *, count=3, shape=(2,)):
+    """A source as a user writes one."""
+    return Dataset("own", np.zeros((count, *shape), np.float32), np.arange(count, dtype=np.int32), num_classes=count)
+
+
+def test_a_source_of_ones_own_is_loaded_like_any_other():
+    assert len(load(own)) == 3 and len(load(own, count=5, classes=(1, 4))) == 2
+    with pytest.raises(ValueError, match=r"'own' has no setting 'coutn'; its settings are: count, shape\."):
+        load(own, coutn=5)
+    with pytest.raises(ValueError, match=r"'array' returned ndarray; return a scorejax\.data\.Dataset"):
+        load(array)
+
+
+def array(split):
+    return np.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("digits", {"seed": 1}, "'digits' has no setting 'seed'; its settings are: none"),
+        ("moons", {"size": 8, "path": "x"}, "'moons' has no setting 'size', 'path'; its settings are: seed, noise"),
+        ("mnist", {"seed": 1}, "'mnist' has no setting 'seed'; its settings are: data_dir, size, crop, cache_dir"),
+        (
+            "folder",
+            {"size": 8},
+            "'folder' needs path=...; its settings are: path, size, crop, test_fraction, cache_dir",
+        ),
+        ("tfds", {}, "'tfds' needs dataset=..."),
+    ],
+)
+def test_wrong_settings_list_those_of_the_source(name, settings, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        load(name, **settings)
+
+
+def written(name, folder):
+    """Settings with which each source in the table finds data in an empty folder."""
+    if name == "folder":
+        for split in ("train", "test"):
+            write_folder(folder / split, 4)
+        return {"path": folder, "cache_dir": folder / "cache"}
+    if name == "npz":
+        np.savez(folder / "x.npz", x=np.zeros((20, 3)))
+        return {"path": folder / "x.npz"}
+    return {}
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "tfds"])
+def test_every_source_has_two_splits_of_one_kind_and_refuses_others(name, tmp_path):
+    """Of prepared sets, which know their splits themselves, the tests above say so."""
+    settings = written(name, tmp_path)
+    train, test = (load(name, split, **settings) for split in ("train", "test"))
+    assert (train.shape, train.gray_levels, train.num_classes) == (test.shape, test.gray_levels, test.num_classes)
+    with pytest.raises(ValueError, match="'train' or 'test'"):
+        load(name, "valid", **settings)
+
+
+def test_a_prepared_set_may_be_named_as_a_setting(prepared_dir, tmp_path):
+    found = load("tfds", dataset="tiny_images", data_dir=prepared_dir, cache_dir=tmp_path)
+    np.testing.assert_array_equal(
+        found.examples, load("tiny_images", data_dir=prepared_dir, cache_dir=tmp_path).examples
+    )
+
+
 @pytest.mark.parametrize(
     "bad",
     [
-        {"examples": np.zeros((3, 2, 2), np.uint8), "levels": 256},
+        {"examples": np.zeros((3, 2, 2), np.uint8), "gray_levels": 256},
         {"examples": np.zeros((3, 2), np.float64)},
         {"examples": np.zeros((0, 2), np.float32)},
         {"examples": np.zeros((3, 2), np.float32), "labels": np.zeros(2, np.int32), "num_classes": 1},
         {"examples": np.zeros((3, 2), np.float32), "labels": np.full(3, 4, np.int32), "num_classes": 4},
+        {"examples": np.full((3, 2, 2, 1), 17, np.uint8), "gray_levels": 17},
+        {"examples": np.zeros((3, 2, 2, 1), np.uint8), "gray_levels": 300},
+        {"examples": [[0.0, 1.0]]},
+        {"examples": np.zeros((3, 2), np.float32), "labels": [0, 0, 0], "num_classes": 1},
+        {"examples": np.zeros((3, 2), np.float32), "num_classes": 2, "label_names": ("one",)},
     ],
 )
 def test_malformed_sets_are_refused(bad):

@@ -13,7 +13,7 @@ def test_the_chosen_classes_are_kept_in_place_and_numbered_in_the_order_they_wer
     np.testing.assert_array_equal(part.examples, whole.examples[kept])
     np.testing.assert_array_equal(np.array([8, 3])[part.labels], whole.labels[kept])
     assert (part.name, part.num_classes, part.label_names) == ("digits[8,3]", 2, ("8", "3"))
-    assert (part.levels, part.shape, part.labels.dtype) == (whole.levels, whole.shape, np.int32)
+    assert (part.gray_levels, part.shape, part.labels.dtype) == (whole.gray_levels, whole.shape, np.int32)
 
 
 def test_one_class_is_a_data_set_and_vectors_are_chosen_from_too(tmp_path):

@@ -144,7 +144,7 @@ def test_a_classifier_of_another_run_of_things_is_refused(run, tmp_path):
     with pytest.raises(ConfigError, match="centered=True, the score with centered=False"):
         classifiers.restore(workdir, sde, test, centered=False)
     wide = dataclasses.replace(test, examples=np.zeros((len(test), 3), np.float32))
-    with pytest.raises(ConfigError, match=r"shape \(2,\) with levels = None, the score on \(3,\)"):
+    with pytest.raises(ConfigError, match=r"shape \(2,\) with gray_levels = None, the score on \(3,\)"):
         classifiers.restore(workdir, sde, wide)
     with pytest.raises(ConfigError, match="no config"):
         classifiers.restore(tmp_path, sde, test)

@@ -54,7 +54,8 @@ def data_of(config, side: int | None = None) -> data.Dataset:
     side = side or full
     examples = np.zeros((config.train.batch, side, side, channels), np.uint8)
     classes = len(config.data.classes or range(10))
-    return data.Dataset(config.data.name, examples, np.zeros(len(examples), np.int32), levels=256, num_classes=classes)
+    labels = np.zeros(len(examples), np.int32)
+    return data.Dataset(config.data.name, examples, labels, gray_levels=256, num_classes=classes)
 
 
 def run_id(run) -> str:

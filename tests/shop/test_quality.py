@@ -36,8 +36,10 @@ class Named(Strokes):
     name = "inception-v3-2015-12-05-0123abcd"
 
 
-metrics.register("strokes", Strokes)
-metrics.register("named", Named)
+@pytest.fixture(autouse=True)
+def networks(monkeypatch):
+    monkeypatch.setitem(metrics.FEATURES, "strokes", Strokes)
+    monkeypatch.setitem(metrics.FEATURES, "named", Named)
 
 
 def config(*overrides):

@@ -76,7 +76,7 @@ def test_what_cannot_be_trained_is_told(tmp_path):
         weights(tmp_path)
     for examples, words in (
         (data.Dataset("vectors", np.zeros((2, 3), np.float32)), "only grey levels"),
-        (data.Dataset("odd", np.zeros((2, 3, 3, 1), np.uint8), levels=17), "even width"),
+        (data.Dataset("odd", np.zeros((2, 3, 3, 1), np.uint8), gray_levels=17), "even width"),
     ):
         with pytest.raises(ConfigError, match=words):
             dequantization.network(tiny(), examples)

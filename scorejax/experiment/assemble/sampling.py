@@ -114,7 +114,7 @@ def time_grid(
 
 def data_range(config: Config, examples: data.Dataset) -> tuple[float, float] | None:
     """The interval of model space that images lie in; None for vectors."""
-    if examples.levels is None:
+    if examples.gray_levels is None:
         return None
     return (-1.0, 1.0) if config.data.centered else (0.0, 1.0)
 

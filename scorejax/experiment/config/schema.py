@@ -19,7 +19,7 @@ _DATA: dict[str, Any] = {
 }
 # What a network is given by the data, by the process, and by flax.
 _OF_THE_DATA = ("num_classes", "condition", "condition_dim", "centered_input", "noise_levels", "num_levels")
-_OF_THE_RUN = ("t", "time_sampling", "gray_levels", "centered", "chain", "terms", "proposal")
+_OF_THE_RUN = ("t", "time_sampling", "gray_levels", "levels", "centered", "chain", "terms", "proposal", "diffuse")
 
 STEPPER = Seam(
     "scorejax.samplers:STEPPERS", "stepper", "euler_maruyama", supplied=frozenset({"fitted", "data_range"})

@@ -71,12 +71,12 @@ def bits_per_dim(
         "examples": len(chosen),
         "of": len(test),
         "failed": int((~ok).sum()),
-        "passes": c.likelihood_passes if test.levels else 1,
-        "dequantization": c.dequantization if test.levels else None,
-        "levels": test.levels,
+        "passes": c.likelihood_passes if test.gray_levels else 1,
+        "dequantization": c.dequantization if test.gray_levels else None,
+        "levels": test.gray_levels,
         "evaluations_mean": float(rows["nfe"].mean()),
         "gaussian_baseline": _gaussian_baseline(fitted_to, examples),
-        "uniform_baseline": metrics.uniform_bits_per_dim(test.levels) if test.levels else None,
+        "uniform_baseline": metrics.uniform_bits_per_dim(test.gray_levels) if test.gray_levels else None,
     }
     if c.bound:
         bounds = rows["bound"].astype(np.float64)
@@ -116,16 +116,16 @@ def _bits(model: Subject, train: data_lib.Dataset) -> Callable[..., dict[str, Ar
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         asked = {"dequantizer": dequantizer, "centered": model.config.data.centered, "passes": c.likelihood_passes}
         if of.log_prob is not None:
-            return _of_density(of.log_prob, each, examples, train.levels, asked)
+            return _of_density(of.log_prob, each, examples, train.gray_levels, asked)
         score = of.score_given(labels if of.conditional else None)
         rows, own = {}, of.bound_bits
         if c.bound and own is not None:
             rows["bound"] = own(keys.fold_in(each, _BOUND), score, examples, c.bound)
-        if train.levels:
-            bits = likelihood.dequantized_bits(each, model.sde, score, examples, train.levels, **asked, **solver)
+        if train.gray_levels:
+            bits = likelihood.dequantized_bits(each, model.sde, score, examples, train.gray_levels, **asked, **solver)
             if c.bound and own is None:
                 rows["bound"] = likelihood.bound_bits(
-                    keys.fold_in(each, _BOUND), model.sde, score, examples, train.levels, samples=c.bound, **asked
+                    keys.fold_in(each, _BOUND), model.sde, score, examples, train.gray_levels, samples=c.bound, **asked
                 ).value
             return {"bits": bits.value, "nfe": bits.nfe, "ok": bits.ok, **rows}
         result = likelihood.log_prob(each, model.sde, score, examples, **solver)

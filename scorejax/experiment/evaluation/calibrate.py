@@ -69,7 +69,7 @@ def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, exam
         score = of.score_given(labels if of.conditional else None)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         x0 = data_lib.to_model(
-            keys.fold_in(each, 0), raw, train.levels, centered=c.data.centered, dequantize=c.data.dequantize
+            keys.fold_in(each, 0), raw, train.gray_levels, centered=c.data.centered, dequantize=c.data.dequantize
         )
         return {"squares": gamma.estimate(keys.fold_in(each, 1), sde, score, x0, times)}
 

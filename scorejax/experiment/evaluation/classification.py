@@ -89,7 +89,7 @@ def _classify(model: Subject, test: data_lib.Dataset, levels: Array) -> Callable
         assert logits is not None  # `EVALUATION` asks for it
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         x0 = data_lib.to_model(
-            keys.fold_in(each, 0), examples, test.levels, centered=c.centered, dequantize=c.dequantize
+            keys.fold_in(each, 0), examples, test.gray_levels, centered=c.centered, dequantize=c.dequantize
         )
 
         def one(level: tuple[Array, Array]) -> dict[str, Array]:

@@ -64,7 +64,7 @@ def draw(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Sample
     if model.config.guidance.name != "none":
         depends["guidance"] = {**chosen(model.config, "guidance"), "held": fingerprint(held[2])}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
-    about = {**depends, "to_levels": TO_LEVELS if train.levels else None, "levels": train.levels}
+    about = {**depends, "to_levels": TO_LEVELS if train.gray_levels else None, "gray_levels": train.gray_levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
     batches = parallel.map_batches(fn, held, stop=count, batch_size=min(c.batch, count), start=ledger.done)
     rows = ledger.fill(report_progress(batches, "samples", min(ledger.done, count), count))
@@ -114,17 +114,17 @@ def save_pictures(model: Subject, train: data_lib.Dataset, workdir: str | Path, 
     where = folder / f"step-{name}.png"
     labels = model.classes.labels
     columns = len(labels) if labels is not None and labels.ndim == 1 else None
-    save_page(where, train, x[: model.config.eval.grid] if train.levels else x, columns)
-    if train.levels and model.model.sample is None:
+    save_page(where, train, x[: model.config.eval.grid] if train.gray_levels else x, columns)
+    if train.gray_levels and model.model.sample is None:
         frames = _trajectory(model, train, rows=min(4, model.config.eval.grid))
-        pictures.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, train.levels))
+        pictures.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, train.gray_levels))
     return where
 
 
 def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray, columns: int | None = None) -> None:
     """A grid of images, such as with a column for each class, or a scatter plot of vectors beside data."""
-    if train.levels:
-        pictures.save_grid(where, data_lib.to_bytes(x, train.levels), columns)
+    if train.gray_levels:
+        pictures.save_grid(where, data_lib.to_bytes(x, train.gray_levels), columns)
     else:
         pictures.save_scatter(where, train.examples[: len(x)], x)
 
@@ -149,4 +149,4 @@ def _trajectory(model: Subject, train: data_lib.Dataset, rows: int) -> np.ndarra
 
 
 def _finish(model: Subject, train: data_lib.Dataset, x: Array) -> Array:
-    return data_lib.to_levels(x, train.levels, centered=model.config.data.centered) if train.levels else x
+    return data_lib.to_levels(x, train.gray_levels, centered=model.config.data.centered) if train.gray_levels else x

@@ -71,9 +71,9 @@ def images(config: Config, key: str, shape: tuple[int, ...], train: data_lib.Dat
     Raises:
         ConfigError: nothing there, or images that cannot be brought to the shape.
     """
-    assert train.levels is not None  # `steering.task` refuses vectors
+    assert train.gray_levels is not None  # `steering.task` refuses vectors
     with user_errors(f"config key 'guidance.{key}'"):
-        found = data_lib.given(config.guidance[key], shape, train.levels, crop=config.data.crop, resize=resize)
+        found = data_lib.given(config.guidance[key], shape, train.gray_levels, crop=config.data.crop, resize=resize)
         found[np.arange(1)]  # an image that does not fit shows before any work
         return found
 

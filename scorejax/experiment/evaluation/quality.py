@@ -75,7 +75,7 @@ def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:
 
 
 def _feature_count(chosen: metrics.FeatureNetwork, train: data_lib.Dataset) -> int:
-    one = reference.Pictures(train.examples, train.levels)[np.arange(1)]
+    one = reference.Pictures(train.examples, train.gray_levels)[np.arange(1)]
     return chosen(jnp.asarray(one)).shape[1]
 
 
@@ -88,7 +88,7 @@ def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: st
     x = samples.x[: c.samples]
     result: dict[str, Any] = {"n": len(x), "features": network.name, "metrics": list(c.metrics), "notes": []}
     with contextlib.ExitStack() as stack:
-        pictures = reference.Pictures(x, train.levels)
+        pictures = reference.Pictures(x, train.gray_levels)
         drawn = stack.enter_context(
             reference.features(network, pictures, c.batch, workdir, "samples", samples.folder.name)
         )

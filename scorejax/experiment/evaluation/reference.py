@@ -24,15 +24,15 @@ _BLOCK = 2000  # features in memory at a time
 class Pictures:
     """Images as feature networks take them, in 0..255, converted as they are read; vectors as they are."""
 
-    def __init__(self, examples: np.ndarray, levels: int | None) -> None:
-        self._examples, self._levels = examples, levels
+    def __init__(self, examples: np.ndarray, gray_levels: int | None) -> None:
+        self._examples, self._gray_levels = examples, gray_levels
 
     def __len__(self) -> int:
         return len(self._examples)
 
     def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
         chosen = self._examples[index]
-        return data_lib.to_bytes(chosen, self._levels) if self._levels else chosen
+        return data_lib.to_bytes(chosen, self._gray_levels) if self._gray_levels else chosen
 
 
 @contextlib.contextmanager
@@ -66,7 +66,7 @@ def real_features(
     """Features of `eval.reference_examples` of the real examples, as of `features`."""
     c = config.eval
     chosen = data_lib.spread(len(real), c.reference_examples)
-    pictures = Pictures(real.examples if len(chosen) == len(real) else real.examples[chosen], real.levels)
+    pictures = Pictures(real.examples if len(chosen) == len(real) else real.examples[chosen], real.gray_levels)
     return features(network, pictures, c.batch, workdir, "real examples", [to_dict(config)["data"], c.reference_split])
 
 
@@ -107,7 +107,7 @@ def compute(
 def about(config: Config, real: data_lib.Dataset) -> dict[str, Any]:
     """What statistics of real examples carry beside their numbers."""
     split = config.eval.reference_split
-    return {"data": real.name, "split": split, "of": len(real), "shape": real.shape, "levels": real.levels}
+    return {"data": real.name, "split": split, "of": len(real), "shape": real.shape, "levels": real.gray_levels}
 
 
 def path(config: Config, network: metrics.FeatureNetwork, workdir: str | Path) -> Path:

@@ -31,7 +31,7 @@ def batch_function(
 
     It carries the parameters, a key, the class guidance, the task and the head of a reverse chain.
     """
-    config, levels, centered = model.config, train.levels, model.config.data.centered
+    config, levels, centered = model.config, train.gray_levels, model.config.data.centered
     assert levels is not None  # `steering.task` refuses vectors
     sampler = assemble.sampler(config, model.sde, model.fitted, assemble.data_range(config, train))
 
@@ -105,7 +105,7 @@ def realism(
     result: dict[str, Any] = {"features": network.name, "target": origin, "n_target": len(target)}
     moments = {}
     for what, pictures in {"target": target, "source": given.images, "result": x}.items():
-        of_them = reference.Pictures(pictures, train.levels)
+        of_them = reference.Pictures(pictures, train.gray_levels)
         with reference.features(network, of_them, config.eval.batch, workdir, f"{what}s", [digest, origin]) as features:
             moments[what] = reference.moments(features, network.name)
             if isinstance(network, metrics.Classifier):
@@ -133,7 +133,7 @@ def save_page(path: Path, train: data_lib.Dataset, given: Given, rows: dict[str,
         kinds.append(given.images)
     stacked = np.stack([kind[np.arange(count)] for kind in kinds]).reshape(len(kinds), -1, columns, *train.shape)
     page = np.swapaxes(stacked, 0, 1).reshape(-1, *train.shape)
-    pictures.save_grid(path, data_lib.to_bytes(page, train.levels or 256), columns)
+    pictures.save_grid(path, data_lib.to_bytes(page, train.gray_levels or 256), columns)
 
 
 def _compare(x: Array, truth: Array, levels: int, perceptual: Distance | None) -> dict[str, Array]:

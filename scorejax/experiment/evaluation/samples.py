@@ -29,7 +29,7 @@ def draw_and_measure(
         "nfe": samples.nfe,
         "seed": model.config.eval.seed,
         "training_seed": model.config.seed,
-        "to_levels": draw.TO_LEVELS if train.levels else None,
+        "to_levels": draw.TO_LEVELS if train.gray_levels else None,
         "folder": str(samples.folder),
     }
 

@@ -213,7 +213,7 @@ def _draw_bits(where: Path, rows: Sequence[dict[str, Any]]) -> None:
 def _moments(judge: quality.Judge, train: data.Dataset, samples: draw.Samples, workdir: str | Path) -> metrics.Moments:
     """Moments of the features of the first `eval.samples` samples."""
     c, network = judge.config.eval, judge.network
-    pictures = reference.Pictures(samples.x[: c.samples], train.levels)
+    pictures = reference.Pictures(samples.x[: c.samples], train.gray_levels)
     with reference.features(network, pictures, c.batch, workdir, "samples", samples.folder.name) as features:
         return reference.moments(features, network.name)
 

@@ -144,7 +144,7 @@ def bits_per_dim(
         "times": model.config.sampler.time_grid.name,
         "t_min": float(chain.times[-1]),
         "clip": chain.clip,
-        "levels": test.levels,
+        "levels": test.gray_levels,
         "examples": count,
         "of": len(test),
     }, ledger
@@ -169,7 +169,7 @@ def _terms(bound: Bound, test: data_lib.Dataset) -> Callable[..., dict[str, Arra
         chain = variances.on_network(bound.chain, head, of, labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         found = likelihood.elbo(
-            each, model.sde, score, examples, chain, levels=test.levels, centered=model.config.data.centered
+            each, model.sde, score, examples, chain, levels=test.gray_levels, centered=model.config.data.centered
         )
         return {"prior": found.prior, "kl": jnp.sum(found.kl, axis=1), "decoder": found.decoder}
 

@@ -75,13 +75,13 @@ class Dequantizer(Recipe):
     def gray_levels(self) -> int:
         """Those of the data, which must have some."""
         examples = self.given.examples
-        if examples.levels is None:
+        if examples.gray_levels is None:
             raise ConfigError(f"{examples.name!r} holds vectors: only gray levels are dequantized")
         if examples.shape[1] % 2:
             raise ConfigError(
                 f"{examples.name!r} is {examples.shape[1]} pixels wide; the dequantizer needs an even width"
             )
-        return examples.levels
+        return examples.gray_levels
 
     def init(self, key: Array) -> Params:
         assert self.gray_levels

@@ -96,7 +96,7 @@ class Score(Recipe):
     @functools.cached_property
     def objective(self) -> Objective:
         """What is minimized."""
-        return self._objective(self.given.examples.levels)
+        return self._objective(self.given.examples.gray_levels)
 
     def loss(
         self, params: Params, carry: LossHistory | None, batch: Batch, keys: Array
@@ -158,7 +158,7 @@ class Score(Recipe):
         c, sde = self.config.objective, self.sde
         factory, settings = c.find(), c.own()
         parameters, time_sampling = takes(factory), c.time_sampling
-        of_chain, of_bound = "chain" in parameters, "gray_levels" in parameters
+        of_chain, of_bound = "chain" in parameters, "centered" in parameters
         learns_range = bool(getattr(self.config.model, "learned_range", None))
         if of_chain != learns_range:
             raise ConfigError(
@@ -176,7 +176,8 @@ class Score(Recipe):
                 "sde = 'ddpm', or objective = 'continuous_vlb'"
             )
         if of_bound:
-            settings |= {"gray_levels": gray_levels, "centered": self.config.data.centered}
+            count = "gray_levels" if "gray_levels" in parameters else "levels"
+            settings |= {count: gray_levels, "centered": self.config.data.centered}
         if "time_sampling" in parameters:
             settings["time_sampling"] = time_sampling
         function = functools.partial(factory, **settings)

@@ -71,10 +71,10 @@ def restore(workdir: str | Path, about: About) -> Classifier:
             f"{workdir} holds a run of recipe {config.recipe.name!r}, which tells no classes of noisy data; give the "
             "folder of a run like that of configs/classifier.py"
         )
-    if (own.shape, own.levels) != (about.examples.shape, about.examples.levels):
+    if (own.shape, own.gray_levels) != (about.examples.shape, about.examples.gray_levels):
         raise ConfigError(
-            f"the classifier in {workdir} was trained on examples of shape {own.shape} with {own.levels} gray levels, "
-            f"the score on {about.examples.shape} with {about.examples.levels}; train one of them again on the other's "
+            f"the classifier in {workdir} was trained on examples of shape {own.shape} with {own.gray_levels} gray levels, "
+            f"the score on {about.examples.shape} with {about.examples.gray_levels}; train one of them again on the other's "
             "data"
         )
     cleanest = _check_process(workdir, model, model.sde, about.sde)

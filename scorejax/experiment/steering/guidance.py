@@ -145,7 +145,7 @@ class OfImages(ByLabels):
         return Classes()
 
     def task(self, about: About) -> Task:
-        if not about.examples.levels:
+        if not about.examples.gray_levels:
             raise ConfigError(
                 f"guidance = {about.config.guidance.name!r} is for images; {about.examples.name!r} holds vectors"
             )

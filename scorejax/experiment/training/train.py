@@ -140,7 +140,7 @@ def make_update(
     Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
     number of devices computes the same (dropout excepted, which is drawn per device).
     """
-    config, gray_levels, parts = recipe.config, feeder.data.levels, feeder.parts
+    config, gray_levels, parts = recipe.config, feeder.data.gray_levels, feeder.parts
 
     def update(state: State, payload: data.Payload, *frozen: Params) -> tuple[State, dict[str, Array]]:
         placed = recipe.placed(*frozen) if frozen else recipe

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scorejax.data.dataset import Dataset
+from scorejax.data.dataset import Dataset, check_split
 
 
 def _pick(stored: dict[str, np.ndarray], split: str, test_fraction: float, where: Path) -> tuple:
@@ -22,18 +22,25 @@ def _pick(stored: dict[str, np.ndarray], split: str, test_fraction: float, where
     return x[mask], None if labels is None else labels[mask]
 
 
-def arrays(path: str | Path, split: str, *, levels: int = 256, test_fraction: float = 0.1) -> Dataset:
+def npz(split: str, *, path: str | Path, gray_levels: int = 256, test_fraction: float = 0.1) -> Dataset:
     """Read uint8 images `[N, H, W]` or `[N, H, W, C]`, or float vectors `[N, D]`, from an `.npz` file.
 
     Labels are classes, whole numbers `[N]`, or embeddings, floats `[N, D]` or `[N, L, D]`, of texts for instance.
 
-    Keys: `train` and `test` (with `train_labels`, `test_labels`), or `x` (with `labels`), of which every
-    k-th example, `k = round(1 / test_fraction)`, is the test split.
+    Keys: `train` and `test` (with `train_labels`, `test_labels`), or `x` (with `labels`). Every k-th example of `x`,
+    `k = round(1 / test_fraction)`, belongs to the test split.
+
+    Args:
+      split: "train" or "test".
+      path: the `.npz` file.
+      gray_levels: number of gray levels of its images; vectors have none.
+      test_fraction: share of the test split where the file has none of its own.
 
     Raises:
       FileNotFoundError: no such file.
       ValueError: missing keys, or arrays that are neither images nor vectors.
     """
+    check_split("npz", split)
     where = Path(path).expanduser()
     if not where.is_file():
         raise FileNotFoundError(f"path = {str(where)!r} is not a file; give the .npz file that holds the arrays.")
@@ -41,20 +48,18 @@ def arrays(path: str | Path, split: str, *, levels: int = 256, test_fraction: fl
         stored = {key: file[key] for key in file.files}
     x, labels = _pick(stored, split, test_fraction, where)
     if x.dtype == np.uint8 and x.ndim in (3, 4):
-        examples, grey_levels = x.reshape(*x.shape[:3], -1), levels
+        examples, levels = x.reshape(*x.shape[:3], -1), gray_levels
     elif np.issubdtype(x.dtype, np.floating) and x.ndim == 2:
-        examples, grey_levels = x.astype(np.float32), None
+        examples, levels = x.astype(np.float32), None
     else:
         raise ValueError(
             f"{where}: split {split!r} is {x.dtype} of shape {x.shape}; wanted uint8 images "
             "[N, H, W] or [N, H, W, C], or float vectors [N, D]."
         )
-    if grey_levels is not None and examples.max() >= grey_levels:
-        raise ValueError(f"{where}: a pixel is {examples.max()}; with levels = {levels} the largest is {levels - 1}.")
     if labels is None:
-        return Dataset(where.stem, examples, levels=grey_levels)
+        return Dataset(where.stem, examples, gray_levels=levels)
     if labels.ndim > 1:
-        return Dataset(where.stem, examples, np.asarray(labels, np.float32), levels=grey_levels)
+        return Dataset(where.stem, examples, np.asarray(labels, np.float32), gray_levels=levels)
     classes = max(int(v.max()) + 1 for k, v in stored.items() if k.endswith("labels"))
     labels = np.asarray(labels, np.int32)
-    return Dataset(where.stem, examples, labels, levels=grey_levels, num_classes=classes)
+    return Dataset(where.stem, examples, labels, gray_levels=levels, num_classes=classes)

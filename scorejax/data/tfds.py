@@ -51,13 +51,23 @@ def how_to_prepare(name: str, data_dir: str | Path | None = None) -> str:
     )
 
 
+def exists(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether there is an image set of that name: a prepared one, or one that tensorflow-datasets can prepare."""
+    base = name.partition(":")[0]
+    if base in prepared_sets(data_dir):
+        return True
+    import tensorflow_datasets
+
+    return base.partition("/")[0] in tensorflow_datasets.list_builders(with_community_datasets=False)
+
+
 def _keys(builder: Any) -> tuple[str, str | None]:
     """Names of the image feature and of the class label (or None)."""
-    import tensorflow_datasets as tfds
+    import tensorflow_datasets
 
     kinds = {key: feature for key, feature in builder.info.features.items()}
-    images = [key for key, feature in kinds.items() if isinstance(feature, tfds.features.Image)]
-    labels = [key for key, feature in kinds.items() if isinstance(feature, tfds.features.ClassLabel)]
+    images = [key for key, feature in kinds.items() if isinstance(feature, tensorflow_datasets.features.Image)]
+    labels = [key for key, feature in kinds.items() if isinstance(feature, tensorflow_datasets.features.ClassLabel)]
     if not images:
         raise ValueError(f"{builder.info.name} has no image among its features {sorted(kinds)}; image sets only.")
     preferred = builder.info.supervised_keys
@@ -95,10 +105,10 @@ def _read(
         raise ValueError(f"{builder.info.name}: split {split!r} is empty.")
 
 
-def prepared(
-    name: str,
+def tfds(
     split: str,
     *,
+    dataset: str,
     data_dir: str | Path | None = None,
     size: int | None = None,
     crop: int | None = None,
@@ -107,22 +117,21 @@ def prepared(
     """Read an image set prepared by tensorflow-datasets as array_record; never downloads.
 
     Args:
-      name: `mnist`, `cifar10`, ..., with `/config` and `:version` where wanted; also sets of your own.
       split: any split of the set, slices included ("train[:10%]").
+      dataset: `mnist`, `cifar10`, ..., with `/config` and `:version` where wanted; also sets of your own.
       data_dir: see `data_folder`.
-      size: side in pixels to which the largest centred square is resized; None keeps images, which must
+      size: side in pixels to which the largest centered square is resized; None keeps images, which must
         agree in size.
-      crop: side in pixels of the centred square to cut instead, where images are larger than that.
+      crop: side in pixels of the centered square to cut instead, where images are larger than that.
       cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
 
     Raises:
       FileNotFoundError: the set is not prepared; the message has the command.
-      ValueError: not array_record, no such split, no image feature, or images of different sizes and no
-        `size`.
+      ValueError: not array_record, no such split, no image feature, or images of different sizes and no `size`.
     """
-    folder = find(name, data_dir)
+    folder = find(dataset, data_dir)
     if folder is None:
-        raise FileNotFoundError(how_to_prepare(name, data_dir))
+        raise FileNotFoundError(how_to_prepare(dataset, data_dir))
     file_format = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat", "tfrecord")
     if file_format != "array_record":
         raise ValueError(
@@ -130,22 +139,22 @@ def prepared(
             f"machine with tensorflow run: tfds convert_format --dataset_version_dir={folder} "
             f"--out_file_format=array_record --out_dir=NEW_DATA_DIR/{folder.parent.name}/{folder.name}"
         )
-    import tensorflow_datasets as tfds
+    import tensorflow_datasets
 
-    builder = tfds.builder_from_directory(folder)
+    builder = tensorflow_datasets.builder_from_directory(folder)
     if split.partition("[")[0] not in builder.info.splits:
-        raise ValueError(f"{name} has no split {split!r}; it has {sorted(builder.info.splits)}, slices allowed.")
+        raise ValueError(f"{dataset} has no split {split!r}; it has {sorted(builder.info.splits)}, slices allowed.")
     keys = _keys(builder)
     table = cached(
         lambda allocate: _read(allocate, builder, split, keys, size, crop),
-        f"{name.replace('/', '-').replace(':', '-')}-{split.partition('[')[0]}",
+        f"{dataset.replace('/', '-').replace(':', '-')}-{split.partition('[')[0]}",
         sorted(f for f in folder.iterdir() if f.is_file()),
         (split, size, keys, crop),
         cache_dir=cache_dir,
     )
     labels = np.ascontiguousarray(table["label"])
     if labels.max() < 0:  # no label feature, or a test split published without labels
-        return Dataset(name, table["image"], levels=256)
+        return Dataset(dataset, table["image"], gray_levels=256)
     features: Any = builder.info.features
     names = tuple(features[keys[1]].names)
-    return Dataset(name, table["image"], labels, levels=256, num_classes=len(names), label_names=names)
+    return Dataset(dataset, table["image"], labels, gray_levels=256, num_classes=len(names), label_names=names)

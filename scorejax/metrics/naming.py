@@ -1,0 +1,12 @@
+"""What a number over features may be called: FID, KID and Inception Score are names of Inception's alone."""
+
+INCEPTION = "inception-v3-2015-12-05"  # begins the name of a network whose distances are called FID
+PUBLISHED_INCEPTION = f"{INCEPTION}-6726825d"
+
+
+def is_inception(name: str, *, published: bool = False) -> bool:
+    """Whether features of that name are Inception's: then, and only then, a Frechet distance is called FID.
+
+    With `published`, whether also the weights are those that published FIDs are of.
+    """
+    return name == PUBLISHED_INCEPTION if published else name.startswith(f"{INCEPTION}-")
