@@ -25,7 +25,7 @@ def get_config() -> Config:
     config.ema.decay = 0.0
     config.train.update({"steps": 200_000, "batch": 128, "log_every": 50, "checkpoint_every": 5_000})
     config.train.update({"keep": 2, "keep_every": 50_000, "preview_every": 50_000})
-    config.sampler.update({"stepper": "annealed_langevin:epsilon=2e-5:steps_per_level=100", "steps": 9})
+    config.sampler.update({"stepper": "annealed_langevin:epsilon=2e-5:steps=100", "steps": 9})
     config.sampler.denoise = False
     config.eval.update({"batch": 512, "samples": 50_000})
     return config
@@ -41,7 +41,7 @@ def techniques124(config: Config) -> None:
     sigma_max, n, epsilon = (90.0, 500, 3.3e-6) if config.data.name == "celeb_a" else (50.0, 232, 6.2e-6)
     config.sde.update({"sigma_max": sigma_max, "n": n})
     config.sampler.steps = n - 1
-    config.sampler.stepper.update({"epsilon": epsilon, "steps_per_level": 5})
+    config.sampler.stepper.update({"epsilon": epsilon, "steps": 5})
 
 
 def technique5(config: Config) -> None:

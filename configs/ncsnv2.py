@@ -74,7 +74,7 @@ def _lsun(config: Config, name: str, size: int) -> None:
 def _levels(config: Config, sigma_max: float, n: int, steps: int, epsilon: float) -> None:
     config.sde.update({"name": "smld", "sigma_min": 0.01, "sigma_max": sigma_max, "n": n})
     config.sampler.update({"stepper": "annealed_langevin", "steps": n - 1})
-    config.sampler.stepper.update({"epsilon": epsilon, "steps_per_level": steps})
+    config.sampler.stepper.update({"epsilon": epsilon, "steps": steps})
 
 
 VARIANTS = {variant.__name__: variant for variant in (celeba, church, bedroom, tower, ffhq)}

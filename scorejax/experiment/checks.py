@@ -28,7 +28,5 @@ def check(config: Config, devices: int = 1) -> None:
     if "sampler" in recipe.uses:
         assemble.needed(config)
     if config.train.preview_every and not recipe.draws:
-        raise ConfigError(
-            f"train.preview_every draws samples, which recipe {config.recipe.name!r} cannot; set it to 0"
-        )
+        raise ConfigError(f"train.preview_every draws samples, which recipe {config.recipe.name!r} cannot; set it to 0")
     assemble.check_numbers(config, devices)

@@ -174,7 +174,9 @@ class Recipe(abc.ABC):
         Raises:
             ConfigError: this kind of training has none.
         """
-        raise ConfigError(f"init_from = {path!r}: there are no published weights for recipe {self.config.recipe.name!r}")
+        raise ConfigError(
+            f"init_from = {path!r}: there are no published weights for recipe {self.config.recipe.name!r}"
+        )
 
     def placed(self, frozen: Params | None) -> Self:
         """Return the recipe whose frozen neighbor has these weights, such as the arguments of a compiled program."""
@@ -203,5 +205,7 @@ def make_recipe(config: Config, examples: data.Dataset | None = None, beside: Be
     """
     kind = config.recipe.find()
     if not (isinstance(kind, type) and issubclass(kind, Recipe)):
-        raise ConfigError(f"recipe {config.recipe.name!r} is no Recipe; derive it from scorejax.experiment.recipe.Recipe")
+        raise ConfigError(
+            f"recipe {config.recipe.name!r} is no Recipe; derive it from scorejax.experiment.recipe.Recipe"
+        )
     return config.recipe.make(Given(config, examples, beside))

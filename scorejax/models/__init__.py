@@ -26,10 +26,10 @@ it maps (`role`: scores, classes, ...), how many axes its examples have (`ranks`
 it is shrunk for a trial (`tiny`)."""
 
 __all__ = [
-    "NETWORKS",
     "DDPM",
     "MLP",
     "NCSN",
+    "NETWORKS",
     "DDPMpp",
     "FlowDequantizer",
     "ImageHead",

@@ -1,5 +1,7 @@
 """A network for vectors."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -36,7 +38,7 @@ class MLP(nn.Module):
 
     role = "scores"
     ranks = (1,)
-    tiny = {"features": 16, "depth": 1}
+    tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 1}
 
     features: int = 128
     depth: int = 3

@@ -29,7 +29,7 @@ class MLPClassifier(nn.Module):
 
     role = "classes"
     ranks = (1,)
-    tiny = {"features": 16, "depth": 1}
+    tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 1}
 
     num_classes: int = 2
     features: int = 128

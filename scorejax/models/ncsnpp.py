@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -88,7 +88,13 @@ class NCSNpp(nn.Module):
 
     role = "scores"
     ranks = (3,)
-    tiny = {"features": 8, "channel_multipliers": (1, 1), "blocks_per_level": 1, "attention_resolutions": (), "dropout": 0.0}
+    tiny: ClassVar[dict[str, object]] = {
+        "features": 8,
+        "channel_multipliers": (1, 1),
+        "blocks_per_level": 1,
+        "attention_resolutions": (),
+        "dropout": 0.0,
+    }
 
     features: int = 128
     channel_multipliers: Sequence[int] = (1, 2, 2, 2)

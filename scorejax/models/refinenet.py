@@ -1,6 +1,7 @@
 """NCSN and NCSNv2: the RefineNets of score matching at discrete noise levels."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -131,7 +132,7 @@ class NCSN(RefineNet):
 
     role = "scores"
     ranks = (3,)
-    tiny = {"features": 8}
+    tiny: ClassVar[dict[str, object]] = {"features": 8}
 
     num_levels: int = 10
 
@@ -176,7 +177,7 @@ class NCSNv2(RefineNet):
 
     role = "scores"
     ranks = (3,)
-    tiny = {"features": 8}
+    tiny: ClassVar[dict[str, object]] = {"features": 8}
 
     noise_levels: tuple[float, float, int] | None = None
 

@@ -1,6 +1,7 @@
 """The noise-conditional classifier of images, whose gradient steers samples towards a class."""
 
 import math
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -40,7 +41,7 @@ class WideResNetClassifier(nn.Module):
 
     role = "classes"
     ranks = (3,)
-    tiny = {"depth": 10, "width": 1}
+    tiny: ClassVar[dict[str, object]] = {"depth": 10, "width": 1}
 
     num_classes: int = 10
     depth: int = 28

@@ -1,0 +1,7 @@
+"""Pictures: pages of images, trajectories, curves and scatter plots, as PNG files."""
+
+from scorejax.pictures.curves import save_curves
+from scorejax.pictures.images import grid, save_grid, save_trajectory, write_png
+from scorejax.pictures.scatter import save_scatter
+
+__all__ = ["grid", "save_curves", "save_grid", "save_scatter", "save_trajectory", "write_png"]

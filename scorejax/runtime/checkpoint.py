@@ -242,9 +242,7 @@ def _present(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _check_devices(
-    folder: Path, fields: dict[str, Any], shapes: dict[str, Any], per_device: tuple[str, ...]
-) -> None:
+def _check_devices(folder: Path, fields: dict[str, Any], shapes: dict[str, Any], per_device: tuple[str, ...]) -> None:
     """What each device had for itself cannot be shared out anew among another number of devices."""
     for name in per_device:
         got, wanted = jax.tree.leaves(fields[name])[0].shape[0], jax.tree.leaves(shapes[name])[0].shape[0]

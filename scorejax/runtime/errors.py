@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 class RunError(Exception):

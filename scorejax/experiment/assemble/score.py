@@ -54,9 +54,7 @@ def score(
         dropout_key: turns dropout on.
     """
     carried = (_of_network(process, params), dropout_key)
-    bound = make_labelled_score(
-        process, _Apply(module), carried, predicts, label=process.label, sigma_data=sigma_data
-    )
+    bound = make_labelled_score(process, _Apply(module), carried, predicts, label=process.label, sigma_data=sigma_data)
     return bound if isinstance(bound, Partial) else Partial(bound)
 
 

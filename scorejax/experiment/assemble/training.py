@@ -13,7 +13,6 @@ from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.config import Config
 from scorejax.runtime.errors import ConfigError
 
-
 OPTIMIZERS = ("adam", "adamw")
 DECAYS = ("none", "cosine")
 STEPS_PER_CALL = 10

@@ -132,8 +132,8 @@ class Seam:
         for name, factory in self.entries().items():
             settings = ", ".join(str(setting) for setting in self.settings(name).values())
             doc = (inspect.getdoc(factory) or "").partition("\n")[0]
-            lines.append(f"  {name:<24}{doc}\n{'':26}{settings or 'no settings'}")
-        lines.append(f"  {'package.module:NAME':<24}A {self.noun} of your own.")
+            lines.append(f"  {name:<26}{doc}\n{'':28}{settings or 'no settings'}")
+        lines.append(f"  {'package.module:NAME':<26}A {self.noun} of your own.")
         return "\n".join(lines)
 
     def _first(self) -> str:
@@ -159,7 +159,11 @@ def settings_of(factory: Factory) -> dict[str, Setting]:
     for name, parameter in parameters.items():
         variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         positional = parameter.default is REQUIRED and parameter.kind is not parameter.KEYWORD_ONLY
-        if variadic or (name in ("name", "parent") and "parent" in parameters) or (positional and not dataclasses.is_dataclass(factory)):
+        if (
+            variadic
+            or (name in ("name", "parent") and "parent" in parameters)
+            or (positional and not dataclasses.is_dataclass(factory))
+        ):
             continue
         default = parameter.default
         found[name] = Setting(name, _kind(hints.get(name, parameter.annotation), default), default)
@@ -210,7 +214,9 @@ def _imported(noun: str, name: str) -> Factory:
     except AttributeError:
         raise ConfigError(f"{noun} {name!r}: module {module!r} has no {attribute!r}") from None
     if not callable(found):
-        raise ConfigError(f"{noun} {name!r} is {type(found).__name__}, which cannot be called; name a function or class")
+        raise ConfigError(
+            f"{noun} {name!r} is {type(found).__name__}, which cannot be called; name a function or class"
+        )
     return found
 
 
@@ -262,4 +268,3 @@ def _plain(option: Any) -> type:
 
 def _shown(default: Any) -> str:
     return default.__name__ if hasattr(default, "__name__") else str(default)
-

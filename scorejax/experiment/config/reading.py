@@ -19,11 +19,12 @@ RENAMED = {
     "eval.inception": "eval.features=inception:weights=FILE",
     **{f"model.{key}": f"recipe.{key}" for key in ("predicts", "sigma_data", "conditional", "label_dropout")},
     "sampler.corrector_steps": "sampler.corrector.steps",
+    "sampler.steps_per_level": "sampler.stepper.steps",
     **{f"sampler.{key}": f"sampler.corrector.{key}" for key in ("snr", "norm")},
     **{
         f"sampler.{key}": f"sampler.stepper.{key}"
         for key in (
-            "epsilon", "steps_per_level", "method", "variance", "probability_flow", "eta", "clip", "last_noise", "order",
+            "epsilon", "method", "variance", "probability_flow", "eta", "clip", "last_noise", "order",
             "kind", "variant", "prediction", "solver_type", "third", "lower_order_final", "thresholding", "churn",
             "s_min", "s_max", "s_noise", "rtol", "atol",
         )
@@ -122,7 +123,8 @@ def tiny(config: Config) -> None:
     )
     if config.data.size is not None:
         config.data.size = min(config.data.size, 32)
-    config.sampler.steps = 4
+    if "sampler" in config.recipe.find().uses:
+        config.sampler.steps = 4
     config.eval.update({"batch": 8, "likelihood_examples": 16, "classifier_examples": 16, "samples": 16, "grid": 16})
     config.eval.update({"likelihood_passes": 1, "rtol": 1e-2, "atol": 1e-2, "baseline_examples": 200})
     config.eval.reference_examples = 200

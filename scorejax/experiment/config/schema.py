@@ -21,9 +21,7 @@ _DATA: dict[str, Any] = {
 _OF_THE_DATA = ("num_classes", "condition", "condition_dim", "centered_input", "noise_levels", "num_levels")
 _OF_THE_RUN = ("t", "time_sampling", "gray_levels", "levels", "centered", "chain", "terms", "proposal", "diffuse")
 
-STEPPER = Seam(
-    "scorejax.samplers:STEPPERS", "stepper", "euler_maruyama", supplied=frozenset({"fitted", "data_range"})
-)
+STEPPER = Seam("scorejax.samplers:STEPPERS", "stepper", "euler_maruyama", supplied=frozenset({"fitted", "data_range"}))
 TIME_GRID = Seam("scorejax.samplers:GRIDS", "time grid", "uniform", supplied=frozenset({"t_min", "fitted"}))
 
 SCHEMA: dict[str, Any] = {
@@ -106,7 +104,12 @@ SCHEMA: dict[str, Any] = {
         "baseline_examples": 0,  # training images the Gaussian baseline is fitted to; 0: all
         "samples": 1000,  # to be measured; 0: none
         "metrics": ("frechet",),  # of the samples
-        "features": Seam("scorejax.experiment.evaluation.quality:FEATURES", "feature network", "auto"),
+        "features": Seam(
+            "scorejax.experiment.evaluation.quality:FEATURES",
+            "feature network",
+            "auto",
+            supplied=frozenset({"gray_levels"}),
+        ),
         "stats": str,  # .npz of --mode=fid_stats to hold samples against; unset: computed from the data
         "reference_split": "train",  # of the data, to hold samples against
         "reference_examples": 0,  # 0: all

@@ -114,7 +114,9 @@ class Config(config_dict.ConfigDict):
             try:
                 self._put(first, values_lib.convert(path, text, values_lib.kind_of(default)))
             except ConfigError as error:
-                raise ConfigError(f"{error}; its default is {default!r}" if default is not None else str(error)) from None
+                raise ConfigError(
+                    f"{error}; its default is {default!r}" if default is not None else str(error)
+                ) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, ready for JSON."""

@@ -14,7 +14,16 @@ import numpy as np
 from scorejax import data as data_lib
 from scorejax.experiment import assemble, steering
 from scorejax.experiment.config import Config, to_dict
-from scorejax.experiment.evaluation import bits, classification, draw, quality, reference, samples, variances, variational
+from scorejax.experiment.evaluation import (
+    bits,
+    classification,
+    draw,
+    quality,
+    reference,
+    samples,
+    variances,
+    variational,
+)
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.evaluation import Held
 from scorejax.experiment.evaluation.subject import Subject, need

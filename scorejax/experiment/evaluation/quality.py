@@ -16,6 +16,12 @@ from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError, user_errors
 
+def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
+    """Random convolutions for images, the values themselves for vectors."""
+    return metrics.FEATURES["random_conv" if gray_levels else "pixels"]()
+
+
+FEATURES = {"auto": auto, **metrics.FEATURES}
 METRICS = ("frechet", "kid", "inception_score", "precision_recall")
 ENOUGH = 10_000  # samples of a Frechet distance that may be held against published ones
 
@@ -66,10 +72,8 @@ def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:
       ConfigError: no such network, or one that cannot look at these examples.
       RunError: no weights.
     """
-    c = config.eval
-    name = c.features.name
     with user_errors("config key 'eval.features'"):
-        chosen = c.features.make(train)
+        chosen = config.eval.features.make(gray_levels=train.gray_levels)
         _feature_count(chosen, train)
     return chosen
 

@@ -71,7 +71,9 @@ def restored_beside(model: Subject, train: data_lib.Dataset, workdir: str | Path
     return restore_beside(where, model.trained.beside, train)
 
 
-def of_stepper(stepper: samplers.Stepper, head: Partial | None, model: Model, condition: Array | None) -> samplers.Stepper:
+def of_stepper(
+    stepper: samplers.Stepper, head: Partial | None, model: Model, condition: Array | None
+) -> samplers.Stepper:
     """A stepper whose variance a network predicts, with its head on the network; others as they are.
 
     The head reads the network itself, not the score that guidance makes of it. Call it inside the compiled program.
@@ -90,9 +92,7 @@ def on_network(chain: ReverseChain, head: Partial | None, model: Model, conditio
     return chain.bind(_binder(head, model, condition))
 
 
-def _binder(
-    head: Partial | None, model: Model, condition: Array | None
-) -> Callable[[UnboundHead], VarianceHead]:
+def _binder(head: Partial | None, model: Model, condition: Array | None) -> Callable[[UnboundHead], VarianceHead]:
     condition = condition if model.conditional else None
 
     def bind(unbound: UnboundHead) -> VarianceHead:

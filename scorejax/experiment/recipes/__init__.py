@@ -20,7 +20,6 @@ def _found() -> dict[str, type[Recipe]]:
     return recipes
 
 
-
 RECIPES = _found()
 """All of them."""
 BESIDE = {name: kind for name, kind in RECIPES.items() if kind.section is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ class Dequantizer(Recipe):
     draws = False
     uses = ()
     section = "dequantizer"
-    training = {
+    training: ClassVar[dict[str, object]] = {
         "steps": 10_000,
         "batch": 128,  # over all devices
         "lr": 1e-3,
@@ -32,7 +33,14 @@ class Dequantizer(Recipe):
         "log_every": 50,
         "checkpoint_every": 1000,
     }
-    tiny = {"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2, "features": 8, "components": 2} | {
+    tiny: ClassVar[dict[str, object]] = {
+        "steps": 4,
+        "batch": 16,
+        "log_every": 2,
+        "checkpoint_every": 2,
+        "features": 8,
+        "components": 2,
+    } | {
         "blocks": 1,
         "heads": 2,
         "flows": 1,

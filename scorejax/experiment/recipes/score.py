@@ -132,7 +132,9 @@ class Score(Recipe):
             num_classes=self.given.examples.num_classes if self.conditional else 0,
         )
 
-    def bound_bits(self, sde: LinearSDE, keys: Array, score: ScoreFunction, raw: Array, times_per_example: int) -> Array:
+    def bound_bits(
+        self, sde: LinearSDE, keys: Array, score: ScoreFunction, raw: Array, times_per_example: int
+    ) -> Array:
         """The bound that was trained, in bits/dim `[B]`: of each example the mean over equally spaced times."""
         first = keys_lib.uniform(keys_lib.fold_in(keys, times_per_example), keys.shape)
 
@@ -185,7 +187,9 @@ class Score(Recipe):
             return _of_chain(function, sde, time_sampling, "proposal" in parameters)
         objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
 
-        def loss(keys: Array, sde: LinearSDE, score: ScoreFunction, head: Any, x0: Array, t: Array, history: Any) -> Array:
+        def loss(
+            keys: Array, sde: LinearSDE, score: ScoreFunction, head: Any, x0: Array, t: Array, history: Any
+        ) -> Array:
             return function(keys, sde, score, x0, t=t)
 
         _try(function, sde)
@@ -259,4 +263,3 @@ def _of_chain(function: Callable[..., Array], sde: Chain, time_sampling: str, ta
 
 def _given(score: Callable[..., Array], condition: Array | None, x: Array, t: Array) -> Array:
     return score(x, t, condition)
-

@@ -7,7 +7,7 @@ The score's network runs without dropout, which would inflate the residual that 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from jax import Array
 from jax.tree_util import Partial
@@ -49,7 +49,7 @@ class VarianceHead(Recipe):
     draws = False
     uses = ()
     section = "head"
-    training = {
+    training: ClassVar[dict[str, object]] = {
         "steps": 10_000,
         "batch": 128,  # over all devices
         "lr": 1e-3,
@@ -59,7 +59,7 @@ class VarianceHead(Recipe):
         "log_every": 50,
         "checkpoint_every": 1000,
     }
-    tiny = {"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2}
+    tiny: ClassVar[dict[str, object]] = {"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2}
 
     def __init__(
         self,

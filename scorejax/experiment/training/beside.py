@@ -48,7 +48,9 @@ def own_config(config: Config, kind: type[Recipe]) -> Config:
     """The model's config with the recipe and the sections train, optim and ema of what is trained next to it."""
     assert kind.section is not None
     c, own = config[kind.section], configs.base()
-    own.update({key: value for key, value in configs.to_dict(config).items() if key in ("name", "seed", "data", "eval")})
+    own.update(
+        {key: value for key, value in configs.to_dict(config).items() if key in ("name", "seed", "data", "eval")}
+    )
     own.update({kind.section: configs.to_dict(config)[kind.section]})
     own.train.update({"steps": c.steps, "batch": c.batch, "steps_per_call": 0, "log_every": c.log_every})
     own.train.update({"checkpoint_every": c.checkpoint_every, "keep": 2})

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jax import Array
 
 from scorejax import data
 from scorejax.experiment import assemble
