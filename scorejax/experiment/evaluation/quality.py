@@ -16,6 +16,7 @@ from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError, user_errors
 
+
 def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
     """Random convolutions for images, the values themselves for vectors."""
     return metrics.FEATURES["random_conv" if gray_levels else "pixels"]()
