@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 def _lazy(name: str, home: str) -> types.ModuleType:
     """The module `home` under the short name `scorejax.NAME`, imported when something of it is first used."""
     module = types.ModuleType(f"scorejax.{name}", f"Everything of `{home}`, under the name that users type.")
-    module.__getattr__ = lambda attribute: getattr(importlib.import_module(home), attribute)
+    setattr(module, "__getattr__", lambda name: getattr(importlib.import_module(home), name))  # noqa: B010
     return module
 
 

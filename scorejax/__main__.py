@@ -14,8 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's errors, not its rema
 
 EPILOG = """
 A setting is --config.section.key=value. Where a part is named, --config.sampler.stepper=help lists what there is, with
-settings and what they do, and --config.sampler.stepper=NAME:key=value takes one of them. --config=help lists the configs
-that come with the package, and all settings of --config=NAME are shown by --config=NAME --config.help.
+settings and what they do, and --config.sampler.stepper=NAME:key=value takes one of them. --config=help lists the
+configs that come with the package; --config=NAME --config.help=all shows all settings of one.
 """
 
 
@@ -23,7 +23,7 @@ def parse(argv: list[str], program: str) -> tuple[argparse.Namespace, list[str]]
     """Flags, and the overrides `key=value`."""
     parser = argparse.ArgumentParser(
         program,
-        description=__doc__.replace("scorejax --", f"{program} --"),
+        description=str(__doc__).replace("scorejax --", f"{program} --"),
         allow_abbrev=False,
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
     from scorejax.runtime import errors
 
     # What was compiled once is not compiled again, in this run or the next.
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.read("jax_compilation_cache_dir"):
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser("~/.cache/scorejax/xla"))
     errors.show_log()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

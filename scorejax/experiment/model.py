@@ -47,12 +47,14 @@ class Model:
         logits: `(x, t) -> [B, K]`, of noisy data; a model without a process ignores `t`.
         features: `(x, t)`, the last feature map of a classifier.
         restore: `(x, t) -> x_0`, of degraded data.
+        sample_nfe: network evaluations that `sample` makes.
         variance_head: `(sde, score) -> VarianceHead`, of a head that was trained beside this score.
         dequantizer: `(keys [B], raw [B, ...]) -> (noise in (0, 1), its log density [B])`.
         conditional: whether the score takes a condition.
         null_condition: the condition that stands for none; None if the model was not trained with one.
         num_classes: how many classes the condition or the logits have; 0 for none.
         logits_of_any_process: whether the classifier follows the log SNR, and so serves every process.
+        feature_layer: the layer of an image network whose input is its last feature map.
     """
 
     sde: LinearSDE | None = None
@@ -67,13 +69,20 @@ class Model:
     variance_head: Partial | None = None
     dequantizer: Partial | None = None
     conditional: bool = static(default=False)
+    sample_nfe: int = static(default=1)
     null_condition: float | None = static(default=None)
     num_classes: int = static(default=0)
     logits_of_any_process: bool = static(default=False)
+    feature_layer: str = static(default="norm_out")
 
     def can(self) -> list[str]:
         """The names of the capabilities that are there."""
         return [name for name in CAPABILITIES if getattr(self, name) is not None]
+
+    def offers(self, *capabilities: str) -> bool:
+        """Whether one of these is there; a score counts only with a process, whose noisy data it is of."""
+        there = set(self.can()) - (set() if self.sde is not None else {"score"})
+        return bool(there & set(capabilities))
 
     def score_given(self, condition: Array | None) -> Score:
         """The score of this condition, as every sampler takes it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import jax
@@ -120,7 +120,7 @@ class Recipe(abc.ABC):
     section: ClassVar[str | None] = None
     """For what is trained next to a trained model: the section of that model's config with its settings; its mode is
     then `train_SECTION`."""
-    training: ClassVar[dict[str, Any]] = {}
+    training: ClassVar[Mapping[str, Any]] = {}
     """For such a recipe: the settings of its training, with their defaults, see `training.beside`."""
 
     @staticmethod
@@ -136,6 +136,12 @@ class Recipe(abc.ABC):
     def config(self) -> Config:
         """The config of the run."""
         return self.given.config
+
+    @property
+    def has_convolutions(self) -> bool:
+        """Whether a step of training has convolutions: images do, unless the network serves vectors as well."""
+        of_vectors = "model" in self.uses and 1 in getattr(self.config.model.find(), "ranks", ())
+        return len(self.given.examples.shape) == 3 and not of_vectors
 
     @abc.abstractmethod
     def init(self, key: Array) -> Params:
@@ -201,7 +207,7 @@ def make_recipe(config: Config, examples: data.Dataset | None = None, beside: Be
         beside: the trained model next to which something is trained.
 
     Raises:
-        ConfigError: no such recipe, a setting of it that does not fit, or a section that is set and that it never reads.
+        ConfigError: no such recipe, or a setting of it that does not fit.
     """
     kind = config.recipe.find()
     if not (isinstance(kind, type) and issubclass(kind, Recipe)):

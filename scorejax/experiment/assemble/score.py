@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -102,7 +102,7 @@ def logits(
 
 def of_process(bound: Partial, process: LinearSDE, cleanest: float | None) -> Partial:
     """What `logits` returned, for another process; see there for `cleanest`."""
-    return Partial(dataclasses.replace(bound.func, cleanest=cleanest), process, *bound.args[1:])
+    return Partial(dataclasses.replace(cast(_Logits, bound.func), cleanest=cleanest), process, *bound.args[1:])
 
 
 def by_log_snr(module: nn.Module) -> bool:

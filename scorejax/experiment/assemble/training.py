@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.config import Config
@@ -19,12 +20,12 @@ STEPS_PER_CALL = 10
 _AT_LEAST_ONE = ("train.steps", "train.log_every", "train.checkpoint_every", "train.keep", "eval.batch")
 
 
-def learning_rate(config: Config) -> Callable[[int | jax.Array], jax.Array]:
+def learning_rate(config: Config) -> Callable[[ArrayLike], jax.Array]:
     """`lr min((n + 1) / warmup, 1)` at step n, times half a cosine over the run if asked."""
     c, steps = config.optim, config.train.steps
     pick("optim.decay", c.decay, dict.fromkeys(DECAYS))
 
-    def rate(step: int | jax.Array) -> jax.Array:
+    def rate(step: ArrayLike) -> jax.Array:
         warm = jnp.minimum((step + 1) / max(c.warmup, 1), 1.0)
         fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / steps, 1.0))) if c.decay == "cosine" else 1.0
         return c.lr * warm * fall
@@ -66,11 +67,11 @@ def check_numbers(config: Config, devices: int = 1) -> None:
             raise ConfigError(f"{key} = {config[section][name]}; it must be at least 1")
 
 
-def steps_per_call(config: Config, start: int = 0, *, images: bool = False) -> int:
+def steps_per_call(config: Config, start: int = 0, *, convolutions: bool = False) -> int:
     """Optimizer steps in one compiled call; the run's start and all its intervals are multiples of it.
 
     XLA runs the weight gradients of convolutions some 30 times slower inside a loop on a CPU (and dispatch
-    costs nothing there), so images take one step per call on a CPU.
+    costs nothing there), so a network with convolutions takes one step per call on a CPU.
 
     Raises:
         ConfigError: a number of steps that does not divide the intervals.
@@ -86,6 +87,6 @@ def steps_per_call(config: Config, start: int = 0, *, images: bool = False) -> i
                     "either, or let train.steps_per_call=0 choose"
                 )
         return c.steps_per_call
-    wanted = 1 if images and jax.default_backend() == "cpu" else STEPS_PER_CALL
+    wanted = 1 if convolutions and jax.default_backend() == "cpu" else STEPS_PER_CALL
     common = math.gcd(*intervals.values())
     return max(n for n in range(1, wanted + 1) if common % n == 0)

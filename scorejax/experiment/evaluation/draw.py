@@ -98,11 +98,11 @@ def _by_itself(model: Subject, train: data_lib.Dataset) -> tuple[Callable[[tuple
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
         params, key, *_ = held
-        sample = model.at(params).sample
-        assert sample is not None
+        of = model.at(params)
+        assert of.sample is not None  # `batch_function` asks for it
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        x = sample(each, (*index.shape, *train.shape))
-        return {"x": _finish(model, train, x), "nfe": jnp.ones(index.shape, jnp.int32)}
+        x = of.sample(each, (*index.shape, *train.shape))
+        return {"x": _finish(model, train, x), "nfe": jnp.full(index.shape, of.sample_nfe)}
 
     return fn, (*carried(model, SAMPLES), model.classes, None)
 

@@ -56,4 +56,4 @@ class Evaluation(NamedTuple):
 
     def applies(self, subject: Subject) -> bool:
         """Whether the config asks for it, and the model can do it."""
-        return self.asked(subject.config) and bool(set(self.needs) & set(subject.model.can()))
+        return self.asked(subject.config) and subject.model.offers(*self.needs)

@@ -32,7 +32,7 @@ def with_fitted(model: Subject, train: data_lib.Dataset, workdir: str | Path) ->
     Raises:
         RunError: it was not, or belongs to other weights.
     """
-    if model.model.score is None:
+    if model.model.sample is not None or not model.model.offers("score"):
         return model
     return model._replace(fitted=find(assemble.needed(model.config, model.sde), model, train, workdir))
 

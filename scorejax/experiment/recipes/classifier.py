@@ -75,6 +75,7 @@ class Classifier(Recipe):
         t = batch.whole(lambda key, n: objectives.draw_times(key, self.sde, n, self.time_sampling))
         logits = scores.logits(self.sde, self.network, params, dropout_key=batch.device_key)
         keys = keys_lib.fold_in(keys, _OBJECTIVE)
+        assert batch.labels is not None  # the network is refused for data without classes
         return self.entropy(keys, self.sde, logits, batch.x, batch.labels, t=t), None, {}
 
     def model(self, params: Params) -> Model:

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jax.tree_util import Partial
 
-from scorejax import guidance, objectives, reverse
+from scorejax import guidance, models, objectives, reverse
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble import score as scores
 from scorejax.experiment.config import takes
@@ -102,7 +102,7 @@ class Score(Recipe):
         self, params: Params, carry: LossHistory | None, batch: Batch, keys: Array
     ) -> tuple[Array, LossHistory | None, Metrics]:
         condition = batch.labels if self.conditional else None
-        if self.null_condition is not None:
+        if condition is not None and self.null_condition is not None:
             hiding = keys_lib.fold_in(keys, _HIDING)
             condition = guidance.drop_labels(hiding, condition, self.null_condition, self.label_dropout)
         sde = scores.process_of(self.sde, params)
@@ -130,6 +130,7 @@ class Score(Recipe):
             conditional=self.conditional,
             null_condition=self.null_condition,
             num_classes=self.given.examples.num_classes if self.conditional else 0,
+            feature_layer=models.last_norm(self.network),
         )
 
     def bound_bits(
@@ -184,6 +185,7 @@ class Score(Recipe):
             settings["time_sampling"] = time_sampling
         function = functools.partial(factory, **settings)
         if of_chain:
+            assert isinstance(sde, Chain)  # refused above
             return _of_chain(function, sde, time_sampling, "proposal" in parameters)
         objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
 
@@ -236,7 +238,8 @@ def _of_chain(function: Callable[..., Array], sde: Chain, time_sampling: str, ta
     def terms(t: Array) -> Array:
         return sde.levels - jnp.round(t * sde.levels).astype(jnp.int32)
 
-    def draw(history: LossHistory, key: Array, n: int) -> Array:
+    def draw(history: LossHistory | None, key: Array, n: int) -> Array:
+        assert history is not None  # this objective has one
         return jnp.asarray(times, jnp.float32)[objectives.draw_terms(key, n, history.proposal())]
 
     def loss(

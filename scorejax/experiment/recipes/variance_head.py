@@ -7,8 +7,10 @@ The score's network runs without dropout, which would inflate the residual that 
 from __future__ import annotations
 
 import functools
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
@@ -49,7 +51,7 @@ class VarianceHead(Recipe):
     draws = False
     uses = ()
     section = "head"
-    training: ClassVar[dict[str, object]] = {
+    training: ClassVar[Mapping[str, object]] = {
         "steps": 10_000,
         "batch": 128,  # over all devices
         "lr": 1e-3,
@@ -59,7 +61,7 @@ class VarianceHead(Recipe):
         "log_every": 50,
         "checkpoint_every": 1000,
     }
-    tiny: ClassVar[dict[str, object]] = {"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2}
+    tiny: ClassVar[Mapping[str, object]] = {"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2}
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class VarianceHead(Recipe):
         """
         super().__init__(given)
         self.kind = pick("head.kind", kind, KINDS)
-        self.deep, self.layers = deep, {"features": features, "depth": depth}
+        self.deep, self.layers = deep, dict[str, Any](features=features, depth=depth)
 
     @staticmethod
     def folder(settings: dict[str, object]) -> str:
@@ -102,7 +104,7 @@ class VarianceHead(Recipe):
                 return models.VectorHead(**given)
             if given:
                 raise ConfigError(f"head.{next(iter(given))} belongs to heads of vectors; those of images take deep")
-            return models.ImageHead(shape[-1], deep=self.deep, layer=models.last_norm(beside.recipe.network))
+            return models.ImageHead(shape[-1], deep=self.deep, layer=beside.model.feature_layer)
 
     def init(self, key: Array) -> Params:
         sde, score = self._frozen(1)
@@ -127,7 +129,9 @@ class VarianceHead(Recipe):
         model = self.given.beside.model
         assert model.sde is not None
         if model.conditional and labels is None:
-            labels = models.no_condition(self.given.beside.recipe.network)
+            own = self.given.examples.labels
+            assert own is not None  # the score was trained on them
+            labels = jnp.asarray(own[:count])
         return model.sde, model.score_given(labels if model.conditional else None)
 
 

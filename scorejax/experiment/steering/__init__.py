@@ -40,7 +40,7 @@ def classes(config: Config, trained: Trained, examples: data_lib.Dataset) -> Cla
         ConfigError: settings that do not fit, a label that does not exist, or a network or classifier that cannot do
             it.
     """
-    if trained.model.score is None:
+    if not trained.model.offers("score"):
         return Classes()
     about = About(config, trained.model, trained.sde, examples)
     with user_errors(f"guidance = {config.guidance.name!r}"):

@@ -53,7 +53,7 @@ class Classes:
         scale = self.scale
         if self.interval is not None:
             scale = guidance.interval(self.scale, sde, *self.interval, outside=off)
-        if self.logits is None and model.conditional:
+        if self.logits is None and model.conditional and labels is not None and model.score is not None:
             away = labels if self.away is None else self.away
             return guidance.classifier_free_batched(model.score, labels, away, scale)
         score = model.score_given(labels if model.conditional else None)

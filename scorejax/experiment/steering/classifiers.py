@@ -80,6 +80,7 @@ def restore(workdir: str | Path, about: About) -> Classifier:
     cleanest = _check_process(workdir, model, model.sde, about.sde)
     params = jax.tree.map(jax.numpy.asarray, trained.params)
     bound = trained.recipe.model(params)
+    assert bound.logits is not None and bound.features is not None  # refused above
     logits, features = (of_process(found, about.sde, cleanest) for found in (bound.logits, bound.features))
     return Classifier(logits, features, own.num_classes, own.label_names, trained.step)
 

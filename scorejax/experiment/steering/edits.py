@@ -138,8 +138,9 @@ def _edit(about: About, t0: float, repeats: int, mask: Any) -> EditTask:
     c = about.config.sampler
     with user_errors("section sampler"):
         times = jnp.asarray(assemble.time_grid(about.config, sde.replace(t_max=t0)))
-    stepper = assemble.make_stepper(about.config)
-    if abs(float(times[0]) - t0) > 1e-6 * sde.t_max or stepper.needs_grid:
+    # What prepares tables does so for the sampler's own grid, from the prior down.
+    needs_grid = type(assemble.make_stepper(about.config)).prepare is not samplers.Stepper.prepare
+    if abs(float(times[0]) - t0) > 1e-6 * sde.t_max or needs_grid:
         raise ConfigError(
             f"sampler.stepper = {c.stepper.name!r} on sampler.time_grid = {c.time_grid.name!r} belongs to a grid that "
             f"starts at {sde.t_max}, and an edit starts at guidance.t0 = {t0}; choose a stepper that is no reverse chain, "

@@ -115,7 +115,7 @@ class ByReplacement(Restoration):
     def sample(
         self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
     ) -> samplers.Sample:
-        options = {"rounds": self.rounds, "jump": self.jump}
+        options: dict[str, Any] = {"rounds": self.rounds, "jump": self.jump}
         if isinstance(self.operator, Mask):
             return guidance.inpaint(keys, process, score, y, self.operator.mask, **sampler, **options)
         return guidance.colorize(keys, process, score, y, **sampler, **options)

@@ -37,9 +37,10 @@ def train_beside(kind: type[Recipe], config: Config, workdir: str | Path) -> Fin
     """
     workdir_lib.check(workdir, config)
     own = own_config(config, kind)
+    assert kind.section is not None  # `recipes.BESIDE` holds no others
     folder = Path(workdir) / kind.folder(config[kind.section].own())
     if checkpoint.steps(folder):
-        _check_begun(folder, own, kind)
+        _check_begun(folder, own, kind.section)
     beside = trained_lib.restore(config, workdir).beside
     return train(own, folder, beside=beside)
 
@@ -60,12 +61,12 @@ def own_config(config: Config, kind: type[Recipe]) -> Config:
     return own
 
 
-def _check_begun(folder: Path, config: Config, kind: type[Recipe]) -> None:
+def _check_begun(folder: Path, config: Config, section: str) -> None:
     """The section may change between two starts of the model's run, but not under a begun training."""
-    before, now = (configs.to_dict(c)[kind.section] for c in (workdir_lib.saved_config(folder), config))
+    before, now = (configs.to_dict(c)[section] for c in (workdir_lib.saved_config(folder), config))
     for key in {**before, **now}:
         if key not in FREE and before.get(key) != now.get(key):
             raise ConfigError(
-                f"{folder} was begun with {kind.section}.{key} = {before.get(key)!r}, got {now.get(key)!r}; keep it, or "
+                f"{folder} was begun with {section}.{key} = {before.get(key)!r}, got {now.get(key)!r}; keep it, or "
                 "delete the folder"
             )

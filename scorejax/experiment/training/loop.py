@@ -43,6 +43,7 @@ def advance(
     state: State,
     step: int,
     *,
+    convolutions: bool,
     carry_is_shared: bool,
     constants: tuple[Params, ...] = (),
     preview: Preview | None = None,
@@ -59,7 +60,7 @@ def advance(
       step: its step.
       constants: see `parallel.train_map`.
     """
-    count = assemble.steps_per_call(config, step, images=feeder.data.gray_levels is not None)
+    count = assemble.steps_per_call(config, step, convolutions=convolutions)
     own = () if carry_is_shared else ("carry",)
     chunk = parallel.train_map(repeat(update, count), feeder.payload_axis, constants, own=own)
     with (

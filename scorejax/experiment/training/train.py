@@ -67,6 +67,7 @@ def train(
         update,
         state,
         step,
+        convolutions=recipe.has_convolutions,
         carry_is_shared=recipe.carry_is_shared,
         constants=frozen,
         preview=preview,
