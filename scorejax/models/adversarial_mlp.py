@@ -14,36 +14,35 @@ class GeneratorMLP(nn.Module):
 
     The density of `x` has no closed form, and none at all in the data space when there are fewer latents than entries.
 
-    `model.apply({"params": params}, z)`
+    `model.apply({"params": params}, z, dimension)`
 
     Attributes:
-        dimension: Number of entries of a vector; supplied by the program.
-        latents: Number of entries of a latent.
         features: Width of the hidden layers.
         depth: Number of hidden layers.
     """
 
-    dimension: int = 2
-    latents: int = 4
-    features: int = 128
-    depth: int = 3
+    role = "samples"
+    ranks = (1,)
     tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1}
 
+    features: int = 128
+    depth: int = 3
+
     @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
-        """Map latents `[B, latents]` to vectors, float32 `[B, dimension]`.
+    def __call__(self, z: jax.Array, dimension: int) -> jax.Array:
+        """Map latents `[B, L]` to vectors, float32 `[B, dimension]`.
 
         Raises:
             ValueError: if a field or the shape does not fit.
         """
-        if min(self.dimension, self.latents, self.features, self.depth) < 1:
+        if min(dimension, self.features, self.depth) < 1:
             raise ValueError(
-                "dimension, latents, features and depth must be at least 1; got "
-                f"dimension={self.dimension}, latents={self.latents}, features={self.features}, depth={self.depth}"
+                "dimension, features and depth must be at least 1; got "
+                f"dimension={dimension}, features={self.features}, depth={self.depth}"
             )
-        if z.ndim != 2 or z.shape[1] != self.latents:
-            raise ValueError(f"GeneratorMLP takes latents [batch, {self.latents}], got an array of shape {z.shape}")
-        return dense(self.dimension, "dense_out", jnp.float32)(_hidden(z, self.features, self.depth))
+        if z.ndim != 2:
+            raise ValueError(f"GeneratorMLP takes latents [batch, L], got an array of shape {z.shape}: flatten it")
+        return dense(dimension, "dense_out", jnp.float32)(_hidden(z, self.features, self.depth))
 
 
 class DiscriminatorMLP(nn.Module):
@@ -59,9 +58,12 @@ class DiscriminatorMLP(nn.Module):
         depth: Number of hidden layers.
     """
 
+    role = "judgments"
+    ranks = (1,)
+    tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1}
+
     features: int = 128
     depth: int = 3
-    tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1}
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

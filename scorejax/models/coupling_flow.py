@@ -29,12 +29,15 @@ class CouplingFlow(nn.Module):
         dropout: Probability to drop a value of the last hidden layer of a coupling in training.
     """
 
+    role = "flows"
+    ranks = (1, 3)
+    tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1, "couplings": 2}
+
     features: int = 64
     depth: int = 2
     couplings: int = 8
     bound: float = 2.0
     dropout: float = 0.0
-    tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1, "couplings": 2}
 
     def setup(self) -> None:
         """Create the layers; their sizes follow from the first input."""

@@ -23,10 +23,13 @@ class EnergyMLP(nn.Module):
         confine: Curvature of the quadratic part, in inverse squared units of the data.
     """
 
+    role = "energies"
+    ranks = (1,)
+    tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1}
+
     features: int = 128
     depth: int = 3
     confine: float = 1.0
-    tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1}
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
