@@ -1,8 +1,11 @@
 """Networks in flax.linen. Nothing outside the training and evaluation programs imports this."""
 
+from scorejax.models.adversarial_mlp import DiscriminatorMLP, GeneratorMLP
 from scorejax.models.condition import no_condition
+from scorejax.models.coupling_flow import CouplingFlow
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
+from scorejax.models.energy_mlp import EnergyMLP
 from scorejax.models.flow_dequantizer import FlowDequantizer
 from scorejax.models.mlp import MLP
 from scorejax.models.mlp_classifier import MLPClassifier
@@ -12,6 +15,7 @@ from scorejax.models.variance_heads import ImageHead, VectorHead, head_on, init_
 from scorejax.models.wide_resnet import WideResNetClassifier
 
 __all__ = [
+    "CouplingFlow", "DiscriminatorMLP", "EnergyMLP", "GeneratorMLP",
     "DDPM",
     "MLP",
     "NCSN",
