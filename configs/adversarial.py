@@ -12,7 +12,7 @@ from scorejax.config import Config, base
 def get_config() -> Config:
     """Two small networks, the non-saturating loss, and a penalty of the discriminator's slope at the data."""
     config = base()
-    config.recipe = "adversarial:gradient_penalty=0.1"
+    config.recipe = "adversarial:gradient_penalty=0.02:discriminator_rate=1.5"
     config.model = "generator_mlp:features=128"
     config.data.name = "moons"
     config.optim.update({"lr": 1e-3, "beta1": 0.5, "beta2": 0.99, "warmup": 100, "decay": "cosine"})

@@ -15,12 +15,15 @@ from scorejax.models.variance_heads import ImageHead, VectorHead, head_on, init_
 from scorejax.models.wide_resnet import WideResNetClassifier
 
 __all__ = [
-    "CouplingFlow", "DiscriminatorMLP", "EnergyMLP", "GeneratorMLP",
     "DDPM",
     "MLP",
     "NCSN",
+    "CouplingFlow",
     "DDPMpp",
+    "DiscriminatorMLP",
+    "EnergyMLP",
     "FlowDequantizer",
+    "GeneratorMLP",
     "ImageHead",
     "MLPClassifier",
     "NCSNpp",

@@ -54,7 +54,11 @@ class Adversarial(Recipe):
         """
         super().__init__(given)
         networks.check_network(self.config, "samples")
-        if min(latents, discriminator_features, discriminator_depth) < 1 or discriminator_rate <= 0 or gradient_penalty < 0:
+        if (
+            min(latents, discriminator_features, discriminator_depth) < 1
+            or discriminator_rate <= 0
+            or gradient_penalty < 0
+        ):
             raise ConfigError(
                 "recipe.latents, discriminator_features and discriminator_depth must be at least 1, discriminator_rate "
                 f"positive and gradient_penalty not negative; got {latents}, {discriminator_features}, "
@@ -88,7 +92,11 @@ class Adversarial(Recipe):
         # ... and the generator's sees a discriminator that stands still.
         of_generator = jax.nn.softplus(-self.judge(lax.stop_gradient(discriminator), samples))
         metrics = {"discriminator_loss": of_discriminator, "generator_loss": of_generator}
-        return of_discriminator + of_generator, None, metrics | {"logit_of_data": of_data, "logit_of_samples": of_samples}
+        return (
+            of_discriminator + of_generator,
+            None,
+            metrics | {"logit_of_data": of_data, "logit_of_samples": of_samples},
+        )
 
     def optimizer(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
         players = {
