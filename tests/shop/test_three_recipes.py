@@ -60,7 +60,7 @@ def test_the_mean_loss_of_its_own_samples_is_the_entropy_by_quadrature(flow):
     cell = (side[1] - side[0]) ** 2
     assert np.exp(log_p).sum() * cell == pytest.approx(1, abs=2e-3)
     own = model.log_prob(None, model.sample(jax.random.split(jax.random.key(1), 20_000), (20_000, 2)))
-    assert np.mean(own) == pytest.approx((np.exp(log_p) * log_p).sum() * cell, abs=5 * np.std(own) / 20_000**0.5)
+    assert np.mean(own) == pytest.approx((np.exp(log_p) * log_p).sum() * cell, abs=5 * float(np.std(own)) / 20_000**0.5)
 
 
 @pytest.mark.parametrize("centered", [True, False])
