@@ -1,8 +1,11 @@
 """Networks in flax.linen. Nothing outside the training and evaluation programs imports this."""
 
+from scorejax.models.adversarial_mlp import DiscriminatorMLP, GeneratorMLP
 from scorejax.models.condition import no_condition
+from scorejax.models.coupling_flow import CouplingFlow
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
+from scorejax.models.energy_mlp import EnergyMLP
 from scorejax.models.flow_dequantizer import FlowDequantizer
 from scorejax.models.mlp import MLP
 from scorejax.models.mlp_classifier import MLPClassifier
@@ -20,6 +23,9 @@ NETWORKS = {
     "ncsnv2": NCSNv2,
     "mlp_classifier": MLPClassifier,
     "wide_resnet": WideResNetClassifier,
+    "coupling_flow": CouplingFlow,
+    "energy_mlp": EnergyMLP,
+    "generator_mlp": GeneratorMLP,
 }
 """Networks by name. The fields of each are its settings, but for those that data and process fill in. A class says what
 it maps (`role`: scores, classes, ...), how many axes its examples have (`ranks`: 1 for vectors, 3 for images), and how
@@ -30,8 +36,12 @@ __all__ = [
     "MLP",
     "NCSN",
     "NETWORKS",
+    "CouplingFlow",
     "DDPMpp",
+    "DiscriminatorMLP",
+    "EnergyMLP",
     "FlowDequantizer",
+    "GeneratorMLP",
     "ImageHead",
     "MLPClassifier",
     "NCSNpp",

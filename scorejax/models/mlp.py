@@ -125,3 +125,13 @@ def dense(features: int, name: str, dtype: Dtype, scale: float = 1.0) -> nn.Dens
     """A dense layer; one of scale 0 starts at exactly zero."""
     init = dense_init(scale) if scale else nn.initializers.zeros
     return nn.Dense(features, kernel_init=init, dtype=dtype, name=name)
+
+
+def spread_dense(features: int, name: str, gain: float = 2.0) -> nn.Dense:
+    """A first layer for vectors of few entries and unit size, whose nonlinearities act in different places.
+
+    With `dense` the weights of such a layer would be small, as its outputs are many, and its biases zero: what follows
+    would be nearly quadratic in the input, and slow to learn a density that is narrow.
+    """
+    kernel = nn.initializers.variance_scaling(gain**2, "fan_in", "normal")
+    return nn.Dense(features, kernel_init=kernel, bias_init=nn.initializers.normal(gain), name=name)

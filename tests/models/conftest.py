@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 
-def made_up_params(model, shape, **kwargs):
-    """Parameters of unit gain, from numpy, for inputs of `shape`."""
-    tree = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape), jnp.ones(shape[0]), **kwargs)["params"]
+def made_up_params(model, shape, labels=None, **kwargs):
+    """Parameters of unit gain, from numpy, for inputs of `shape`; `labels=()` for a network of one argument."""
+    more = (jnp.ones(shape[0]),) if labels is None else labels
+    tree = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape), *more, **kwargs)["params"]
     rng = np.random.default_rng(0)
 
     def draw(path, leaf):

@@ -1,0 +1,102 @@
+"""A normalizing flow: an invertible network between the data and a normal law, by maximum likelihood."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from scorejax import data, likelihood
+from scorejax.experiment.assemble import network as networks
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.numerics import keys as keys_lib
+from scorejax.runtime.errors import ConfigError
+
+
+class Flow(Recipe):
+    """The density of the data, exactly: `log p(x) = log N(z; 0, 1) + log |det dz/dx|` with `z = f(x)`."""
+
+    uses = ("model",)
+
+    def __init__(self, given: Given, *, squeeze: float = 0.05) -> None:
+        """Check the settings.
+
+        Args:
+            given: what it is made for.
+            squeeze: images: the flow sees the logit of gray values that are mapped from [0, 1] to
+                [squeeze, 1 - squeeze] (RealNVP, arXiv 1605.08803, section 4.1); 0: it sees the data as they are.
+        """
+        super().__init__(given)
+        networks.check_network(self.config, "flows")
+        if not 0 <= squeeze < 0.5:
+            raise ConfigError(f"recipe.squeeze = {squeeze}; it must lie in [0, 0.5), e.g. 0.05")
+        self.squeeze = squeeze
+
+    @functools.cached_property
+    def law(self) -> _Law:
+        """The density and its samples, as functions of the weights."""
+        examples = self.given.examples
+        network = networks.network(self.config, examples, "flows")
+        return _Law(network, self.squeeze if examples.gray_levels else 0.0, self.config.data.centered)
+
+    def init(self, key: Array) -> Params:
+        return self.law.network.init(key, jnp.zeros((1, *self.given.examples.shape)))["params"]
+
+    def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
+        log_prob = self.law.log_prob(params, keys, batch.x, dropout_key=batch.device_key)
+        examples, centered = self.given.examples, self.config.data.centered
+        width = data.bin_width(examples.gray_levels, centered=centered) if examples.gray_levels else 1.0
+        bits = likelihood.bits_per_dim(log_prob, networks.dimension(examples), width)
+        return -log_prob, None, {"bits_per_dim": bits}
+
+    def model(self, params: Params) -> Model:
+        return Model(log_prob=Partial(self.law.log_prob, params), sample=Partial(self.law.sample, params))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Law:
+    """The law of a flow; equal for equal settings, so that compiled programs are found again.
+
+    Attributes:
+        network: the flow.
+        squeeze: what is taken off both ends of the gray scale before the logit; 0: no logit.
+        centered: whether the data lie in [-1, 1), not in [0, 1).
+    """
+
+    network: nn.Module
+    squeeze: float
+    centered: bool
+
+    def log_prob(self, params: Params, keys: Array, x: Array, *, dropout_key: Array | None = None) -> Array:
+        """The log density of model space in nats, `[B]`."""
+        y, log_slope = self._unbounded(x)
+        training = {} if dropout_key is None else {"train": True, "rngs": {"dropout": dropout_key}}
+        z, log_det = self.network.apply({"params": params}, y, **training)  # pyright: ignore[reportGeneralTypeIssues]
+        normal = jnp.sum(jax.scipy.stats.norm.logpdf(z).reshape(len(x), -1), axis=1)
+        return normal + log_det + log_slope
+
+    def sample(self, params: Params, keys: Array, shape: tuple[int, ...]) -> Array:
+        """Draw samples, each from its own key."""
+        z = keys_lib.normal(keys, shape, jnp.float32)
+        y = self.network.apply({"params": params}, z, method="inverse")
+        assert isinstance(y, Array)
+        if not self.squeeze:
+            return y
+        unit = (jax.nn.sigmoid(y) - self.squeeze) / (1 - 2 * self.squeeze)
+        return 2 * unit - 1 if self.centered else unit
+
+    def _unbounded(self, x: Array) -> tuple[Array, Array]:
+        """What the network sees, and the log determinant of that map, `[B]`."""
+        if not self.squeeze:
+            return x, jnp.zeros(len(x))
+        unit = (x + 1) / 2 if self.centered else x
+        p = self.squeeze + (1 - 2 * self.squeeze) * unit
+        log_slope = -jnp.log(p) - jnp.log1p(-p) + math.log((1 - 2 * self.squeeze) / (2 if self.centered else 1))
+        return jax.scipy.special.logit(p), jnp.sum(log_slope.reshape(len(x), -1), axis=1)

@@ -1,0 +1,59 @@
+"""An energy for vectors: a network whose exponential is a density up to a constant."""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorejax.models.mlp import dense, spread_dense
+
+
+class EnergyMLP(nn.Module):
+    """Residual perceptron `E(x)`, so that `exp(-E(x))` is a density up to its constant; its score is `-grad E`.
+
+    `E(x) = f(x) + confine |x|^2 / 2`, where `f` is smooth, grows at most linearly and starts at zero: with
+    `confine > 0` the integral of `exp(-E)` is finite for all weights, and the untrained law is Gaussian.
+
+    `model.apply({"params": params}, x)`
+
+    Attributes:
+        features: Width of the hidden layers.
+        depth: Number of hidden layers.
+        confine: Curvature of the quadratic part, in inverse squared units of the data.
+    """
+
+    role = "energies"
+    ranks = (1,)
+    tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1}
+
+    features: int = 128
+    depth: int = 3
+    confine: float = 1.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Evaluate the energy.
+
+        Args:
+            x: Vectors `[B, D]`.
+
+        Returns:
+            Energies in nats, float32 `[B]`.
+
+        Raises:
+            ValueError: if a field or the shape does not fit.
+        """
+        if x.ndim != 2:
+            raise ValueError(f"EnergyMLP takes vectors [batch, dimension], got an array of shape {x.shape}: flatten it")
+        if min(self.features, self.depth) < 1 or self.confine < 0:
+            raise ValueError(
+                "features and depth must be at least 1 and confine not negative; got "
+                f"features={self.features}, depth={self.depth}, confine={self.confine}"
+            )
+        x = x.astype(jnp.float32)
+        h = nn.silu(spread_dense(self.features, "dense_0")(x))
+        for i in range(1, self.depth):
+            h = h + nn.silu(dense(self.features, f"dense_{i}", jnp.float32)(h))
+        value = dense(1, "dense_out", jnp.float32, 0.0)(h)[:, 0]
+        return value + 0.5 * self.confine * jnp.sum(x**2, axis=1)

@@ -1,0 +1,152 @@
+"""Laws of the losses of recipes that train no score: a flow, an energy, a pair of adversaries."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scorejax.config import base
+from scorejax.experiment.recipe import Batch, make_recipe
+
+from scorejax.data import Dataset
+
+B = 6
+POINTS = np.random.default_rng(0).standard_normal((B, 2)).astype(np.float32)
+KEYS = jax.random.split(jax.random.key(3), B)
+
+
+def batch(x, step=0):
+    key = jax.random.key(0)
+    return Batch(jnp.asarray(x), jnp.asarray(x), None, jnp.int32(step), key, key, jnp.int32(0), 1)
+
+
+def made(recipe, model, examples=None, centered=True):
+    config = base()
+    config.recipe, config.model = recipe, model
+    config.data.centered = centered
+    return make_recipe(config, examples or Dataset("points", POINTS))
+
+
+def stirred(params):
+    """Parameters away from zero, where networks begin."""
+    leaves, tree = jax.tree.flatten(params)
+    rng = np.random.default_rng(1)
+    moved = [leaf + 0.3 * rng.standard_normal(leaf.shape).astype(np.float32) for leaf in leaves]
+    return jax.tree.unflatten(tree, moved)
+
+
+# ---- Flow
+
+
+@pytest.fixture(scope="module")
+def flow():
+    recipe = made("flow", "coupling_flow:features=8:couplings=2:bound=0.5")
+    return recipe, stirred(recipe.init(jax.random.key(0)))
+
+
+def test_the_loss_of_a_flow_is_minus_its_log_density(flow):
+    recipe, params = flow
+    loss, _, metrics = recipe.loss(params, None, batch(POINTS), KEYS)
+    log_prob = recipe.model(params).log_prob(KEYS, POINTS)
+    np.testing.assert_allclose(loss, -log_prob, rtol=1e-6)
+    np.testing.assert_allclose(metrics["bits_per_dim"], loss / 2 / np.log(2), rtol=1e-5)
+
+
+def test_the_mean_loss_of_its_own_samples_is_the_entropy_by_quadrature(flow):
+    recipe, params = flow
+    side = np.linspace(-20, 20, 1001, dtype=np.float32)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    model = recipe.model(params)
+    log_p = np.asarray(model.log_prob(None, grid), np.float64)
+    cell = (side[1] - side[0]) ** 2
+    assert np.exp(log_p).sum() * cell == pytest.approx(1, abs=2e-3)
+    own = model.log_prob(None, model.sample(jax.random.split(jax.random.key(1), 20_000), (20_000, 2)))
+    assert np.mean(own) == pytest.approx((np.exp(log_p) * log_p).sum() * cell, abs=5 * float(np.std(own)) / 20_000**0.5)
+
+
+@pytest.mark.parametrize("centered", [True, False])
+def test_the_density_of_images_is_that_of_model_space_and_integrates_to_one(centered):
+    """Two pixels of four held at their middle: the density of the rest, at the identity, is a product."""
+    examples = Dataset("images", np.zeros((2, 2, 2, 1), np.uint8), gray_levels=4)
+    recipe = made("flow", "coupling_flow:features=8:couplings=2", examples, centered)
+    params = recipe.init(jax.random.key(0))  # the identity: pixels are independent, of one law
+    low, scale = (-1, 2) if centered else (0, 1)
+    edge = recipe.squeeze / (1 - 2 * recipe.squeeze)  # the law lies on a little more than the interval
+    unit = np.linspace(-edge, 1 + edge, 20_003)[1:-1].astype(np.float32)
+    pixels = np.full((len(unit), 2, 2, 1), 0.5, np.float32)
+    middle = recipe.model(params).log_prob(None, low + scale * pixels[:1])[0] / 4
+    pixels[:, 0, 0, 0] = unit
+    log_p = recipe.model(params).log_prob(None, low + scale * pixels) - 3 * middle
+    assert np.exp(np.asarray(log_p, np.float64)).sum() * scale * (unit[1] - unit[0]) == pytest.approx(1, abs=2e-3)
+    x = recipe.model(params).sample(KEYS, (B, 2, 2, 1))
+    assert low - scale * edge <= x.min() < x.max() <= low + scale * (1 + edge)
+
+
+# ---- Energy
+
+
+@pytest.fixture(scope="module")
+def energy():
+    recipe = made("energy:chains=8:langevin_steps=3:magnitude=0:step_size=0.01", "energy_mlp:features=8:depth=2")
+    return recipe, stirred(recipe.init(jax.random.key(0)))
+
+
+def test_the_gradient_is_the_difference_of_the_mean_gradients_of_energies(energy):
+    recipe, params = energy
+    carry = recipe.carry(jax.random.key(1))
+    moved = recipe.loss(params, carry, batch(POINTS), KEYS)[1][:B]
+
+    def mean(params, x):
+        return jnp.mean(recipe.law.energy(params, x))
+
+    got = jax.grad(lambda p: jnp.mean(recipe.loss(p, carry, batch(POINTS), KEYS)[0]))(params)
+    up, down = jax.grad(mean)(params, POINTS), jax.grad(mean)(params, moved)
+    jax.tree.map(lambda g, a, b: np.testing.assert_allclose(g, a - b, atol=1e-5), got, up, down)
+
+
+def test_chains_move_in_turn_and_the_others_stay(energy):
+    recipe, params = energy
+    carry = recipe.carry(jax.random.key(1))
+    for step, places in enumerate([[0, 1, 2, 3, 4, 5], [6, 7, 0, 1, 2, 3], [4, 5, 6, 7, 0, 1]]):
+        after = recipe.loss(params, carry, batch(POINTS, step), KEYS)[1]
+        moved = np.any(np.asarray(after != carry), axis=1)
+        assert set(np.flatnonzero(moved)) == set(places)
+        carry = after
+
+
+def test_the_score_is_the_slope_of_minus_the_energy_at_every_time(energy):
+    recipe, params = energy
+    score = recipe.model(params).score
+    slope = jax.vmap(jax.grad(lambda x: recipe.law.energy(params, x[None])[0]))(POINTS)
+    for t in (0.0, 1.0):
+        np.testing.assert_allclose(score(POINTS, jnp.full(B, t), None), -slope, rtol=1e-5, atol=1e-6)
+
+
+def test_chains_of_the_untrained_energy_are_normal():
+    """E = |x|^2 / 2 at the start, whose Langevin chains have variance 1 / (1 - step_size / 2)."""
+    recipe = made("energy:step_size=0.1:sample_steps=200", "energy_mlp:features=8:depth=1")
+    x = recipe.model(recipe.init(jax.random.key(0))).sample(jax.random.split(jax.random.key(1), 20_000), (20_000, 2))
+    assert np.mean(x) == pytest.approx(0, abs=0.03)
+    assert np.var(x) == pytest.approx(1 / 0.95, rel=0.03)
+
+
+# ---- Adversarial
+
+
+def test_each_player_follows_the_gradient_of_its_own_loss():
+    recipe = made("adversarial:gradient_penalty=0.5:discriminator_features=8", "generator_mlp:features=8")
+    params = stirred(recipe.init(jax.random.key(0)))
+    _, _, metrics = recipe.loss(params, None, batch(POINTS), KEYS)
+
+    def alone(player, name):
+        def loss(own):
+            metrics = recipe.loss({**params, player: own}, None, batch(POINTS), KEYS)[2]
+            return jnp.mean(metrics[name])
+
+        return loss
+
+    got = jax.grad(lambda p: jnp.mean(recipe.loss(p, None, batch(POINTS), KEYS)[0]))(params)
+    for player in ("generator", "discriminator"):
+        own = jax.grad(alone(player, f"{player}_loss"))(params[player])
+        jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, atol=1e-5), got[player], own)
+        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(own)) > 1e-3
+    assert metrics["generator_loss"].shape == (B,)
