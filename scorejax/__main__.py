@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
     from scorejax.runtime import errors
 
     # What was compiled once is not compiled again, in this run or the next.
-    if not jax.config.read("jax_compilation_cache_dir"):
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser("~/.cache/scorejax/xla"))
     errors.show_log()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -197,7 +197,8 @@ def takes(factory: Factory) -> frozenset[str]:
 def reject(where: str, noun: str, name: str, key: str, settings: Iterable[str]) -> ConfigError:
     """The error for a setting that a part does not have."""
     return ConfigError(
-        f"config key '{where}.{key}' does not belong to {noun} {name!r}, which takes: {', '.join(settings) or 'nothing'}"
+        f"config key '{where}.{key}' does not belong to {noun} {name!r}, which takes: "
+        f"{', '.join(settings) or 'nothing'}"
     )
 
 

@@ -104,8 +104,8 @@ def realism(
         origin = f"{target_path} {data_lib.stamp(target_path)}"
     result: dict[str, Any] = {"features": network.name, "target": origin, "n_target": len(target)}
     moments = {}
-    for what, pictures in {"target": target, "source": given.images, "result": x}.items():
-        of_them = reference.Pictures(pictures, train.gray_levels)
+    for what, shown in {"target": target, "source": given.images, "result": x}.items():
+        of_them = reference.Pictures(shown, train.gray_levels)
         with reference.features(network, of_them, config.eval.batch, workdir, f"{what}s", [digest, origin]) as features:
             moments[what] = reference.moments(features, network.name)
             if isinstance(network, metrics.Classifier):

@@ -75,8 +75,8 @@ def need(subject: Subject | Trained, what: str, *capabilities: str) -> None:
     if not subject.model.offers(*capabilities):
         can = subject.model.can()
         raise ConfigError(
-            f"{what} needs a model with {' or '.join(capabilities)}; recipe {subject.config.recipe.name!r} makes one with "
-            f"{', '.join(can) or 'none of them'}: choose another --mode, or the --workdir of another run"
+            f"{what} needs a model with {' or '.join(capabilities)}; recipe {subject.config.recipe.name!r} makes one "
+            f"with {', '.join(can) or 'none of them'}: choose another --mode, or the --workdir of another run"
         )
 
 

@@ -49,7 +49,8 @@ def find(needed: set[str], model: Subject, train: data_lib.Dataset, workdir: str
         statistic = read(file, model.sde) if file else load(workdir, model.step, model.sde)
     if OWN in needed and model.model.learned_range is None:
         raise ConfigError(
-            "variance = 'learned' needs a network with model.learned_range=true, trained by objective = 'hybrid' or 'vlb'"
+            "variance = 'learned' needs a network with model.learned_range=true, which objective = 'hybrid' or 'vlb' "
+            "trains"
         )
     for kind in needed - {STATISTIC, OWN}:
         head = restored_beside(model, train, workdir, f"heads/{kind}").model.variance_head

@@ -60,7 +60,7 @@ def trained_classifier(about: About, folder: str | None) -> classifiers.Classifi
     """
     if folder is None:
         raise ConfigError(
-            f"guidance = {about.config.guidance.name!r} needs guidance.classifier, the workdir of a classifier that was "
-            "trained on noisy data"
+            f"guidance = {about.config.guidance.name!r} needs guidance.classifier, the workdir of a classifier that "
+            "was trained on noisy data"
         )
     return classifiers.restore(folder, about)

@@ -143,8 +143,8 @@ def _edit(about: About, t0: float, repeats: int, mask: Any) -> EditTask:
     if abs(float(times[0]) - t0) > 1e-6 * sde.t_max or needs_grid:
         raise ConfigError(
             f"sampler.stepper = {c.stepper.name!r} on sampler.time_grid = {c.time_grid.name!r} belongs to a grid that "
-            f"starts at {sde.t_max}, and an edit starts at guidance.t0 = {t0}; choose a stepper that is no reverse chain, "
-            "and a grid such as uniform or log_snr"
+            f"starts at {sde.t_max}, and an edit starts at guidance.t0 = {t0}; choose a stepper that is no reverse "
+            "chain, and a grid such as uniform or log_snr"
         )
     known = measurement.known_part(mask, about.examples.shape, about.key)
     return EditTask(None if known is None else jnp.asarray(~known), times, t0, repeats)

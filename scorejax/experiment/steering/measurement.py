@@ -61,8 +61,8 @@ def file(shape: Shape, key: jax.Array, *, path: str) -> np.ndarray:
         pixels = np.asarray(image.convert("L"))
     if pixels.shape != shape[:2]:
         raise ConfigError(
-            f"mask {path!r} is {pixels.shape[1]}x{pixels.shape[0]}, the images are {shape[1]}x{shape[0]}; a mask is not "
-            "resized: give one of their size"
+            f"mask {path!r} is {pixels.shape[1]}x{pixels.shape[0]}, the images are {shape[1]}x{shape[0]}; a mask is "
+            "not resized: give one of their size"
         )
     return pixels > 127
 
