@@ -1,5 +1,6 @@
 """The walls between the rooms, and the code of the README."""
 
+import ast
 import os
 import re
 import subprocess
@@ -64,6 +65,97 @@ def test_the_mathematics_knows_neither_configs_nor_devices_nor_networks(path):
 
 def test_there_is_no_drawer_for_everything():
     assert not [p for p in PACKAGE.rglob("*.py") if p.stem in ("utils", "util", "helpers", "misc", "common")]
+
+
+def test_the_folders_are_the_rooms():
+    loose = {p.name for p in PACKAGE.glob("*.py")}
+    folders = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
+    assert loose == {"__init__.py", "__main__.py"}
+    assert folders == {room for rooms in ROOMS.values() for room in rooms}
+
+
+def imports():
+    """For each module of the package the modules of the package that its file imports, anywhere in it."""
+    names = {module_name(p): p for p in PACKAGE.rglob("*.py")}
+    graph = {}
+    for name, path in names.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scorejax"):
+                for alias in node.names:
+                    inside = f"{node.module}.{alias.name}"
+                    found.add(inside if inside in names else node.module)
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names if alias.name in names}
+        graph[name] = found - {name, "scorejax"}
+    return graph
+
+
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph, done = imports(), set()
+
+    def visit(name, above):
+        assert name not in above, " -> ".join([*above[above.index(name) :], name])
+        if name not in done:
+            for other in graph[name]:
+                visit(other, [*above, name])
+            done.add(name)
+
+    for name in graph:
+        visit(name, [])
+
+
+FLOORS = ["mathematics", "networks", "workshop"]
+
+
+@pytest.mark.parametrize("floor", FLOORS[:2])
+def test_rooms_import_nothing_from_the_floors_above(floor):
+    above = {room for other in FLOORS[FLOORS.index(floor) + 1 :] for room in ROOMS[other]}
+    # Files of other people end in our errors, whichever floor they are read on.
+    above.discard("runtime")
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in imports().items()
+        if name.split(".")[1:2] and name.split(".")[1] in ROOMS[floor]
+        for other in others
+        if other.split(".")[1] in above
+    ]
+    assert not wrong, wrong
+
+
+def test_training_knows_nothing_of_evaluation():
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in imports().items()
+        if name.startswith("scorejax.experiment.training")
+        for other in others
+        if other.startswith("scorejax.experiment.evaluation")
+    ]
+    assert not wrong, wrong
+
+
+def test_a_kind_of_training_is_known_to_its_own_file_alone():
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in imports().items()
+        for other in others
+        if other.startswith("scorejax.experiment.recipes.") and not name.startswith("scorejax.experiment.recipes")
+    ]
+    asked = [
+        f"{module_name(p)}: {found[0]}"
+        for p in PACKAGE.rglob("*.py")
+        if (found := re.findall(r"\bis_(?:classifier|score|energy|flow|vae|gan|head)\b|recipe\.name *==", code(p)))
+    ]
+    assert not wrong + asked, wrong + asked
+
+
+def test_no_file_is_two_things():
+    long = {module_name(p): len(p.read_text().splitlines()) for p in PACKAGE.rglob("*.py")}
+    assert not {name: lines for name, lines in long.items() if lines > 300 and not name.endswith(".schema")}
 
 
 @pytest.mark.slow
