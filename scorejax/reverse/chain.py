@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from scorejax.numerics.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import host_array
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
@@ -27,7 +27,7 @@ VARIANCES = ("posterior", "forward")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Transition(HostArrays):
+class Transition:
     """The numbers of the steps from `t` down to `s`, each field shaped like `t` (`[K]` for a whole grid).
 
     The forward family is `q(x_s | x_t, x_0) = N(x x_t + data x_0, posterior)`; the mean is also
@@ -47,17 +47,17 @@ class Transition(HostArrays):
         variance: variance of `p(x_s | x_t)`, unless a head predicts it from `x_t`.
     """
 
-    t: Array
-    s: Array
-    alpha: Array
-    sigma: Array
-    x: Array
-    data: Array
-    signal: Array
-    noise: Array
-    posterior: Array
-    forward: Array
-    variance: Array
+    t: Array = host_array()
+    s: Array = host_array()
+    alpha: Array = host_array()
+    sigma: Array = host_array()
+    x: Array = host_array()
+    data: Array = host_array()
+    signal: Array = host_array()
+    noise: Array = host_array()
+    posterior: Array = host_array()
+    forward: Array = host_array()
+    variance: Array = host_array()
 
 
 def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:

@@ -12,7 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import host_array
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, per_batch
 
@@ -21,7 +21,7 @@ ArrayLike = Array | np.ndarray | Sequence
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Mixture(HostArrays):
+class Mixture:
     """A mixture of K Gaussians on `R^D`, each covariance held by its eigenvectors and eigenvalues.
 
     Under a process it stays a mixture: component k becomes `N(alpha m_k, alpha^2 C_k + sigma^2)`.
@@ -33,10 +33,10 @@ class Mixture(HostArrays):
         variances: eigenvalues, `[K, D]`.
     """
 
-    log_weights: Array | np.ndarray
-    means: Array | np.ndarray
-    axes: Array | np.ndarray
-    variances: Array | np.ndarray
+    log_weights: Array | np.ndarray = host_array()
+    means: Array | np.ndarray = host_array()
+    axes: Array | np.ndarray = host_array()
+    variances: Array | np.ndarray = host_array()
 
     def sample(self, key: Array, n: int) -> Array:
         """Draw `n` points, `[n, D]`."""

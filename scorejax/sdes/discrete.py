@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax.numerics.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import host_array
 from scorejax.sdes.linear import LinearSDE, static
 
 SCHEDULES = ("linear", "cosine", "quad", "vpsde")
@@ -18,14 +18,14 @@ SCHEDULES = ("linear", "cosine", "quad", "vpsde")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Table(HostArrays):
+class Table:
     """A smooth monotone curve through `y_0 .. y_M`, evaluated at real positions (piecewise cubic).
 
     Attributes:
         coefficients: `[4, M]`, highest power first, each polynomial in the distance from its left knot.
     """
 
-    coefficients: np.ndarray | Array
+    coefficients: np.ndarray | Array = host_array()
 
     @staticmethod
     def through(values: np.ndarray) -> Table:
