@@ -28,7 +28,7 @@ def classifier(score: Score, log_prob_fn: Scalar, scale: Strength = 1.0) -> Scor
     Args:
         score: the unconditional score.
         log_prob_fn: `(x [B, ...], t [B]) -> log p(y | x, t) [B]`. It sees the diffused `x`, so it must know `t`.
-            Each value must come from its own row alone (no batch normalisation in training mode).
+            Each value must come from its own row alone (no batch normalization in training mode).
         scale: a number, `[B]`, or a function of `t`; a plain 0 leaves the classifier out.
 
     Raises:

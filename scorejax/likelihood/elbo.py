@@ -72,7 +72,7 @@ def elbo(
         levels: number of gray levels; None for continuous data, whose decoder is a density.
         centered: model space is [-1, 1) instead of [0, 1).
         endpoints: level `k` lies at `k / (levels - 1)`, as in the published code, not in the middle of its bin.
-        cdf: `exact` or `tanh`, of the discretised decoder.
+        cdf: `exact` or `tanh`, of the discretized decoder.
         decoder_variance: variance of `p(x_0 | x_min)`. Default: from the first level of a chain the posterior
             variance between its first two levels, as published; otherwise `sigma^2` of the last time. A
             `LearnedRange` head moves it towards the first beta, as published.

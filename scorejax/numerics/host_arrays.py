@@ -25,7 +25,7 @@ class HostArray:
 
     def __get__(self, instance: object | None, owner: type | None = None) -> Any:
         if instance is None:
-            raise AttributeError(self.name)  # tells `dataclass` that the field has no default
+            raise AttributeError(self.name)  # `dataclass` then knows that the field has no default
         value = vars(instance)[self.name]
         return value.view() if isinstance(value, np.ndarray) else value
 

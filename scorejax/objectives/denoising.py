@@ -27,7 +27,7 @@ def denoising(
 
         loss_b = w(t) / p(t) * reduce( (sigma_t score(x_t, t) + noise)^2 ),   x_t = alpha_t x_0 + sigma_t noise
 
-    Its minimiser is the score of the diffused data. For a discrete chain the times are its levels, which makes
+    Its minimizer is the score of the diffused data. For a discrete chain the times are its levels, which makes
     this the DDPM or SMLD objective. `p` is the density of the time sampler relative to uniform times, so the
     expectation does not depend on the sampler.
 

@@ -33,7 +33,7 @@ def variance_head(
         squared_noise:    noise^2                                 for `variance.SquaredNoise`
         score_curvature:  sigma_t^2 r (d score / dx) r, r = +-1   for `variance.ScoreCurvature`
 
-    The minimiser is the expectation of the target given `x_t`, coordinate by coordinate.
+    The minimizer is the expectation of the target given `x_t`, coordinate by coordinate.
 
     Args:
         key: one key, or one per example `[B]`.

@@ -40,11 +40,11 @@ def sliced(
 
     averaged over probes `v`. It estimates the loss of `denoising` with the same weighting less the constant `w(t)`
     per dimension: for *any* score `E[denoising] - E[sliced] = w(t) D` with `reduction="sum"`. So it is negative at
-    its minimum, and its minimiser is the same, the score of the diffused data. It needs samples of `x_t`, and no
+    its minimum, and its minimizer is the same, the score of the diffused data. It needs samples of `x_t`, and no
     transition kernel: give `diffuse` to simulate a process whose kernel is unknown. Hyvarinen's own
     `E[tr J + |score|^2 / 2]` is `weighting=lambda sde, t: 1 / sde.variance(t)` with `reduction="half_sum"`.
 
-    The cost is one Jacobian-vector product per probe beside the score. A network whose second derivatives vanish
+    The cost is one Jacobian-vector product per probe and the score itself. A network whose second derivatives vanish
     (ReLU) cannot learn from its Jacobian; use a smooth activation.
 
     Args:

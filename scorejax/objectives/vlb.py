@@ -45,7 +45,7 @@ def vlb(
         score: `score(x, t)`, the model's.
         x0: data `[B, ...]`: integer levels, or points of model space (moved to their levels if there are any).
         chain: from `scorejax.reverse.chain`, usually of all levels; a `LearnedRange` head is trained here.
-        levels: number of grey levels; None for continuous data.
+        levels: number of gray levels; None for continuous data.
         centered: model space is [-1, 1) instead of [0, 1).
         endpoints: level `k` lies at `k / (levels - 1)`, as in the published code.
         terms: which term `[B]`, drawn outside by `draw_terms` with the same proposal; drawn here if not given. Terms

@@ -96,7 +96,7 @@ def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
 
 
 def optimal_variance(step: Transition, residual: Array | np.ndarray, half_range: float | None = None) -> Array:
-    """Return the variance of `p(x_s | x_t)` that maximises the likelihood (Analytic-DPM, theorem 1).
+    """Return the variance of `p(x_s | x_t)` that maximizes the likelihood (Analytic-DPM, theorem 1).
 
         sigma^2 = posterior + data^2 C,   C = (sigma_t^2 / alpha_t^2) residual
 

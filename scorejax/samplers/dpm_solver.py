@@ -134,7 +134,7 @@ def dpm_solver(
 ) -> MultistepDPMSolver | SinglestepDPMSolver:
     """Return DPM-Solver (arXiv 2206.00927) or DPM-Solver++ (arXiv 2211.01095) for the probability-flow ODE.
 
-    Every interval of the time grid costs one evaluation, whatever the order and the kind. Good grids are
+    Every interval of the time grid costs one evaluation, for every order and kind. Good grids are
     `times.log_snr` and `times.uniform`; the published one for `singlestep` is `times.singlestep`.
 
     Args:

@@ -86,7 +86,7 @@ def solve(
 
 
 def _largest(error: Any) -> Array:
-    """Root mean square of the part of the state that is worst off: a density beside many pixels counts as much."""
+    """Root mean square of the part of the state that is worst off: one density counts as much as many pixels."""
     return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(leaf**2)) for leaf in jax.tree.leaves(error)]))
 
 

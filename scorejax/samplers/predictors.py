@@ -98,7 +98,7 @@ def reverse_diffusion(*, probability_flow: bool = False) -> ReverseDiffusion:
     """Return the reverse-diffusion predictor (Score-SDE, appendix E); weak order 1.
 
     Args:
-        probability_flow: half the score term and no noise, which discretises the probability-flow ODE.
+        probability_flow: half the score term and no noise, which discretizes the probability-flow ODE.
     """
     return ReverseDiffusion(probability_flow)
 

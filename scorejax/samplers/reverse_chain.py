@@ -168,7 +168,7 @@ def reverse_chain(
 
     Raises:
         ValueError: if `last_noise` is not positive, the variance is unknown, or settings are given along with a chain;
-            on preparation, whatever `scorejax.reverse.chain` refuses, or a variance that was not fitted.
+            on preparation, as `scorejax.reverse.chain`, or for a variance that was not fitted.
     """
     if last_noise is not None and not last_noise > 0.0:
         raise ValueError(f"last_noise must be positive, got {last_noise}")

@@ -43,7 +43,7 @@ class Stepper(abc.ABC):
     """
 
     def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> Stepper:
-        """Return the stepper with whatever tables it needs of this process on this grid, in float64, on the host.
+        """Return the stepper with the tables that it needs of this process on this grid, in float64, on the host.
 
         `sample` and `trajectory` call it where process and times are known numbers. Inside a compiled program that
         takes either as an argument they are not: prepare the stepper outside and pass it in. Preparing a stepper that

@@ -27,7 +27,7 @@ class Mixture:
     Under a process it stays a mixture: component k becomes `N(alpha m_k, alpha^2 C_k + sigma^2)`.
 
     Attributes:
-        log_weights: `[K]`, normalised.
+        log_weights: `[K]`, normalized.
         means: `[K, D]`.
         axes: eigenvectors as columns, `[K, D, D]`.
         variances: eigenvalues, `[K, D]`.
@@ -52,9 +52,9 @@ class Mixture:
 
     def covariance(self) -> Array:
         """Return the covariance of the law, `[D, D]`."""
-        centred = jnp.asarray(self.means) - self.mean()
+        centered = jnp.asarray(self.means) - self.mean()
         inner = jnp.einsum("kij,kj,klj->kil", self.axes, self.variances, self.axes)
-        return jnp.einsum("k,kij->ij", jnp.exp(self.log_weights), inner + centred[:, :, None] * centred[:, None, :])
+        return jnp.einsum("k,kij->ij", jnp.exp(self.log_weights), inner + centered[:, :, None] * centered[:, None, :])
 
     def log_prob(self, x: Array) -> Array:
         """Return the log density `[B]` of the data law at `x [B, D]`, in nats."""
@@ -138,7 +138,7 @@ def mixture(
     """Return a Gaussian mixture with exact score and density under every process.
 
     Args:
-        weights: `[K]`, positive; normalised to sum to one.
+        weights: `[K]`, positive; normalized to sum to one.
         means: `[K, D]`.
         stds: standard deviations, `[K]` (round components) or `[K, D]`; or give `covariances`.
         covariances: `[K, D, D]`, or diagonals `[K, D]`.

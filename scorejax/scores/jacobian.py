@@ -55,7 +55,7 @@ def score_and_products(score: Score) -> Callable[[Array, Array, Array], tuple[Ar
     """Return `(x [B, ...], t [B], vectors [B, k, ...]) -> (score [B, ...], its Jacobian times each vector)`.
 
     Examples do not see each other, so one product with a vector per example serves the whole batch; for several
-    vectors the score is linearised once.
+    vectors the score is linearized once.
     """
 
     def products(x: Array, t: Array, vectors: Array) -> tuple[Array, Array]:

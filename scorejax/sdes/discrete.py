@@ -148,7 +148,7 @@ def ddpm(schedule: str | Sequence[float] = "linear", n: int = 1000) -> DDPM:
 
     Args:
         schedule: `linear` (beta from 1e-4 to 0.02, both times 1000 / n), `quad` (the same ends, linear in
-            sqrt beta), `cosine` (Nichol & Dhariwal, beta capped at 0.999), `vpsde` (exact discretisation of
+            sqrt beta), `cosine` (Nichol & Dhariwal, beta capped at 0.999), `vpsde` (exact discretization of
             the VP SDE with beta 0.1 .. 20), or the betas themselves.
         n: number of levels (ignored when betas are given).
 

@@ -116,7 +116,7 @@ def gaussian_blur(size: tuple[int, int], sigma: float, *, boundary: str = "refle
 
 
 def circular_blur(kernel: Array | np.ndarray, size: tuple[int, int]) -> Circular:
-    """Return circular convolution by any kernel, centred on its middle, through the Fourier transform.
+    """Return circular convolution by any kernel, centered on its middle, through the Fourier transform.
 
     Args:
         kernel: `[h, w]`, not larger than the images.
