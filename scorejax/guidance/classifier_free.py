@@ -1,4 +1,8 @@
-"""Classifier-free guidance: a conditional and an unconditional score, extrapolated."""
+"""Classifier-free guidance: `uncond + scale (cond - uncond)`, a conditional and an unconditional score, extrapolated.
+
+One network gives both scores, if it was trained with its condition left out now and then (`drop_labels`). The second
+evaluation is skipped wherever the scale is 1.
+"""
 
 from __future__ import annotations
 

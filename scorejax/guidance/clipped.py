@@ -1,4 +1,7 @@
-"""Scores whose posterior mean lies where data lie."""
+"""Scores whose posterior mean lies where data lie: `score + alpha_t / sigma_t^2 (clip(x0) - x0)`.
+
+Networks and the gradients of guidance err most at the noisiest times, where an error is divided by `alpha_t`.
+"""
 
 from __future__ import annotations
 

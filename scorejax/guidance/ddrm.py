@@ -1,4 +1,8 @@
-"""Denoising diffusion restoration: sampling in the singular modes of the measurement, without derivatives."""
+"""Denoising diffusion restoration (DDRM): sampling in the modes `V^T x` of a measurement `A = U S V^T`.
+
+Every mode is on its own: not measured, measured more coarsely than the present noise, or more finely. No derivative of
+the network is taken.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +80,7 @@ class Restoration(Stepper):
         point = self.spectrum.to_modes(x / sde.alpha(t))
         data = self.spectrum.to_modes(tweedie(sde, x, t, score(x, t)))
         seen = self.spectrum.singular > 0.0
+        # the noise of the measurement as it stands in each mode of `x`
         noise_y = self.sigma_y / jnp.where(seen, self.spectrum.singular, 1.0)
         # the three cases of a mode: not measured; measured more coarsely, or not more coarsely, than the noise at s
         keep = jnp.sqrt(1.0 - self.eta**2) * then

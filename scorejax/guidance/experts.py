@@ -1,4 +1,7 @@
-"""Products of experts: a score tilted by classifiers and energies."""
+"""Products of experts: the score of `p_t(x) prod_j exp(-w_j E_j(x, t))` is `score - sum_j w_j grad E_j`.
+
+A classifier is the expert with `E = -log p(y | x, t)`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Steppers that hold a known part of the sample to its law: inpainting by replacement, and resampling (RePaint)."""
+"""Steppers that hold a known part of the sample to its law `N(alpha_t y, sigma_t^2)`: replacement and RePaint.
+
+Both wrap another stepper. RePaint goes back up the grid by the forward process and comes down again; the stepper inside
+then resumes with the memory that it had at that time.
+"""
 
 from __future__ import annotations
 
@@ -121,6 +125,7 @@ class Resampling(Stepper):
         times, done = memory.times, memory.done
         left = times.shape[0] - 1 - done  # this step included
         top = done + 1 - self.jump  # where the steps begin that end with this one
+        # a whole group of `jump` steps is repeated when its last step is reached
         # every round comes down with the memory of the step that arrived at its top
         at_top = jax.tree.map(partial(jnp.where, left % self.jump == 0), memory.memory, memory.at_top)
         repeats = (self.rounds - 1) * self.jump

@@ -1,4 +1,9 @@
-"""The variational bound of discrete-time chains (Sohl-Dickstein et al. 2015, DDPM), term by term."""
+"""The variational bound of a reverse chain (Sohl-Dickstein et al. 2015, DDPM), term by term:
+
+    KL(q(x_T | x_0) || p(x_T)) + sum KL(q(x_s | x_t, x_0) || p(x_s | x_t)) - log p(x_0 | x_min)
+
+Every divergence is between Gaussians and has a closed form; only the noise in `x_t` is drawn.
+"""
 
 from __future__ import annotations
 
@@ -134,6 +139,7 @@ def _elbo(
         x = sde.scale(step.alpha, step.t, points) + sde.scale(step.sigma, step.t, noise)
         return kl_term(chain, step, sde, score, points, x)
 
+    # one term after the other, so that the memory is that of one batch
     if terms is None:
         kl = jax.lax.map(lambda i: term(i, batch + i), jnp.arange(count)).T
     else:

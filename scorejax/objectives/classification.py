@@ -1,4 +1,4 @@
-"""Cross entropy of a classifier of noisy data."""
+"""Cross entropy `-log p(y | x_t, t)` of a classifier of noisy data, whose gradient guides samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Score matching from samples of `x_t` alone, without their transition kernel: sliced and exact."""
+"""Score matching from samples of `x_t` alone: the mean of `|score|^2 + 2 tr J`, with the trace exact or estimated.
+
+No transition kernel is needed, which makes it the objective of processes that can only be simulated.
+"""
 
 from __future__ import annotations
 

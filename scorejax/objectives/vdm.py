@@ -57,6 +57,7 @@ def continuous_vlb(
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), points.shape, points.dtype)
     error = sde.scale(sde.sigma(t), t, score(sde.perturb(points, t, noise), t)) + noise
     rate = sde.diffusion_squared(t) / sde.variance(t)  # -d log SNR / dt
+    # rounding may make the rate slightly negative where the schedule is flat
     weighted = sde.scale(jnp.sqrt(jnp.maximum(rate, 0.0)), t, error)
     diffusion = 0.5 * (sde.t_max - sde.t_min) * _sum(weighted**2) / time_density(sde, t, time_sampling)
     last = sde.variance(jnp.asarray(sde.t_max)) if prior_variance is None else jnp.asarray(prior_variance)

@@ -77,8 +77,10 @@ def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
     a, v = sde.transition(s, t)
     variance_s, variance_t = sde.variance(s), sde.variance(t)
     posterior = eta**2 * v * variance_s / variance_t
+    # sigma_s^2 - posterior, written as a sum of positive terms
     noise = jnp.sqrt(variance_s * ((1.0 - eta**2) + eta**2 * a**2 * variance_s / variance_t))
     x = noise / jnp.sqrt(variance_t)
+    # alpha_s - x alpha_t, times (1 + a x) / (1 + a x): the difference of squares is v + a^2 posterior over sigma_t^2
     data = sde.alpha(s) * (v + a**2 * posterior) / (variance_t * (1.0 + a * x))
     shape = v.shape
     fields = {
@@ -201,6 +203,7 @@ class ReverseChain:
         head = self.bound_head
         if head is None:
             return step.variance
+        # the numbers of the step get the axes of `x`, because a head's variance has them all
         wide = jax.tree.map(lambda field: field.reshape(field.shape + (1,) * (x.ndim - field.ndim)), step)
         t = jnp.broadcast_to(step.t, x.shape[:1])
         if head.interpolates:
@@ -255,6 +258,7 @@ def chain(
     half_range = None if data_range is None else 0.5 * (data_range[1] - data_range[0])
     variance_head = None
     if isinstance(variance, Gamma):
+        # numbers even while another function is traced, as everything else in the table
         with jax.enable_x64(True), jax.ensure_compile_time_eval():
             values = optimal_variance(steps, variance.residual(sde, steps.t), half_range)
         steps = replace(steps, variance=np.array(values))

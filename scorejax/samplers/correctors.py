@@ -51,6 +51,7 @@ class Langevin(Stepper):
             g, z = jnp.mean(g), jnp.mean(z)
         elif self.norm == "dimension":
             z = jnp.full_like(z, dims**0.5)
+        # where the score vanishes the step is long but finite
         return z / jnp.maximum(g, jnp.finfo(g.dtype).tiny)
 
 
@@ -154,7 +155,7 @@ def annealed_langevin(epsilon: float = 2e-5, steps: int = 100) -> AnnealedLangev
 
     Args:
         epsilon: step size at `sigma_min = sde.sigma(sde.t_min)`, in squared model units; from
-            `noise_levels.step_size`, or published: 2e-5 with 100 steps (NCSN), 6.2e-6 with 5 (NCSNv2, CIFAR-10).
+            `ncsnv2_levels.step_size`, or published: 2e-5 with 100 steps (NCSN), 6.2e-6 with 5 (NCSNv2, CIFAR-10).
             Below `2 sigma_min^2`, or the dynamics diverge.
         steps: updates at each level.
 

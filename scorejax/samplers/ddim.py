@@ -1,4 +1,7 @@
-"""DDIM: the family of non-Markovian reversals that ends at ancestral sampling, for every process."""
+"""DDIM: `x_s = c_t x_t + c_0 E[x_0 | x_t] + eta sqrt(v) z`, from the probability-flow ODE to ancestral sampling.
+
+The coefficients keep the marginals of every process, not of DDPM alone.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ def ddim_coefficients(sde: LinearSDE, s: Time, t: Time, variance: Array) -> tupl
         t: the later time.
         variance: between 0 (deterministic) and `sigma_s^2`, of the shape of a coefficient at `t`.
     """
+    # in logarithms c_0 = alpha_s (1 - e^h) with a small h, which `expm1` keeps all digits of where steps are short
     share = 0.5 * jnp.log1p(-variance / sde.variance(jnp.asarray(s)))  # half the log of what is left of sigma_s^2
     c_t = jnp.exp(share) * sde.sigma(s) / sde.sigma(t)
     return c_t, -sde.alpha(s) * jnp.expm1(share - 0.5 * (sde.log_snr(s) - sde.log_snr(t)))

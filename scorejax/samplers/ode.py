@@ -1,4 +1,7 @@
-"""Adaptive solution of the probability-flow ODE by diffrax; encoding, decoding, interpolation in latent space."""
+"""The probability-flow ODE solved adaptively by diffrax; encoding, decoding, interpolation in latent space.
+
+Every sample has a step size of its own, so that it does not depend on its batch.
+"""
 
 from __future__ import annotations
 
@@ -72,13 +75,13 @@ def solve(
         diffrax.Tsit5(),
         t0,
         t1,
-        dt0=None,
+        dt0=None,  # chosen by the solver from the field at the start
         y0=y,
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol, norm=_largest),
         saveat=diffrax.SaveAt(t1=True),
         max_steps=max_steps,
-        throw=False,
-        adjoint=diffrax.ForwardMode(),
+        throw=False,  # an error cannot leave a compiled program; a failure becomes NaN below
+        adjoint=diffrax.ForwardMode(),  # a plain while loop, whose memory does not grow with `max_steps`
     )
     arrived = solution.result == diffrax.RESULTS.successful
     end = jax.tree.map(lambda leaf: jnp.where(arrived, leaf[-1], jnp.nan), solution.ys)

@@ -1,4 +1,7 @@
-"""Data laws whose score and density are known exactly at every time of every process."""
+"""Data laws whose score and density are known exactly at every time of every process: mixtures of Gaussians.
+
+Under `x_t = alpha x_0 + sigma z` a component `N(m, C)` becomes `N(alpha m, alpha^2 C + sigma^2)`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random projections, and the Jacobian-vector products that traces are estimated from."""
+"""The products `J v` of a score's Jacobian, and the random directions with `E[v v^T] = I` that estimate its trace."""
 
 from __future__ import annotations
 

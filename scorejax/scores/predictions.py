@@ -75,6 +75,7 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
     elif source == "data":
         noise = times(1.0 / sigma, x) - times(alpha / sigma, value)
     else:
+        # for processes that do not preserve variance (x, v) is a rotation of (data, noise) and a stretch by `total`
         total = alpha**2 + sigma**2
         noise = times(alpha / total, value) + times(sigma / total, x)
 

@@ -1,4 +1,4 @@
-"""Orthogonal bases in which a forward process is diagonal."""
+"""Orthogonal bases `U` in which a forward process is diagonal: `x = U m`, one coefficient for every mode `m_k`."""
 
 from __future__ import annotations
 

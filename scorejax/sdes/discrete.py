@@ -1,4 +1,7 @@
-"""Discrete chains (DDPM, SMLD): the same object over a table built in float64."""
+"""Chains of noise levels (DDPM, SMLD): `alpha` and `sigma` are tables in float64, level `n` of `N` is at time `n / N`.
+
+Between the levels a smooth curve makes the chain a continuous process too.
+"""
 
 from __future__ import annotations
 

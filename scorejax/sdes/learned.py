@@ -1,4 +1,4 @@
-"""A process whose noise schedule is learned (variational diffusion models, arXiv 2107.00630)."""
+"""A process whose noise schedule `-log SNR = gamma(t)` is learned (variational diffusion models, arXiv 2107.00630)."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ class Learned(LinearSDE):
             below = self.gamma(middle) < wanted
             return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
+        # 50 halvings are float64's resolution, and cheap next to a network
         zero = jnp.zeros_like(wanted)
         low, high = jax.lax.fori_loop(0, 50, halve, (zero, zero + 1.0))
         return jax.lax.stop_gradient(0.5 * (low + high))

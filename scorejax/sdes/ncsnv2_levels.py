@@ -29,7 +29,7 @@ class NoiseLevels(NamedTuple):
 def suggest(data: np.ndarray, *, sigma_min: float = 0.01, steps: int = 5, limit: int = 20_000) -> NoiseLevels:
     """Return noise levels and a Langevin step size for a data set by techniques 1, 2 and 4 of NCSNv2.
 
-        levels = noise_levels.suggest(data)
+        levels = scorejax.ncsnv2_levels.suggest(data)
         sde = smld(levels.sigma_min, levels.sigma_max, levels.n)
         stepper = samplers.annealed_langevin(levels.epsilon, levels.steps)
 

@@ -1,4 +1,4 @@
-"""Operators that pick or combine coordinates: masks, colors, explicit matrices."""
+"""Operators that pick or combine coordinates: masks `m x`, means of channels `x W^T`, explicit matrices."""
 
 from __future__ import annotations
 
