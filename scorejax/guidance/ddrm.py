@@ -7,7 +7,6 @@ the network is taken.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +74,7 @@ class Restoration(Stepper):
     eta: float | Array
     eta_b: float | Array
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         now, then = (sde.sigma(u) / sde.alpha(u) for u in (t, s))
         point = self.spectrum.to_modes(x / sde.alpha(t))
         data = self.spectrum.to_modes(tweedie(sde, x, t, score(x, t)))

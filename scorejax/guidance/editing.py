@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from scorejax.guidance.replacement import ChannelRotation, Known, known, replacement, resampling
 from scorejax.numerics import keys as keys_lib
@@ -159,7 +161,13 @@ def sdedit(
     if repeats < 1:
         raise ValueError(f"sdedit: at least one repeat is needed, got {repeats}")
     keys = keys_lib.per_example(key, x0.shape[0], start)
-    times = grid(sde.replace(t_max=float(t0)), steps)
+    until_t0 = sde.replace(t_max=float(t0))
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(sde)):
+        times = grid(until_t0, steps)
+    else:
+        # numbers even inside a compiled program, so that a stepper can be prepared for this grid, which only we know
+        with jax.ensure_compile_time_eval():
+            times = grid(until_t0, steps)
     kept = None if mask is None else known(x0, jnp.asarray(mask) == 0)
     if kept is not None:
         stepper = replacement(stepper, kept)

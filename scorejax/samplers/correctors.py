@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +32,7 @@ class Langevin(Stepper):
     steps: int = static(default=1)
     norm: str = static(default="sample")
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         def size(gradient: Array, noise: Array) -> Array:
             return 2.0 * _step_alpha(sde, s, t) * (self.snr * self._ratio(gradient, noise)) ** 2
 
@@ -63,7 +62,7 @@ class ALD(Stepper):
     snr: float | Array
     steps: int = static(default=1)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         # a process with its own sigma per mode steps with the root mean square, one number
         variance = jnp.mean(sde.variance(t))
         size = 2.0 * _step_alpha(sde, s, t) * self.snr**2 * variance

@@ -6,7 +6,6 @@ The coefficients keep the marginals of every process, not of DDPM alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +51,7 @@ class DDIM(Stepper):
     rederive_noise: bool = static(default=True)
     stochastic: bool = static(default=False)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         variance = ddim_variance(sde, s, t, self.eta)
         c_t, c_0 = ddim_coefficients(sde, s, t, variance)
         data = tweedie(sde, x, t, score(x, t))

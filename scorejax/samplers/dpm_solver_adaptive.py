@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ class AdaptiveDPMSolver(ExponentialStepper):
     control: str = static(default="sample")
     max_steps: int = static(default=4096)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         if sde.log_snr(t).ndim:
             raise ValueError(
                 f"dpm_solver_adaptive chooses one step for all modes, but {type(sde).__name__} has a signal-to-noise "

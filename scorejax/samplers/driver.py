@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jax.core import Tracer
 from jax.tree_util import Partial
 
 from scorejax.numerics import keys as keys_lib
-from scorejax.samplers.stepper import Step, Stepper
+from scorejax.samplers.stepper import Memory, Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE
 
@@ -173,8 +173,8 @@ def _run(
 
 
 def _advance(
-    stepper: Stepper, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any
-) -> tuple[Array, Any, Array | int]:
+    stepper: Stepper, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Memory
+) -> tuple[Array, Memory, Array | int]:
     """Take one step and count the evaluations it makes; the count is part of the traced program."""
     calls = 0
 

@@ -30,7 +30,7 @@ class AdaptiveProbabilityFlow(Stepper):
     atol: float | Array
     max_steps: int = static(default=4096)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         drift = together(probability_flow(sde, score), x, jnp.zeros(x.shape[0], x.dtype))
 
         def one(point: Array) -> tuple[Array, Array]:
