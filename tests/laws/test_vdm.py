@@ -54,7 +54,7 @@ def bound(monkeypatch, times="uniform", prior_variance=1.0):
     def value(sde):
         first, last = sde.log_snr(sde.t_min), sde.log_snr(sde.t_max)
         t = sde.time_of(u) if times == "uniform" else sde.inverse_log_snr(first + (last - first) * u)
-        drawn = {"times": times, "t": t, "prior_variance": prior_variance}
+        drawn = {"time_sampling": times, "t": t, "prior_variance": prior_variance}
         return jnp.log(2.0) * continuous_vlb(jax.random.key(0), sde, law.score(sde), x0, **drawn).mean()
 
     return value
