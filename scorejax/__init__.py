@@ -1,4 +1,4 @@
-"""scorejax: score-based generative modelling through stochastic differential equations, in JAX.
+"""scorejax: score-based generative modeling through stochastic differential equations, in JAX.
 
 A forward process, a score and a sampler are three separate things, and any three fit together::
 
@@ -19,7 +19,7 @@ from scorejax.reverse import gamma, variance
 from scorejax.reverse import optimal_times as trajectories
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
 from scorejax.scores import analytic
-from scorejax.scores.predictions import make_labelled_score, make_score, score_from_energy, tweedie
+from scorejax.scores.predictions import make_conditional_score, make_score, score_from_energy, tweedie
 from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, ncsnv2_levels, smld, subvp, times, ve, vp
 
 __version__ = "0.1.0"
@@ -61,7 +61,7 @@ __all__ = [
     "learned",
     "likelihood",
     "log_prob",
-    "make_labelled_score",
+    "make_conditional_score",
     "make_score",
     "ncsnv2_levels",
     "objectives",

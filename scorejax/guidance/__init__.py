@@ -5,7 +5,7 @@
 
 A transform adds the gradient of a log density to the score. How strongly it acts is therefore a property of the law
 that is sampled, not of the sampler or of the number of steps. The `nfe` of a sampler counts evaluations of the
-transformed score, whatever it is made of: with classifier-free guidance each is two evaluations of the network, or one
+transformed score, not of its parts: with classifier-free guidance each is two evaluations of the network, or one
 where the scale is 1; with a classifier, one of the network and one of the classifier with its gradient.
 """
 

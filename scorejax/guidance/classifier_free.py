@@ -1,4 +1,8 @@
-"""Classifier-free guidance: a conditional and an unconditional score, extrapolated."""
+"""Classifier-free guidance: `uncond + scale (cond - uncond)`, a conditional and an unconditional score, extrapolated.
+
+One network gives both scores, if it was trained with its condition left out now and then (`drop_labels`). The second
+evaluation is skipped wherever the scale is 1.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from scorejax.guidance.experts import check_labels
 from scorejax.guidance.strength import Strength
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import as_pytree
-from scorejax.scores.predictions import LabelledScore, Score
+from scorejax.scores.predictions import ConditionalScore, Score
 
 
 def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) -> Score:
@@ -39,55 +43,56 @@ def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) 
 
 
 def classifier_free_batched(
-    score: LabelledScore,
-    label: Array,
-    null_label: Array | float,
+    score: ConditionalScore,
+    condition: Array,
+    null_condition: Array | float,
     guidance_scale: Strength = 1.0,
     *,
-    num_labels: int | None = None,
+    num_classes: int | None = None,
 ) -> Score:
-    """Return `classifier_free` for one network that takes labels: one call on the doubled batch.
+    """Return `classifier_free` for one network that takes a condition: one call on the doubled batch.
 
     A schedule makes two calls instead, so that the second can be skipped where it is 1.
 
     Args:
-        score: `(x, t, label) -> score`; on a doubled batch its `x` has `2 B` rows, conditional ones first.
-        label: the condition, a scalar, `[B]` or `[B, ...]`.
-        null_label: the label that stands for no condition, or the negative condition; broadcast to `label`. For
-            embeddings `[B, D]` and sequences `[B, L, D]` it is 0.
+        score: `score(x, t, condition)`; on a doubled batch its `x` has `2 B` rows, conditional ones first.
+        condition: a scalar, `[B]` or `[B, ...]`.
+        null_condition: what stands for no condition, or the condition to move away from; broadcast to `condition`.
+            For embeddings `[B, D]` and sequences `[B, L, D]` it is 0.
         guidance_scale: as in `classifier_free`; a plain 1 or 0 makes the call on the batch itself.
-        num_labels: number of integer labels, the null label among them, if they are to be checked here.
+        num_classes: number of classes, the null class among them, if conditions that are classes are to be checked.
 
     Raises:
-        ValueError: if `num_labels` is given and a label lies outside `0 .. num_labels - 1`.
+        ValueError: if `num_classes` is given and a class lies outside `0 .. num_classes - 1`.
     """
-    check_labels("classifier_free_batched", label, num_labels)
-    check_labels("classifier_free_batched, null_label", jnp.asarray(null_label), num_labels)
-    score, label = as_pytree(score), jnp.asarray(label)
-    label, null_label = jnp.broadcast_arrays(label, jnp.asarray(null_label, label.dtype))
+    check_labels("classifier_free_batched", condition, num_classes)
+    check_labels("classifier_free_batched, null_condition", jnp.asarray(null_condition), num_classes)
+    score, condition = as_pytree(score), jnp.asarray(condition)
+    condition, null_condition = jnp.broadcast_arrays(condition, jnp.asarray(null_condition, condition.dtype))
     if callable(guidance_scale) or any(strengths.is_exactly(guidance_scale, value) for value in (0.0, 1.0)):
-        cond, uncond = (Partial(_labelled, score, given) for given in (label, null_label))
+        cond, uncond = (Partial(_given, score, given) for given in (condition, null_condition))
         return classifier_free(cond, uncond, guidance_scale)
-    return Partial(_doubled_batch, score, label, null_label, strengths.as_leaf(guidance_scale))
+    return Partial(_doubled_batch, score, condition, null_condition, strengths.as_leaf(guidance_scale))
 
 
-def drop_labels(key: Array, label: Array, null_label: Array | float, probability: float) -> Array:
-    """Return the labels, each replaced by `null_label` with this probability: the training side of the method.
+def drop_labels(key: Array, condition: Array, null_condition: Array | float, probability: float) -> Array:
+    """Return the conditions, each replaced by `null_condition` with this probability: the training side of the method.
 
     Args:
         key: one key, or one per example `[B]`.
-        label: `[B]` or `[B, ...]`.
-        null_label: the label that stands for no condition, broadcast to one example's label.
-        probability: chance of losing the label; 0.1 to 0.2 works well.
+        condition: `[B]` or `[B, ...]`.
+        null_condition: what stands for no condition, broadcast to the condition of one example.
+        probability: chance of losing the condition; 0.1 to 0.2 works well.
 
     Raises:
         ValueError: unless `0 <= probability <= 1`.
     """
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"drop_labels: the probability must lie in [0, 1], got {probability}")
-    keys = keys_lib.per_example(key, label.shape[0])
-    dropped = keys_lib.uniform(keys, (label.shape[0],)) < probability
-    return jnp.where(dropped.reshape(-1, *[1] * (label.ndim - 1)), jnp.asarray(null_label, label.dtype), label)
+    keys = keys_lib.per_example(key, condition.shape[0])
+    dropped = keys_lib.uniform(keys, (condition.shape[0],)) < probability
+    dropped = dropped.reshape(-1, *[1] * (condition.ndim - 1))
+    return jnp.where(dropped, jnp.asarray(null_condition, condition.dtype), condition)
 
 
 def _two_calls(cond: Score, uncond: Score, scale: Strength, x: Array, t: Array) -> Array:
@@ -105,16 +110,18 @@ def _extrapolate(cond: Array, uncond: Callable[[], Array], scale: Strength, x: A
     return jax.lax.cond(jnp.any(excess != 0.0), guided, lambda: cond) if callable(scale) else guided()
 
 
-def _doubled_batch(score: LabelledScore, label: Array, null_label: Array, scale: Strength, x: Array, t: Array) -> Array:
-    labels = jnp.concatenate([_spread(label, x), _spread(null_label, x)])
-    both = score(jnp.concatenate([x, x]), jnp.concatenate([t, t]), labels)
+def _doubled_batch(
+    score: ConditionalScore, condition: Array, null_condition: Array, scale: Strength, x: Array, t: Array
+) -> Array:
+    conditions = jnp.concatenate([_spread(condition, x), _spread(null_condition, x)])
+    both = score(jnp.concatenate([x, x]), jnp.concatenate([t, t]), conditions)
     cond, uncond = jnp.split(both, 2)
     return _extrapolate(cond, lambda: uncond, scale, x, t)
 
 
-def _labelled(score: LabelledScore, label: Array, x: Array, t: Array) -> Array:
-    return score(x, t, _spread(label, x))
+def _given(score: ConditionalScore, condition: Array, x: Array, t: Array) -> Array:
+    return score(x, t, _spread(condition, x))
 
 
-def _spread(label: Array, x: Array) -> Array:
-    return jnp.broadcast_to(label, (x.shape[0], *label.shape[1:]))
+def _spread(condition: Array, x: Array) -> Array:
+    return jnp.broadcast_to(condition, (x.shape[0], *condition.shape[1:]))

@@ -1,4 +1,7 @@
-"""Scores whose posterior mean lies where data lie."""
+"""Scores whose posterior mean lies where data lie: `score + alpha_t / sigma_t^2 (clip(x0) - x0)`.
+
+Networks and the gradients of guidance err most at the noisiest times, where an error is divided by `alpha_t`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def clipped(sde: LinearSDE, score: Score, bounds: tuple[float, float] = (-1.0, 1
 
         score + alpha_t / sigma_t^2 (clip(x0) - x0),   x0 = (x_t + sigma_t^2 score) / alpha_t
 
-    A mean of images lies where images lie, whatever else is known of them. So the exact score of bounded data passes
+    A mean of images lies where images lie, under every condition. So the exact score of bounded data passes
     unchanged, and so does its exact score given a class or a measurement. What a network gets wrong, and the gradient
     of that, are divided by `alpha_t`: at the noisiest times guidance can be many times the score, and here is at most
     `alpha_t / sigma_t^2` times the width of the interval. Put it around the guided score, not the network's:

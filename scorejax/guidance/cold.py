@@ -1,4 +1,7 @@
-"""Undoing a degradation that is no noise, step by step (cold diffusion)."""
+"""Cold diffusion: `x_r = x_s - D(y, s) + D(y, r)` undoes a degradation `D` that is no noise, step by step.
+
+There is no score and no forward process here: a network restores, and the degradation is applied again, more weakly.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Conjugate gradients for a batch of symmetric systems, each solved as if it were alone."""
+"""Conjugate gradients for a batch of symmetric systems `M x = b`, each solved as if it were alone.
+
+The matrices are known by their products only, such as those with a network's Jacobian.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,7 @@ def solve(matvec: Linear, b: Array, *, iterations: int, tolerance: float = 1e-5)
             i, x, residual, direction, square, active = state
             product = matvec(direction)
             curvature = _dot(direction, product)
+            # the Jacobian of a trained network need not be symmetric or positive: stop before a step uphill
             active = active & (curvature > 0.0)
             step = jnp.where(active, square / jnp.where(active, curvature, 1.0), 0.0)
             x, residual = x + step * direction, residual - step * product
@@ -48,6 +52,7 @@ def solve(matvec: Linear, b: Array, *, iterations: int, tolerance: float = 1e-5)
         state = (jnp.zeros((), jnp.int32), jnp.zeros_like(b), b, b, square, square > 0.0)
         return jax.lax.while_loop(unfinished, body, state)[1]
 
+    # derivatives of the exact solution: one more solve instead of a loop run backwards
     return jax.lax.custom_linear_solve(matvec, b, run, symmetric=True)
 
 

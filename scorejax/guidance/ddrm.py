@@ -1,9 +1,12 @@
-"""Denoising diffusion restoration: sampling in the singular modes of the measurement, without derivatives."""
+"""Denoising diffusion restoration (DDRM): sampling in the modes `V^T x` of a measurement `A = U S V^T`.
+
+Every mode is on its own: not measured, measured more coarsely than the present noise, or more finely. No derivative of
+the network is taken.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,11 +74,12 @@ class Restoration(Stepper):
     eta: float | Array
     eta_b: float | Array
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         now, then = (sde.sigma(u) / sde.alpha(u) for u in (t, s))
         point = self.spectrum.to_modes(x / sde.alpha(t))
         data = self.spectrum.to_modes(tweedie(sde, x, t, score(x, t)))
         seen = self.spectrum.singular > 0.0
+        # the noise of the measurement as it stands in each mode of `x`
         noise_y = self.sigma_y / jnp.where(seen, self.spectrum.singular, 1.0)
         # the three cases of a mode: not measured; measured more coarsely, or not more coarsely, than the noise at s
         keep = jnp.sqrt(1.0 - self.eta**2) * then

@@ -1,12 +1,14 @@
-"""Stories told with the samplers: filling in what is missing, adding colour, editing by diffusing part of the way."""
+"""What samplers make of given images: fill in what is missing, add color, edit by diffusing part of the way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from scorejax.guidance.replacement import ChannelRotation, Known, known, replacement, resampling
 from scorejax.numerics import keys as keys_lib
@@ -16,8 +18,8 @@ from scorejax.scores.predictions import Score
 from scorejax.sdes import times as grids
 from scorejax.sdes.linear import LinearSDE
 
-GREY_AND_CHROMA = np.array([[1.0, -2.0, 0.0], [1.0, 1.0, 1.0], [1.0, 1.0, -1.0]]) / np.sqrt([3.0, 6.0, 2.0])
-"""Orthonormal columns: the grey of a pixel times sqrt(3), and two directions of colour (Score-SDE, appendix I)."""
+GRAY_AND_CHROMA = np.array([[1.0, -2.0, 0.0], [1.0, 1.0, 1.0], [1.0, 1.0, -1.0]]) / np.sqrt([3.0, 6.0, 2.0])
+"""Orthonormal columns: the gray of a pixel times sqrt(3), and two directions of color (Score-SDE, appendix I)."""
 
 # Streams of their own, apart from those of `sample`, which draws from small numbers folded into the key.
 _START, _REPEAT = 2**32 - 4, 2**31
@@ -72,7 +74,7 @@ def colorize(
     key: Array,
     sde: LinearSDE,
     score: Score,
-    grey: Array,
+    gray: Array,
     *,
     stepper: Stepper,
     times: Array,
@@ -83,13 +85,13 @@ def colorize(
     denoise: bool = True,
     start: int | Array = 0,
 ) -> Sample:
-    """Draw colour images `[B, H, W, 3]` whose channel mean is `grey`: inpainting in a basis of grey and chroma.
+    """Draw color images `[B, H, W, 3]` whose channel mean is `gray`: inpainting in a basis of gray and chroma.
 
     Args:
         key: a typed PRNG key, or one per sample.
         sde: the forward process.
-        score: the unconditional score of colour images.
-        grey: the mean of the three channels, `[B, H, W, 1]`, in the units of the data.
+        score: the unconditional score of color images.
+        gray: the mean of the three channels, `[B, H, W, 1]`, in the units of the data.
         stepper: the predictor.
         times: decreasing times from `sde.t_max`, `[n + 1]`.
         corrector: Langevin steps at each level.
@@ -100,13 +102,13 @@ def colorize(
         start: index of the first sample.
 
     Raises:
-        ValueError: if `grey` has not one channel, or as `inpaint`.
+        ValueError: if `gray` has not one channel, or as `inpaint`.
     """
-    if jnp.ndim(grey) < 2 or grey.shape[-1] != 1:
-        raise ValueError(f"colorize: a grey image [B, H, W, 1] is needed, got shape {jnp.shape(grey)}")
-    y = jnp.repeat(grey, 3, axis=-1)
+    if jnp.ndim(gray) < 2 or gray.shape[-1] != 1:
+        raise ValueError(f"colorize: a gray image [B, H, W, 1] is needed, got shape {jnp.shape(gray)}")
+    y = jnp.repeat(gray, 3, axis=-1)
     mask = jnp.broadcast_to(jnp.array([True, False, False]), (*[1] * (y.ndim - 2), 3))
-    part = known(y, mask, basis=ChannelRotation(jnp.asarray(GREY_AND_CHROMA)))
+    part = known(y, mask, basis=ChannelRotation(jnp.asarray(GRAY_AND_CHROMA)))
     return _fill(
         key, sde, score, part, y.shape, stepper=stepper, times=times, corrector=corrector,
         corrector_first=corrector_first, rounds=rounds, jump=jump, denoise=denoise, start=start,
@@ -142,7 +144,7 @@ def sdedit(
         t0: any time in `(t_min, t_max]`; small keeps the guide, large follows the model. 0.3 to 0.6 of the range
             suits VP.
         stepper: the predictor.
-        steps: steps from `t0` to `sde.t_min`, whatever `t0`.
+        steps: steps from `t0` to `sde.t_min`, so many for every `t0`.
         grid: how to place them, from `scorejax.times`.
         corrector: Langevin steps at each level.
         corrector_first: run the corrector before the predictor.
@@ -159,7 +161,13 @@ def sdedit(
     if repeats < 1:
         raise ValueError(f"sdedit: at least one repeat is needed, got {repeats}")
     keys = keys_lib.per_example(key, x0.shape[0], start)
-    times = grid(sde.replace(t_max=float(t0)), steps)
+    until_t0 = sde.replace(t_max=float(t0))
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(sde)):
+        times = grid(until_t0, steps)
+    else:
+        # numbers even inside a compiled program, so that a stepper can be prepared for this grid, which only we know
+        with jax.ensure_compile_time_eval():
+            times = grid(until_t0, steps)
     kept = None if mask is None else known(x0, jnp.asarray(mask) == 0)
     if kept is not None:
         stepper = replacement(stepper, kept)

@@ -1,4 +1,7 @@
-"""Products of experts: a score tilted by classifiers and energies."""
+"""Products of experts: the score of `p_t(x) prod_j exp(-w_j E_j(x, t))` is `score - sum_j w_j grad E_j`.
+
+A classifier is the expert with `E = -log p(y | x, t)`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def classifier(score: Score, log_prob_fn: Scalar, scale: Strength = 1.0) -> Scor
     Args:
         score: the unconditional score.
         log_prob_fn: `(x [B, ...], t [B]) -> log p(y | x, t) [B]`. It sees the diffused `x`, so it must know `t`.
-            Each value must come from its own row alone (no batch normalisation in training mode).
+            Each value must come from its own row alone (no batch normalization in training mode).
         scale: a number, `[B]`, or a function of `t`; a plain 0 leaves the classifier out.
 
     Raises:

@@ -1,11 +1,15 @@
-"""Steppers that hold a known part of the sample to its law: inpainting by replacement, and resampling (RePaint)."""
+"""Steppers that hold a known part of the sample to its law `N(alpha_t y, sigma_t^2)`: replacement and RePaint.
+
+Both wrap another stepper. RePaint goes back up the grid by the forward process and comes down again; the stepper inside
+then resumes with the memory that it had at that time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +20,25 @@ from scorejax.guidance.operators.base import EXACT
 from scorejax.guidance.operators.selections import fit_mask
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse.variance import UnboundHead, VarianceHead
-from scorejax.samplers.stepper import Step, Stepper
+from scorejax.samplers.stepper import Memory, Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.basis import Identity
 from scorejax.sdes.linear import LinearSDE, Time, static
 
 # Streams of their own: the stepper inside draws from `keys` itself and from small numbers folded into them.
 _KNOWN, _UP = 2**32 - 2, 2**32 - 3
+
+
+class Modes(Protocol):
+    """An orthogonal basis, a pytree: those of `scorejax.sdes.basis`, or another."""
+
+    def to_modes(self, x: Array) -> Array:
+        """Return `U^T x` for `x [B, ...]`."""
+        ...
+
+    def from_modes(self, modes: Array) -> Array:
+        """Return `U modes`, the inverse."""
+        ...
 
 
 @jax.tree_util.register_dataclass
@@ -54,7 +70,7 @@ class Known:
 
     y: Array
     mask: Array
-    basis: Any
+    basis: Modes
 
     def paste(self, into: Array, known: Array) -> Array:
         """Return `into` with the known modes taken from `known`."""
@@ -80,10 +96,10 @@ class Replacement(Stepper):
     def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> Replacement:
         return replace(self, stepper=self.stepper.prepare(sde, times))
 
-    def init(self, sde: LinearSDE, x: Array, times: Array) -> Any:
+    def init(self, sde: LinearSDE, x: Array, times: Array) -> Memory:
         return self.stepper.init(sde, x, times)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Memory) -> Step:
         step = self.stepper.step(keys, sde, score, x, t, s, memory)
         reached = t if self.corrector else s
         return step._replace(x=self.known.diffuse(keys, sde, step.x, reached))
@@ -97,8 +113,8 @@ class Rounds(NamedTuple):
 
     times: Array
     done: Array
-    memory: Any
-    at_top: Any
+    memory: Memory
+    at_top: Memory
 
 
 @jax.tree_util.register_dataclass
@@ -121,12 +137,13 @@ class Resampling(Stepper):
         times, done = memory.times, memory.done
         left = times.shape[0] - 1 - done  # this step included
         top = done + 1 - self.jump  # where the steps begin that end with this one
+        # a whole group of `jump` steps is repeated when its last step is reached
         # every round comes down with the memory of the step that arrived at its top
         at_top = jax.tree.map(partial(jnp.where, left % self.jump == 0), memory.memory, memory.at_top)
         repeats = (self.rounds - 1) * self.jump
         updates = 1 + jnp.where(((left - 1) % self.jump == 0) & (top >= 0), repeats, 0)
 
-        def update(i: Array, state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
+        def update(i: Array, state: tuple[Array, Memory, Array]) -> tuple[Array, Memory, Array]:
             x, inside, nfe = state
             own = jnp.where(i == 0, keys, keys_lib.fold_in(keys, i))
             up = (i > 0) & ((i - 1) % self.jump == 0)
@@ -158,7 +175,7 @@ class Resampling(Stepper):
         return replace(self, stepper=self.stepper.bind(bind_head))
 
 
-def known(y: Array | np.ndarray, mask: Array | np.ndarray, *, basis: Any = None) -> Known:
+def known(y: Array | np.ndarray, mask: Array | np.ndarray, *, basis: Modes | None = None) -> Known:
     """Return what is known of a sample: the entries of `y` where the mask is true.
 
     Args:

@@ -1,4 +1,4 @@
-"""How strong a guidance is: a number, or a schedule in time."""
+"""How strong a guidance is: a number, one for each example, or a schedule in time or log signal-to-noise ratio."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def level_points(examples: Array, levels: int, *, centered: bool = True, endpoin
     """Return the points of model space at which levels lie; points of model space move to those of their bins.
 
     Level `k` of `L` is at `(k + 1/2) / L` of the unit interval, the middle of its bin, or with `endpoints` at
-    `k / (L - 1)`, as in the code of DDPM and of Score-SDE; then `2 y - 1` if centred.
+    `k / (L - 1)`, as in the code of DDPM and of Score-SDE; then `2 y - 1` if centered.
 
     Args:
         examples: integer levels, or points of model space (dequantized or not).

@@ -1,4 +1,9 @@
-"""The variational bound of discrete-time chains (Sohl-Dickstein et al. 2015, DDPM), term by term."""
+"""The variational bound of a reverse chain (Sohl-Dickstein et al. 2015, DDPM), term by term:
+
+    KL(q(x_T | x_0) || p(x_T)) + sum KL(q(x_s | x_t, x_0) || p(x_s | x_t)) - log p(x_0 | x_min)
+
+Every divergence is between Gaussians and has a closed form; only the noise in `x_t` is drawn.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +77,7 @@ def elbo(
         levels: number of gray levels; None for continuous data, whose decoder is a density.
         centered: model space is [-1, 1) instead of [0, 1).
         endpoints: level `k` lies at `k / (levels - 1)`, as in the published code, not in the middle of its bin.
-        cdf: `exact` or `tanh`, of the discretised decoder.
+        cdf: `exact` or `tanh`, of the discretized decoder.
         decoder_variance: variance of `p(x_0 | x_min)`. Default: from the first level of a chain the posterior
             variance between its first two levels, as published; otherwise `sigma^2` of the last time. A
             `LearnedRange` head moves it towards the first beta, as published.
@@ -134,6 +139,7 @@ def _elbo(
         x = sde.scale(step.alpha, step.t, points) + sde.scale(step.sigma, step.t, noise)
         return kl_term(chain, step, sde, score, points, x)
 
+    # one term after the other, so that the memory is that of one batch
     if terms is None:
         kl = jax.lax.map(lambda i: term(i, batch + i), jnp.arange(count)).T
     else:

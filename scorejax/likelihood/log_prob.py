@@ -1,4 +1,4 @@
-"""Exact log-likelihood by the instantaneous change of variables along the probability-flow ODE."""
+"""Exact log-likelihood: `log p(x) = log p_T(x_T) + int div(drift) dt` along the probability-flow ODE."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What JAX needs of us: keys that follow examples, host arrays, functions of a whole batch."""

@@ -1,4 +1,4 @@
-"""Functions of a whole batch inside code written for one example."""
+"""Functions of a whole batch inside code written for one example, such as a solver with a step size for each."""
 
 from __future__ import annotations
 

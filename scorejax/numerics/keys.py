@@ -1,4 +1,7 @@
-"""Randomness that follows the example, not the batch it happens to travel in."""
+"""Randomness that follows the example: example `i` draws from `fold_in(key, i)`, whichever batch it travels in.
+
+So a sample depends neither on the size of the batch nor on the number of devices.
+"""
 
 from __future__ import annotations
 

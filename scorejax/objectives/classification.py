@@ -1,4 +1,4 @@
-"""Cross entropy of a classifier of noisy data."""
+"""Cross entropy `-log p(y | x_t, t)` of a classifier of noisy data, whose gradient guides samples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def classification(
 
         loss_b = -w(t) / p(t) log p(y | x_t, t),   x_t = alpha_t x_0 + sigma_t noise
 
-    Its minimiser is the posterior of the class given the diffused data, whose gradient guides. `p` is the density of
+    Its minimizer is the posterior of the class given the diffused data, whose gradient guides. `p` is the density of
     the time sampler relative to uniform times, so the expectation does not depend on the sampler. The mean weight is
     1: losses are in nats.
 
@@ -46,7 +46,7 @@ def classification(
         weighting: `simple`: every time counts the same (as published). `log_snr`: every log signal-to-noise ratio does,
             `w = (g^2 / sigma^2) / mean`, which `importance` times cancel. Uniform times hardly see the clean end: a
             thousandth of VP's times holds a fifth of its ratios.
-        label_smoothing: share of the target spread evenly over all classes. The minimiser is then the posterior
+        label_smoothing: share of the target spread evenly over all classes. The minimizer is then the posterior
             mixed with that share of the uniform law, whose gradient is weaker.
 
     Raises:

@@ -1,4 +1,7 @@
-"""Denoising score matching, continuous and discrete."""
+"""Denoising score matching: the squared error of `-sigma_t score(x_t, t)` as a prediction of the noise in `x_t`.
+
+It is DDPM's and SMLD's objective on a chain of levels, and Score-SDE's in continuous time.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def denoising(
 
         loss_b = w(t) / p(t) * reduce( (sigma_t score(x_t, t) + noise)^2 ),   x_t = alpha_t x_0 + sigma_t noise
 
-    Its minimiser is the score of the diffused data. For a discrete chain the times are its levels, which makes
+    Its minimizer is the score of the diffused data. For a discrete chain the times are its levels, which makes
     this the DDPM or SMLD objective. `p` is the density of the time sampler relative to uniform times, so the
     expectation does not depend on the sampler.
 
@@ -47,6 +50,7 @@ def denoising(
     t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     noise = keys_lib.normal(keys_lib.per_example(noise_key, x0.shape[0]), x0.shape, x0.dtype)
     error = sde.scale(sde.sigma(t), t, score(sde.perturb(x0, t, noise), t)) + noise
+    # the root of the weight is applied in the modes, so that a weight per mode is one too
     weighted = sde.scale(jnp.sqrt(weight(weighting, sde, t)), t, error)
     total = jnp.sum(weighted.reshape(x0.shape[0], -1) ** 2, axis=1)
     return reduction_factor(reduction, x0.shape[1:]) * total / time_density(sde, t, time_sampling)

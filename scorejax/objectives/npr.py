@@ -33,7 +33,7 @@ def variance_head(
         squared_noise:    noise^2                                 for `variance.SquaredNoise`
         score_curvature:  sigma_t^2 r (d score / dx) r, r = +-1   for `variance.ScoreCurvature`
 
-    The minimiser is the expectation of the target given `x_t`, coordinate by coordinate.
+    The minimizer is the expectation of the target given `x_t`, coordinate by coordinate.
 
     Args:
         key: one key, or one per example `[B]`.
@@ -59,6 +59,7 @@ def variance_head(
     elif target == "squared_noise":
         wanted = noise**2
     else:
+        # with random signs the diagonal of J is E[r * (J r)] (Hutchinson, coordinate by coordinate)
         signs = jax.vmap(lambda k: jax.random.rademacher(k, x0.shape[1:], x0.dtype))(keys_lib.fold_in(keys, PROBE))
         product = jax.jvp(lambda y: score(y, t), (x,), (signs,))[1]
         wanted = signs * sde.scale(sde.variance(t), t, product)

@@ -1,4 +1,7 @@
-"""Score matching from samples of `x_t` alone, without their transition kernel: sliced and exact."""
+"""Score matching from samples of `x_t` alone: the mean of `|score|^2 + 2 tr J`, with the trace exact or estimated.
+
+No transition kernel is needed, which makes it the objective of processes that can only be simulated.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +43,11 @@ def sliced(
 
     averaged over probes `v`. It estimates the loss of `denoising` with the same weighting less the constant `w(t)`
     per dimension: for *any* score `E[denoising] - E[sliced] = w(t) D` with `reduction="sum"`. So it is negative at
-    its minimum, and its minimiser is the same, the score of the diffused data. It needs samples of `x_t`, and no
+    its minimum, and its minimizer is the same, the score of the diffused data. It needs samples of `x_t`, and no
     transition kernel: give `diffuse` to simulate a process whose kernel is unknown. Hyvarinen's own
     `E[tr J + |score|^2 / 2]` is `weighting=lambda sde, t: 1 / sde.variance(t)` with `reduction="half_sum"`.
 
-    The cost is one Jacobian-vector product per probe beside the score. A network whose second derivatives vanish
+    The cost is one Jacobian-vector product per probe and the score itself. A network whose second derivatives vanish
     (ReLU) cannot learn from its Jacobian; use a smooth activation.
 
     Args:

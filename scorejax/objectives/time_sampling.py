@@ -1,4 +1,4 @@
-"""How training times are drawn, and the density they are drawn from."""
+"""How training times are drawn, and the density they are drawn from, by which a loss is divided."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def draw_times(key: Array, sde: LinearSDE, n: int, time_sampling: str = "uniform
     elif time_sampling == "uniform":
         u = keys_lib.uniform(keys_lib.per_example(key, n), (n,))
     else:
+        # one random shift of an even grid: each time by itself is uniform, all together are spread
         u = jnp.mod(jax.random.uniform(key) + jnp.arange(n) / n, 1.0)
     if time_sampling != "importance":
         return sde.time_of(u)
@@ -58,6 +59,7 @@ def time_density(sde: LinearSDE, t: Array, time_sampling: str = "uniform") -> Ar
     if time_sampling != "importance":
         return jnp.ones_like(t)
     total = sde.log_snr(sde.t_min) - sde.log_snr(sde.t_max)
+    # g^2 / sigma^2 = -d log SNR / dt, so its integral over all times is the range of log SNR
     return (sde.t_max - sde.t_min) * sde.diffusion_squared(t) / sde.variance(t) / total
 
 

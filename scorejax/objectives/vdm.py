@@ -37,14 +37,14 @@ def continuous_vlb(
 
     The integral depends on the process only through its ends: for a `learned` process, differentiate by the process
     to learn them (give `score` the same one). The decoder takes `x_{t_min} / alpha` for the data, with the noise it
-    has: over the levels it is normalised, for continuous data it is a Gaussian density.
+    has: over the levels it is normalized, for continuous data it is a Gaussian density.
 
     Args:
         key: one key, or one per example `[B]`.
         sde: the forward process.
         score: `score(x, t)`, the model's.
         x0: data `[B, ...]`: integer levels, or points of model space (moved to their levels if there are any).
-        levels: number of grey levels; None for continuous data.
+        levels: number of gray levels; None for continuous data.
         centered: model space is [-1, 1) instead of [0, 1).
         endpoints: level `k` lies at `k / (levels - 1)`.
         time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
@@ -57,6 +57,7 @@ def continuous_vlb(
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), points.shape, points.dtype)
     error = sde.scale(sde.sigma(t), t, score(sde.perturb(points, t, noise), t)) + noise
     rate = sde.diffusion_squared(t) / sde.variance(t)  # -d log SNR / dt
+    # rounding may make the rate slightly negative where the schedule is flat
     weighted = sde.scale(jnp.sqrt(jnp.maximum(rate, 0.0)), t, error)
     diffusion = 0.5 * (sde.t_max - sde.t_min) * _sum(weighted**2) / time_density(sde, t, time_sampling)
     last = sde.variance(jnp.asarray(sde.t_max)) if prior_variance is None else jnp.asarray(prior_variance)

@@ -45,7 +45,7 @@ def vlb(
         score: `score(x, t)`, the model's.
         x0: data `[B, ...]`: integer levels, or points of model space (moved to their levels if there are any).
         chain: from `scorejax.reverse.chain`, usually of all levels; a `LearnedRange` head is trained here.
-        levels: number of grey levels; None for continuous data.
+        levels: number of gray levels; None for continuous data.
         centered: model space is [-1, 1) instead of [0, 1).
         endpoints: level `k` lies at `k / (levels - 1)`, as in the published code.
         terms: which term `[B]`, drawn outside by `draw_terms` with the same proposal; drawn here if not given. Terms
@@ -98,6 +98,7 @@ def hybrid(
     value = score(step.x, step.t)
     error = sde.scale(sde.sigma(step.t), step.t, value) + step.noise
     simple = jnp.mean(error.reshape(x0.shape[0], -1) ** 2, axis=1)
+    # the mean is left to the simple loss, and the bound trains the variance alone (improved DDPM, section 3.1)
     bound = _weighted_term(sde, lax.stop_gradient(value), points, chain, step, levels, centered, endpoints, None)
     return simple + lambda_vlb * bound
 
@@ -216,6 +217,7 @@ def _weighted_term(
         chain, sde, known, points, drawn.x, drawn.t, jnp.asarray(decoder_variances(sde, float(chain.steps.s[-1]))),
         levels=levels, centered=centered, endpoints=endpoints, cdf="exact",
     )  # fmt: skip
+    # both are computed for every example, from one evaluation: a batch has terms of either kind
     nats = jnp.where(drawn.term == count - 1, -logp, kl)
     weight = count if proposal is None else 1.0 / proposal[drawn.term]
     return nats * weight / (math.prod(points.shape[1:]) * math.log(2.0))

@@ -1,4 +1,4 @@
-"""What all objectives share: weights over time by name, and how an example's dimensions are summed."""
+"""What all objectives share: weights `w(t)` of the squared noise error, and sums over an example's dimensions."""
 
 from __future__ import annotations
 

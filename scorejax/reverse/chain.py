@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from scorejax.numerics.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import host_array
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
@@ -27,7 +27,7 @@ VARIANCES = ("posterior", "forward")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Transition(HostArrays):
+class Transition:
     """The numbers of the steps from `t` down to `s`, each field shaped like `t` (`[K]` for a whole grid).
 
     The forward family is `q(x_s | x_t, x_0) = N(x x_t + data x_0, posterior)`; the mean is also
@@ -47,17 +47,17 @@ class Transition(HostArrays):
         variance: variance of `p(x_s | x_t)`, unless a head predicts it from `x_t`.
     """
 
-    t: Array
-    s: Array
-    alpha: Array
-    sigma: Array
-    x: Array
-    data: Array
-    signal: Array
-    noise: Array
-    posterior: Array
-    forward: Array
-    variance: Array
+    t: Array = host_array()
+    s: Array = host_array()
+    alpha: Array = host_array()
+    sigma: Array = host_array()
+    x: Array = host_array()
+    data: Array = host_array()
+    signal: Array = host_array()
+    noise: Array = host_array()
+    posterior: Array = host_array()
+    forward: Array = host_array()
+    variance: Array = host_array()
 
 
 def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
@@ -77,8 +77,10 @@ def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
     a, v = sde.transition(s, t)
     variance_s, variance_t = sde.variance(s), sde.variance(t)
     posterior = eta**2 * v * variance_s / variance_t
+    # sigma_s^2 - posterior, written as a sum of positive terms
     noise = jnp.sqrt(variance_s * ((1.0 - eta**2) + eta**2 * a**2 * variance_s / variance_t))
     x = noise / jnp.sqrt(variance_t)
+    # alpha_s - x alpha_t, times (1 + a x) / (1 + a x): the difference of squares is v + a^2 posterior over sigma_t^2
     data = sde.alpha(s) * (v + a**2 * posterior) / (variance_t * (1.0 + a * x))
     shape = v.shape
     fields = {
@@ -96,7 +98,7 @@ def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
 
 
 def optimal_variance(step: Transition, residual: Array | np.ndarray, half_range: float | None = None) -> Array:
-    """Return the variance of `p(x_s | x_t)` that maximises the likelihood (Analytic-DPM, theorem 1).
+    """Return the variance of `p(x_s | x_t)` that maximizes the likelihood (Analytic-DPM, theorem 1).
 
         sigma^2 = posterior + data^2 C,   C = (sigma_t^2 / alpha_t^2) residual
 
@@ -201,6 +203,7 @@ class ReverseChain:
         head = self.bound_head
         if head is None:
             return step.variance
+        # the numbers of the step get the axes of `x`, because a head's variance has them all
         wide = jax.tree.map(lambda field: field.reshape(field.shape + (1,) * (x.ndim - field.ndim)), step)
         t = jnp.broadcast_to(step.t, x.shape[:1])
         if head.interpolates:
@@ -255,6 +258,7 @@ def chain(
     half_range = None if data_range is None else 0.5 * (data_range[1] - data_range[0])
     variance_head = None
     if isinstance(variance, Gamma):
+        # numbers even while another function is traced, as everything else in the table
         with jax.enable_x64(True), jax.ensure_compile_time_eval():
             values = optimal_variance(steps, variance.residual(sde, steps.t), half_range)
         steps = replace(steps, variance=np.array(values))

@@ -1,4 +1,7 @@
-"""How much noise a network finds at each time: the one statistic that optimal reverse variances need."""
+"""How much noise a network finds at each time: `E |eps(x_t, t)|^2 / D`, the one statistic of optimal reverse variances.
+
+It is estimated once for a network (`estimate`, `Gamma.of`) and then serves every grid and every `eta`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Sub-trajectories: which few of a process's times a reverse chain visits."""
+"""Which few of a process's times a reverse chain visits: evenly, as DDIM does, or those of the least bound.
+
+The bound of a chain is a sum over its steps, so the best path through a grid of times is found by dynamic programming.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,7 @@ def optimal(sde: LinearSDE, gamma: Gamma, k: int, *, eta: float = 1.0) -> np.nda
     n = len(gamma.times)
     _check(k, n)
     over = np.flatnonzero(gamma.mean_square > 1.0)
+    # published: as many times before the first bad one as after it are not trusted either
     bad = min(2 * (n - over[0]), n - 1) if len(over) else 0
     tail = k - math.ceil((1.0 - 0.8 * bad / n) * k) if bad else 0
     if bad and not 1 <= tail <= bad:
@@ -90,6 +94,7 @@ def least_cost(cost: np.ndarray, k: int) -> np.ndarray:
     n = len(cost)
     _check(k, n)
     cost = np.where(np.triu(np.ones((n, n), bool), 1), cost, np.inf)
+    # best[j]: the least cost of a path from node 0 to node j with so many nodes; before: where it came from
     best = np.where(np.arange(n) == 0, 0.0, np.inf)
     before = []
     for _ in range(k - 1):

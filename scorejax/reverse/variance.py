@@ -1,4 +1,7 @@
-"""Heads: reverse variances that a network predicts from `x_t`, coordinate by coordinate."""
+"""Variance heads: reverse variances that a network predicts from `x_t`, coordinate by coordinate.
+
+Each class says what its network was fitted to, and makes of it the variance of the noise given `x_t`.
+"""
 
 from __future__ import annotations
 

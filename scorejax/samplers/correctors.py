@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +32,7 @@ class Langevin(Stepper):
     steps: int = static(default=1)
     norm: str = static(default="sample")
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         def size(gradient: Array, noise: Array) -> Array:
             return 2.0 * _step_alpha(sde, s, t) * (self.snr * self._ratio(gradient, noise)) ** 2
 
@@ -51,6 +50,7 @@ class Langevin(Stepper):
             g, z = jnp.mean(g), jnp.mean(z)
         elif self.norm == "dimension":
             z = jnp.full_like(z, dims**0.5)
+        # where the score vanishes the step is long but finite
         return z / jnp.maximum(g, jnp.finfo(g.dtype).tiny)
 
 
@@ -62,7 +62,7 @@ class ALD(Stepper):
     snr: float | Array
     steps: int = static(default=1)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         # a process with its own sigma per mode steps with the root mean square, one number
         variance = jnp.mean(sde.variance(t))
         size = 2.0 * _step_alpha(sde, s, t) * self.snr**2 * variance
@@ -154,7 +154,7 @@ def annealed_langevin(epsilon: float = 2e-5, steps: int = 100) -> AnnealedLangev
 
     Args:
         epsilon: step size at `sigma_min = sde.sigma(sde.t_min)`, in squared model units; from
-            `noise_levels.step_size`, or published: 2e-5 with 100 steps (NCSN), 6.2e-6 with 5 (NCSNv2, CIFAR-10).
+            `ncsnv2_levels.step_size`, or published: 2e-5 with 100 steps (NCSN), 6.2e-6 with 5 (NCSNv2, CIFAR-10).
             Below `2 sigma_min^2`, or the dynamics diverge.
         steps: updates at each level.
 

@@ -1,9 +1,11 @@
-"""DDIM: the family of non-Markovian reversals that ends at ancestral sampling, for every process."""
+"""DDIM: `x_s = c_t x_t + c_0 E[x_0 | x_t] + eta sqrt(v) z`, from the probability-flow ODE to ancestral sampling.
+
+The coefficients keep the marginals of every process, not of DDPM alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,7 @@ def ddim_coefficients(sde: LinearSDE, s: Time, t: Time, variance: Array) -> tupl
         t: the later time.
         variance: between 0 (deterministic) and `sigma_s^2`, of the shape of a coefficient at `t`.
     """
+    # in logarithms c_0 = alpha_s (1 - e^h) with a small h, which `expm1` keeps all digits of where steps are short
     share = 0.5 * jnp.log1p(-variance / sde.variance(jnp.asarray(s)))  # half the log of what is left of sigma_s^2
     c_t = jnp.exp(share) * sde.sigma(s) / sde.sigma(t)
     return c_t, -sde.alpha(s) * jnp.expm1(share - 0.5 * (sde.log_snr(s) - sde.log_snr(t)))
@@ -48,7 +51,7 @@ class DDIM(Stepper):
     rederive_noise: bool = static(default=True)
     stochastic: bool = static(default=False)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         variance = ddim_variance(sde, s, t, self.eta)
         c_t, c_0 = ddim_coefficients(sde, s, t, variance)
         data = tweedie(sde, x, t, score(x, t))

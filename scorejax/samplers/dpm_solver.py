@@ -1,4 +1,8 @@
-"""DPM-Solver and DPM-Solver++, orders 1 to 3: one evaluation for every interval of a grid."""
+"""DPM-Solver and DPM-Solver++, orders 1 to 3, multistep and singlestep: one evaluation for every interval of a grid.
+
+Both are polynomials in `lambda = log(alpha / sigma)` under the integrals of `exponential`. Multistep methods remember
+the predictions of earlier steps, singlestep ones those of the stages inside a step.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +58,9 @@ class MultistepDPMSolver(ExponentialStepper):
             half if self.solver_type == "dpmsolver" else exact,
             exact if self.third == "exact" else published,
         )
+        # the weights of every order, so that one compiled step serves the first steps, the middle and the last
         rows = [self.weights(here, there, memory.nodes[:i], rules[i], size=self.order - 1) for i in range(self.order)]
+        # no more predictions are known than steps were made, and at the end the order falls with the steps left
         order = jnp.minimum(jnp.minimum(self.order, memory.done + 1), memory.left)
         x = self.advance(sde, t, here, there, x, jnp.stack(rows)[order - 1], (value, *memory.values))
         return Step(x, memory.pushed(here, value))
@@ -88,6 +94,7 @@ class SinglestepDPMSolver(ExponentialStepper):
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Stages) -> Step:
         here, there, stage = node(sde, t), node(sde, s), memory.position
         value = self.predict(sde, score, x, t).astype(x.dtype)
+        # a new step begins at stage 0: only there are its order and its origin chosen
         order = jnp.where(stage == 0, self._next_order(memory.left), memory.order)
         origin = jnp.where(stage == 0, x, memory.x)
         nodes = [*(chosen(stage == i, here, old) for i, old in enumerate(memory.nodes)), here]
@@ -102,6 +109,7 @@ class SinglestepDPMSolver(ExponentialStepper):
         order = jnp.minimum(self.order, left)
         if self.order < 3:
             return order
+        # published: the last three evaluations are steps of 2 and 1
         return jnp.where((left == 3) & jnp.logical_not(self.fixed), 2, order)
 
     def _rows(self, nodes: list[Node], there: Node) -> Array:
@@ -134,7 +142,7 @@ def dpm_solver(
 ) -> MultistepDPMSolver | SinglestepDPMSolver:
     """Return DPM-Solver (arXiv 2206.00927) or DPM-Solver++ (arXiv 2211.01095) for the probability-flow ODE.
 
-    Every interval of the time grid costs one evaluation, whatever the order and the kind. Good grids are
+    Every interval of the time grid costs one evaluation, for every order and kind. Good grids are
     `times.log_snr` and `times.uniform`; the published one for `singlestep` is `times.singlestep`.
 
     Args:

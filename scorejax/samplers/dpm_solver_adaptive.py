@@ -1,10 +1,10 @@
-"""DPM-Solver with steps chosen by comparing two orders: DPM-Solver-12 and DPM-Solver-23."""
+"""DPM-Solver with steps in `lambda = log(alpha / sigma)` chosen by comparing two orders: DPM-Solver-12 and -23."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ class AdaptiveDPMSolver(ExponentialStepper):
     control: str = static(default="sample")
     max_steps: int = static(default=4096)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         if sde.log_snr(t).ndim:
             raise ValueError(
                 f"dpm_solver_adaptive chooses one step for all modes, but {type(sde).__name__} has a signal-to-noise "
@@ -57,6 +57,7 @@ class AdaptiveDPMSolver(ExponentialStepper):
         def predict(x: Array, t: Array) -> Array:
             return self.predict(sde, score, x, t).astype(x.dtype)
 
+        # the score is called on the whole batch, while each sample has a loop of its own around it
         if self.control == "batch":
             x, tried = self._solve(predict, sde, x, t, s)
         else:
@@ -77,6 +78,7 @@ class AdaptiveDPMSolver(ExponentialStepper):
             h = jnp.where(last, end - start, now.h)
             time = jnp.where(last, s, sde.inverse_log_snr(2.0 * (start + h)))
             low, high = self._pair(predict, sde, now.x, now.t, time, start, h)
+            # published: the tolerance is relative to the larger of the lower-order points, here and last accepted
             error = self._error(high - low, jnp.maximum(jnp.abs(low), jnp.abs(now.lower)))
             accepted = error <= 1.0
             x, lower, at = (

@@ -1,10 +1,14 @@
-"""The one driver of every sampler: a single compiled scan over a time grid."""
+"""The one driver of every sampler: a single compiled scan of `stepper.step` over a time grid.
+
+It owns what all methods share: the keys of every sample, the prior, correctors, the last denoising, and the count of
+network evaluations.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +18,7 @@ from jax.core import Tracer
 from jax.tree_util import Partial
 
 from scorejax.numerics import keys as keys_lib
-from scorejax.samplers.stepper import Step, Stepper
+from scorejax.samplers.stepper import Memory, Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE
 
@@ -149,6 +153,7 @@ def _run(
                 return x, memory, 0
             return _advance(corrector, keys_lib.fold_in(keys, 2 * i + 1), sde, score, x, t, s, memory)
 
+        # even streams are the stepper's and odd ones the corrector's, so that adding a corrector moves no other noise
         first = second = 0
         if corrector_first:
             x, corrector_memory, first = correct(x, corrector_memory, t, s)
@@ -157,17 +162,19 @@ def _run(
             x, corrector_memory, second = correct(x, corrector_memory, s, under)
         return (x, memory, corrector_memory, nfe + first + used + second), x if keep else None
 
+    # counts are part of the carry because a step may make as many evaluations as its data ask for
     memories = stepper.init(sde, x, times), () if corrector is None else corrector.init(sde, x, times)
     carry = (x, *memories, jnp.zeros((), jnp.int32))
     (x, _, _, nfe), states = jax.lax.scan(body, carry, (jnp.arange(n), times[:-1], times[1:], below))
     if denoise:
+        # a last step to no noise at all, without which images keep the visible noise of `t_min`
         x, nfe = tweedie(sde, x, times[-1], score(x, _spread(times[-1], x))), nfe + 1
     return x, nfe, states
 
 
 def _advance(
-    stepper: Stepper, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any
-) -> tuple[Array, Any, Array | int]:
+    stepper: Stepper, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Memory
+) -> tuple[Array, Memory, Array | int]:
     """Take one step and count the evaluations it makes; the count is part of the traced program."""
     calls = 0
 
@@ -186,6 +193,7 @@ def _denoise_all(sde: LinearSDE, score: Score, states: Array, times: Array) -> A
         x, t = inputs
         return tweedie(sde, x, t, score(x, _spread(t, x)))
 
+    # one time after the other: all at once would need the memory of `n` batches
     return jax.lax.map(one, (states, times))
 
 

@@ -1,4 +1,7 @@
-"""The samplers of EDM: Euler and Heun steps in the noise-to-signal ratio, with churn, for every process."""
+"""The samplers of EDM: Euler and Heun steps for `dy / dr = noise`, `y = x / alpha`, `r = sigma / alpha`, with churn.
+
+In these variables the probability-flow ODE of every process is the same.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,7 @@ class EDMSampler(Stepper):
         kept = sde.scale(jnp.exp(sde.log_alpha(s) - sde.log_alpha(t)), t, x)
         length, first = -sde.sigma(s) * jnp.expm1(h), slope(x, t)
         mean = kept + sde.scale(length, t, first)
+        # the last step reaches `t_min` and not zero noise, where the second slope would not exist
         if self.order == 2:
             mean = kept + sde.scale(0.5 * length, t, first + slope(mean, s))
         return Step(mean, memory)

@@ -113,6 +113,7 @@ class History(NamedTuple):
     def empty(sde: LinearSDE, x: Array, times: Array, length: int, *, lower_order_final: bool) -> History:
         """Return the history before the first step; with `lower_order_final` the steps left limit the order."""
         first, n = node(sde, times[0]), times.shape[0] - 1
+        # with so many steps left the order never falls
         left = n if lower_order_final else n + length + 1
         nodes = tuple(stand_in(first, i) for i in range(length))
         return History(nodes, (jnp.zeros_like(x),) * length, jnp.int32(0), jnp.int32(left))
@@ -142,6 +143,7 @@ def z_phi(z: Array, n: int) -> list[Array]:
     the series `z phi_k = sum_j z^{j + 1} / (j + k)!` is summed instead.
     """
     small = jnp.abs(z) < 1.0
+    # both branches are computed everywhere, so each is given arguments at which it is finite, gradients included
     near, far = jnp.where(small, z, 0.0)[..., None], jnp.where(small, 1.0, z)
     powers = jnp.cumprod(jnp.broadcast_to(near, (*z.shape, TERMS)), axis=-1)
     values, recursive = [], jnp.expm1(far)

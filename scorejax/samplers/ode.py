@@ -1,4 +1,7 @@
-"""Adaptive solution of the probability-flow ODE by diffrax; encoding, decoding, interpolation in latent space."""
+"""The probability-flow ODE solved adaptively by diffrax; encoding, decoding, interpolation in latent space.
+
+Every sample has a step size of its own, so that it does not depend on its batch.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class AdaptiveProbabilityFlow(Stepper):
     atol: float | Array
     max_steps: int = static(default=4096)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         drift = together(probability_flow(sde, score), x, jnp.zeros(x.shape[0], x.dtype))
 
         def one(point: Array) -> tuple[Array, Array]:
@@ -72,13 +75,13 @@ def solve(
         diffrax.Tsit5(),
         t0,
         t1,
-        dt0=None,
+        dt0=None,  # chosen by the solver from the field at the start
         y0=y,
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol, norm=_largest),
         saveat=diffrax.SaveAt(t1=True),
         max_steps=max_steps,
-        throw=False,
-        adjoint=diffrax.ForwardMode(),
+        throw=False,  # an error cannot leave a compiled program; a failure becomes NaN below
+        adjoint=diffrax.ForwardMode(),  # a plain while loop, whose memory does not grow with `max_steps`
     )
     arrived = solution.result == diffrax.RESULTS.successful
     end = jax.tree.map(lambda leaf: jnp.where(arrived, leaf[-1], jnp.nan), solution.ys)
@@ -86,7 +89,7 @@ def solve(
 
 
 def _largest(error: Any) -> Array:
-    """Root mean square of the part of the state that is worst off: a density beside many pixels counts as much."""
+    """Root mean square of the part of the state that is worst off: one density counts as much as many pixels."""
     return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(leaf**2)) for leaf in jax.tree.leaves(error)]))
 
 

@@ -6,7 +6,6 @@ All use true grid differences and the process's exact transitions, never an inde
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +28,7 @@ ODE_METHODS = ("euler", "heun", "rk4")
 class EulerMaruyama(Stepper):
     """`x_s = x_t - h (f x_t - g^2 score) + sqrt(h) g z`, `h = t - s`."""
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         h = t - s
         mean = x - h * reverse_drift(sde, score)(x, t)
         return Step(_add_noise(keys, sde, mean, t, jnp.sqrt(h) * sde.diffusion(t)))
@@ -42,7 +41,7 @@ class ReverseDiffusion(Stepper):
 
     ode: bool = static(default=False)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         a, v = sde.transition(s, t)
         weight = 0.5 * v if self.ode else v
         mean = sde.scale(2.0 - a, t, x) + sde.scale(weight, t, score(x, t))
@@ -56,7 +55,7 @@ class Ancestral(Stepper):
 
     variance: str = static(default="posterior")
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         c_t, c_0, v = sde.posterior(s, t)
         data = tweedie(sde, x, t, score(x, t))
         mean = sde.scale(c_t, t, x) + sde.scale(c_0, t, data)
@@ -74,7 +73,7 @@ class ProbabilityFlow(Stepper):
 
     method: str = static(default="euler")
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         drift, h = flow_drift(sde, score), s - t
         k1 = drift(x, t)
         if self.method == "euler":
@@ -98,7 +97,7 @@ def reverse_diffusion(*, probability_flow: bool = False) -> ReverseDiffusion:
     """Return the reverse-diffusion predictor (Score-SDE, appendix E); weak order 1.
 
     Args:
-        probability_flow: half the score term and no noise, which discretises the probability-flow ODE.
+        probability_flow: half the score term and no noise, which discretizes the probability-flow ODE.
     """
     return ReverseDiffusion(probability_flow)
 

@@ -54,6 +54,7 @@ class ChainStepper(Stepper):
         return self.table.times
 
     def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> ChainStepper:
+        # float32 has rounded a grid that went through JAX: 1e-6 is a few of its last digits
         own, given = np.asarray(self.times), exact_times(sde, times)
         if own.shape != given.shape or not np.allclose(own, given, rtol=0.0, atol=1e-6 * sde.t_max):
             raise ValueError(
@@ -78,6 +79,7 @@ class ChainStepper(Stepper):
             variance = jnp.where(memory == self.table.steps.t.shape[0] - 1, most, variance)
         noise = keys_lib.normal(keys, x.shape, x.dtype)
         std = jnp.sqrt(variance)
+        # a head's variance is one per coordinate of data space, a table's one per mode of the process
         noise = std * noise if std.shape == x.shape else sde.scale(std, step.t, noise)
         return Step(mean + noise, memory + 1)
 
@@ -168,11 +170,12 @@ def reverse_chain(
 
     Raises:
         ValueError: if `last_noise` is not positive, the variance is unknown, or settings are given along with a chain;
-            on preparation, whatever `scorejax.reverse.chain` refuses, or a variance that was not fitted.
+            on preparation, as `scorejax.reverse.chain`, or for a variance that was not fitted.
     """
     if last_noise is not None and not last_noise > 0.0:
         raise ValueError(f"last_noise must be positive, got {last_noise}")
     if isinstance(variance, ReverseChain):
+        # these belong to the chain: taking them here would leave it unclear which hold
         if (eta, clip, fitted, data_range) != (1.0, True, None, None):
             raise ValueError("a ReverseChain has its own eta, clip and data_range; give them to scorejax.reverse.chain")
         return ChainStepper(variance, last_noise)

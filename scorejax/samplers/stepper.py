@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from jax import Array
@@ -18,6 +18,9 @@ from scorejax.reverse.chain import ReverseChain
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
+
+Memory: TypeAlias = Any
+"""What a stepper remembers from one step to the next: any pytree of arrays, of one structure throughout."""
 
 
 class Step(NamedTuple):
@@ -31,7 +34,7 @@ class Step(NamedTuple):
     """
 
     x: Array
-    memory: Any = ()
+    memory: Memory = ()
     nfe: Array | int | None = None
 
 
@@ -43,7 +46,7 @@ class Stepper(abc.ABC):
     """
 
     def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> Stepper:
-        """Return the stepper with whatever tables it needs of this process on this grid, in float64, on the host.
+        """Return the stepper with the tables that it needs of this process on this grid, in float64, on the host.
 
         `sample` and `trajectory` call it where process and times are known numbers. Inside a compiled program that
         takes either as an argument they are not: prepare the stepper outside and pass it in. Preparing a stepper that
@@ -55,12 +58,12 @@ class Stepper(abc.ABC):
         """
         return self
 
-    def init(self, sde: LinearSDE, x: Array, times: Array) -> Any:
+    def init(self, sde: LinearSDE, x: Array, times: Array) -> Memory:
         """Return the memory before the first step of a grid of `times [n + 1]`."""
         return ()
 
     @abc.abstractmethod
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Memory) -> Step:
         """Return the samples at time `s < t`.
 
         Args:

@@ -51,6 +51,7 @@ class UniPC(ExponentialStepper):
             row = self._corrections(here, memory)[order]
             for weight, earlier in zip(row, (*memory.values, value), strict=True):
                 x = x + sde.scale(weight, t, earlier)
+        # from here on the corrected point counts, but its prediction stays the one made before the correction
         memory = memory.pushed(here, value)
         order = jnp.minimum(jnp.minimum(self.order, memory.done), memory.left + 1)
         x = self.advance(sde, t, here, there, x, self._predictions(there, memory.nodes)[order - 1], memory.values)
@@ -73,6 +74,7 @@ class UniPC(ExponentialStepper):
             rows.append(
                 jnp.stack([*corrected, *none, last]) - jnp.append(predicted, jnp.zeros_like(last)[None], axis=0)
             )
+        # row 0 corrects nothing: before the first step there is no predicted point
         return jnp.stack([jnp.zeros_like(rows[0]), *rows])
 
     def _one_node(self, z: Array, r: Sequence[Array]) -> list[Array]:

@@ -1,4 +1,7 @@
-"""Data laws whose score and density are known exactly at every time of every process."""
+"""Data laws whose score and density are known exactly at every time of every process: mixtures of Gaussians.
+
+Under `x_t = alpha x_0 + sigma z` a component `N(m, C)` becomes `N(alpha m, alpha^2 C + sigma^2)`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import host_array
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, per_batch
 
@@ -21,22 +24,22 @@ ArrayLike = Array | np.ndarray | Sequence
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Mixture(HostArrays):
+class Mixture:
     """A mixture of K Gaussians on `R^D`, each covariance held by its eigenvectors and eigenvalues.
 
     Under a process it stays a mixture: component k becomes `N(alpha m_k, alpha^2 C_k + sigma^2)`.
 
     Attributes:
-        log_weights: `[K]`, normalised.
+        log_weights: `[K]`, normalized.
         means: `[K, D]`.
         axes: eigenvectors as columns, `[K, D, D]`.
         variances: eigenvalues, `[K, D]`.
     """
 
-    log_weights: Array | np.ndarray
-    means: Array | np.ndarray
-    axes: Array | np.ndarray
-    variances: Array | np.ndarray
+    log_weights: Array | np.ndarray = host_array()
+    means: Array | np.ndarray = host_array()
+    axes: Array | np.ndarray = host_array()
+    variances: Array | np.ndarray = host_array()
 
     def sample(self, key: Array, n: int) -> Array:
         """Draw `n` points, `[n, D]`."""
@@ -52,9 +55,9 @@ class Mixture(HostArrays):
 
     def covariance(self) -> Array:
         """Return the covariance of the law, `[D, D]`."""
-        centred = jnp.asarray(self.means) - self.mean()
+        centered = jnp.asarray(self.means) - self.mean()
         inner = jnp.einsum("kij,kj,klj->kil", self.axes, self.variances, self.axes)
-        return jnp.einsum("k,kij->ij", jnp.exp(self.log_weights), inner + centred[:, :, None] * centred[:, None, :])
+        return jnp.einsum("k,kij->ij", jnp.exp(self.log_weights), inner + centered[:, :, None] * centered[:, None, :])
 
     def log_prob(self, x: Array) -> Array:
         """Return the log density `[B]` of the data law at `x [B, D]`, in nats."""
@@ -138,7 +141,7 @@ def mixture(
     """Return a Gaussian mixture with exact score and density under every process.
 
     Args:
-        weights: `[K]`, positive; normalised to sum to one.
+        weights: `[K]`, positive; normalized to sum to one.
         means: `[K, D]`.
         stds: standard deviations, `[K]` (round components) or `[K, D]`; or give `covariances`.
         covariances: `[K, D, D]`, or diagonals `[K, D]`.

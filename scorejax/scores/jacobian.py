@@ -1,4 +1,4 @@
-"""Random projections, and the Jacobian-vector products that traces are estimated from."""
+"""The products `J v` of a score's Jacobian, and the random directions with `E[v v^T] = I` that estimate its trace."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def score_and_products(score: Score) -> Callable[[Array, Array, Array], tuple[Ar
     """Return `(x [B, ...], t [B], vectors [B, k, ...]) -> (score [B, ...], its Jacobian times each vector)`.
 
     Examples do not see each other, so one product with a vector per example serves the whole batch; for several
-    vectors the score is linearised once.
+    vectors the score is linearized once.
     """
 
     def products(x: Array, t: Array, vectors: Array) -> tuple[Array, Array]:

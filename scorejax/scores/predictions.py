@@ -21,8 +21,8 @@ Where both float32 and float64 are used, a score writes `jnp.asarray(a, x.dtype)
 over: JAX may remember such an array in the precision in which it first met it.
 """
 
-LabelledScore = Callable[[Array, Array, Array], Array]
-"""`(x [B, ...], t [B], label [B, ...]) -> [B, ...]`, a score given a label or any other condition."""
+ConditionalScore = Callable[[Array, Array, Array], Array]
+"""`score(x, t, condition)`: as `Score`, with a condition `[B, ...]`: classes, vectors or sequences of vectors."""
 
 PREDICTIONS = ("noise", "data", "score", "v")
 """What a network may predict, for any process."""
@@ -75,6 +75,7 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
     elif source == "data":
         noise = times(1.0 / sigma, x) - times(alpha / sigma, value)
     else:
+        # for processes that do not preserve variance (x, v) is a rotation of (data, noise) and a stretch by `total`
         total = alpha**2 + sigma**2
         noise = times(alpha / total, value) + times(sigma / total, x)
 
@@ -109,7 +110,7 @@ def _posterior_below(sde: LinearSDE, t: Time) -> tuple[Array, Array]:
     """Return the weights of `x_t` and of `x_0` in the mean of `q(x_s | x_t, x_0)`, `s` one level below `t`."""
     assert isinstance(sde, Chain)
     t = jnp.asarray(t, jnp.result_type(float))
-    first = t * sde.levels < 1.5  # what is below the first level is the data, whatever the table says there
+    first = t * sde.levels < 1.5  # below the first level lie the data, even where the table goes on
     s = jnp.where(first, t, t - 1.0 / sde.levels)
     of_x, of_data, _ = sde.posterior(s, t)
     return jnp.where(first, 0.0, of_x), jnp.where(first, 1.0, of_data)
@@ -147,7 +148,7 @@ def reverse_drift(sde: LinearSDE, score: Score) -> Score:
 
 
 def score_from_energy(energy: Callable[[Array, Array], Array]) -> Score:
-    """Return the score `-grad_x E(x, t)` of the density `exp(-E(x, t))`, up to normalisation.
+    """Return the score `-grad_x E(x, t)` of the density `exp(-E(x, t))`, up to normalization.
 
     Args:
         energy: maps `x [B, ...]`, `t [B]` to energies `[B]`, each example's from its own row alone. Give parameters
@@ -172,13 +173,13 @@ def make_score(
 
     Args:
         sde: the forward process the network was trained for.
-        apply_fn: `apply_fn(params, x, label) -> prediction`, with `label [B]`.
+        apply_fn: `apply_fn(params, x, label) -> prediction`, with the noise label `[B]`.
         params: anything `apply_fn` takes, a pytree.
         predicts: `noise`, `data`, `score`, `v`, for a chain of levels also `previous_mean` (see `convert`), or `edm`
             for a raw network `F` under the preconditioning of EDM.
-        label: maps `t [B]` to the network's second argument. The default hands over `t` itself; networks that
-            follow the conventions of Score-SDE, like `scorejax.models`, take `sde.label`. With `edm` the default
-            is EDM's own `log(sigma / alpha) / 4`.
+        label: maps `t [B]` to the noise label, the network's second argument. The default hands over `t` itself;
+            networks that follow the conventions of Score-SDE, like `scorejax.models`, take `sde.label`. With `edm`
+            the default is EDM's own `log(sigma / alpha) / 4`.
         sigma_data: standard deviation of the data, used by `edm` alone.
 
     Raises:
@@ -188,7 +189,7 @@ def make_score(
     return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
 
 
-def make_labelled_score(
+def make_conditional_score(
     sde: LinearSDE,
     apply_fn: Callable[[Any, Array, Array, Array], Array],
     params: Any,
@@ -196,13 +197,13 @@ def make_labelled_score(
     *,
     label: Callable[[Array], Array] | None = None,
     sigma_data: float = 0.5,
-) -> LabelledScore:
+) -> ConditionalScore:
     """Return `score(x, t, condition)` for a network that takes a condition, for `classifier_free_batched`.
 
     Args:
         sde: the forward process the network was trained for.
         apply_fn: `apply_fn(params, x, label, condition) -> prediction`, with the noise label `[B]` and the condition
-            `[B, ...]`, a class label or anything else.
+            `[B, ...]`, a class or anything else.
         params: anything `apply_fn` takes, a pytree.
         predicts: as in `make_score`.
         label: maps `t [B]` to the noise label, as in `make_score`.

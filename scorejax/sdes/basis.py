@@ -1,4 +1,4 @@
-"""Orthogonal bases in which a forward process is diagonal."""
+"""Orthogonal bases `U` in which a forward process is diagonal: `x = U m`, one coefficient for every mode `m_k`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from scorejax.numerics.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import host_array
 
 
 @jax.tree_util.register_dataclass
@@ -27,14 +28,14 @@ class Identity:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Rotation(HostArrays):
+class Rotation:
     """An explicit orthogonal matrix acting on the flattened event.
 
     Attributes:
         matrix: `U`, `[D, D]`, columns are the modes; `D` is the product of the event shape.
     """
 
-    matrix: Array
+    matrix: Array | np.ndarray = host_array()
 
     def to_modes(self, x: Array) -> Array:
         """Return `U^T x` for `x [B, ...]`."""

@@ -1,4 +1,4 @@
-"""Continuous-time processes: VP, sub-VP, VE, EDM, cosine, flow."""
+"""Continuous-time processes, each by `alpha(t)` and `sigma(t)`: VP, sub-VP, VE, EDM, cosine, flow."""
 
 from __future__ import annotations
 

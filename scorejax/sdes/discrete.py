@@ -1,4 +1,7 @@
-"""Discrete chains (DDPM, SMLD): the same object over a table built in float64."""
+"""Chains of noise levels (DDPM, SMLD): `alpha` and `sigma` are tables in float64, level `n` of `N` is at time `n / N`.
+
+Between the levels a smooth curve makes the chain a continuous process too.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax.numerics.host_arrays import HostArrays
+from scorejax.numerics.host_arrays import host_array
 from scorejax.sdes.linear import LinearSDE, static
 
 SCHEDULES = ("linear", "cosine", "quad", "vpsde")
@@ -18,14 +21,14 @@ SCHEDULES = ("linear", "cosine", "quad", "vpsde")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Table(HostArrays):
+class Table:
     """A smooth monotone curve through `y_0 .. y_M`, evaluated at real positions (piecewise cubic).
 
     Attributes:
         coefficients: `[4, M]`, highest power first, each polynomial in the distance from its left knot.
     """
 
-    coefficients: np.ndarray | Array
+    coefficients: np.ndarray | Array = host_array()
 
     @staticmethod
     def through(values: np.ndarray) -> Table:
@@ -148,7 +151,7 @@ def ddpm(schedule: str | Sequence[float] = "linear", n: int = 1000) -> DDPM:
 
     Args:
         schedule: `linear` (beta from 1e-4 to 0.02, both times 1000 / n), `quad` (the same ends, linear in
-            sqrt beta), `cosine` (Nichol & Dhariwal, beta capped at 0.999), `vpsde` (exact discretisation of
+            sqrt beta), `cosine` (Nichol & Dhariwal, beta capped at 0.999), `vpsde` (exact discretization of
             the VP SDE with beta 0.1 .. 20), or the betas themselves.
         n: number of levels (ignored when betas are given).
 

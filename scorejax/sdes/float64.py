@@ -1,4 +1,4 @@
-"""Numbers of a process in float64, whatever precision the rest of the program runs in.
+"""Numbers of a process in float64, in programs of any precision.
 
 Differences such as `sigma_t^2 - a^2 sigma_s^2` lose most of their digits where steps are short; tables of a whole
 time grid are therefore made once, here, on the host.

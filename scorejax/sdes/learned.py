@@ -1,4 +1,4 @@
-"""A process whose noise schedule is learned (variational diffusion models, arXiv 2107.00630)."""
+"""A process whose noise schedule `-log SNR = gamma(t)` is learned (variational diffusion models, arXiv 2107.00630)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from scorejax.sdes.linear import LinearSDE, static
 class Learned(LinearSDE):
     """Variance preserving with `-log SNR = gamma(t)`: `alpha^2 = sigmoid(-gamma)`, `sigma^2 = sigmoid(gamma)`.
 
-    `gamma` rises from `gamma_min` to `gamma_max` on [0, 1] and has exactly these values at its ends, whatever the
-    shape between them. All leaves are real numbers, so that `jax.grad` by the process works, and an optimiser may
+    `gamma` rises from `gamma_min` to `gamma_max` on [0, 1] and has exactly these values at its ends for
+    every shape between them. All leaves are real numbers, so that `jax.grad` by the process works, and an optimizer may
     step along it.
 
     Attributes:
@@ -46,7 +46,7 @@ class Learned(LinearSDE):
     def label(self, t: Array) -> Array:
         """Return the position of `gamma(t)` between the fixed values of `label_range`, times 999, at least 0.
 
-        A network that is told the noise and not the time does not notice when the curve changes.
+        It follows the noise and not the time, so that a network does not notice when the curve changes.
         """
         low, high = self.label_range
         return 999.0 * jnp.maximum(self.gamma(t) - low, 0.0) / (high - low)
@@ -61,6 +61,7 @@ class Learned(LinearSDE):
             below = self.gamma(middle) < wanted
             return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
+        # 50 halvings are float64's resolution, and cheap next to a network
         zero = jnp.zeros_like(wanted)
         low, high = jax.lax.fori_loop(0, 50, halve, (zero, zero + 1.0))
         return jax.lax.stop_gradient(0.5 * (low + high))

@@ -1,4 +1,7 @@
-"""The one mathematical object: a linear Gaussian forward process, written as two functions of time."""
+"""The one mathematical object: `q(x_t | x_0) = N(alpha_t x_0, sigma_t^2)`, written as two functions of time.
+
+Drift, diffusion, transitions, posterior, prior and signal-to-noise ratio all follow from these two.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +93,7 @@ class LinearSDE(HostArrays, abc.ABC):
     def diffusion_squared(self, t: Time) -> Array:
         """Return `g^2(t) = d variance / dt - 2 f variance`."""
         t = _time(t)
+        # the derivatives of the two functions that a process is, to all digits and without a formula to get wrong
         variance, slope = jax.jvp(self.variance, (t,), (jnp.ones_like(t),))
         rate = self.drift_rate(t)
         if rate.ndim != variance.ndim:
@@ -129,6 +133,7 @@ class LinearSDE(HostArrays, abc.ABC):
         """
         s, t = _time(s), _time(t)
         a = jnp.exp(self.log_alpha(t) - self.log_alpha(s))
+        # short steps: in float32 the difference may come out below zero
         return a, jnp.maximum(self.variance(t) - a**2 * self.variance(s), 0.0)
 
     def posterior(self, s: Time, t: Time) -> tuple[Array, Array, Array]:

@@ -29,7 +29,7 @@ class NoiseLevels(NamedTuple):
 def suggest(data: np.ndarray, *, sigma_min: float = 0.01, steps: int = 5, limit: int = 20_000) -> NoiseLevels:
     """Return noise levels and a Langevin step size for a data set by techniques 1, 2 and 4 of NCSNv2.
 
-        levels = noise_levels.suggest(data)
+        levels = scorejax.ncsnv2_levels.suggest(data)
         sde = smld(levels.sigma_min, levels.sigma_max, levels.n)
         stepper = samplers.annealed_langevin(levels.epsilon, levels.steps)
 
@@ -70,16 +70,16 @@ def largest_distance(data: np.ndarray, *, limit: int = 20_000, block: int = 1024
     if len(data) < 2:
         raise ValueError(f"a distance needs at least two examples, got {len(data)}")
     starts = range(0, len(data), block)
-    centre = (np.sum([_rows(data, slice(i, i + block)).sum(0) for i in starts], axis=0) / len(data)).astype(np.float32)
-    radii = np.concatenate([np.linalg.norm(_rows(data, slice(i, i + block)) - centre, axis=1) for i in starts])
+    center = (np.sum([_rows(data, slice(i, i + block)).sum(0) for i in starts], axis=0) / len(data)).astype(np.float32)
+    radii = np.concatenate([np.linalg.norm(_rows(data, slice(i, i + block)) - center, axis=1) for i in starts])
     order = np.argsort(-radii)[:limit]
     best, pair = 0.0, (0, 1)
     for i in range(0, len(order), block):
-        left = _rows(data, order[i : i + block]) - centre
+        left = _rows(data, order[i : i + block]) - center
         for j in range(i, len(order), block):
             if radii[order[i]] + radii[order[j]] < best:
                 break
-            right = _rows(data, order[j : j + block]) - centre
+            right = _rows(data, order[j : j + block]) - center
             squares = np.sum(left**2, 1)[:, None] + np.sum(right**2, 1) - 2.0 * left @ right.T
             a, b = np.unravel_index(np.argmax(squares), squares.shape)
             if squares[a, b] > best**2:
@@ -98,7 +98,7 @@ def level_overlap(ratio: float, dims: int) -> float:
     lies within three standard deviations. NCSNv2 asks for about one half.
 
     Args:
-        ratio: of neighbouring noise scales, larger than one.
+        ratio: of neighboring noise scales, larger than one.
         dims: `D`.
     """
     shift = math.sqrt(2.0 * dims) * (ratio - 1.0)
@@ -106,12 +106,12 @@ def level_overlap(ratio: float, dims: int) -> float:
 
 
 def level_ratio(sigma_min: float, sigma_max: float, n: int) -> float:
-    """Return the ratio of neighbouring noise scales of `n` geometric levels."""
+    """Return the ratio of neighboring noise scales of `n` geometric levels."""
     return (sigma_max / sigma_min) ** (1.0 / (n - 1))
 
 
 def number_of_levels(dims: int, sigma_min: float, sigma_max: float, overlap: float = 0.5) -> int:
-    """Return the least number of geometric levels whose neighbours overlap enough (technique 2).
+    """Return the least number of geometric levels whose neighbors overlap enough (technique 2).
 
     Args:
         dims: `D`, the number of values of an example.
@@ -127,7 +127,7 @@ def number_of_levels(dims: int, sigma_min: float, sigma_max: float, overlap: flo
     if dims < 18:
         raise ValueError(
             f"number_of_levels is a rule for many dimensions, at least 18, got {dims}; choose the number yourself, "
-            "for instance so that neighbouring noise scales have a ratio of about 1.5"
+            "for instance so that neighboring noise scales have a ratio of about 1.5"
         )
     if not 0.0 < sigma_min < sigma_max:
         raise ValueError(f"need 0 < sigma_min < sigma_max, got sigma_min={sigma_min}, sigma_max={sigma_max}")
@@ -152,7 +152,7 @@ def variance_after(ratio: float, steps: int, relative: float | np.ndarray) -> fl
     many steps: Langevin steps of a finite size widen the law.
 
     Args:
-        ratio: of neighbouring noise scales.
+        ratio: of neighboring noise scales.
         steps: updates at each level, `T`.
         relative: `r`, the step size in units of the smallest variance.
     """
@@ -166,7 +166,7 @@ def step_size(ratio: float, steps: int, sigma_min: float) -> float:
     It is always above one: small steps leave the larger noise of the level before, long ones widen the law.
 
     Args:
-        ratio: of neighbouring noise scales.
+        ratio: of neighboring noise scales.
         steps: updates at each level.
         sigma_min: the smallest noise.
 

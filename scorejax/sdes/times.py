@@ -1,4 +1,8 @@
-"""Time grids: decreasing arrays of `n + 1` times for `n` sampler steps."""
+"""Time grids: decreasing arrays of `n + 1` times for `n` sampler steps, `grid(sde, n, *, t_min=None)`.
+
+Every solver steps between neighboring times of a grid. Which grid suits which solver is a matter of taste and of
+measurement; the published choices are here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inpainting, colour, resampling and editing: what is known stays known, and the rest follows the model."""
+"""Inpainting, color, resampling and editing: what is known stays known, and the rest follows the model."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from worlds import PerMode, rotation
 
 import scorejax as sj
 from scorejax import reverse
-from scorejax.guidance.editing import GREY_AND_CHROMA
+from scorejax.guidance.editing import GRAY_AND_CHROMA
 from scorejax.guidance.replacement import ChannelRotation
 from scorejax.samplers import Step, Stepper
 
@@ -184,9 +184,9 @@ def test_a_filled_image_does_not_depend_on_its_batch(filled):
     np.testing.assert_allclose(alone.x[0], filled.x[3], rtol=1e-4, atol=1e-5)
 
 
-def test_grey_is_one_direction_of_an_orthonormal_basis():
-    np.testing.assert_allclose(GREY_AND_CHROMA.T @ GREY_AND_CHROMA, np.eye(3), atol=1e-15)
-    basis = ChannelRotation(jnp.asarray(GREY_AND_CHROMA))
+def test_gray_is_one_direction_of_an_orthonormal_basis():
+    np.testing.assert_allclose(GRAY_AND_CHROMA.T @ GRAY_AND_CHROMA, np.eye(3), atol=1e-15)
+    basis = ChannelRotation(jnp.asarray(GRAY_AND_CHROMA))
     x = jax.random.normal(KEY, (2, 3, 3, 3))
     np.testing.assert_allclose(basis.from_modes(basis.to_modes(x)), x, atol=1e-6)
     np.testing.assert_allclose(basis.to_modes(x)[..., 0], x.mean(-1) * 3**0.5, atol=1e-6)
@@ -194,19 +194,19 @@ def test_grey_is_one_direction_of_an_orthonormal_basis():
 
 
 def normal_image(x, t):
-    """Pixels of variance 1 in grey and 1/4 in chroma, under VP."""
+    """Pixels of variance 1 in gray and 1/4 in chroma, under VP."""
     flat = x.reshape(-1, 3)
-    law = sj.analytic.gaussian(np.zeros(3), GREY_AND_CHROMA @ np.diag([1.0, 0.25, 0.25]) @ GREY_AND_CHROMA.T)
+    law = sj.analytic.gaussian(np.zeros(3), GRAY_AND_CHROMA @ np.diag([1.0, 0.25, 0.25]) @ GRAY_AND_CHROMA.T)
     return law.score_at(SDE, flat, jnp.repeat(t, flat.shape[0] // t.shape[0])).reshape(x.shape)
 
 
 @pytest.mark.slow
-def test_colour_is_added_without_touching_grey_and_follows_its_law():
-    grey = jax.random.normal(KEY, (100, 3, 2, 1))
-    found = sj.guidance.colorize(KEY, SDE, normal_image, grey, stepper=STEPPER, times=TIMES).x
+def test_color_is_added_without_touching_gray_and_follows_its_law():
+    gray = jax.random.normal(KEY, (100, 3, 2, 1))
+    found = sj.guidance.colorize(KEY, SDE, normal_image, gray, stepper=STEPPER, times=TIMES).x
     assert found.shape == (100, 3, 2, 3)
-    np.testing.assert_allclose(found.mean(-1, keepdims=True), grey, atol=1e-6)
-    chroma = ChannelRotation(jnp.asarray(GREY_AND_CHROMA)).to_modes(found)[..., 1:]
+    np.testing.assert_allclose(found.mean(-1, keepdims=True), gray, atol=1e-6)
+    chroma = ChannelRotation(jnp.asarray(GRAY_AND_CHROMA)).to_modes(found)[..., 1:]
     assert float(jnp.var(chroma)) == pytest.approx(0.25, rel=0.1 + 5 * (2 / 1200) ** 0.5)
 
 
@@ -319,7 +319,7 @@ def test_the_gradients_of_the_two_energies():
         (lambda: edit(mask=np.ones(3)), r"mask of shape \(3,\)"),
         (
             lambda: sj.guidance.colorize(KEY, SDE, SCORE, jnp.zeros((1, 4, 4, 3)), stepper=STEPPER, times=TIMES),
-            r"grey image \[B, H, W, 1\]",
+            r"gray image \[B, H, W, 1\]",
         ),
     ],
 )

@@ -202,7 +202,7 @@ def labelled(x, t, label):
 @pytest.mark.parametrize("scale", [1.0, 0.0, 2.5])
 def test_one_call_on_the_doubled_batch_is_the_same_guidance(scale):
     network = Counted(labelled)
-    found = sj.guidance.classifier_free_batched(network, jnp.zeros(7, int), 2, scale, num_labels=3)(X, T)
+    found = sj.guidance.classifier_free_batched(network, jnp.zeros(7, int), 2, scale, num_classes=3)(X, T)
     assert network.calls == 1
     np.testing.assert_allclose(found, value(sj.guidance.classifier_free(COND, UNCOND, scale)), rtol=1e-4, atol=1e-4)
 
@@ -257,8 +257,8 @@ def test_a_label_that_no_class_has_gives_nan_not_another_class():
     ("make", "words"),
     [
         (lambda: sj.guidance.class_log_prob(logits, 2, num_classes=2), r"labels must lie in 0 \.\. 1.*got 2"),
-        (lambda: sj.guidance.classifier_free_batched(labelled, jnp.array([0, -3]), 2, num_labels=3), "got -3"),
-        (lambda: sj.guidance.classifier_free_batched(labelled, 0, 3, num_labels=3), "null_label.*got 3"),
+        (lambda: sj.guidance.classifier_free_batched(labelled, jnp.array([0, -3]), 2, num_classes=3), "got -3"),
+        (lambda: sj.guidance.classifier_free_batched(labelled, 0, 3, num_classes=3), "null_condition.*got 3"),
         (lambda: sj.guidance.classifier(UNCOND, logits)(X, T), r"one number per example \(7,\), got \(7, 2\)"),
         (lambda: sj.guidance.experts(UNCOND, [energy], [1.0, 2.0]), "1 energies, 2 weights"),
         (lambda: sj.guidance.interval(2.0, SDE, 0.0, 1.0, by="sigma"), "choose one of log_snr, time"),

@@ -20,10 +20,11 @@ OPERATORS = {
     "blur, zero outside": operators.gaussian_blur(IMAGE[:2], 0.6, boundary="zero"),
     "circular blur": operators.circular_blur(KERNEL, IMAGE[:2]),
     "average pool": operators.average_pool(2),
-    "grey": operators.grey(),
+    "gray": operators.gray(),
     "random projection": operators.random_projection(KEY, 10, IMAGE),
     "composition": operators.compose(operators.average_pool(2), operators.gaussian_blur(IMAGE[:2], 0.5)),
     "any function": operators.linear(lambda x: jnp.diff(x, axis=1), IMAGE),
+    **{f"{name}, by name": make(IMAGE, KEY) for name, make in operators.OPERATORS.items()},
 }
 
 
@@ -77,10 +78,10 @@ def test_a_blur_sees_beyond_the_edge_what_its_boundary_says(boundary, pad):
     np.testing.assert_allclose(found[0, ..., 0], whole[3:-3, 3:-3], atol=1e-5)
 
 
-def test_average_pooling_of_colours_keeps_the_means():
+def test_average_pooling_of_colors_keeps_the_means():
     x = jax.random.normal(KEY, (2, *IMAGE))
     np.testing.assert_allclose(operators.average_pool(2).forward(x).mean((1, 2)), x.mean((1, 2)), atol=1e-6)
-    np.testing.assert_allclose(operators.grey().forward(x)[..., 0], x.mean(-1), atol=1e-6)
+    np.testing.assert_allclose(operators.gray().forward(x)[..., 0], x.mean(-1), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,17 @@ def test_an_operator_is_an_argument_of_a_compiled_function():
     first, second = (forward(sj.guidance.operators.mask(m), x) for m in (HALF, ~HALF))
     assert len(calls) == 1
     np.testing.assert_array_equal(first + second, x)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda named: named["superresolution"]((6, 5, 3), KEY), "6x5 do not divide into squares of 2x2"),
+        (lambda named: named["gray"]((6, 4, 1), KEY), "color images are needed"),
+        (lambda named: named["random"](IMAGE, KEY, share=1.0), "between 0 and 1, got 1.0"),
+        (lambda named: named["blur"](IMAGE, KEY, std=0.0), "must be positive"),
+    ],
+)
+def test_a_measurement_that_does_not_fit_is_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make(operators.OPERATORS)

@@ -150,7 +150,7 @@ def test_dequantized_levels_are_uniform_within_their_level_and_never_leave_it():
 
 
 def test_a_loose_tolerance_does_not_misprice_narrow_data():
-    """Data as narrow as a grey level: near t = 0 points hardly move while the density changes in every dimension."""
+    """Data as narrow as a gray level: near t = 0 points hardly move while the density changes in every dimension."""
     sde = sj.vp()
     law = sj.analytic.gaussian(np.zeros(64), np.full(64, 0.003**2))
     x = law.sample(jax.random.key(5), 4)

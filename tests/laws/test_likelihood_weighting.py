@@ -19,7 +19,7 @@ def losses(sde, times):
     x0 = LAW.sample(jax.random.key(0), N)
     return denoising(
         jax.random.key(1), sde, lambda x, t: score(x, t) - 0.3 * x / sde.variance(t)[:, None] ** 0.5, x0,
-        weighting="likelihood", times=times, reduction="half_sum",
+        weighting="likelihood", time_sampling=times, reduction="half_sum",
     )  # fmt: skip
 
 

@@ -98,6 +98,16 @@ def test_steps_that_go_back_up_the_grid_find_their_table_again(rounds, jump, mon
     np.testing.assert_allclose(chain, ddim, rtol=1e-4, atol=1e-5)
 
 
+def test_an_edit_prepares_its_own_grid_inside_a_compiled_program_too():
+    def edit(stepper):
+        return sj.guidance.sdedit(KEY, SDE, SCORE, jnp.ones((3, 2)), 0.5, stepper=stepper, steps=4).x
+
+    expected = edit(samplers.reverse_chain("forward"))
+    np.testing.assert_allclose(jax.jit(lambda: edit(samplers.reverse_chain("forward")))(), expected, rtol=1e-5)
+    times = sj.times.log_snr(SDE.replace(t_max=0.5), 4)
+    np.testing.assert_allclose(edit(samplers.reverse_chain(reverse.chain(SDE, times, variance="forward"))), expected)
+
+
 def test_a_head_is_bound_before_or_after_the_table_is_made():
     part = samplers.npr(fitted=FITTED.get)
     expected = draw(samplers.analytic(SDE, TIMES, replace(GAMMA, mean_square=np.full(7, 0.4))))  # a residual of 0.6

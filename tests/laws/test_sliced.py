@@ -174,7 +174,7 @@ def test_an_example_with_its_own_key_does_not_notice_its_batch_mates():
         ({"probes": 0}, "at least one probe"),
         ({"weighting": "p2"}, "likelihood"),
         ({"reduction": "max"}, "half_sum"),
-        ({"times": "sobol"}, "stratified"),
+        ({"time_sampling": "sobol"}, "stratified"),
     ],
 )
 def test_refuses(options, message):

@@ -54,7 +54,7 @@ def bound(monkeypatch, times="uniform", prior_variance=1.0):
     def value(sde):
         first, last = sde.log_snr(sde.t_min), sde.log_snr(sde.t_max)
         t = sde.time_of(u) if times == "uniform" else sde.inverse_log_snr(first + (last - first) * u)
-        drawn = {"times": times, "t": t, "prior_variance": prior_variance}
+        drawn = {"time_sampling": times, "t": t, "prior_variance": prior_variance}
         return jnp.log(2.0) * continuous_vlb(jax.random.key(0), sde, law.score(sde), x0, **drawn).mean()
 
     return value
@@ -137,7 +137,7 @@ def test_labels_stay_where_networks_take_them_when_the_ends_move():
     assert replace(sde, gamma_min=jnp.float32(-20.0)).label(t)[0] == 0.0
 
 
-def test_grey_levels_have_a_bound_above_their_entropy():
+def test_gray_levels_have_a_bound_above_their_entropy():
     """256 equally likely levels have 8 bits. A decoder with little noise left names the level without error."""
     sde, law = learned(*ENDS), sj.analytic.gaussian([0.0], [1 / 3])
     x0 = jax.random.randint(jax.random.key(0), (4000, 1), 0, 256)

@@ -124,7 +124,7 @@ def test_sequences_are_hidden_and_guided_as_labels_are(params):
         return BLOCK.apply(params, x, tokens(sentences))
 
     sde, t = sj.vp(), jnp.full(6, 0.5)
-    score = sj.make_labelled_score(sde, apply_fn, params)
+    score = sj.make_conditional_score(sde, apply_fn, params)
 
     @jax.jit
     def values():

@@ -17,7 +17,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.reverse.variance import LearnedRange
-from scorejax.scores.predictions import make_labelled_score
+from scorejax.scores.predictions import make_conditional_score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.learned import Learned
 
@@ -54,7 +54,9 @@ def score(
         dropout_key: turns dropout on.
     """
     carried = (_of_network(process, params), dropout_key)
-    bound = make_labelled_score(process, _Apply(module), carried, predicts, label=process.label, sigma_data=sigma_data)
+    bound = make_conditional_score(
+        process, _Apply(module), carried, predicts, label=process.label, sigma_data=sigma_data
+    )
     return bound if isinstance(bound, Partial) else Partial(bound)
 
 

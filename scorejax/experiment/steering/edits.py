@@ -14,7 +14,7 @@ from scorejax import guidance, samplers
 from scorejax.experiment import assemble
 from scorejax.experiment.steering import by_class, measurement
 from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
-from scorejax.guidance.operators import Operator
+from scorejax.guidance.operators import OPERATORS, Operator
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score
@@ -122,7 +122,7 @@ class Translate(OfImages):
         features = by_class.trained_classifier(about, self.classifier).features
 
         def make(shape: tuple[int, ...], key: Array) -> Operator:
-            return measurement.superresolution(shape, key, factor=self.low_pass)
+            return OPERATORS["superresolution"](shape, key, factor=self.low_pass)
 
         means = measurement.operator(make, about.examples.shape, about.key)
         edit = _edit(about, self.t0, self.repeats, measurement.no_mask)

@@ -14,7 +14,7 @@ from scorejax.guidance import operators
 from scorejax.guidance.operators import Operator
 from scorejax.runtime.errors import ConfigError, user_errors
 
-_CHECK, _MASK, _RANDOM = range(3)  # streams of the key
+_CHECK, _MASK = range(2)  # streams of the key; the operators have their own
 Shape: TypeAlias = tuple[int, ...]
 MakeMask: TypeAlias = Callable[[Shape, jax.Array], np.ndarray | None]
 MakeOperator: TypeAlias = Callable[[Shape, jax.Array], Operator]
@@ -98,23 +98,6 @@ def known_part(make: MakeMask, shape: Shape, key: jax.Array) -> np.ndarray | Non
 # ---- Operators ------------------------------------------------------------------------------------------------------
 
 
-def superresolution(shape: Shape, key: jax.Array, *, factor: int = 2) -> Operator:
-    """Means over squares of `factor` x `factor` pixels."""
-    return operators.average_pool(factor)
-
-
-def blur(shape: Shape, key: jax.Array, *, pixels: float = 1.5) -> Operator:
-    """A Gaussian blur; `pixels` is its standard deviation."""
-    return operators.gaussian_blur((shape[0], shape[1]), pixels)
-
-
-def gray(shape: Shape, key: jax.Array) -> Operator:
-    """The gray values of color images."""
-    if shape[-1] != 3:
-        raise ConfigError(f"operator 'gray' takes color images, got images of shape {shape}")
-    return operators.grey(shape[-1])
-
-
 def masked(shape: Shape, key: jax.Array, *, mask: Annotated[str, MASK] = "half") -> Operator:
     """What a mask leaves of an image."""
     known = known_part(mask, shape, key)  # type: ignore[arg-type]
@@ -123,19 +106,9 @@ def masked(shape: Shape, key: jax.Array, *, mask: Annotated[str, MASK] = "half")
     return operators.mask(known)
 
 
-def random_projection(shape: Shape, key: jax.Array, *, share: float = 0.5) -> Operator:
-    """Random projections, as many as this share of the pixels."""
-    _check_share(share)
-    count = round(share * int(np.prod(shape)))
-    return operators.random_projection(jax.random.fold_in(key, _RANDOM), max(count, 1), shape)
-
-
 OPERATORS: Mapping[str, Callable[..., Operator]] = {
     "mask": masked,
-    "superresolution": superresolution,
-    "blur": blur,
-    "gray": gray,
-    "random": random_projection,
+    **operators.OPERATORS,
 }
 OPERATOR = Seam(OPERATORS, "operator", "superresolution")
 

@@ -42,7 +42,7 @@ class Operator(HostArrays, abc.ABC):
         return self.adjoint(conjugate.solve(lambda v: self.forward(self.adjoint(v)), y, iterations=200, tolerance=1e-6))
 
     def clean(self, y: Array) -> Array:
-        """Return a measurement without the entries that measure nothing, whatever stands there, NaN included."""
+        """Return a measurement without the entries that measure nothing, where anything may stand, NaN included."""
         return y
 
     def check(self, key: Array, shape: tuple[int, ...], tolerance: float = 1e-3) -> None:

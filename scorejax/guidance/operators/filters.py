@@ -1,4 +1,7 @@
-"""Operators on images `[B, H, W, C]`: blurs and averages."""
+"""Operators on images `[B, H, W, C]`: blurs `R x C^T`, circular convolutions, and averages over blocks.
+
+Their matrices are decomposed once, on the host, so that pseudo-inverses are products too.
+"""
 
 from __future__ import annotations
 
@@ -93,6 +96,7 @@ def separable(rows: Array | np.ndarray, columns: Array | np.ndarray) -> Separabl
     pair = [np.asarray(m, np.float64) for m in (rows, columns)]
     if any(m.ndim != 2 for m in pair):
         raise ValueError(f"separable: two matrices are needed, got shapes {pair[0].shape} and {pair[1].shape}")
+    # decomposed in float64: a pseudo-inverse of a blur is badly conditioned
     single = [np.asarray(m, np.float32) for m in (*pair, *(np.linalg.pinv(m, rcond=CUTOFF) for m in pair))]
     return Separable(*map(jnp.asarray, single))
 
@@ -116,7 +120,7 @@ def gaussian_blur(size: tuple[int, int], sigma: float, *, boundary: str = "refle
 
 
 def circular_blur(kernel: Array | np.ndarray, size: tuple[int, int]) -> Circular:
-    """Return circular convolution by any kernel, centred on its middle, through the Fourier transform.
+    """Return circular convolution by any kernel, centered on its middle, through the Fourier transform.
 
     Args:
         kernel: `[h, w]`, not larger than the images.
@@ -158,6 +162,7 @@ def _blur_matrix(n: int, sigma: float, boundary: str) -> np.ndarray:
         target = np.arange(n)
         source = target + offset
         if boundary == "reflect":
+            # the image and its mirror image repeat with period 2 n
             source = source % (2 * n)
             source = np.minimum(source, 2 * n - 1 - source)
         inside = (source >= 0) & (source < n)

@@ -1,4 +1,4 @@
-"""Operators that pick or combine coordinates: masks, colours, explicit matrices."""
+"""Operators that pick or combine coordinates: masks `m x`, means of channels `x W^T`, explicit matrices."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Mask(Operator):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Channels(Operator):
-    """`y = x W^T` at every pixel, `W [K, C]`: a grey image, or other colours."""
+    """`y = x W^T` at every pixel, `W [K, C]`: a gray image, or other colors."""
 
     matrix: Array
     matrix_pinv: Array
@@ -74,12 +74,12 @@ def mask(known: Array | np.ndarray) -> Mask:
     """Return the operator that keeps the entries where `known` is true (nonzero) and sets the others to 0.
 
     Args:
-        known: the shape of an example or of the batch; axes of length 1 are spread, so `[H, W, 1]` serves colours.
+        known: the shape of an example or of the batch; axes of length 1 are spread, so `[H, W, 1]` serves colors.
     """
     return Mask(jnp.asarray(known) != 0)
 
 
-def grey(channels: int = 3) -> Channels:
+def gray(channels: int = 3) -> Channels:
     """Return the mean over the channels, `[B, H, W, C] -> [B, H, W, 1]`."""
     ones = jnp.ones((1, channels))
     return Channels(ones / channels, ones.T)
