@@ -38,7 +38,7 @@ SCHEMA: dict[str, Any] = {
         common=_DATA,
         fallback="tfds",
     ),
-    "sde": Seam("scorejax.sdes:SDES", "forward process", "vp"),
+    "sde": Seam("scorejax.sdes:SDES", "forward process", "vp", supplied=frozenset({"key"})),
     "model": Seam("scorejax.models:NETWORKS", "network", "mlp", supplied=frozenset(_OF_THE_DATA)),
     "objective": Seam(
         "scorejax.objectives:OBJECTIVES",
