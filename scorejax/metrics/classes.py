@@ -1,9 +1,14 @@
 """How sharp and how varied the classes of samples are: the Inception Score, if the classes are Inception's."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from scorejax.metrics.features import Classifier, FeatureNetwork
+from scorejax.metrics.metric import Metric, Reference
+from scorejax.metrics.naming import is_inception
 
 SPLITS = 10
 
@@ -20,6 +25,34 @@ class ClassScore(NamedTuple):
     mean: float
     std: float
     splits: int
+
+
+@dataclass(frozen=True)
+class ClassScoreMetric(Metric):
+    """How sharp and how varied the classes of samples are; over Inception features it is called Inception Score.
+
+    Attributes:
+        splits: into which the samples are cut; there are never more than samples.
+    """
+
+    splits: int = SPLITS
+    needs_classes = True
+    needs_real = "nothing"
+
+    def measure(
+        self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0
+    ) -> dict[str, Any]:
+        """Measure the score, and its standard deviation over the splits."""
+        if not isinstance(network, Classifier):
+            raise ValueError(f"a class score needs a feature network that ends in classes; {network.name!r} has none.")
+        splits = np.array_split(np.arange(len(samples)), min(self.splits, len(samples)))
+        score = class_score(network.log_probabilities(samples[rows]) for rows in splits)
+        return {"class_score": score.mean, "class_score_std": score.std, "class_score_splits": score.splits}
+
+    def lines(self, result: dict[str, Any]) -> list[tuple[str, str]]:
+        """The score and its standard deviation."""
+        value = f"{result['class_score']:.4g} +- {result['class_score_std']:.2g}"
+        return [("Inception Score" if is_inception(result["features"]) else "class score", value)]
 
 
 def class_score(splits: Iterable[np.ndarray]) -> ClassScore:

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from scorejax.data.evaluation import eval_batches
-from scorejax.metrics.frechet import distance
 from scorejax.metrics.moments import Moments
 from scorejax.runtime import parallel
 
@@ -73,15 +72,3 @@ def moments(network: FeatureNetwork, images: Examples, batch_size: int = 500) ->
     """Moments of the features of all `images`, each counted once; arguments as of `extract`."""
     parts = (Moments.of(part, network.name) for _, _, part in extract(network, images, batch_size))
     return reduce(Moments.merge, parts)
-
-
-def frechet_floor(network: FeatureNetwork, images: np.ndarray, *, seed: int = 0, batch_size: int = 500) -> float:
-    """Distance between two random halves of real `images`: what a perfect sampler would get at that sample size.
-
-    The distance of finite sets from one distribution is positive, about proportionally to one over their number, so the
-    floor of `2 n` images is the one to hold against a distance between sets of `n`.
-    """
-    order = np.random.default_rng(seed).permutation(len(images))
-    half = len(images) // 2
-    halves = [np.sort(order[:half]), np.sort(order[half : 2 * half])]
-    return distance(*(moments(network, images[half], batch_size) for half in halves))

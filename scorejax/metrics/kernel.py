@@ -1,9 +1,14 @@
 """Kernel distance between two sets of features (KID over Inception features): unbiased at every sample size."""
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from scorejax.metrics.features import FeatureNetwork
+from scorejax.metrics.metric import Metric, Reference
+from scorejax.metrics.naming import is_inception
 
 BLOCK = 1000
 
@@ -20,6 +25,34 @@ class KernelDistance(NamedTuple):
     value: float
     standard_error: float | None
     blocks: int
+
+
+@dataclass(frozen=True)
+class KernelMetric(Metric):
+    """Kernel distance to real examples, unbiased at every sample size; over Inception features it is called KID.
+
+    Attributes:
+        block: examples per block and set, at most.
+    """
+
+    block: int = BLOCK
+
+    def measure(
+        self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0
+    ) -> dict[str, Any]:
+        """Measure the distance and its standard error."""
+        found = kernel_distance(real.of_examples(), samples, block=self.block, seed=seed)
+        return {
+            "kernel_distance": found.value,
+            "kernel_distance_error": found.standard_error,
+            "kernel_distance_blocks": found.blocks,
+        }
+
+    def lines(self, result: dict[str, Any]) -> list[tuple[str, str]]:
+        """The distance, and its standard error where there is more than one block."""
+        error = result["kernel_distance_error"]
+        value = f"{result['kernel_distance']:.4g}" + (f" +- {error:.2g}" if error is not None else "")
+        return [("KID" if is_inception(result["features"]) else "kernel distance", value)]
 
 
 def kernel_distance(real: np.ndarray, samples: np.ndarray, *, block: int = BLOCK, seed: int = 0) -> KernelDistance:

@@ -157,6 +157,31 @@ def test_published_statistics_are_taken_for_inception_alone(train, samples, tmp_
     assert any("does not say which network" in note for note in result["notes"])
 
 
+class Spread(metrics.Metric):
+    """A metric of a few lines."""
+
+    needs_real = "nothing"
+
+    def measure(self, real, samples, network, *, seed=0):
+        assert real.features is None
+        return {"spread": float(samples.std()), "notes": ["of no use"]}
+
+    def lines(self, result):
+        return [("spread", f"{result['spread']:.3f}")]
+
+
+def test_another_metric_is_measured_and_reported_like_any_other(train, samples, tmp_path, monkeypatch):
+    monkeypatch.setitem(metrics.METRICS, "spread", Spread)
+    judge = quality.judge(config("eval.samples=200", "eval.metrics=spread"), train)
+    monkeypatch.setattr(quality.reference, "real_features", None)  # features that nobody asked for are not computed
+    result = quality.measure(judge, train, samples, tmp_path)
+    spread = features(samples.x[:200]).std()
+    assert result["spread"] == pytest.approx(spread, rel=1e-4) and "real" not in result
+    lines = report.summary(written(result)).splitlines()[-2:]
+    first = f"  spread              {spread:.3f}   (200 samples, 5 evaluations, features strokes-v1)"
+    assert lines == [first, "  note: of no use"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 import scorejax
-from scorejax.metrics import is_inception
+from scorejax import metrics
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -39,7 +39,7 @@ def _likelihood_lines(bits: dict[str, Any]) -> list[str]:
     if bits["gaussian_baseline"] is not None:
         lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}")
     if bits["uniform_baseline"] is not None:
-        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} grey levels)")
+        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} gray levels)")
     if "bound" in bits:
         lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f}")
     if bits["failed"]:
@@ -72,23 +72,9 @@ def _classification_lines(c: dict[str, Any]) -> list[str]:
 
 
 def _sample_lines(s: dict[str, Any]) -> list[str]:
-    """The numbers of samples; over features of Inception, and over no others, they have their published names."""
-    inception = is_inception(s["features"])
-    lines = []
-    if "frechet_distance" in s:
-        floor = f", floor {s['frechet_floor']:.4g}" if "frechet_floor" in s else ""
-        lines.append((s["frechet_called"], f"{s['frechet_distance']:.4g}{floor}"))
-    if "kernel_distance" in s:
-        error = s["kernel_distance_error"]
-        value = f"{s['kernel_distance']:.4g}" + (f" +- {error:.2g}" if error is not None else "")
-        lines.append(("KID" if inception else "kernel distance", value))
-    if "class_score" in s:
-        value = f"{s['class_score']:.4g} +- {s['class_score_std']:.2g}"
-        lines.append(("Inception Score" if inception else "class score", value))
-    if "precision" in s:
-        lines.append(("precision, recall", f"{s['precision']:.3f}, {s['recall']:.3f}"))
+    """The numbers of samples, as the metric of each puts them."""
+    lines = [f"  {label:<20}{value}" for name in s["metrics"] for label, value in metrics.metric(name).lines(s)]
     about = f"   ({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
-    lines = [f"  {name:<20}{value}" for name, value in lines]
     return [line + about * (i == 0) for i, line in enumerate(lines)] + [f"  note: {note}" for note in s["notes"]]
 
 

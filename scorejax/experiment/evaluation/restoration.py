@@ -106,7 +106,7 @@ def realism(
     for what, pictures in {"target": target, "source": given.images, "result": x}.items():
         of_them = reference.Pictures(pictures, train.gray_levels)
         with reference.features(network, of_them, config.eval.batch, workdir, f"{what}s", [digest, origin]) as features:
-            moments[what] = reference.moments(features, network.name)
+            moments[what] = metrics.Moments.of_rows(features, network.name)
             if isinstance(network, metrics.Classifier):
                 seen = np.asarray(network.log_probabilities(features)).argmax(1)
                 result[f"classes_of_{what}"] = np.bincount(seen).tolist()
