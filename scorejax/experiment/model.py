@@ -16,7 +16,7 @@ import scorejax
 from scorejax.experiment.assemble import Fitted
 from scorejax.experiment.config import Config, chosen
 from scorejax.experiment.steering import Classes
-from scorejax.metrics import Progress
+from scorejax.runtime.progress import Progress
 from scorejax.sdes import LinearSDE
 
 BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED = range(7)  # streams of the evaluation's key

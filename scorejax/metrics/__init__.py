@@ -1,4 +1,4 @@
-"""Measures of a run: of samples, over named feature networks; baselines, pictures and records."""
+"""Metrics: of samples, over named feature networks; of restored images; and baselines of bits per dimension."""
 
 from scorejax.metrics.catalog import (
     FEATURES,
@@ -24,11 +24,6 @@ from scorejax.metrics.moments import Moments
 from scorejax.metrics.naming import PUBLISHED_INCEPTION, is_inception
 from scorejax.metrics.restoration import fitting_window, mean_and_error, psnr, ssim
 from scorejax.metrics.statistics import Statistics
-from scorejax.pictures.curves import save_curves
-from scorejax.pictures.images import grid, save_grid, save_trajectory, write_png
-from scorejax.pictures.scatter import save_scatter
-from scorejax.runtime.progress import Progress
-from scorejax.runtime.writers import Writer, read_log
 
 __all__ = [
     "FEATURES",
@@ -49,10 +44,8 @@ __all__ = [
     "Moments",
     "PrecisionRecall",
     "PrecisionRecallMetric",
-    "Progress",
     "Reference",
     "Statistics",
-    "Writer",
     "class_score",
     "default_features",
     "distance",
@@ -63,7 +56,6 @@ __all__ = [
     "frechet_distance",
     "frechet_floor",
     "gaussian_bits_per_dim",
-    "grid",
     "is_inception",
     "kernel_distance",
     "mean_and_error",
@@ -73,12 +65,6 @@ __all__ = [
     "networks_with_classes",
     "precision_recall",
     "psnr",
-    "read_log",
-    "save_curves",
-    "save_grid",
-    "save_scatter",
-    "save_trajectory",
     "ssim",
     "uniform_bits_per_dim",
-    "write_png",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax import metrics, samplers
+from scorejax import pictures, samplers
 from scorejax.experiment import assemble as build
 from scorejax.experiment import steering as guide
 from scorejax.experiment.config import chosen
@@ -100,16 +100,16 @@ def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x:
     save_page(where, train, x[: model.config.eval.grid] if train.gray_levels else x, columns)
     if train.gray_levels:
         frames = _trajectory(model, train, rows=min(4, model.config.eval.grid))
-        metrics.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, train.gray_levels))
+        pictures.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, train.gray_levels))
     return where
 
 
 def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray, columns: int | None = None) -> None:
     """A grid of images, such as with a column for each class, or a scatter plot of vectors beside data."""
     if train.gray_levels:
-        metrics.save_grid(where, data_lib.to_bytes(x, train.gray_levels), columns)
+        pictures.save_grid(where, data_lib.to_bytes(x, train.gray_levels), columns)
     else:
-        metrics.save_scatter(where, train.examples[: len(x)], x)
+        pictures.save_scatter(where, train.examples[: len(x)], x)
 
 
 def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from scorejax.experiment.evaluation import reference, variances
 from scorejax.experiment.evaluation.given import Given, images
 from scorejax.experiment.model import Model
 from scorejax.numerics import keys
+from scorejax.pictures import save_grid
 
 COLUMNS = 16  # images beside each other on the page
 Distance = Callable[[Array, Array], Array]
@@ -132,7 +133,7 @@ def save_page(path: Path, train: data_lib.Dataset, given: Given, rows: dict[str,
         kinds.append(given.images)
     stacked = np.stack([kind[np.arange(count)] for kind in kinds]).reshape(len(kinds), -1, columns, *train.shape)
     page = np.swapaxes(stacked, 0, 1).reshape(-1, *train.shape)
-    metrics.save_grid(path, data_lib.to_bytes(page, train.gray_levels or 256), columns)
+    save_grid(path, data_lib.to_bytes(page, train.gray_levels or 256), columns)
 
 
 def _compare(x: Array, truth: Array, levels: int, perceptual: Distance | None) -> dict[str, Array]:

@@ -17,6 +17,7 @@ from scorejax.experiment.config import Config
 from scorejax.experiment.config.settings import DEFAULTS
 from scorejax.experiment.evaluation import draw, evaluate, quality, reference, report, variances, variational
 from scorejax.experiment.model import Model
+from scorejax.pictures import save_curves
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
@@ -80,7 +81,7 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
         where = Path(workdir) / "eval" / f"sweep-{model.step}{guide.suffix(config)}"
         report.write(where.with_suffix(".json"), result)
         called = "FID" if metrics.is_inception(judge.network.name) else f"Frechet distance ({judge.network.name})"
-        metrics.save_curves(
+        save_curves(
             where.with_suffix(".png"),
             {label(text): [(p.nfe, p.distance) for p in points if p.sampler == text] for text in config.sweep.samplers},
             marked=[(p.nfe, p.distance) for p in front],
@@ -194,7 +195,7 @@ def _bits(
 def _draw_bits(where: Path, rows: Sequence[dict[str, Any]]) -> None:
     called = dict.fromkeys(row["label"] for row in rows)
     curves = {name: [(r["evaluations"], r["bits_per_dim"]) for r in rows if r["label"] == name] for name in called}
-    metrics.save_curves(where, curves, labels=("network evaluations", "bits/dim, variational bound"))
+    save_curves(where, curves, labels=("network evaluations", "bits/dim, variational bound"))
 
 
 def _moments(judge: quality.Judge, train: data.Dataset, samples: draw.Samples, workdir: str | Path) -> metrics.Moments:

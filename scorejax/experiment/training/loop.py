@@ -17,10 +17,11 @@ from scorejax import data
 from scorejax.experiment import assemble as build
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import evaluate
-from scorejax.metrics import Progress, Writer
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import DivergedError
 from scorejax.runtime.interruption import Interruption
+from scorejax.runtime.progress import Progress
+from scorejax.runtime.writers import Writer
 
 INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded into the run's key
 
