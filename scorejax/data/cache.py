@@ -41,19 +41,19 @@ def cached(
     The file appears under its name only when complete: interrupted or parallel runs leave no broken array.
 
     Args:
-      decode: calls its argument once with the shape and type of the array, and fills what it returns; that
-        lies on disk, so a data set may be larger than memory.
-      name: start of the file's name.
-      files: what the array is decoded from.
-      settings: whatever else it depends on.
-      cache_dir: see `cache_folder`.
+        decode: calls its argument once with the shape and type of the array, and fills what it returns; that
+            lies on disk, so a data set may be larger than memory.
+        name: start of the file's name.
+        files: what the array is decoded from.
+        settings: all else that the array depends on.
+        cache_dir: see `cache_folder`.
     """
     target = cache_folder(cache_dir) / f"{name}-{fingerprint(files, settings)}.npy"
     if not target.exists():
         logging.info("decoding %s once into %s", name, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=target.parent, prefix=target.stem, suffix=".partial")
-        os.close(handle)
+        os.close(handle)  # the name is all that is wanted: numpy opens the file itself
         try:
             decode(lambda shape, dtype: open_memmap(partial, "w+", dtype=np.dtype(dtype), shape=shape))
             os.replace(partial, target)

@@ -1,4 +1,4 @@
-"""The 8x8 handwritten digits that ship with scikit-learn: real images with 17 grey levels, no download."""
+"""The 8x8 handwritten digits that ship with scikit-learn: real images with 17 gray levels, no download."""
 
 from typing import Any
 

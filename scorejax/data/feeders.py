@@ -28,9 +28,9 @@ class Payload(NamedTuple):
     """What a compiled chunk is given.
 
     Attributes:
-      examples: the whole set `[N, ...]`, or the chunk's batches `[count, B, ...]`.
-      labels: the same for labels; None without.
-      first: the chunk's first step, uint32; unused by `Resident`.
+        examples: the whole set `[N, ...]`, or the chunk's batches `[count, B, ...]`.
+        labels: the same for labels; None without.
+        first: the chunk's first step, uint32; unused by `Resident`.
     """
 
     examples: Any
@@ -43,11 +43,11 @@ class Resident:
     """The whole set on the device; batches are drawn inside the compiled step.
 
     Attributes:
-      data: the set.
-      batch_size: examples per batch, over all devices.
-      seed: of the stream of epochs.
-      parts: number of devices that share a batch.
-      sharding: where the set lives; for several devices a replicated one, or every call copies it.
+        data: the set.
+        batch_size: examples per batch, over all devices.
+        seed: of the stream of epochs.
+        parts: number of devices that share a batch.
+        sharding: where the set lives; for several devices a replicated one, or every call copies it.
     """
 
     data: Dataset
@@ -87,13 +87,13 @@ class Streamed:
     """Batches read chunk by chunk, ahead of time, from an array that need not fit in memory.
 
     Attributes:
-      data: the set; memory-mapped examples are read from disk as they are needed.
-      batch_size: examples per batch, over all devices of all processes.
-      seed: of the stream of epochs.
-      parts: number of devices, over all processes, that share a batch.
-      local: which of the parts this process reads, one per local device; they are stacked on a leading axis
-        of the payload, to map over. None: the whole batch, no such axis (then `parts` must be 1).
-      ahead: chunks to prepare in advance.
+        data: the set; memory-mapped examples are read from disk as they are needed.
+        batch_size: examples per batch, over all devices of all processes.
+        seed: of the stream of epochs.
+        parts: number of devices, over all processes, that share a batch.
+        local: which of the parts this process reads, one per local device; they are stacked on a leading axis
+            of the payload, to map over. None: the whole batch, no such axis (then `parts` must be 1).
+        ahead: chunks to prepare in advance.
     """
 
     data: Dataset
@@ -124,6 +124,7 @@ class Streamed:
         (after resuming, say); that only costs the wait.
         """
         wanted = [(step + i * count, count) for i in range(self.ahead + 1)]
+        # after a jump, by resuming for instance, what was read ahead is of no use
         for stale in [chunk for chunk in self._pending if chunk not in wanted]:
             self._pending.pop(stale).cancel()
         for chunk in wanted:

@@ -90,18 +90,18 @@ def indices(
     """Examples of batch `step`: slots of the endless stream of shuffled epochs, evaluated in place.
 
     Args:
-      seed: which stream; an integer below 2^32, may be traced.
-      step: which batch; an integer below 2^32, may be traced (a scan counter, say).
-      batch_size: examples in the whole batch, over all devices.
-      n: examples in the data set.
-      part: which of `parts` equal, consecutive slices of the batch to return; may be traced (a device index).
-      parts: into how many slices the batch is cut; together they are the whole batch, whatever their number.
+        seed: which stream; an integer below 2^32, may be traced.
+        step: which batch; an integer below 2^32, may be traced (a scan counter, say).
+        batch_size: examples in the whole batch, over all devices.
+        n: examples in the data set.
+        part: which of `parts` equal, consecutive slices of the batch to return; may be traced (a device index).
+        parts: into how many slices the batch is cut; together they are the whole batch, for any number of them.
 
     Returns:
-      int32 `[batch_size // parts]`, each in `0..n-1`.
+        int32 `[batch_size // parts]`, each in `0..n-1`.
 
     Raises:
-      ValueError: `n` or `batch_size` out of range, or `batch_size` not a multiple of `parts`.
+        ValueError: `n` or `batch_size` out of range, or `batch_size` not a multiple of `parts`.
     """
     _check(batch_size, n, parts)
     count = batch_size // parts

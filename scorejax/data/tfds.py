@@ -117,17 +117,17 @@ def tfds(
     """Read an image set prepared by tensorflow-datasets as array_record; never downloads.
 
     Args:
-      split: any split of the set, slices included ("train[:10%]").
-      dataset: `mnist`, `cifar10`, ..., with `/config` and `:version` where wanted; also sets of your own.
-      data_dir: see `data_folder`.
-      size: side in pixels to which the largest centered square is resized; None keeps images, which must
-        agree in size.
-      crop: side in pixels of the centered square to cut instead, where images are larger than that.
-      cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
+        split: any split of the set, slices included ("train[:10%]").
+        dataset: `mnist`, `cifar10`, ..., with `/config` and `:version` where wanted; also sets of your own.
+        data_dir: see `data_folder`.
+        size: side in pixels to which the largest centered square is resized; None keeps images, which must
+            agree in size.
+        crop: side in pixels of the centered square to cut instead, where images are larger than that.
+        cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
 
     Raises:
-      FileNotFoundError: the set is not prepared; the message has the command.
-      ValueError: not array_record, no such split, no image feature, or images of different sizes and no `size`.
+        FileNotFoundError: the set is not prepared; the message has the command.
+        ValueError: not array_record, no such split, no image feature, or images of different sizes and no `size`.
     """
     folder = find(dataset, data_dir)
     if folder is None:

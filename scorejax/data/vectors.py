@@ -31,7 +31,7 @@ def gaussian(split: str, *, seed: int = 0) -> Dataset:
 
 
 def moons(split: str, *, seed: int = 0, noise: float = 0.05) -> Dataset:
-    """Two interleaved half circles of radius 1 with Gaussian `noise`, labelled: 20,000 train, 2,000 test.
+    """Two interleaved half circles of radius 1 with Gaussian `noise`, with labels: 20,000 train, 2,000 test.
 
     The upper arc is `(cos a, sin a)`, the lower `(1 - cos a, 1/2 - sin a)`, with `a` uniform on `[0, pi]`.
     """

@@ -5,7 +5,6 @@ their defaults, are its settings.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from scorejax.metrics.classes import ClassScoreMetric
 from scorejax.metrics.classifier import MNISTClassifier
@@ -33,7 +32,7 @@ FEATURES: dict[str, Callable[..., FeatureNetwork]] = {
 }
 
 
-def metric(name: str, **settings: Any) -> Metric:
+def metric(name: str, **settings: object) -> Metric:
     """Return the metric of that name in `METRICS`, made with the settings.
 
     Raises:
@@ -44,7 +43,7 @@ def metric(name: str, **settings: Any) -> Metric:
     return METRICS[name](**settings)
 
 
-def feature_network(name: str, **settings: Any) -> FeatureNetwork:
+def feature_network(name: str, **settings: object) -> FeatureNetwork:
     """Return the feature network of that name in `FEATURES`, made with the settings.
 
     Raises:

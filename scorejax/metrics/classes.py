@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from scorejax.metrics.features import Classifier, FeatureNetwork
-from scorejax.metrics.metric import Metric, Reference
+from scorejax.metrics.metric import Metric, Reference, Result
 from scorejax.metrics.naming import is_inception
 
 SPLITS = 10
@@ -17,9 +17,9 @@ class ClassScore(NamedTuple):
     """A score over splits.
 
     Attributes:
-      mean: of the splits' scores; between 1 and the number of classes.
-      std: their standard deviation.
-      splits: their number.
+        mean: of the splits' scores; between 1 and the number of classes.
+        std: their standard deviation.
+        splits: their number.
     """
 
     mean: float
@@ -39,9 +39,7 @@ class ClassScoreMetric(Metric):
     needs_classes = True
     needs_real = "nothing"
 
-    def measure(
-        self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0
-    ) -> dict[str, Any]:
+    def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Measure the score, and its standard deviation over the splits."""
         if not isinstance(network, Classifier):
             raise ValueError(f"a class score needs a feature network that ends in classes; {network.name!r} has none.")
@@ -49,7 +47,7 @@ class ClassScoreMetric(Metric):
         score = class_score(network.log_probabilities(samples[rows]) for rows in splits)
         return {"class_score": score.mean, "class_score_std": score.std, "class_score_splits": score.splits}
 
-    def lines(self, result: dict[str, Any]) -> list[tuple[str, str]]:
+    def lines(self, result: Result) -> list[tuple[str, str]]:
         """The score and its standard deviation."""
         value = f"{result['class_score']:.4g} +- {result['class_score_std']:.2g}"
         return [("Inception Score" if is_inception(result["features"]) else "class score", value)]
@@ -62,10 +60,10 @@ def class_score(splits: Iterable[np.ndarray]) -> ClassScore:
     5,000.
 
     Args:
-      splits: log-probabilities `[n, K]` of the classes of each split's samples; one split is in memory at a time.
+        splits: log-probabilities `[n, K]` of the classes of each split's samples; one split is in memory at a time.
 
     Raises:
-      ValueError: no split, or an empty one.
+        ValueError: no split, or an empty one.
     """
     scores = [_score(np.asarray(split, np.float64)) for split in splits]
     if not scores:

@@ -22,9 +22,9 @@ class ConvClassifier(nn.Module):
     """Three convolutions of stride 2 and two dense layers; the features are what the last layer sees.
 
     Attributes:
-      num_classes: number of classes.
-      channels: of the convolutions.
-      features: number of features.
+        num_classes: number of classes.
+        channels: of the convolutions.
+        features: number of features.
     """
 
     num_classes: int
@@ -53,9 +53,9 @@ class ClassifierFeatures:
     """The penultimate layer of a trained `ConvClassifier`.
 
     Attributes:
-      name: with a version.
-      accuracy: share of the test examples that it classifies rightly, as measured when it was trained.
-      shape: `(H, W, C)` of the images it takes.
+        name: with a version.
+        accuracy: share of the test examples that it classifies correctly, as measured when it was trained.
+        shape: `(H, W, C)` of the images it takes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,6 +69,7 @@ class ClassifierFeatures:
             layer, leaf = name.split(".")
             self._params.setdefault(layer, {})[leaf] = jnp.asarray(value, jnp.float32)
         kernels = [self._params[name]["kernel"].shape for name in sorted(self._params) if name.startswith("conv_")]
+        # float64, as the score that is computed from the classes' probabilities
         self._last = {leaf: np.asarray(value, np.float64) for leaf, value in self._params["classes"].items()}
         features, classes = self._last["kernel"].shape
         self._network = ConvClassifier(classes, tuple(shape[-1] for shape in kernels), features)

@@ -52,16 +52,17 @@ def extract(
     """Features of `images` in batches of one compiled shape, shared out over the local devices.
 
     Args:
-      network: the feature network.
-      images: uint8 `[N, H, W, C]` in 0..255 (`scorejax.data.to_bytes` for fewer levels), or float vectors `[N, D]`;
-        only a batch of them is in memory.
-      batch_size: images per call of the network, rounded up to a multiple of the devices.
-      start: the first image, to resume half-way.
+        network: the feature network.
+        images: uint8 `[N, H, W, C]` in 0..255 (`scorejax.data.to_bytes` for fewer levels), or float vectors `[N, D]`;
+            only a batch of them is in memory.
+        batch_size: images per call of the network, rounded up to a multiple of the devices.
+        start: the first image, to resume half-way.
 
     Yields:
-      `(first, end, features [end - first, F])`.
+        `(first, end, features [end - first, F])`.
     """
     devices = jax.local_device_count()
+    # the last batch is filled up rather than cut short: another shape would compile the network again
     size = -(-min(batch_size, len(images)) // devices) * devices
     for chosen, mask in eval_batches(len(images), size, start):
         batch = parallel.shard(np.ascontiguousarray(images[chosen]))

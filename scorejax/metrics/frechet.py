@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from scorejax.metrics.features import FeatureNetwork, moments
-from scorejax.metrics.metric import Metric, Reference
+from scorejax.metrics.metric import Metric, Reference, Result
 from scorejax.metrics.moments import Moments
 from scorejax.metrics.naming import is_inception
 from scorejax.metrics.statistics import Statistics
@@ -22,9 +21,7 @@ class FrechetMetric(Metric):
 
     needs_real = "moments"
 
-    def measure(
-        self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0
-    ) -> dict[str, Any]:
+    def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Measure the distance to the given statistics, or to all real examples and with its floor."""
         name, floor, notes = network.name, {}, []
         called = "FID" if is_inception(name) else "Frechet distance"
@@ -58,7 +55,7 @@ class FrechetMetric(Metric):
             "notes": notes,
         }
 
-    def lines(self, result: dict[str, Any]) -> list[tuple[str, str]]:
+    def lines(self, result: Result) -> list[tuple[str, str]]:
         """The distance, and its floor where it was computed."""
         floor = f", floor {result['frechet_floor']:.4g}" if "frechet_floor" in result else ""
         return [(result["frechet_called"], f"{result['frechet_distance']:.4g}{floor}")]
@@ -79,16 +76,16 @@ def frechet_distance(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: n
     samples than features lose no digits.
 
     Args:
-      mu1: mean `[F]`.
-      cov1: covariance `[F, F]`.
-      mu2: mean `[F]`.
-      cov2: covariance `[F, F]`.
+        mu1: mean `[F]`.
+        cov1: covariance `[F, F]`.
+        mu2: mean `[F]`.
+        cov2: covariance `[F, F]`.
 
     Returns:
-      The distance, in squared units of the features; rounding can leave it at `-1e-12` of the traces.
+        The distance, in squared units of the features; rounding can leave it at `-1e-12` of the traces.
 
     Raises:
-      ValueError: shapes that do not match, or values that are not finite.
+        ValueError: shapes that do not match, or values that are not finite.
     """
     mu1, cov1, mu2, cov2 = (np.asarray(a, np.float64) for a in (mu1, cov1, mu2, cov2))
     if not mu1.shape == mu2.shape == cov1.shape[:1] == cov2.shape[:1] or cov1.shape != cov2.shape:
@@ -106,7 +103,7 @@ def distance(real: Moments, samples: Moments) -> float:
     """Frechet distance between two sets of features of one network.
 
     Raises:
-      ValueError: the features come from different networks.
+        ValueError: the features come from different networks.
     """
     if real.network != samples.network:
         raise ValueError(
@@ -131,6 +128,7 @@ def moments_and_floor(
     """
     order = np.random.default_rng(seed).permutation(len(features))
     count = min(count, len(features) // 2)
+    # rows in their order on the disk: sums do not depend on it, and reading is faster
     few, others = (Moments.of_rows(features, network, np.sort(rows)) for rows in (order[:count], order[count:]))
     return few.merge(others), {"frechet_floor": distance(others, few), "frechet_floor_n": count}
 

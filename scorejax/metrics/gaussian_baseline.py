@@ -14,15 +14,15 @@ def uniform_bits_per_dim(gray_levels: int) -> float:
 class GaussianFit:
     """A full-covariance Gaussian over flattened examples.
 
-    Images are counted in grey levels and dequantized, `z = k + u` with `u` uniform on [0, 1), so a level is one
+    Images are counted in gray levels and dequantized, `z = k + u` with `u` uniform on [0, 1), so a level is one
     unit wide: bits/dim need no further constant, and are those of any other model space with the same bins.
     All averages over `u` are taken in closed form. The dequantization noise adds `I / 12` to the covariance, which
     makes it regular however few the examples: there is no ridge to choose.
 
     Attributes:
-      mean: `[D]`.
-      covariance: `[D, D]`.
-      quantized: whether examples are grey levels, to which dequantization adds mean 1/2 and variance 1/12.
+        mean: `[D]`.
+        covariance: `[D, D]`.
+        quantized: whether examples are gray levels, to which dequantization adds mean 1/2 and variance 1/12.
     """
 
     mean: np.ndarray
@@ -49,7 +49,7 @@ def fit_gaussian(examples: np.ndarray) -> GaussianFit:
     """Maximum-likelihood Gaussian of uint8 images `[N, H, W, C]` (dequantized) or of float vectors `[N, D]`.
 
     Raises:
-      ValueError: vectors that span fewer than `D` dimensions, so that no density exists.
+        ValueError: vectors that span fewer than `D` dimensions, so that no density exists.
     """
     quantized = examples.dtype == np.uint8
     mean, second = _level_moments(examples) if quantized else _vector_moments(examples)

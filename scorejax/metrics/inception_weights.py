@@ -26,9 +26,9 @@ class Weights(NamedTuple):
     """What a weights file holds.
 
     Attributes:
-      variables: of `inception.Inception`: params and batch_stats.
-      classifier: `[2048, 1008]`, the last layer without its bias.
-      sha256: of the file.
+        variables: of `inception.Inception`: params and batch_stats.
+        classifier: `[2048, 1008]`, the last layer without its bias.
+        sha256: of the file.
     """
 
     variables: dict[str, Any]
@@ -43,7 +43,7 @@ def find(path: str | Path | None = None) -> Path:
     used; its checksum is part of the name that results carry.
 
     Raises:
-      RunError: no file there, or no network; the message says where to put the file by hand.
+        RunError: no file there, or no network; the message says where to put the file by hand.
     """
     chosen = path or os.environ.get(VARIABLE)
     if chosen:
@@ -68,11 +68,11 @@ def read(path: str | Path, shapes: dict[str, Any]) -> Weights:
     """Read a weights file.
 
     Args:
-      path: file of `torch.save` with the names of the published one.
-      shapes: of the variables, as of `jax.eval_shape(Inception().init, ...)`.
+        path: file of `torch.save` with the names of the published one.
+        shapes: of the variables, as of `jax.eval_shape(Inception().init, ...)`.
 
     Raises:
-      RunError: not such a file, or weights are missing or of another shape.
+        RunError: not such a file, or weights are missing or of another shape.
     """
     from scorejax.models.pretrained import torch_file
 

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from scorejax.metrics.features import FeatureNetwork
-from scorejax.metrics.metric import Metric, Reference
+from scorejax.metrics.metric import Metric, Reference, Result
 from scorejax.metrics.naming import is_inception
 
 BLOCK = 1000
@@ -17,9 +17,9 @@ class KernelDistance(NamedTuple):
     """A squared maximum mean discrepancy.
 
     Attributes:
-      value: mean over blocks; unbiased, so about 0, and as often negative, for sets of one law.
-      standard_error: of that mean, over the blocks; None for a single one.
-      blocks: into which both sets were cut.
+        value: mean over blocks; unbiased, so about 0, and as often negative, for sets of one law.
+        standard_error: of that mean, over the blocks; None for a single one.
+        blocks: into which both sets were cut.
     """
 
     value: float
@@ -37,9 +37,7 @@ class KernelMetric(Metric):
 
     block: int = BLOCK
 
-    def measure(
-        self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0
-    ) -> dict[str, Any]:
+    def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Measure the distance and its standard error."""
         found = kernel_distance(real.of_examples(), samples, block=self.block, seed=seed)
         return {
@@ -48,7 +46,7 @@ class KernelMetric(Metric):
             "kernel_distance_blocks": found.blocks,
         }
 
-    def lines(self, result: dict[str, Any]) -> list[tuple[str, str]]:
+    def lines(self, result: Result) -> list[tuple[str, str]]:
         """The distance, and its standard error where there is more than one block."""
         error = result["kernel_distance_error"]
         value = f"{result['kernel_distance']:.4g}" + (f" +- {error:.2g}" if error is not None else "")
@@ -63,13 +61,13 @@ def kernel_distance(real: np.ndarray, samples: np.ndarray, *, block: int = BLOCK
     in memory at a time; the sets may lie on a disk.
 
     Args:
-      real: features `[N, F]`.
-      samples: features `[M, F]`.
-      block: examples per block and set, at most; time grows with it, the standard error falls.
-      seed: of the random order.
+        real: features `[N, F]`.
+        samples: features `[M, F]`.
+        block: examples per block and set, at most; time grows with it, the standard error falls.
+        seed: of the random order.
 
     Raises:
-      ValueError: fewer than 2 examples.
+        ValueError: fewer than 2 examples.
     """
     if real.ndim != 2 or samples.ndim != 2 or real.shape[1] != samples.shape[1]:
         raise ValueError(f"features have shapes {real.shape} and {samples.shape}; wanted [N, F] and [M, F].")
@@ -79,6 +77,7 @@ def kernel_distance(real: np.ndarray, samples: np.ndarray, *, block: int = BLOCK
     blocks = min(-(-size // block), size // 2)
     rng = np.random.default_rng(seed)
     orders = [np.array_split(rng.permutation(len(each))[:size], blocks) for each in (real, samples)]
+    # rows in their order on the disk: a mean over a block does not depend on it
     values = [mean_discrepancy(real[np.sort(i)], samples[np.sort(j)]) for i, j in zip(*orders, strict=True)]
     error = float(np.std(values, ddof=1) / math.sqrt(blocks)) if blocks > 1 else None
     return KernelDistance(float(np.mean(values)), error, blocks)

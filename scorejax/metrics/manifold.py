@@ -1,12 +1,12 @@
 """Precision (are samples realistic?) and recall (is every real example covered?)."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from scorejax.metrics.features import FeatureNetwork
-from scorejax.metrics.metric import Metric, Reference
+from scorejax.metrics.metric import Metric, Reference, Result
 
 NEIGHBORS = 3
 _BLOCK = 1000
@@ -16,8 +16,8 @@ class PrecisionRecall(NamedTuple):
     """Shares between 0 and 1.
 
     Attributes:
-      precision: of the samples that lie in the manifold of the real examples.
-      recall: of the real examples that lie in the manifold of the samples.
+        precision: of the samples that lie in the manifold of the real examples.
+        recall: of the real examples that lie in the manifold of the samples.
     """
 
     precision: float
@@ -39,9 +39,7 @@ class PrecisionRecallMetric(Metric):
         """One more than the neighbors that every example needs."""
         return self.neighbors + 1
 
-    def measure(
-        self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0
-    ) -> dict[str, Any]:
+    def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Measure both on as many real examples as samples, since both numbers depend on how many there are."""
         features = real.of_examples()
         size = min(len(features), len(samples))
@@ -49,7 +47,7 @@ class PrecisionRecallMetric(Metric):
         found = precision_recall(features[chosen], samples[:size], k=self.neighbors)
         return {"precision": found.precision, "recall": found.recall, "precision_recall_n": size}
 
-    def lines(self, result: dict[str, Any]) -> list[tuple[str, str]]:
+    def lines(self, result: Result) -> list[tuple[str, str]]:
         """Both shares on one line."""
         return [("precision, recall", f"{result['precision']:.3f}, {result['recall']:.3f}")]
 
@@ -61,12 +59,12 @@ def precision_recall(real: np.ndarray, samples: np.ndarray, *, k: int = NEIGHBOR
     neighbor in the set. Both numbers depend on the sizes of the sets: compare only at equal sizes.
 
     Args:
-      real: features `[N, F]`.
-      samples: features `[M, F]`; either set may lie on a disk.
-      k: the neighbor that a ball reaches to.
+        real: features `[N, F]`.
+        samples: features `[M, F]`; either set may lie on a disk.
+        k: the neighbor that a ball reaches to.
 
     Raises:
-      ValueError: a set with no k-th neighbor.
+        ValueError: a set with no k-th neighbor.
     """
     if real.ndim != 2 or samples.ndim != 2 or real.shape[1] != samples.shape[1]:
         raise ValueError(f"features have shapes {real.shape} and {samples.shape}; wanted [N, F] and [M, F].")
@@ -95,7 +93,7 @@ def _radii(centers: np.ndarray, k: int) -> np.ndarray:
         nearest = np.full((len(block), k), np.inf)
         for j in range(0, len(centers), _BLOCK):
             squared = _squared_distances(block, centers[j : j + _BLOCK])
-            if i == j:
+            if i == j:  # no example is its own neighbor
                 np.fill_diagonal(squared, np.inf)
             nearest = np.partition(np.concatenate([nearest, squared], axis=1), k - 1, axis=1)[:, :k]
         radii.append(nearest[:, k - 1])

@@ -15,6 +15,9 @@ import numpy as np
 from scorejax.metrics.features import FeatureNetwork
 from scorejax.metrics.statistics import Statistics
 
+Result = dict[str, Any]
+"""Numbers of a report by their keys, as JSON can hold them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reference:
@@ -60,9 +63,7 @@ class Metric(abc.ABC):
         return 2
 
     @abc.abstractmethod
-    def measure(
-        self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0
-    ) -> dict[str, Any]:
+    def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Return what a report holds of it, under keys of its own; `notes`, if any, is a list of sentences.
 
         Args:
@@ -73,7 +74,7 @@ class Metric(abc.ABC):
         """
 
     @abc.abstractmethod
-    def lines(self, result: dict[str, Any]) -> list[tuple[str, str]]:
+    def lines(self, result: Result) -> list[tuple[str, str]]:
         """Return labels and values for a person.
 
         Args:

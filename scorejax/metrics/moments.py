@@ -15,10 +15,10 @@ class Moments:
     """Count, mean and scatter of feature vectors seen so far.
 
     Attributes:
-      count: number of vectors.
-      mean: `[F]`.
-      scatter: `[F, F]`, the sum of outer products of deviations from the mean.
-      network: name of the feature network the vectors come from.
+        count: number of vectors.
+        mean: `[F]`.
+        scatter: `[F, F]`, the sum of outer products of deviations from the mean.
+        network: name of the feature network the vectors come from.
     """
 
     count: int

@@ -81,7 +81,7 @@ def fitting_window(size: tuple[int, ...]) -> int:
 def mean_and_error(values: np.ndarray) -> dict[str, float | int]:
     """Mean over images and its standard error, without those that are exact (PSNR inf) or failed (NaN, or -inf).
 
-    How many these are is told where there are any.
+    Their numbers are added under `exact` and `failed` where there are any.
     """
     values = np.asarray(values, np.float64)
     finite = values[np.isfinite(values)]

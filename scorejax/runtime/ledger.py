@@ -24,8 +24,8 @@ class Ledger:
     be opened again for more rows, and then goes on; or for fewer, and is done.
 
     Attributes:
-      folder: where the arrays are, `NAME.npy` each.
-      done: how many rows are.
+        folder: where the arrays are, `NAME.npy` each.
+        done: how many rows are.
     """
 
     def __init__(self, folder: str | Path, name: str, rows: int, settings: Any) -> None:

@@ -70,7 +70,7 @@ def to_host(tree: Any) -> Any:
     """Copy replicated arrays to numpy, from one device; PRNG keys become their data.
 
     Raises:
-      RuntimeError: two devices of this process hold different values.
+        RuntimeError: two devices of this process hold different values.
     """
     paths, structure = jax.tree.flatten_with_path(tree)
     return jax.tree.unflatten(structure, [_one_copy(jax.tree_util.keystr(path), leaf) for path, leaf in paths])
@@ -82,10 +82,10 @@ def train_map(
     """Run `step(state, payload, *constants) -> (state, metrics)` on every device; the state's memory is reused.
 
     Args:
-      step: pure, per device; must leave the same state and metrics on every device (`mean` the gradients).
-      payload_axis: axis of the payload over local devices; None gives every device the whole payload.
-      constants: arrays that every call reads and none changes, such as frozen weights; what `step` closes over is
-        compiled into it.
+        step: pure, per device; must leave the same state and metrics on every device (`mean` the gradients).
+        payload_axis: axis of the payload over local devices; None gives every device the whole payload.
+        constants: arrays that every call reads and none changes, such as frozen weights; what `step` closes over is
+            compiled into it.
     """
     mapped = jax.pmap(
         lambda state, payload, lane, constants: step(state, payload, *constants),
@@ -119,16 +119,16 @@ def map_batches(
     results are dropped, so that there is one shape and one compilation.
 
     Args:
-      fn: `carried` as given, `index [b]` the numbers of the examples, and the slice `[b, ...]` of each array;
-        returns arrays `[b, ...]`. On each device `index` counts up by one, but for the filling at the end.
-      carried: parameters and the like, the same for all.
-      arrays: host arrays `[>= stop, ...]`, or what is read like them; none if `fn` makes examples from their numbers.
-      stop: number of examples.
-      batch_size: examples per call over all local devices, rounded up to a multiple of them.
-      start: the first example, to resume half-way.
+        fn: `carried` as given, `index [b]` the numbers of the examples, and the slice `[b, ...]` of each array;
+            returns arrays `[b, ...]`. On each device `index` counts up by one, but for the filling at the end.
+        carried: parameters and the like, the same for all.
+        arrays: host arrays `[>= stop, ...]`, or what is read like them; none if `fn` makes examples from their numbers.
+        stop: number of examples.
+        batch_size: examples per call over all local devices, rounded up to a multiple of them.
+        start: the first example, to resume half-way.
 
     Yields:
-      `(first, end, results)`: results of examples `first .. end - 1` as numpy `[end - first, ...]`.
+        `(first, end, results)`: results of examples `first .. end - 1` as numpy `[end - first, ...]`.
     """
     devices = jax.local_device_count()
     each = -(-batch_size // devices)

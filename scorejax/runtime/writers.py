@@ -47,11 +47,11 @@ class Writer:
         """Open the folder's log for appending.
 
         Args:
-          workdir: folder of the run; made if need be.
-          resume_step: the step a training run continues from, 0 for a fresh one: records of later steps, which it
-            will write again, are dropped, so no step is logged twice. None: keep everything.
-          tensorboard: also write event files.
-          active: False on all but one process: then nothing is written.
+            workdir: folder of the run; made if need be.
+            resume_step: the step a training run continues from, 0 for a fresh one: records of later steps, which it
+                will write again, are dropped, so no step is logged twice. None: keep everything.
+            tensorboard: also write event files.
+            active: False on all but one process: then nothing is written.
         """
         self.workdir = Path(workdir)
         self.active = active

@@ -21,10 +21,10 @@ class Judge(NamedTuple):
     """What samples are measured with; making one finds out what is missing.
 
     Attributes:
-      config: the run's.
-      asked: what `eval.metrics` names, in that order.
-      network: the feature network.
-      statistics: of real examples, from a file; None: computed.
+        config: the run's.
+        asked: what `eval.metrics` names, in that order.
+        network: the feature network.
+        statistics: of real examples, from a file; None: computed.
     """
 
     config: Config
@@ -42,8 +42,8 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
     """Everything that `eval` asks for, before samples are drawn.
 
     Raises:
-      ConfigError: a metric, network or file that does not exist, or does not fit the others.
-      RunError: no weights of the feature network.
+        ConfigError: a metric, network or file that does not exist, or does not fit the others.
+        RunError: no weights of the feature network.
     """
     c = config.eval
     if unknown := [name for name in c.metrics if name not in metrics.METRICS]:
@@ -70,8 +70,8 @@ def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:
     """The feature network `eval.features`, tried on one example.
 
     Raises:
-      ConfigError: no such network, or one that cannot look at these examples.
-      RunError: no weights.
+        ConfigError: no such network, or one that cannot look at these examples.
+        RunError: no weights.
     """
     c = config.eval
     name = c.features or metrics.default_features(images=train.gray_levels is not None)

@@ -41,12 +41,12 @@ def features(
     If it is cut off before that, the next call with the same arguments goes on.
 
     Args:
-      network: the feature network.
-      pictures: what to look at.
-      batch: pictures per call.
-      workdir: folder of the run.
-      what: whose features they are, for the log and the file.
-      depends: anything JSON-like that the pictures depend on.
+        network: the feature network.
+        pictures: what to look at.
+        batch: pictures per call.
+        workdir: folder of the run.
+        what: whose features they are, for the log and the file.
+        depends: anything JSON-like that the pictures depend on.
     """
     count = len(pictures)
     name = f"features of {what}"
@@ -81,7 +81,7 @@ def compute(
 
 
 def about(config: Config, real: data_lib.Dataset) -> dict[str, Any]:
-    """What statistics of real examples carry beside their numbers."""
+    """What statistics of real examples carry besides their numbers."""
     split = config.eval.reference_split
     return {"data": real.name, "split": split, "of": len(real), "shape": real.shape, "levels": real.gray_levels}
 

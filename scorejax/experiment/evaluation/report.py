@@ -32,7 +32,7 @@ def summary(report: dict[str, Any]) -> str:
 
 
 def _likelihood_lines(bits: dict[str, Any]) -> list[str]:
-    """The exact bits/dim, beside what they are held against."""
+    """The exact bits/dim, and what they are held against."""
     lines = [
         f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}",
     ]
