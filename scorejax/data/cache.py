@@ -15,12 +15,12 @@ Allocate = Callable[[tuple[int, ...], DTypeLike], np.ndarray]
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """The folder for decoded arrays: `cache_dir`, else $SCOREJAX_CACHE, else ~/.cache/scorejax."""
+    """Return the folder for decoded arrays: `cache_dir`, else $SCOREJAX_CACHE, else ~/.cache/scorejax."""
     return Path(cache_dir or os.environ.get("SCOREJAX_CACHE") or "~/.cache/scorejax").expanduser()
 
 
 def fingerprint(files: Iterable[Path], settings: tuple) -> str:
-    """Digest of the settings and of each file's path, size and time of change: changed data, new digest."""
+    """Return a digest of the settings and of each file's path, size and time of change: new data, new digest."""
     digest = hashlib.sha256(repr(settings).encode())
     for file in files:
         stat = file.stat()
@@ -36,7 +36,7 @@ def cached(
     *,
     cache_dir: str | Path | None = None,
 ) -> np.ndarray:
-    """An array on disk, memory-mapped; decoded only if it was not before, from the same files and settings.
+    """Return an array on disk, memory-mapped; decode it only if it was not before, from these files and settings.
 
     The file appears under its name only when complete: interrupted or parallel runs leave no broken array.
 

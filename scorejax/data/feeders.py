@@ -68,18 +68,18 @@ class Resident:
         return None
 
     def payload(self, step: int, count: int) -> Payload:
-        """The whole set, always the same arrays."""
+        """Return the whole set, always the same arrays."""
         return self._payload
 
     def draw(
         self, payload: Payload, step: int | jax.Array, part: int | jax.Array = 0
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Examples `[B / parts, ...]` and labels of slice `part` of batch `step`; both may be traced."""
+        """Return examples `[B / parts, ...]` and labels of slice `part` of batch `step`; both may be traced."""
         chosen = indices(self.seed, step, self.batch_size, len(self.data), part=part, parts=self.parts)
         return payload.examples[chosen], None if payload.labels is None else payload.labels[chosen]
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """Do nothing: there is nothing to stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ class Streamed:
         return None if self.local is None else 0
 
     def payload(self, step: int, count: int) -> Payload:
-        """Batches `step ... step + count - 1`: numpy `[count, B / parts, ...]`, per local part.
+        """Return batches `step ... step + count - 1`: numpy `[count, B / parts, ...]`, per local part.
 
         The `ahead` chunks that follow are then prepared in the background. Any other chunk may be asked for
         (after resuming, say); that only costs the wait.
@@ -146,7 +146,7 @@ class Streamed:
     def draw(
         self, payload: Payload, step: int | jax.Array, part: int | jax.Array = 0
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Batch `step` out of the payload (without its device axis), which has settled `part` already."""
+        """Return batch `step` out of the payload (without its device axis), which has settled `part` already."""
         at = jnp.asarray(step).astype(jnp.uint32) - payload.first
         return payload.examples[at], None if payload.labels is None else payload.labels[at]
 
@@ -165,7 +165,7 @@ def feed(
     sharding: jax.sharding.Sharding | None = None,
     budget_bytes: int = RESIDENT_BYTES,
 ) -> Resident | Streamed:
-    """`Resident` if the examples fit into `budget_bytes` of device memory, else `Streamed`: same batches."""
+    """Return a `Resident` if the examples fit into `budget_bytes` of device memory, else a `Streamed`: same batches."""
     if data.examples.nbytes <= budget_bytes:
         return Resident(data, batch_size, seed, parts, sharding)
     return Streamed(data, batch_size, seed, parts, local)

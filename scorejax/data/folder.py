@@ -14,7 +14,7 @@ SPLITS = ("train", "test")
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The files under a folder that Pillow can read, by name."""
+    """Return the files under a folder that Pillow can read, by name."""
     from PIL import Image
 
     known = Image.registered_extensions()
@@ -22,7 +22,7 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def is_test(name: str, test_fraction: float) -> bool:
-    """Whether a file is in the test split: decided by a hash of its own name, so adding files moves none."""
+    """Return whether a file is in the test split: a hash of its own name decides, so adding files moves none."""
     digest = hashlib.blake2s(name.encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") < test_fraction * 2**32
 

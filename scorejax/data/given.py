@@ -87,6 +87,6 @@ def given(
 
 
 def stamp(path: str | Path) -> str:
-    """Sixteen hexadecimal digits that change when a file at or under the path does."""
+    """Return sixteen hexadecimal digits that change when a file at or under the path does."""
     where = Path(path).expanduser()
     return fingerprint(sorted(p for p in where.rglob("*") if p.is_file()) if where.is_dir() else [where], ())

@@ -26,13 +26,13 @@ def square(image: "Image.Image", size: int | None, crop: int | None = None) -> "
 
 
 def pixels(image: "Image.Image", size: int | None = None, crop: int | None = None, *, gray: bool = False) -> np.ndarray:
-    """A Pillow image of any mode as uint8 `[H, W, 1]` (`gray`) or `[H, W, 3]`, through `square`."""
+    """Return a Pillow image of any mode as uint8 `[H, W, 1]` (`gray`) or `[H, W, 3]`, through `square`."""
     array = np.asarray(square(image.convert("L" if gray else "RGB"), size, crop), np.uint8)
     return array[..., None] if gray else array
 
 
 def resized(array: np.ndarray, size: int | None, crop: int | None = None) -> np.ndarray:
-    """The same for a uint8 array `[H, W, C]`."""
+    """Cut and resize a uint8 array `[H, W, C]` as `square` does."""
     if crop is None and (size is None or array.shape[:2] == (size, size)):
         return array
     from PIL import Image

@@ -9,7 +9,7 @@ from scorejax.data.dataset import Dataset
 
 
 def subset(examples: Dataset, classes: Sequence[int]) -> Dataset:
-    """The examples of the given classes, which are numbered anew: label `k` is now `classes[k]`.
+    """Return the examples of the given classes, which are numbered anew: label `k` is now `classes[k]`.
 
     They keep their order, and are copied into memory even where the whole set lies on a disk.
 

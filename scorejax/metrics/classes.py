@@ -48,13 +48,13 @@ class ClassScoreMetric(Metric):
         return {"class_score": score.mean, "class_score_std": score.std, "class_score_splits": score.splits}
 
     def lines(self, result: Result) -> list[tuple[str, str]]:
-        """The score and its standard deviation."""
+        """Return the score and its standard deviation."""
         value = f"{result['class_score']:.4g} +- {result['class_score_std']:.2g}"
         return [("Inception Score" if is_inception(result["features"]) else "class score", value)]
 
 
 def class_score(splits: Iterable[np.ndarray]) -> ClassScore:
-    """`exp E_x KL(p(y | x) || p(y))` of each split; mean and standard deviation over splits (Salimans et al. 2016).
+    """Return mean and standard deviation over splits of `exp E_x KL(p(y | x) || p(y))` (Salimans et al. 2016).
 
     `p(y)` is the mean over the split, so the score depends on the splits' size: published ones are of 10 splits of
     5,000.

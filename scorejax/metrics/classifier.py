@@ -38,14 +38,14 @@ class ConvClassifier(nn.Module):
         self.classes = nn.Dense(self.num_classes)
 
     def penultimate(self, images: Array) -> Array:
-        """Features `[B, F]`, none of them negative, of images `[B, H, W, C]` in 0..255."""
+        """Return features `[B, F]`, none of them negative, of images `[B, H, W, C]` in 0..255."""
         x = images.astype(jnp.float32) / 127.5 - 1
         for conv in self.convs:
             x = nn.relu(conv(x))
         return nn.relu(self.dense(x.reshape(len(x), -1)))
 
     def __call__(self, images: Array) -> Array:
-        """Logits `[B, num_classes]`."""
+        """Return logits `[B, num_classes]`."""
         return self.classes(self.penultimate(images))
 
 
@@ -76,7 +76,7 @@ class ClassifierFeatures:
         self._apply = jax.jit(lambda params, x: self._network.apply({"params": params}, x, method="penultimate"))
 
     def __call__(self, images: Array) -> Array:
-        """Features `[B, F]` of uint8 images `[B, H, W, C]`."""
+        """Return features `[B, F]` of uint8 images `[B, H, W, C]`."""
         if images.shape[1:] != self.shape or images.dtype != jnp.uint8:
             raise ValueError(
                 f"{self.name} takes uint8 images {self.shape}; got {images.dtype} of shape {images.shape[1:]}. "
@@ -85,7 +85,7 @@ class ClassifierFeatures:
         return self._apply(self._params, images)
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Log-probabilities of the classes, float64 `[B, K]`, from features `[B, F]`."""
+        """Return log-probabilities of the classes, float64 `[B, K]`, from features `[B, F]`."""
         return log_softmax(np.asarray(features, np.float64) @ self._last["kernel"] + self._last["bias"], axis=-1)
 
 

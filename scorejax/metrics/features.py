@@ -25,7 +25,7 @@ class FeatureNetwork(Protocol):
         ...
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Features `[B, F]`."""
+        """Return features `[B, F]`."""
         ...
 
 
@@ -42,14 +42,14 @@ class Classifier(FeatureNetwork, Protocol):
     """A feature network that ends in classes."""
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Log-probabilities `[B, K]` of the classes, from features `[B, F]`."""
+        """Return log-probabilities `[B, K]` of the classes, from features `[B, F]`."""
         ...
 
 
 def extract(
     network: FeatureNetwork, images: Examples, batch_size: int = 500, *, start: int = 0
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Features of `images` in batches of one compiled shape, shared out over the local devices.
+    """Yield features of `images` in batches of one compiled shape, shared out over the local devices.
 
     Args:
         network: the feature network.
@@ -70,6 +70,6 @@ def extract(
 
 
 def moments(network: FeatureNetwork, images: Examples, batch_size: int = 500) -> Moments:
-    """Moments of the features of all `images`, each counted once; arguments as of `extract`."""
+    """Return the moments of the features of all `images`, each counted once; arguments as of `extract`."""
     parts = (Moments.of(part, network.name) for _, _, part in extract(network, images, batch_size))
     return reduce(Moments.merge, parts)

@@ -56,7 +56,7 @@ class FrechetMetric(Metric):
         }
 
     def lines(self, result: Result) -> list[tuple[str, str]]:
-        """The distance, and its floor where it was computed."""
+        """Return the distance, and its floor where it was computed."""
         floor = f", floor {result['frechet_floor']:.4g}" if "frechet_floor" in result else ""
         return [(result["frechet_called"], f"{result['frechet_distance']:.4g}{floor}")]
 
@@ -69,7 +69,7 @@ def _factor(covariance: np.ndarray) -> np.ndarray:
 
 
 def frechet_distance(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: np.ndarray) -> float:
-    """Squared 2-Wasserstein distance between two Gaussians (Dowson and Landau 1982).
+    """Return the squared 2-Wasserstein distance between two Gaussians (Dowson and Landau 1982).
 
     `|mu1 - mu2|^2 + tr C1 + tr C2 - 2 tr (C1^(1/2) C2 C1^(1/2))^(1/2)`. The last trace is the sum of singular values
     of `A' B` for any factors `C1 = A A'`, `C2 = B B'`: nothing small is squared, so the singular covariances of fewer
@@ -100,7 +100,7 @@ def frechet_distance(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: n
 
 
 def distance(real: Moments, samples: Moments) -> float:
-    """Frechet distance between two sets of features of one network.
+    """Return the Frechet distance between two sets of features of one network.
 
     Raises:
         ValueError: the features come from different networks.
@@ -115,7 +115,7 @@ def distance(real: Moments, samples: Moments) -> float:
 def moments_and_floor(
     features: np.ndarray, network: str, count: int, seed: int
 ) -> tuple[Moments, dict[str, float | int]]:
-    """Moments of all real features, and what a perfect sampler of `count` samples would get: the floor.
+    """Return moments of all real features, and what a perfect sampler of `count` samples would get: the floor.
 
     That is the distance of `count` real examples from all the others, or of half from half if there are not enough.
     Distances of finite sets from one law are positive, about in proportion to `1 / n + 1 / others`.
@@ -134,7 +134,7 @@ def moments_and_floor(
 
 
 def frechet_floor(network: FeatureNetwork, images: np.ndarray, *, seed: int = 0, batch_size: int = 500) -> float:
-    """Distance between two random halves of real `images`: what a perfect sampler would get at that sample size.
+    """Return the distance between two random halves of real `images`: what a perfect sampler of as many would get.
 
     The distance of finite sets from one distribution is positive, about proportionally to one over their number, so the
     floor of `2 n` images is the one to hold against a distance between sets of `n`.

@@ -146,7 +146,7 @@ class BlockE(nn.Module):
 
 
 def resize(images: Array) -> Array:
-    """Images `[B, H, W, 1 or 3]` in 0..255 as the network wants them: `[B, 299, 299, 3]` in [-1, 1], float32.
+    """Return images `[B, H, W, 1 or 3]` in 0..255 as the network wants them: `[B, 299, 299, 3]` in [-1, 1], float32.
 
     Gray images are repeated to three channels. No antialiasing, also where images shrink: published statistics were
     computed so.
@@ -183,14 +183,14 @@ class Inception(nn.Module):
 
 @functools.cache
 def variable_shapes() -> dict[str, Any]:
-    """Shapes and types of the network's parameters and running statistics."""
+    """Return shapes and types of the network's parameters and running statistics."""
     image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
     return jax.eval_shape(Inception().init, jax.random.key(0), image)
 
 
 @jax.jit
 def pooled_features(variables: Any, images: Array) -> Array:
-    """Features `[B, 2048]` of images `[B, H, W, 1 or 3]` in 0..255; the weights are an argument, not constants."""
+    """Return features `[B, 2048]` of images `[B, H, W, 1 or 3]` in 0..255; weights are an argument, not constants."""
     return jnp.asarray(Inception().apply(variables, resize(images)))
 
 
@@ -216,7 +216,7 @@ class InceptionV3:
         self.name = f"{INCEPTION}-{sha256[:8]}"
 
     def __call__(self, images: Array) -> Array:
-        """Features `[B, 2048]` of uint8 images `[B, H, W, 1 or 3]`."""
+        """Return features `[B, 2048]` of uint8 images `[B, H, W, 1 or 3]`."""
         if jnp.ndim(images) != 4 or images.dtype != jnp.uint8 or images.shape[-1] not in (1, 3):
             raise ValueError(
                 f"{self.name} takes uint8 images [B, H, W, 1 or 3]; got {images.dtype} of shape {jnp.shape(images)}. "
@@ -225,7 +225,7 @@ class InceptionV3:
         return pooled_features(self._variables, images)
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Log-probabilities of the 1008 classes, float64 `[B, 1008]`, from features `[B, 2048]`.
+        """Return log-probabilities of the 1008 classes, float64 `[B, 1008]`, from features `[B, 2048]`.
 
         Without the bias of the last layer: so the Inception Score was first computed (Salimans et al. 2016), and so
         all published ones are.

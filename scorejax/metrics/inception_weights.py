@@ -37,7 +37,7 @@ class Weights(NamedTuple):
 
 
 def find(path: str | Path | None = None) -> Path:
-    """The weights file: `path`, else $SCOREJAX_INCEPTION, else the cache folder, where it is downloaded to if need be.
+    """Return the weights file: `path`, else $SCOREJAX_INCEPTION, else in the cache folder, downloaded if need be.
 
     A download is checked against the published checksum. A file of your own is not, so that other weights can be
     used; its checksum is part of the name that results carry.
@@ -59,7 +59,7 @@ def find(path: str | Path | None = None) -> Path:
 
 
 def checksum(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -47,14 +47,14 @@ class KernelMetric(Metric):
         }
 
     def lines(self, result: Result) -> list[tuple[str, str]]:
-        """The distance, and its standard error where there is more than one block."""
+        """Return the distance, and its standard error where there is more than one block."""
         error = result["kernel_distance_error"]
         value = f"{result['kernel_distance']:.4g}" + (f" +- {error:.2g}" if error is not None else "")
         return [("KID" if is_inception(result["features"]) else "kernel distance", value)]
 
 
 def kernel_distance(real: np.ndarray, samples: np.ndarray, *, block: int = BLOCK, seed: int = 0) -> KernelDistance:
-    """Squared MMD with the kernel `(x . y / F + 1)^3`, in blocks (Binkowski et al. 2018).
+    """Return the squared MMD with the kernel `(x . y / F + 1)^3`, in blocks (Binkowski et al. 2018).
 
     Both sets are put in random order, the larger one is cut to the size of the smaller, and both are cut into as many
     blocks, none larger than `block`. The blocks are independent, so their spread is the standard error. Two blocks are
@@ -84,7 +84,7 @@ def kernel_distance(real: np.ndarray, samples: np.ndarray, *, block: int = BLOCK
 
 
 def mean_discrepancy(x: np.ndarray, y: np.ndarray) -> float:
-    """Unbiased estimate of the squared MMD of two sets `[n, F]` and `[m, F]` (Gretton et al. 2012, eq. 3)."""
+    """Estimate the squared MMD of two sets `[n, F]` and `[m, F]`, unbiased (Gretton et al. 2012, eq. 3)."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     return _between_others(x) + _between_others(y) - 2 * _kernel(x, y).mean()
 

@@ -48,12 +48,12 @@ class PrecisionRecallMetric(Metric):
         return {"precision": found.precision, "recall": found.recall, "precision_recall_n": size}
 
     def lines(self, result: Result) -> list[tuple[str, str]]:
-        """Both shares on one line."""
+        """Return both shares on one line."""
         return [("precision, recall", f"{result['precision']:.3f}, {result['recall']:.3f}")]
 
 
 def precision_recall(real: np.ndarray, samples: np.ndarray, *, k: int = NEIGHBORS) -> PrecisionRecall:
-    """Improved precision and recall (Kynkaanniemi et al. 2019, eqs. 1 and 2).
+    """Return improved precision and recall (Kynkaanniemi et al. 2019, eqs. 1 and 2).
 
     The manifold of a set is the union of balls around its members, each reaching to the member's k-th nearest
     neighbor in the set. Both numbers depend on the sizes of the sets: compare only at equal sizes.

@@ -55,7 +55,7 @@ class RandomConv:
         return self._kernels[channels_in]
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Features `[B, C + 2 sum(channels)]` of uint8 images."""
+        """Return features `[B, C + 2 sum(channels)]` of uint8 images."""
         if jnp.ndim(images) != 4 or images.dtype != jnp.uint8:
             raise ValueError(
                 f"{self.name} takes uint8 images [B, H, W, C]; got {images.dtype} of shape {jnp.shape(images)}. "

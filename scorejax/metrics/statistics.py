@@ -33,7 +33,7 @@ class Statistics:
 
     @classmethod
     def of(cls, moments: Moments, **about: Any) -> Statistics:
-        """Statistics of streamed moments."""
+        """Return the statistics of streamed moments."""
         return cls(moments.mean, moments.covariance, moments.count, moments.network, about)
 
     @property

@@ -54,12 +54,12 @@ def write_png(path: str | Path, page: np.ndarray) -> None:
 
 
 def save_grid(path: str | Path, images: np.ndarray, columns: int | None = None, scale: int | None = None) -> None:
-    """`grid` written as PNG."""
+    """Write a `grid` of images as PNG."""
     write_png(path, grid(images, columns, scale))
 
 
 def save_trajectory(path: str | Path, frames: np.ndarray, scale: int | None = None) -> None:
-    """PNG of samples on their way from noise to data: one row per sample, one column per noise level.
+    """Write a PNG of samples on their way from noise to data: a row for each sample, a column for each noise level.
 
     Args:
         path: file to write.

@@ -126,7 +126,7 @@ class Checkpoints:
         return restored
 
     def steps(self) -> list[int]:
-        """Steps of all complete checkpoints, in order."""
+        """Return the steps of all complete checkpoints, in order."""
         return sorted(self._manager.all_steps())
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ class Checkpoints:
 
 
 def steps(workdir: str | Path) -> list[int]:
-    """Steps of the complete checkpoints of a run, in order; reads names only."""
+    """Return the steps of the complete checkpoints of a run, in order; this reads names only."""
     root = Path(workdir) / FOLDER
     return sorted(int(p.name) for p in root.iterdir() if p.name.isdigit()) if root.is_dir() else []
 
@@ -176,7 +176,7 @@ def restore_ema(workdir: str | Path, params: Any, step: int | None = None) -> Re
 
 
 def checksum(tree: Any) -> int:
-    """CRC-32 of all bytes, shapes and types of a tree of numpy arrays."""
+    """Return the CRC-32 of all bytes, shapes and types of a tree of numpy arrays."""
     value = 0
     for leaf in jax.tree.leaves(tree):
         leaf = np.asarray(leaf)

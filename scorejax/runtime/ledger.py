@@ -81,7 +81,7 @@ class Ledger:
 
 
 def digest(settings: Any) -> str:
-    """Twelve hexadecimal digits that differ when settings do."""
+    """Return twelve hexadecimal digits that differ when settings do."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

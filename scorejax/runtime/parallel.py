@@ -26,12 +26,12 @@ class Rows(Protocol):
 
 
 def is_main_process() -> bool:
-    """Whether this process writes logs and files."""
+    """Return whether this process writes logs and files."""
     return jax.process_index() == 0
 
 
 def local_parts() -> tuple[int, ...]:
-    """Which parts of a batch, cut into `jax.device_count()`, the devices of this process hold."""
+    """Return which parts of a batch, cut into `jax.device_count()`, the devices of this process hold."""
     first = jax.process_index() * jax.local_device_count()
     return tuple(range(first, first + jax.local_device_count()))
 
@@ -42,17 +42,17 @@ def mean(tree: Any) -> Any:
 
 
 def gather(values: Array) -> Array:
-    """Everybody's `values [b]` in the order of their parts, `[devices * b]`; inside a mapped function only."""
+    """Return everybody's `values [b]` in the order of their parts, `[devices * b]`; inside a mapped function only."""
     return lax.all_gather(values, AXIS, tiled=True)
 
 
 def part() -> Array:
-    """Which part of the batch this device holds; inside a mapped function only."""
+    """Return which part of the batch this device holds; inside a mapped function only."""
     return lax.axis_index(AXIS)
 
 
 def replicated() -> NamedSharding:
-    """Where a copy on every local device lives; also where `train_map` leaves a state, so nothing compiles twice."""
+    """Return where a copy on every local device lives; `train_map` leaves a state there, so nothing compiles twice."""
     return NamedSharding(_mesh(), PartitionSpec())
 
 

@@ -11,7 +11,7 @@ _BAR = 24
 
 
 def clock(seconds: float) -> str:
-    """Seconds as `42s`, `3m05s` or `2h07m`."""
+    """Write seconds as `42s`, `3m05s` or `2h07m`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
@@ -75,7 +75,7 @@ class Progress:
             logging.info(line)
 
     def line(self, values: Mapping[str, SupportsFloat] | None = None) -> str:
-        """The current state in one line."""
+        """Return the current state in one line."""
         done = self._step / self.total if self.total else 1.0
         filled = int(_BAR * min(done, 1.0))
         parts = [f"{'█' * filled}{'░' * (_BAR - filled)} {self._step}/{self.total}"]

@@ -23,7 +23,7 @@ def _plain(value: SupportsFloat) -> float | int | str:
 
 
 def read_log(workdir: str | Path) -> list[dict[str, Any]]:
-    """All complete records of a run's metrics.jsonl, in order; none if there is no such file."""
+    """Return all complete records of a run's metrics.jsonl, in order; none if there is no such file."""
     path = Path(workdir) / _LOG
     records = []
     for line in path.read_text().splitlines() if path.exists() else []:
