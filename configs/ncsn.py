@@ -18,13 +18,14 @@ def get_config() -> Config:
     config = base()
     config.data.update({"name": "cifar10", "flip": True, "centered": False})
     config.sde.update({"name": "smld", "sigma_min": 0.01, "sigma_max": 1.0, "n": 10})
-    config.model.update({"name": "ncsn", "features": 128, "predicts": "score"})
+    config.model.update({"name": "ncsn", "features": 128})
+    config.recipe.predicts = "score"
     config.objective.reduction = "half_sum"
     config.optim.update({"lr": 1e-3, "warmup": 0, "clip": 0.0})
     config.ema.decay = 0.0
     config.train.update({"steps": 200_000, "batch": 128, "log_every": 50, "checkpoint_every": 5_000})
     config.train.update({"keep": 2, "keep_every": 50_000, "preview_every": 50_000})
-    config.sampler.update({"stepper": "annealed_langevin", "steps": 9, "epsilon": 2e-5, "steps_per_level": 100})
+    config.sampler.update({"stepper": "annealed_langevin:epsilon=2e-5:steps=100", "steps": 9})
     config.sampler.denoise = False
     config.eval.update({"batch": 512, "samples": 50_000})
     return config
@@ -39,7 +40,8 @@ def techniques124(config: Config) -> None:
     """First level, number of levels, and steps at each by NCSNv2's rules."""
     sigma_max, n, epsilon = (90.0, 500, 3.3e-6) if config.data.name == "celeb_a" else (50.0, 232, 6.2e-6)
     config.sde.update({"sigma_max": sigma_max, "n": n})
-    config.sampler.update({"steps": n - 1, "epsilon": epsilon, "steps_per_level": 5})
+    config.sampler.steps = n - 1
+    config.sampler.stepper.update({"epsilon": epsilon, "steps": 5})
 
 
 def technique5(config: Config) -> None:

@@ -21,7 +21,8 @@ def get_config() -> Config:
     """CIFAR-10."""
     config = base()
     config.data.update({"name": "cifar10", "flip": True, "centered": False})
-    config.model.update({"name": "ncsnv2", "features": 128, "predicts": "score", "stages": 4})
+    config.model.update({"name": "ncsnv2", "features": 128, "stages": 4})
+    config.recipe.predicts = "score"
     config.objective.reduction = "half_sum"
     config.optim.update({"lr": 1e-4, "warmup": 0, "clip": 0.0})
     config.ema.decay = 0.999
@@ -73,7 +74,7 @@ def _lsun(config: Config, name: str, size: int) -> None:
 def _levels(config: Config, sigma_max: float, n: int, steps: int, epsilon: float) -> None:
     config.sde.update({"name": "smld", "sigma_min": 0.01, "sigma_max": sigma_max, "n": n})
     config.sampler.update({"stepper": "annealed_langevin", "steps": n - 1})
-    config.sampler.update({"epsilon": epsilon, "steps_per_level": steps})
+    config.sampler.stepper.update({"epsilon": epsilon, "steps": steps})
 
 
 VARIANTS = {variant.__name__: variant for variant in (celeba, church, bedroom, tower, ffhq)}

@@ -24,14 +24,15 @@ def get_config() -> Config:
     config.sde.update({"name": "ve", "sigma_min": 0.01, "sigma_max": 50.0})
     config.model.update({"name": "ncsnpp", "features": 128, "channel_multipliers": (1, 2, 2, 2)})
     config.model.update({"blocks_per_level": 4, "attention_resolutions": (16,), "dropout": 0.1})
-    config.model.update({"predicts": "score", "scale_by_sigma": True, "embedding": "fourier", "fourier_scale": 16.0})
+    config.model.update({"scale_by_sigma": True, "embedding": "fourier", "fourier_scale": 16.0})
+    config.recipe.predicts = "score"
     config.objective.reduction = "half_sum"
     config.optim.update({"lr": 2e-4, "warmup": 5000, "clip": 1.0})
     config.ema.decay = 0.999
     config.train.update({"steps": 1_300_000, "batch": 128, "log_every": 50, "checkpoint_every": 10_000})
     config.train.update({"keep": 2, "keep_every": 50_000, "preview_every": 50_000})
     config.sampler.update({"stepper": "reverse_diffusion", "steps": 1000, "t_min": 1e-5})
-    config.sampler.update({"corrector": "langevin", "snr": 0.16, "corrector_first": True})
+    config.sampler.update({"corrector": "langevin:snr=0.16", "corrector_first": True})
     config.eval.update({"batch": 512, "likelihood_passes": 5, "samples": 50_000})
     return config
 

@@ -30,7 +30,7 @@ def get_config() -> Config:
     _ve["VARIANTS"]["discrete"](config)
     config.data.update({"name": "celeb_a", "crop": 140, "size": 64})
     config.sde.sigma_max = 90.0
-    config.sampler.snr = 0.17
+    config.sampler.corrector.snr = 0.17
     return config
 
 
@@ -71,12 +71,13 @@ def ffhq_1024(config: Config) -> None:
 
 def _at_256(config: Config, name: str, sigma_max: float) -> None:
     config.data.update({"name": name, "crop": None, "size": 256})
-    config.sde.update({"name": "ve", "n": None, "sigma_max": sigma_max})
+    config.sde.update({"name": "ve", "sigma_max": sigma_max})
     config.model.update({"embedding": "fourier", "fourier_scale": 16.0, "dropout": 0.0, "blocks_per_level": 2})
     config.model.update({"channel_multipliers": (1, 1, 2, 2, 2, 2, 2)})
     config.model.update({"progressive": "output_skip", "progressive_input": "input_skip", "progressive_combine": "sum"})
     config.train.update({"steps": 2_400_000, "batch": 64, "checkpoint_every": 5_000})
-    config.sampler.update({"steps": 2000, "snr": 0.075, "t_min": 1e-5})
+    config.sampler.update({"steps": 2000, "t_min": 1e-5})
+    config.sampler.corrector.snr = 0.075
     config.eval.update({"batch": 64, "split": "validation" if name.startswith("lsun") else "test"})
 
 
@@ -86,7 +87,7 @@ def _at_1024(config: Config) -> None:
     config.model.update({"features": 16, "channel_multipliers": (1, 2, 4, 8, 16, 32, 32, 32), "blocks_per_level": 1})
     config.ema.decay = 0.9999
     config.train.batch = 8
-    config.sampler.snr = 0.15
+    config.sampler.corrector.snr = 0.15
     config.eval.batch = 8
 
 

@@ -55,25 +55,25 @@ def ncsnpp(config: Config) -> None:
     """NCSN++ with the positional embedding."""
     config.model.update({"name": "ncsnpp", "embedding": "positional", "scale_by_sigma": False})
     if config.sde.name == "ddpm":
-        config.sampler.update({"stepper": "reverse_diffusion", "variance": None})
+        config.sampler.stepper = "reverse_diffusion"
 
 
 def discrete(config: Config) -> None:
     """The DDPM chain; a grid of 999 steps visits every level, and the last one is denoised."""
-    config.sde.update({"name": "ddpm", "schedule": "linear", "n": 1000})
-    config.sampler.update({"stepper": "ancestral", "variance": "forward", "steps": 999, "t_min": None})
+    config.sde = "ddpm:schedule=linear:n=1000"
+    config.sampler.update({"stepper": "ancestral:variance=forward", "steps": 999, "t_min": None})
     if config.model.name == "ncsnpp":
         ncsnpp(config)
 
 
 def unconditional(config: Config) -> None:
-    """A network that is not told the noise level."""
+    """A network that does not see the noise level."""
     config.model.embedding = "none"
 
 
 def conditional(config: Config) -> None:
     """Classes, and none, in one network."""
-    config.model.update({"conditional": True, "label_dropout": 0.1})
+    config.recipe.update({"conditional": True, "label_dropout": 0.1})
 
 
 def likelihood(config: Config) -> None:
@@ -83,7 +83,7 @@ def likelihood(config: Config) -> None:
 
 def importance(config: Config) -> None:
     """Draw times in proportion to g^2 / sigma^2."""
-    config.objective.times = "importance"
+    config.objective.time_sampling = "importance"
 
 
 def bf16(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""8x8 handwritten digits (17 grey levels, 1,500 for training): the first run to try.
+"""8x8 handwritten digits (17 gray levels, 1,500 for training): the first run to try.
 
     python main.py --config=configs/vp_digits.py
 
@@ -23,7 +23,7 @@ def get_config() -> Config:
     config.data.name = "digits"
     config.model.update({"name": "ddpmpp", "features": 32, "channel_multipliers": (1, 2), "blocks_per_level": 1})
     config.model.update({"attention_resolutions": (4,), "dropout": 0.05})
-    config.objective.times = "stratified"
+    config.objective.time_sampling = "stratified"
     config.optim.update({"lr": 2e-3, "warmup": 50, "decay": "cosine"})
     config.ema.update({"decay": 0.995, "warmup": True})
     config.train.update({"steps": 240, "batch": 128, "log_every": 40, "checkpoint_every": 120})
@@ -34,27 +34,27 @@ def get_config() -> Config:
 
 def conditional(config: Config) -> None:
     """Classes, and none, in one network."""
-    config.model.update({"conditional": True, "label_dropout": 0.1})
+    config.recipe.update({"conditional": True, "label_dropout": 0.1})
 
 
 def hybrid(config: Config) -> None:
     """`L_simple` for the score, a little of `L_vlb` for the variances."""
-    config.sde.update({"name": "ddpm", "schedule": "cosine", "n": 200})
+    config.sde = "ddpm:schedule=cosine:n=200"
     config.model.learned_range = True
     config.objective.name = "hybrid"
-    config.sampler.update({"stepper": "reverse_chain", "variance": "learned", "steps": 199, "t_min": None})
+    config.sampler.update({"stepper": "reverse_chain:variance=learned", "steps": 199, "t_min": None})
     config.eval.update({"elbo": 200, "elbo_variance": "learned", "exact": False})
 
 
 def vlb(config: Config) -> None:
     """`L_vlb` alone."""
     hybrid(config)
-    config.objective.update({"name": "vlb", "times": "importance"})
+    config.objective.update({"name": "vlb", "time_sampling": "importance"})
 
 
 def vdm(config: Config) -> None:
     """The bound in continuous time, which moves the ends of the schedule too."""
-    config.sde.update({"name": "learned", "gamma_min": -8.0, "gamma_max": 5.0})
+    config.sde = "learned:gamma_min=-8:gamma_max=5"
     config.objective.name = "continuous_vlb"
     config.sampler.update({"stepper": "ancestral", "t_min": None})
     config.eval.bound = 100

@@ -14,7 +14,7 @@ def get_config() -> Config:
     config.data.name = "gaussian"
     config.model.update({"name": "mlp", "features": 128, "depth": 3})
     config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})
-    config.objective.times = "stratified"
+    config.objective.time_sampling = "stratified"
     config.ema.update({"decay": 0.999, "warmup": True})
     config.train.update({"steps": 4000, "batch": 512, "log_every": 200, "checkpoint_every": 1000})
     config.sampler.update({"steps": 200, "t_min": 1e-3})

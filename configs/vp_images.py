@@ -15,7 +15,7 @@ def get_config() -> Config:
     """LSUN bedroom."""
     config = base()
     config.data.update({"name": "lsun/bedroom", "size": 256, "flip": True, "dequantize": False})
-    config.sde.update({"name": "ddpm", "schedule": "linear", "n": 1000})
+    config.sde = "ddpm:schedule=linear:n=1000"
     config.model.update({"name": "ddpm", "features": 128, "channel_multipliers": (1, 1, 2, 2, 4, 4)})
     config.model.update({"blocks_per_level": 2, "attention_resolutions": (16,), "dropout": 0.0})
     config.model.attention_up = "level"
@@ -23,7 +23,7 @@ def get_config() -> Config:
     config.ema.decay = 0.9999
     config.train.update({"steps": 2_400_000, "batch": 64, "log_every": 50, "checkpoint_every": 5_000})
     config.train.update({"keep": 2, "keep_every": 50_000, "preview_every": 50_000})
-    config.sampler.update({"stepper": "ancestral", "variance": "forward", "steps": 999})
+    config.sampler.update({"stepper": "ancestral:variance=forward", "steps": 999})
     config.eval.update({"batch": 64, "split": "validation", "samples": 50_000})
     return config
 

@@ -18,7 +18,7 @@ def get_config() -> Config:
     config.data.name = "mnist"
     config.model.update({"name": "ddpmpp", "features": 16, "channel_multipliers": (1, 2, 4), "blocks_per_level": 1})
     config.model.update({"attention_resolutions": (7,), "dropout": 0.0})
-    config.objective.times = "stratified"
+    config.objective.time_sampling = "stratified"
     config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})
     config.ema.update({"decay": 0.998, "warmup": True})
     config.train.update({"steps": 1700, "batch": 64, "log_every": 50, "checkpoint_every": 250})
@@ -42,7 +42,7 @@ def full(config: Config) -> None:
 
 def conditional(config: Config) -> None:
     """Classes, and none, in one network."""
-    config.model.update({"conditional": True, "label_dropout": 0.1})
+    config.recipe.update({"conditional": True, "label_dropout": 0.1})
 
 
 VARIANTS = {"full": full, "conditional": conditional}

@@ -13,7 +13,7 @@ def get_config() -> Config:
     config = base()
     config.data.name = "moons"
     config.model.update({"name": "mlp", "features": 128, "depth": 3})
-    config.objective.times = "stratified"
+    config.objective.time_sampling = "stratified"
     config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})
     config.ema.update({"decay": 0.999, "warmup": True})
     config.train.update({"steps": 5000, "batch": 512, "log_every": 250, "checkpoint_every": 1000})

@@ -37,12 +37,12 @@ def prepare(
     centered: bool = True,
     dequantize: bool = True,
     mirror: bool = False,
-) -> jax.Array:
-    """Bring a raw batch into model space: `flip` if `mirror`, then `to_model`, each by a key of its own."""
+) -> tuple[jax.Array, jax.Array]:
+    """Return a raw batch, mirrored if `mirror`, and in model space: `flip`, then `to_model`, by keys of their own."""
     halves = jax.vmap(jax.random.split)(keys)
     if mirror:
         examples = flip(halves[:, 0], examples)
-    return to_model(halves[:, 1], examples, gray_levels, centered=centered, dequantize=dequantize)
+    return examples, to_model(halves[:, 1], examples, gray_levels, centered=centered, dequantize=dequantize)
 
 
 def to_bytes(examples: np.ndarray | jax.Array, gray_levels: int) -> np.ndarray:

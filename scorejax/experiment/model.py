@@ -1,73 +1,107 @@
-"""A model to be evaluated, and what all its evaluations share: randomness, resuming, progress."""
+"""What a trained model can do: capabilities, each there or None.
+
+Evaluation, sampling and sweeps ask which of them a model has; none asks what kind of training it comes from.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-import flax.linen as nn
 import jax
-import numpy as np
-from absl import logging
 from jax import Array
+from jax.tree_util import Partial
 
-import scorejax
-from scorejax.experiment.assemble import Fitted
-from scorejax.experiment.config import Config, chosen
-from scorejax.experiment.steering import Classes
-from scorejax.runtime.progress import Progress
-from scorejax.sdes import LinearSDE
-
-BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED = range(7)  # streams of the evaluation's key
-Batches = Iterator[tuple[int, int, dict[str, np.ndarray]]]
+from scorejax.reverse.variance import VarianceHead
+from scorejax.scores.predictions import Score
+from scorejax.sdes.linear import LinearSDE, static
 
 
-class Model(NamedTuple):
-    """A model to be evaluated: everything but the data it is held against.
+class ConditionalScore(Protocol):
+    """A score that takes a condition `[B, ...]`; None for a model without conditions."""
+
+    def __call__(self, x: Array, t: Array, condition: Array | None, /) -> Array: ...
+
+
+class Logits(Protocol):
+    """Log-probabilities of classes, up to a constant, `[B, K]`."""
+
+    def __call__(self, x: Array, t: Array, /) -> Array: ...
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Model:
+    """Capabilities of a trained model. A pytree whose leaves are its weights, so that it can be the argument of a
+    compiled program, and other weights compile nothing again; every function in it is a `jax.tree_util.Partial`.
 
     Attributes:
-      config: the run's.
-      process: its forward process.
-      module: its network.
-      params: the weights.
-      step: of the checkpoint they come from.
-      fitted: what its sampler needs beside them, see `evaluation.variances`.
-      classes: towards which its samples are steered.
+        sde: the forward process; where it is learned, as the weights have it.
+        score: `(x [B, ...], t [B], condition) -> grad log p_t`.
+        learned_range: `condition -> VarianceHead`, reverse variances that the network learned with its score.
+        bound_bits: `(keys [B], raw [B, ...], condition, times) -> bits/dim [B]` of the bound that was trained, for
+            models that were trained by one in continuous time.
+        log_prob: `(keys [B], x [B, ...]) -> nats [B]`, the log density of model space.
+        sample: `(keys [B], shape) -> x [B, ...]`, by the model's own way.
+        logits: `(x, t) -> [B, K]`, of noisy data; a model without a process ignores `t`.
+        features: `(x, t)`, the last feature map of a classifier.
+        restore: `(x, t) -> x_0`, of degraded data.
+        variance_head: `(sde, score) -> VarianceHead`, of a head that was trained beside this score.
+        dequantizer: `(keys [B], raw [B, ...]) -> (noise in (0, 1), its log density [B])`.
+        conditional: whether the score takes a condition.
+        null_condition: the condition that stands for none; None if the model was not trained with one.
+        num_classes: how many classes the condition or the logits have; 0 for none.
+        logits_of_any_process: whether the classifier follows the log SNR, and so serves every process.
     """
 
-    config: Config
-    process: LinearSDE
-    module: nn.Module
-    params: Any
-    step: int
-    fitted: Fitted = Fitted()
-    classes: Classes = Classes()
+    sde: LinearSDE | None = None
+    score: Partial | None = None
+    learned_range: Partial | None = None
+    bound_bits: Partial | None = None
+    log_prob: Partial | None = None
+    sample: Partial | None = None
+    logits: Partial | None = None
+    features: Partial | None = None
+    restore: Partial | None = None
+    variance_head: Partial | None = None
+    dequantizer: Partial | None = None
+    conditional: bool = static(default=False)
+    null_condition: float | None = static(default=None)
+    num_classes: int = static(default=0)
+    logits_of_any_process: bool = static(default=False)
+
+    def can(self) -> list[str]:
+        """The names of the capabilities that are there."""
+        return [name for name in CAPABILITIES if getattr(self, name) is not None]
+
+    def score_given(self, condition: Array | None) -> Score:
+        """The score of this condition, as every sampler takes it.
+
+        Raises:
+            ValueError: the model has no score.
+        """
+        if self.score is None:
+            raise ValueError(f"this model has no score; it has {', '.join(self.can())}")
+        return Partial(_given, self.score, condition)
 
 
-def carried(model: Model, stream: int) -> tuple[Any, Array]:
-    """What every batch of an evaluation gets: the parameters, and the key that examples fold their numbers into."""
-    return model.params, jax.random.fold_in(jax.random.key(model.config.eval.seed), stream)
+CAPABILITIES = (
+    "score",
+    "learned_range",
+    "bound_bits",
+    "log_prob",
+    "sample",
+    "logits",
+    "features",
+    "restore",
+    "variance_head",
+    "dequantizer",
+)
 
 
-def settings(model: Model) -> dict[str, Any]:
-    """What every result depends on, to recognise a cut-off evaluation; neither batch nor device count do."""
-    sections = {section: chosen(model.config, section) for section in ("data", "sde", "model")}
-    return {"scorejax": scorejax.__version__, "step": model.step, "weights": fingerprint(model.params), **sections}
+def _given(score: Callable[..., Array], condition: Array | None, x: Array, t: Array) -> Array:
+    return score(x, t, condition)
 
 
-def fingerprint(params: Any) -> str:
-    """Sixteen hexadecimal digits that differ when any weight does."""
-    total = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        total.update(np.asarray(leaf).tobytes())
-    return total.hexdigest()[:16]
-
-
-def report_progress(batches: Batches, what: str, start: int, total: int) -> Batches:
-    """Pass batches on, saying how far `what` is."""
-    bar = Progress(total, start=start)
-    for first, end, results in batches:
-        yield first, end, results
-        bar.update(end)
-    logging.info("%s: %d done", what, total)
+__all__ = ["CAPABILITIES", "ConditionalScore", "Logits", "Model", "VarianceHead"]

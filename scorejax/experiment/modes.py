@@ -2,52 +2,90 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
-from scorejax.experiment import assemble as build
-from scorejax.experiment import steering as guide
+from scorejax.experiment import recipes, steering
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
-from scorejax.experiment.evaluation import calibrate, controlled, evaluate, sweep
-from scorejax.experiment.recipes import train_dequantizer, train_head
-from scorejax.experiment.training import train
-from scorejax.runtime.errors import ConfigError
+from scorejax.experiment.evaluation import calibrate as calibration
+from scorejax.experiment.evaluation import controlled, evaluate
+from scorejax.experiment.evaluation import sweep as sweeps
+from scorejax.experiment.recipe import Recipe
+from scorejax.experiment.training.beside import train_beside
+from scorejax.experiment.training.train import train as run_training
 
-_READERS = {
-    "eval": evaluate.evaluate,
-    "sample": evaluate.sample,
-    "sweep": sweep.sweep,
-    "calibrate": calibrate.calibrate,
-    "fid_stats": evaluate.statistics,
-}
-_COMPANIONS = {
-    "train_dequantizer": train_dequantizer.train_dequantizer,
-    "train_head": train_head.train_head,
-}
-_OF_CLASSIFIERS = ("train", "eval", "fid_stats")
+Mode: TypeAlias = Callable[[Config, str | Path], str | None]
+"""`(config, workdir) -> the name of the signal that ended it early, or None`."""
 
 
 def run(mode: str, config: Config, workdir: str | Path) -> str | None:
     """Do what `mode` says; return the name of the signal that ended it early, or None.
 
     Raises:
-      RunError: whatever is wrong with the config, the workdir or the data, in one line.
+        RunError: what is wrong with the config, the workdir or the data, in one line.
     """
-    if build.is_classifier(config) and mode not in _OF_CLASSIFIERS:
-        raise ConfigError(
-            f"--mode={mode} needs a score, but model.name = {config.model.name!r} is a classifier; choose "
-            f"{' or '.join(_OF_CLASSIFIERS[:2])}, or the config or --workdir of a score model"
-        )
-    if mode == "train":
-        evaluate.check(config)
-        stopped = train.train(config, workdir).interrupted
-        if config.eval.after_training and not stopped:
-            evaluate.evaluate(config, workdir)
-        return stopped
-    workdir_lib.check(workdir, config)
-    if mode in _COMPANIONS:
-        return _COMPANIONS[mode](config, workdir).interrupted
-    given_images = mode == "sample" and config.guidance.name in guide.TASKS
-    reader = controlled.control if given_images else _READERS[mode]
-    reader(config, workdir)
-    return None
+    if mode != "train":
+        workdir_lib.check(workdir, config)
+    return MODES[mode](config, workdir)
+
+
+def train(config: Config, workdir: str | Path) -> str | None:
+    """Train, then evaluate; goes on where an earlier run stopped."""
+    evaluate.check(config)
+    stopped = run_training(config, workdir, preview=functools.partial(_preview, config, workdir)).interrupted
+    if config.eval.after_training and not stopped:
+        evaluate.evaluate(config, workdir)
+    return stopped
+
+
+def eval_(config: Config, workdir: str | Path) -> None:
+    """Bits/dim, quality of samples, pictures: all that the newest checkpoint can be measured by."""
+    evaluate.evaluate(config, workdir)
+
+
+def sample(config: Config, workdir: str | Path) -> None:
+    """Samples and their picture; with guidance of given images, what becomes of these."""
+    (controlled.control if steering.of_images(config) else evaluate.sample)(config, workdir)
+
+
+def sweep(config: Config, workdir: str | Path) -> None:
+    """Quality against network evaluations for the samplers `sweep.samplers`."""
+    sweeps.sweep(config, workdir)
+
+
+def calibrate(config: Config, workdir: str | Path) -> None:
+    """The statistic that Analytic-DPM and optimal time grids need."""
+    calibration.calibrate(config, workdir)
+
+
+def fid_stats(config: Config, workdir: str | Path) -> None:
+    """Mean and covariance of the features of real examples, for `eval.stats`."""
+    evaluate.statistics(config, workdir)
+
+
+def _preview(config: Config, workdir: str | Path, params: object, step: int) -> None:
+    evaluate.preview(config, params, step, workdir)
+
+
+def _beside(kind: type[Recipe]) -> Mode:
+    """Train something next to the trained model."""
+
+    def mode(config: Config, workdir: str | Path) -> str | None:
+        return train_beside(kind, config, workdir).interrupted
+
+    mode.__doc__ = (kind.__doc__ or "").partition("\n")[0]
+    return mode
+
+
+MODES: dict[str, Mode] = {
+    each.__name__.rstrip("_"): each for each in (train, eval_, sample, sweep, calibrate, fid_stats)
+} | {f"train_{kind.section}": _beside(kind) for kind in recipes.BESIDE.values()}
+"""By name; what is trained next to a model has a mode of its own."""
+
+
+def describe() -> str:
+    """The modes with what they do, for `--help`."""
+    return "\n".join(f"  {name:<20}{(mode.__doc__ or '').partition(chr(10))[0]}" for name, mode in MODES.items())

@@ -16,9 +16,9 @@ from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, RunError
 
 FILE = "config.json"
-SCORE = "score.json"
+BESIDE = "score.json"
 # What may change between two starts of a run: it changes no number that training computes.
-FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep", "dequantizer", "head")
+FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep")
 FREE_KEYS = (
     "name",
     "data.data_dir",
@@ -61,7 +61,7 @@ def check(workdir: str | Path, config: Config) -> None:
         )
 
 
-def claim_score(workdir: str | Path, step: int, params: Any) -> None:
+def claim_beside(workdir: str | Path, step: int, params: Any) -> None:
     """Write down which score something is trained beside, or check that it still is this one.
 
     Args:
@@ -73,17 +73,17 @@ def claim_score(workdir: str | Path, step: int, params: Any) -> None:
       ConfigError: the checkpoints there were made beside another score.
       RunError: the folder cannot be written.
     """
-    check_score(workdir, params)
-    _write(Path(workdir) / SCORE, {"step": step, "checksum": checkpoint.checksum(params)})
+    check_beside(workdir, params)
+    _write(Path(workdir) / BESIDE, {"step": step, "checksum": checkpoint.checksum(params)})
 
 
-def check_score(workdir: str | Path, params: Any) -> None:
+def check_beside(workdir: str | Path, params: Any) -> None:
     """Refuse a folder whose checkpoints were made beside another score; one that does not say is not refused.
 
     Raises:
       ConfigError: they were.
     """
-    path = Path(workdir) / SCORE
+    path = Path(workdir) / BESIDE
     if not checkpoint.steps(workdir) or not path.is_file():
         return
     there = json.loads(path.read_text())

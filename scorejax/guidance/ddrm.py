@@ -88,8 +88,7 @@ class Restoration(Stepper):
         variance = jnp.where(is_fine, then**2 - (self.eta_b * noise_y) ** 2, (self.eta * then) ** 2)
         noise = keys_lib.normal(keys, mean.shape, mean.dtype)
         moved = mean + jnp.sqrt(jnp.maximum(variance, 0.0)) * noise
-        x, mean = (sde.alpha(s) * self.spectrum.from_modes(modes, x.shape) for modes in (moved, mean))
-        return Step(x, mean)
+        return Step(sde.alpha(s) * self.spectrum.from_modes(moved, x.shape))
 
     def start(self, keys: Array, sde: LinearSDE, shape: tuple[int, ...], t: Array) -> Array:
         """Draw the first points: around the measurement in the modes it knows, else from the prior."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from jax import Array
 from scorejax.guidance.operators.base import EXACT
 from scorejax.guidance.operators.selections import fit_mask
 from scorejax.numerics import keys as keys_lib
+from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.basis import Identity
@@ -75,15 +77,19 @@ class Replacement(Stepper):
     known: Known
     corrector: bool = static(default=False)
 
+    def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> Replacement:
+        return replace(self, stepper=self.stepper.prepare(sde, times))
+
     def init(self, sde: LinearSDE, x: Array, times: Array) -> Any:
         return self.stepper.init(sde, x, times)
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
         step = self.stepper.step(keys, sde, score, x, t, s, memory)
         reached = t if self.corrector else s
-        clean = sde.scale(sde.alpha(reached), reached, jnp.broadcast_to(self.known.y, x.shape))
-        # the mean of the unknown part comes from the step's own mean, so that it is free of noise everywhere
-        return step._replace(x=self.known.diffuse(keys, sde, step.x, reached), mean=self.known.paste(step.mean, clean))
+        return step._replace(x=self.known.diffuse(keys, sde, step.x, reached))
+
+    def bind(self, bind_head: Callable[[UnboundHead], VarianceHead]) -> Replacement:
+        return replace(self, stepper=self.stepper.bind(bind_head))
 
 
 class Rounds(NamedTuple):
@@ -104,6 +110,9 @@ class Resampling(Stepper):
     rounds: int = static(default=10)
     jump: int = static(default=1)
 
+    def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> Resampling:
+        return replace(self, stepper=self.stepper.prepare(sde, times))
+
     def init(self, sde: LinearSDE, x: Array, times: Array) -> Rounds:
         memory = self.stepper.init(sde, x, times)
         return Rounds(jnp.asarray(times), jnp.zeros((), jnp.int32), memory, memory)
@@ -117,8 +126,8 @@ class Resampling(Stepper):
         repeats = (self.rounds - 1) * self.jump
         updates = 1 + jnp.where(((left - 1) % self.jump == 0) & (top >= 0), repeats, 0)
 
-        def update(i: Array, state: tuple[Array, Array, Any, Array]) -> tuple[Array, Array, Any, Array]:
-            x, _, inside, nfe = state
+        def update(i: Array, state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
+            x, inside, nfe = state
             own = jnp.where(i == 0, keys, keys_lib.fold_in(keys, i))
             up = (i > 0) & ((i - 1) % self.jump == 0)
             place = jnp.where(i == 0, done, top + (i - 1) % self.jump)
@@ -133,7 +142,7 @@ class Resampling(Stepper):
 
             step = self.stepper.step(own, sde, counted, start, times[place], times[place + 1], inside)
             nfe = nfe + (calls if step.nfe is None else step.nfe)
-            return step.x.astype(x.dtype), step.mean.astype(x.dtype), step.memory, nfe
+            return step.x.astype(x.dtype), step.memory, nfe
 
         def diffused(own: Array, below: Array) -> Array:
             t = times[jnp.maximum(top, 0)]
@@ -141,9 +150,12 @@ class Resampling(Stepper):
             noise = keys_lib.normal(keys_lib.fold_in(own, _UP), x.shape, x.dtype)
             return (sde.scale(a, t, below) + sde.scale(jnp.sqrt(v), t, noise)).astype(x.dtype)
 
-        state = (x, x, memory.memory, jnp.zeros((), jnp.int32))
-        x, mean, inside, nfe = jax.lax.fori_loop(0, updates, update, state)
-        return Step(x, mean, Rounds(times, done + 1, inside, at_top), nfe)
+        state = (x, memory.memory, jnp.zeros((), jnp.int32))
+        x, inside, nfe = jax.lax.fori_loop(0, updates, update, state)
+        return Step(x, Rounds(times, done + 1, inside, at_top), nfe)
+
+    def bind(self, bind_head: Callable[[UnboundHead], VarianceHead]) -> Resampling:
+        return replace(self, stepper=self.stepper.bind(bind_head))
 
 
 def known(y: Array | np.ndarray, mask: Array | np.ndarray, *, basis: Any = None) -> Known:

@@ -6,6 +6,7 @@ from scorejax.likelihood.bits import (
     Dequantizer,
     bits_per_dim,
     bound_bits,
+    density_bits,
     dequantized_bits,
 )
 from scorejax.likelihood.bound import Bound, likelihood_bound
@@ -22,6 +23,7 @@ __all__ = [
     "LogProb",
     "bits_per_dim",
     "bound_bits",
+    "density_bits",
     "dequantize_uniform",
     "dequantized_bits",
     "elbo",

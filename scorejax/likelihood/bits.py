@@ -112,6 +112,34 @@ def dequantized_bits(
     )  # fmt: skip
 
 
+def density_bits(
+    key: Array,
+    density: Callable[[Array, Array], Array],
+    examples: Array,
+    gray_levels: int,
+    *,
+    dequantizer: Dequantizer | None = None,
+    centered: bool = True,
+    passes: int = 1,
+) -> Array:
+    """Return the bits per dimension `[B]` of gray-level examples under any density, as `dequantized_bits` does.
+
+    Args:
+        key: one key, or one per example `[B]`.
+        density: `(keys [B], x [B, ...]) -> nats [B]`, the log density of model space.
+        examples: integer levels `[B, ...]`.
+        gray_levels: how many levels there are.
+        dequantizer: draws the noise within the levels; uniform if not given.
+        centered: model space is [-1, 1) instead of [0, 1).
+        passes: dequantizations to average over.
+
+    Raises:
+        ValueError: if `passes < 1`.
+    """
+    results, log_q, to_bits = _passes(key, examples, gray_levels, dequantizer, centered, passes, density)
+    return to_bits(jnp.mean(results - log_q, 0))
+
+
 def bound_bits(
     key: Array,
     sde: LinearSDE,

@@ -220,8 +220,9 @@ def decoder_log_prob(
     mean = tweedie(sde, x, t, value)
     mean = mean if chain.clip is None else jnp.clip(mean, *chain.clip)
     variance = variance_range[0]
-    if chain.head is not None and chain.head.interpolates:
-        share = chain.head(x, each, -sde.scale(sde.sigma(t), t, value))
+    head = chain.bound_head
+    if head is not None and head.interpolates:
+        share = head(x, each, -sde.scale(sde.sigma(t), t, value))
         variance = jnp.exp(share * jnp.log(variance_range[1]) + (1.0 - share) * jnp.log(variance_range[0]))
     if levels is None:
         logp = gaussian_log_prob(x0, mean, variance)

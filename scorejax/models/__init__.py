@@ -11,10 +11,25 @@ from scorejax.models.refinenet import NCSN, NCSNv2
 from scorejax.models.variance_heads import ImageHead, VectorHead, head_on, init_head, last_norm
 from scorejax.models.wide_resnet import WideResNetClassifier
 
+NETWORKS = {
+    "mlp": MLP,
+    "ddpmpp": DDPMpp,
+    "ncsnpp": NCSNpp,
+    "ddpm": DDPM,
+    "ncsn": NCSN,
+    "ncsnv2": NCSNv2,
+    "mlp_classifier": MLPClassifier,
+    "wide_resnet": WideResNetClassifier,
+}
+"""Networks by name. The fields of each are its settings, but for those that data and process fill in. A class says what
+it maps (`role`: scores, classes, ...), how many axes its examples have (`ranks`: 1 for vectors, 3 for images), and how
+it is shrunk for a trial (`tiny`)."""
+
 __all__ = [
     "DDPM",
     "MLP",
     "NCSN",
+    "NETWORKS",
     "DDPMpp",
     "FlowDequantizer",
     "ImageHead",

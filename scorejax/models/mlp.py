@@ -1,5 +1,7 @@
 """A network for vectors."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,10 @@ class MLP(nn.Module):
             has unit size at all times if the data have, and the output by `sigma`, as a score is.
         dtype: Type to compute in. Parameters and output are float32.
     """
+
+    role = "scores"
+    ranks = (1,)
+    tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 1}
 
     features: int = 128
     depth: int = 3

@@ -27,6 +27,10 @@ class MLPClassifier(nn.Module):
         dtype: Type to compute in. Parameters and logits are float32.
     """
 
+    role = "classes"
+    ranks = (1,)
+    tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 1}
+
     num_classes: int = 2
     features: int = 128
     depth: int = 3

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -85,6 +85,16 @@ class NCSNpp(nn.Module):
         remat: Recompute the blocks in the backward pass instead of storing what is inside them. Neither
             parameters nor values depend on it.
     """
+
+    role = "scores"
+    ranks = (3,)
+    tiny: ClassVar[dict[str, object]] = {
+        "features": 8,
+        "channel_multipliers": (1, 1),
+        "blocks_per_level": 1,
+        "attention_resolutions": (),
+        "dropout": 0.0,
+    }
 
     features: int = 128
     channel_multipliers: Sequence[int] = (1, 2, 2, 2)

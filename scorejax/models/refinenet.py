@@ -1,6 +1,7 @@
 """NCSN and NCSNv2: the RefineNets of score matching at discrete noise levels."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -129,6 +130,10 @@ class NCSN(RefineNet):
         num_levels: Number of noise levels. The other attributes are those of `RefineNet`.
     """
 
+    role = "scores"
+    ranks = (3,)
+    tiny: ClassVar[dict[str, object]] = {"features": 8}
+
     num_levels: int = 10
 
     @nn.compact
@@ -169,6 +174,10 @@ class NCSNv2(RefineNet):
             from the largest, 0, down, as `sde.label` of the `smld` chain gives it. None: the label is sigma
             itself, as with `ve`. The other attributes are those of `RefineNet`.
     """
+
+    role = "scores"
+    ranks = (3,)
+    tiny: ClassVar[dict[str, object]] = {"features": 8}
 
     noise_levels: tuple[float, float, int] | None = None
 

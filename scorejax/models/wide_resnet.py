@@ -1,6 +1,7 @@
 """The noise-conditional classifier of images, whose gradient steers samples towards a class."""
 
 import math
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -37,6 +38,10 @@ class WideResNetClassifier(nn.Module):
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
         dtype: Type to compute in, e.g. bfloat16. Parameters, norms and logits are float32.
     """
+
+    role = "classes"
+    ranks = (3,)
+    tiny: ClassVar[dict[str, object]] = {"depth": 10, "width": 1}
 
     num_classes: int = 10
     depth: int = 28

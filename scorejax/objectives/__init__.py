@@ -1,4 +1,8 @@
-"""Training objectives: `(key, sde, score, x0) -> loss [B]`."""
+"""Training objectives: `(key, sde, score, x0) -> loss [B]`, never averaged over the batch."""
+
+from collections.abc import Callable
+
+from jax import Array
 
 from scorejax.objectives.classification import CLASSIFICATION_WEIGHTINGS, classification
 from scorejax.objectives.denoising import denoising
@@ -11,6 +15,7 @@ from scorejax.objectives.weighting import REDUCTIONS, WEIGHTINGS
 
 __all__ = [
     "CLASSIFICATION_WEIGHTINGS",
+    "OBJECTIVES",
     "REDUCTIONS",
     "TIME_SAMPLERS",
     "WEIGHTINGS",
@@ -27,3 +32,15 @@ __all__ = [
     "variance_head",
     "vlb",
 ]
+
+OBJECTIVES: dict[str, Callable[..., Array]] = {
+    "denoising": denoising,
+    "sliced": sliced,
+    "implicit": implicit,
+    "hybrid": hybrid,
+    "vlb": vlb,
+    "continuous_vlb": continuous_vlb,
+    "classification": classification,
+}
+"""The objectives by name; the parameters of each with their defaults are its settings, but for what the program
+supplies: `t`, `terms` and `proposal` (drawn for the whole batch), `chain`, `levels`, `centered` and `diffuse`."""

@@ -23,7 +23,7 @@ def classification(
     labels: Array,
     *,
     t: Array | None = None,
-    times: str = "uniform",
+    time_sampling: str = "uniform",
     weighting: str = "simple",
     label_smoothing: float = 0.0,
 ) -> Array:
@@ -41,8 +41,8 @@ def classification(
         logits: `logits(x, t) -> [B, K]`, the model's.
         x0: data, `[B, ...]`, in model units.
         labels: their classes `[B]`, integers in `0 .. K - 1`.
-        t: times `[B]` drawn outside by `draw_times(..., times)`; drawn here if not given.
-        times: how times are drawn: `uniform`, `stratified` or `importance`.
+        t: times `[B]` drawn outside by `draw_times(..., time_sampling)`; drawn here if not given.
+        time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
         weighting: `simple`: every time counts the same (as published). `log_snr`: every log signal-to-noise ratio does,
             `w = (g^2 / sigma^2) / mean`, which `importance` times cancel. Uniform times hardly see the clean end: a
             thousandth of VP's times holds a fifth of its ratios.
@@ -58,10 +58,10 @@ def classification(
         )
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
-    t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, times)
+    t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     noise = keys_lib.normal(keys_lib.per_example(noise_key, x0.shape[0]), x0.shape, x0.dtype)
     log_p = jax.nn.log_softmax(logits(sde.perturb(x0, t, noise), t), axis=-1)
     own = jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
     value = (1.0 - label_smoothing) * own + label_smoothing * jnp.mean(log_p, axis=-1)
     counted = "importance" if weighting == "log_snr" else "uniform"
-    return -value * time_density(sde, t, counted) / time_density(sde, t, times)
+    return -value * time_density(sde, t, counted) / time_density(sde, t, time_sampling)

@@ -19,7 +19,7 @@ def denoising(
     x0: Array,
     *,
     t: Array | None = None,
-    times: str = "uniform",
+    time_sampling: str = "uniform",
     weighting: Weighting = "simple",
     reduction: str = "mean",
 ) -> Array:
@@ -36,17 +36,17 @@ def denoising(
         sde: the forward process.
         score: `score(x, t)`, the model's.
         x0: data, `[B, ...]`, in model units.
-        t: times `[B]` drawn outside by `draw_times(..., times)`; drawn here if not given.
-        times: how times are drawn: `uniform`, `stratified` or `importance`.
+        t: times `[B]` drawn outside by `draw_times(..., time_sampling)`; drawn here if not given.
+        time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
         weighting: a name in `WEIGHTINGS`, or any function `(sde, t) -> [B]` (`[B, ...]` for a weight per mode).
         reduction: over an example's dimensions: `mean`, `sum` or `half_sum`.
 
     Raises:
         ValueError: on an unknown name.
     """
-    t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, times)
+    t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     noise = keys_lib.normal(keys_lib.per_example(noise_key, x0.shape[0]), x0.shape, x0.dtype)
     error = sde.scale(sde.sigma(t), t, score(sde.perturb(x0, t, noise), t)) + noise
     weighted = sde.scale(jnp.sqrt(weight(weighting, sde, t)), t, error)
     total = jnp.sum(weighted.reshape(x0.shape[0], -1) ** 2, axis=1)
-    return reduction_factor(reduction, x0.shape[1:]) * total / time_density(sde, t, times)
+    return reduction_factor(reduction, x0.shape[1:]) * total / time_density(sde, t, time_sampling)

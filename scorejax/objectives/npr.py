@@ -8,7 +8,7 @@ from jax import Array, lax
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
-from scorejax.reverse.variance import Head
+from scorejax.reverse.variance import HeadNetwork
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
@@ -22,10 +22,10 @@ def variance_head(
     score: Score,
     x0: Array,
     *,
-    head: Head,
+    head: HeadNetwork,
     target: str = "noise_residual",
     t: Array | None = None,
-    times: str = "uniform",
+    time_sampling: str = "uniform",
 ) -> Array:
     """Return the squared error of a head, summed over coordinates, `[B]`; only the head receives gradients.
 
@@ -42,15 +42,15 @@ def variance_head(
         x0: data in model units, `[B, ...]`.
         head: `head(x, t)`, the model to fit.
         target: one of the three above.
-        t: times `[B]` drawn outside by `draw_times(..., times)`; drawn here if not given.
-        times: how times are drawn: `uniform`, `stratified` or `importance`.
+        t: times `[B]` drawn outside by `draw_times(..., time_sampling)`; drawn here if not given.
+        time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
 
     Raises:
         ValueError: on an unknown target.
     """
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; choose one of {', '.join(TARGETS)}")
-    t, rest = time_or_drawn(key, sde, x0.shape[0], t, times)
+    t, rest = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     keys = keys_lib.per_example(rest, x0.shape[0])
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), x0.shape, x0.dtype)
     x = sde.perturb(x0, t, noise)
@@ -63,4 +63,4 @@ def variance_head(
         product = jax.jvp(lambda y: score(y, t), (x,), (signs,))[1]
         wanted = signs * sde.scale(sde.variance(t), t, product)
     error = head(x, t) - lax.stop_gradient(wanted)
-    return jnp.sum(error.reshape(x0.shape[0], -1) ** 2, axis=1) / time_density(sde, t, times)
+    return jnp.sum(error.reshape(x0.shape[0], -1) ** 2, axis=1) / time_density(sde, t, time_sampling)

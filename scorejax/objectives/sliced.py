@@ -26,7 +26,7 @@ def sliced(
     x0: Array,
     *,
     t: Array | None = None,
-    times: str = "uniform",
+    time_sampling: str = "uniform",
     weighting: Weighting = "simple",
     reduction: str = "mean",
     diffuse: Diffuse | None = None,
@@ -52,8 +52,8 @@ def sliced(
         sde: the forward process; with `diffuse` only its times and its weights matter.
         score: `score(x, t)`, the model's.
         x0: data, `[B, ...]`, in model units.
-        t: times `[B]` drawn outside by `draw_times(..., times)`; drawn here if not given.
-        times: how times are drawn: `uniform`, `stratified` or `importance`.
+        t: times `[B]` drawn outside by `draw_times(..., time_sampling)`; drawn here if not given.
+        time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
         weighting: weights of the squared *noise* error, as in `denoising`: a name in `WEIGHTINGS`, or any function
             `(sde, t) -> [B]`; the squared score is weighted by `sigma_t^2` times that.
         reduction: over an example's dimensions: `mean`, `sum` or `half_sum`.
@@ -69,7 +69,7 @@ def sliced(
     def vectors(keys: Array, x: Array) -> Array:
         return probes_lib.draw(keys, x, projection, probes)
 
-    return _loss(key, sde, score, x0, t, times, weighting, reduction, diffuse, vectors, variance_reduced)
+    return _loss(key, sde, score, x0, t, time_sampling, weighting, reduction, diffuse, vectors, variance_reduced)
 
 
 def implicit(
@@ -79,7 +79,7 @@ def implicit(
     x0: Array,
     *,
     t: Array | None = None,
-    times: str = "uniform",
+    time_sampling: str = "uniform",
     weighting: Weighting = "simple",
     reduction: str = "mean",
     diffuse: Diffuse | None = None,
@@ -94,7 +94,7 @@ def implicit(
         ValueError: on an unknown name.
     """
     return _loss(
-        key, sde, score, x0, t, times, weighting, reduction, diffuse, lambda keys, x: probes_lib.basis(x), True
+        key, sde, score, x0, t, time_sampling, weighting, reduction, diffuse, lambda keys, x: probes_lib.basis(x), True
     )
 
 
@@ -104,14 +104,14 @@ def _loss(
     score: Score,
     x0: Array,
     t: Array | None,
-    times: str,
+    time_sampling: str,
     weighting: Weighting,
     reduction: str,
     diffuse: Diffuse | None,
     draw_vectors: Callable[[Array, Array], Array],
     variance_reduced: bool,
 ) -> Array:
-    t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, times)
+    t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     keys = keys_lib.per_example(noise_key, x0.shape[0])
     x = (diffuse or _kernel(sde))(keys_lib.fold_in(keys, 0), x0, t)
     vectors = draw_vectors(keys_lib.fold_in(keys, 1), x)
@@ -126,7 +126,7 @@ def _loss(
         return square + 2.0 * _dot(metric(v), product)
 
     total = jnp.mean(jax.vmap(one, in_axes=1)(vectors, products), axis=0)
-    return reduction_factor(reduction, x0.shape[1:]) * total / time_density(sde, t, times)
+    return reduction_factor(reduction, x0.shape[1:]) * total / time_density(sde, t, time_sampling)
 
 
 def _kernel(sde: LinearSDE) -> Diffuse:

@@ -13,7 +13,7 @@ from scorejax.sdes.linear import LinearSDE
 TIME_SAMPLERS = ("uniform", "stratified", "importance")
 
 
-def draw_times(key: Array, sde: LinearSDE, n: int, times: str = "uniform") -> Array:
+def draw_times(key: Array, sde: LinearSDE, n: int, time_sampling: str = "uniform") -> Array:
     """Draw `n` training times, `[n]`.
 
     `uniform` draws them independently on [t_min, t_max] (on the levels of a discrete chain); `stratified` puts
@@ -26,60 +26,60 @@ def draw_times(key: Array, sde: LinearSDE, n: int, times: str = "uniform") -> Ar
         key: one key, or one per example `[n]` (then draws are independent and `stratified` is refused).
         sde: the forward process.
         n: how many.
-        times: `uniform`, `stratified` or `importance`.
+        time_sampling: `uniform`, `stratified` or `importance`.
 
     Raises:
         ValueError: on an unknown sampler, or one that cannot work here.
     """
-    _check(sde, times)
+    _check(sde, time_sampling)
     if keys_lib.is_batched(key):
-        if times == "stratified":
+        if time_sampling == "stratified":
             raise ValueError(
                 "stratified times need one key for the whole batch, got a key per example; pass t=draw_times(...)"
             )
         u = keys_lib.uniform(key, (n,))
-    elif times == "uniform":
+    elif time_sampling == "uniform":
         u = keys_lib.uniform(keys_lib.per_example(key, n), (n,))
     else:
         u = jnp.mod(jax.random.uniform(key) + jnp.arange(n) / n, 1.0)
-    if times != "importance":
+    if time_sampling != "importance":
         return sde.time_of(u)
     first, last = sde.log_snr(sde.t_min), sde.log_snr(sde.t_max)
     return jnp.clip(sde.inverse_log_snr(first + u * (last - first)), sde.t_min, sde.t_max)
 
 
-def time_density(sde: LinearSDE, t: Array, times: str = "uniform") -> Array:
+def time_density(sde: LinearSDE, t: Array, time_sampling: str = "uniform") -> Array:
     """Return the density of `draw_times` relative to the uniform one, shaped like `t`; its uniform mean is one.
 
     Raises:
         ValueError: on an unknown sampler, or one that cannot work here.
     """
-    _check(sde, times)
-    if times != "importance":
+    _check(sde, time_sampling)
+    if time_sampling != "importance":
         return jnp.ones_like(t)
     total = sde.log_snr(sde.t_min) - sde.log_snr(sde.t_max)
     return (sde.t_max - sde.t_min) * sde.diffusion_squared(t) / sde.variance(t) / total
 
 
-def time_or_drawn(key: Array, sde: LinearSDE, n: int, t: Array | None, times: str) -> tuple[Array, Array]:
+def time_or_drawn(key: Array, sde: LinearSDE, n: int, t: Array | None, time_sampling: str) -> tuple[Array, Array]:
     """Return training times `[n]`, the given ones or drawn ones, and a key (or one per example) for all other noise.
 
     Raises:
         ValueError: on an unknown sampler, or one that cannot work here.
     """
     fold = keys_lib.fold_in if keys_lib.is_batched(key) else jax.random.fold_in
-    return draw_times(fold(key, 0), sde, n, times) if t is None else t, fold(key, 1)
+    return draw_times(fold(key, 0), sde, n, time_sampling) if t is None else t, fold(key, 1)
 
 
-def _check(sde: LinearSDE, times: str) -> None:
-    if times not in TIME_SAMPLERS:
-        raise ValueError(f"unknown time sampler {times!r}; choose one of {', '.join(TIME_SAMPLERS)}")
-    if times == "importance" and jnp.ndim(sde.log_snr(sde.t_max)):
+def _check(sde: LinearSDE, time_sampling: str) -> None:
+    if time_sampling not in TIME_SAMPLERS:
+        raise ValueError(f"unknown time_sampling {time_sampling!r}; choose one of {', '.join(TIME_SAMPLERS)}")
+    if time_sampling == "importance" and jnp.ndim(sde.log_snr(sde.t_max)):
         raise ValueError(
             "importance-sampled times need one signal-to-noise ratio, got a process with one per mode; "
             "choose uniform or stratified"
         )
-    if times == "importance" and isinstance(sde, Chain):
+    if time_sampling == "importance" and isinstance(sde, Chain):
         raise ValueError(
             "importance-sampled times need a continuous-time process, got a chain; choose uniform or stratified"
         )

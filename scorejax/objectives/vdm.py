@@ -27,7 +27,7 @@ def continuous_vlb(
     levels: int | None = None,
     centered: bool = True,
     endpoints: bool = False,
-    times: str = "uniform",
+    time_sampling: str = "uniform",
     t: Array | None = None,
     prior_variance: float | None = 1.0,
 ) -> Array:
@@ -47,18 +47,18 @@ def continuous_vlb(
         levels: number of grey levels; None for continuous data.
         centered: model space is [-1, 1) instead of [0, 1).
         endpoints: level `k` lies at `k / (levels - 1)`.
-        times: how times are drawn: `uniform`, `stratified` or `importance`.
-        t: times `[B]` drawn outside by `draw_times(..., times)`; drawn here if not given.
+        time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
+        t: times `[B]` drawn outside by `draw_times(..., time_sampling)`; drawn here if not given.
         prior_variance: variance of the prior; None for that of the process at its end.
     """
-    t, rest = time_or_drawn(key, sde, x0.shape[0], t, times)
+    t, rest = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     keys = keys_lib.per_example(rest, x0.shape[0])
     points = x0 if levels is None else level_points(x0, levels, centered=centered, endpoints=endpoints)
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), points.shape, points.dtype)
     error = sde.scale(sde.sigma(t), t, score(sde.perturb(points, t, noise), t)) + noise
     rate = sde.diffusion_squared(t) / sde.variance(t)  # -d log SNR / dt
     weighted = sde.scale(jnp.sqrt(jnp.maximum(rate, 0.0)), t, error)
-    diffusion = 0.5 * (sde.t_max - sde.t_min) * _sum(weighted**2) / time_density(sde, t, times)
+    diffusion = 0.5 * (sde.t_max - sde.t_min) * _sum(weighted**2) / time_density(sde, t, time_sampling)
     last = sde.variance(jnp.asarray(sde.t_max)) if prior_variance is None else jnp.asarray(prior_variance)
     prior = prior_term(sde, points, sde.t_max, last)
     end = keys_lib.normal(keys_lib.fold_in(keys, END), points.shape, points.dtype)

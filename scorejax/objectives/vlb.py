@@ -90,7 +90,7 @@ def hybrid(
     Raises:
         ValueError: if the chain has no head to train.
     """
-    if chain.head is None:
+    if chain.variance_head is None:
         raise ValueError(
             "hybrid trains a variance head, this chain has none; use chain(..., variance=LearnedRange(head))"
         )
@@ -207,9 +207,10 @@ def _weighted_term(
     """Return `L_i / p_i` in bits/dim from the score's value at the points drawn."""
     count = np.shape(chain.steps.t)[0] + 1
     known = _Known(value)
-    if chain.head is not None:  # KL and decoder ask for its output: run it, and differentiate it, once
-        output = _Known(chain.head.head(drawn.x, drawn.t))
-        chain = replace(chain, head=replace(chain.head, head=output))
+    head = chain.bound_head
+    if head is not None:  # KL and decoder ask for its output: run it, and differentiate it, once
+        output = _Known(head.network(drawn.x, drawn.t))
+        chain = replace(chain, variance_head=replace(head, network=output))
     kl = kl_term(chain, chain.step(jnp.minimum(drawn.term, count - 2)), sde, known, points, drawn.x)
     logp = decoder_log_prob(
         chain, sde, known, points, drawn.x, drawn.t, jnp.asarray(decoder_variances(sde, float(chain.steps.s[-1]))),

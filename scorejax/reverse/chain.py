@@ -6,6 +6,7 @@ the forward family (`eta`), the grid, and the variance; the numbers of all steps
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax
@@ -16,7 +17,7 @@ from jax.core import Tracer
 
 from scorejax.numerics.host_arrays import HostArrays
 from scorejax.reverse.gamma import Gamma
-from scorejax.reverse.variance import VarianceHead
+from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
 from scorejax.sdes.float64 import decreasing_times, evaluate
 from scorejax.sdes.linear import LinearSDE, Time, static
@@ -44,7 +45,6 @@ class Transition(HostArrays):
         posterior: variance of `q(x_s | x_t, x_0)`; DDPM's beta tilde at `eta = 1`, 0 at `eta = 0`.
         forward: variance of `q(x_t | x_s)`, DDPM's beta.
         variance: variance of `p(x_s | x_t)`, unless a head predicts it from `x_t`.
-        ceiling: the most that `p` may have, infinite unless a sampler asks for less.
     """
 
     t: Array
@@ -58,7 +58,6 @@ class Transition(HostArrays):
     posterior: Array
     forward: Array
     variance: Array
-    ceiling: Array
 
 
 def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
@@ -92,7 +91,6 @@ def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
         "posterior": posterior,
         "forward": v,
         "variance": posterior,
-        "ceiling": jnp.full(shape, jnp.inf),
     }
     return Transition(t=t, s=s, **{name: jnp.broadcast_to(value, shape) for name, value in fields.items()})
 
@@ -133,14 +131,15 @@ class ReverseChain:
 
     Attributes:
         steps: the K - 1 steps between its K times, from the prior down.
-        head: predicts the variance from `x_t`; None where it is a number per step.
+        variance_head: predicts the variance from `x_t`; None where it is a number per step. `bind` puts an
+            `UnboundHead` on its network before the chain is used.
         clip: bounds of the predicted data, or None.
         rederive_noise: after clipping, take the noise from the clipped data; else keep the predicted one.
         half_range: half the width of the interval the data lies in, or None.
     """
 
     steps: Transition
-    head: VarianceHead | None = None
+    variance_head: VarianceHead | UnboundHead | None = None
     clip: tuple[float, float] | None = static(default=None)
     rederive_noise: bool = static(default=True)
     half_range: float | None = static(default=None)
@@ -153,6 +152,26 @@ class ReverseChain:
     def step(self, i: int | Array) -> Transition:
         """Return step `i` (a number, or one per example `[B]`)."""
         return jax.tree.map(lambda field: jnp.asarray(field)[i], self.steps)
+
+    def bind(self, bind_head: Callable[[UnboundHead], VarianceHead]) -> ReverseChain:
+        """Return the chain with an `UnboundHead` replaced by what `bind_head` makes of it; other chains as they are."""
+        if not isinstance(self.variance_head, UnboundHead):
+            return self
+        return replace(self, variance_head=bind_head(self.variance_head))
+
+    @property
+    def bound_head(self) -> VarianceHead | None:
+        """The variance head, on its network.
+
+        Raises:
+            ValueError: if the chain holds an `UnboundHead`.
+        """
+        if isinstance(self.variance_head, UnboundHead):
+            raise ValueError(
+                f"the variance of this reverse chain is predicted by {type(self.variance_head).__name__}, which is not "
+                "on its network yet; call `bind` on the chain or its stepper inside the compiled program"
+            )
+        return self.variance_head
 
     def predict(self, sde: LinearSDE, score: Score, x: Array, step: Transition) -> tuple[Array, Array]:
         """Return mean and variance of `p(x_s | x_t = x)`; the variance is shaped like `step.t`, or like `x`.
@@ -179,23 +198,22 @@ class ReverseChain:
 
     def variance(self, step: Transition, x: Array, noise: Array) -> Array:
         """Return the variance of `p(x_s | x_t = x)`, shaped like `step.t`, or like `x` if a head predicts it."""
-        if self.head is None:
-            return jnp.minimum(step.variance, step.ceiling)
+        head = self.bound_head
+        if head is None:
+            return step.variance
         wide = jax.tree.map(lambda field: field.reshape(field.shape + (1,) * (x.ndim - field.ndim)), step)
         t = jnp.broadcast_to(step.t, x.shape[:1])
-        if self.head.interpolates:
-            share = self.head(x, t, noise)
-            value = jnp.exp(share * jnp.log(wide.forward) + (1.0 - share) * jnp.log(wide.posterior))
-        else:
-            value = optimal_variance(wide, self.head(x, t, noise), self.half_range)
-        return jnp.minimum(value, wide.ceiling)
+        if head.interpolates:
+            share = head(x, t, noise)
+            return jnp.exp(share * jnp.log(wide.forward) + (1.0 - share) * jnp.log(wide.posterior))
+        return optimal_variance(wide, head(x, t, noise), self.half_range)
 
 
 def chain(
     sde: LinearSDE,
     times: Array | np.ndarray,
     *,
-    variance: str | Gamma | VarianceHead = "posterior",
+    variance: str | Gamma | VarianceHead | UnboundHead = "posterior",
     eta: float = 1.0,
     clip: tuple[float, float] | None = None,
     rederive_noise: bool = True,
@@ -235,17 +253,17 @@ def chain(
             f"a reverse chain ends at a time with noise, got {times[-1]:.7g}; end at t_min={sde.t_min:.7g}"
         )
     half_range = None if data_range is None else 0.5 * (data_range[1] - data_range[0])
-    head = None
+    variance_head = None
     if isinstance(variance, Gamma):
         with jax.enable_x64(True), jax.ensure_compile_time_eval():
             values = optimal_variance(steps, variance.residual(sde, steps.t), half_range)
         steps = replace(steps, variance=np.array(values))
-    elif isinstance(variance, VarianceHead):
+    elif isinstance(variance, VarianceHead | UnboundHead):
         if steps.posterior.ndim > 1:
             raise ValueError(
                 f"a variance per coordinate needs one signal-to-noise ratio, {type(sde).__name__} has many"
             )
-        head = variance
+        variance_head = variance
     elif variance == "forward":
         steps = replace(steps, variance=steps.forward)
     elif variance != "posterior":
@@ -253,4 +271,6 @@ def chain(
             f"unknown variance {variance!r}; choose one of {', '.join(VARIANCES)}, a Gamma, or a head of "
             "scorejax.variance"
         )
-    return ReverseChain(steps=steps, head=head, clip=clip, rederive_noise=rederive_noise, half_range=half_range)
+    return ReverseChain(
+        steps=steps, variance_head=variance_head, clip=clip, rederive_noise=rederive_noise, half_range=half_range
+    )

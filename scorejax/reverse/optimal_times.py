@@ -11,51 +11,29 @@ from scorejax.reverse import optimal_variance, transition
 from scorejax.reverse.gamma import Gamma
 from scorejax.sdes import times as times_lib
 from scorejax.sdes.discrete import Chain
-from scorejax.sdes.float64 import evaluate, exact_times
+from scorejax.sdes.float64 import evaluate
 from scorejax.sdes.linear import LinearSDE
 
 
 def even(sde: LinearSDE, k: int) -> np.ndarray:
-    """Return `k` evenly spaced times from `t_max` to `t_min`, decreasing, in float64.
-
-    On a chain of N levels these are the levels `round(1 + (N - 1) (j - 1) / (k - 1))` (Analytic-DPM).
-
-    Raises:
-        ValueError: if `k < 2`, or `k` is more than the levels of the chain.
-    """
-    if not isinstance(sde, Chain):
-        _check(k, math.inf)
-        return exact_times(sde, times_lib.uniform(sde, k - 1))
-    _check(k, sde.levels)
-    return _times(sde, np.round(np.linspace(1, sde.levels, k)))
+    """Return `k` evenly spaced times from `t_max` to `t_min`: `times.even` with `k - 1` steps."""
+    return times_lib.even(sde, k - 1)
 
 
 def ddim_uniform(chain: Chain, k: int) -> np.ndarray:
-    """Return the times of the levels `1 + floor(N / k) (j - 1)`, as DDIM steps; the last level is not among them.
-
-    Raises:
-        ValueError: if `k < 2`, or `k` is more than the levels of the chain.
-    """
-    _check(k, chain.levels)
-    return _times(chain, 1 + chain.levels // k * np.arange(k))
+    """Return `k` times that stride evenly from the first level: `times.ddim_uniform` with `k - 1` steps."""
+    return times_lib.ddim_uniform(chain, k - 1)
 
 
 def ddim_quadratic(chain: Chain, k: int) -> np.ndarray:
-    """Return the times of the levels `1 + floor((j - 1)^2 0.8 N / (k - 1)^2)`, DDIM's choice for CIFAR-10.
-
-    It starts at 0.8 N from the prior, as published. Levels that fall together are visited once.
-
-    Raises:
-        ValueError: if `k < 2`, or `k` is more than the levels of the chain.
-    """
-    _check(k, chain.levels)
-    return _times(chain, np.unique(1 + np.floor(np.linspace(0.0, math.sqrt(0.8 * chain.levels), k) ** 2)))
+    """Return at most `k` times as `times.ddim_quadratic` does; levels that coincide are visited once."""
+    return times_lib.level_times(chain, np.unique(times_lib.ddim_quadratic_levels(chain, k - 1)))
 
 
 def optimal(sde: LinearSDE, gamma: Gamma, k: int, *, eta: float = 1.0) -> np.ndarray:
     """Return the `k` times with the least variational bound, among the times of a `Gamma` (Analytic-DPM, section 4).
 
-    Minimises `sum log(sigma^2_{s|t} / posterior_{s|t})` over all paths from the last to the first time, by dynamic
+    Minimizes `sum log(sigma^2_{s|t} / posterior_{s|t})` over all paths from the last to the first time, by dynamic
     programming in O(k n^2). Best for likelihoods; the Frechet distance prefers `even`. Where the estimate finds more
     noise than there is (`E |eps|^2 / D > 1`), which only an imperfect network does, the cost means nothing; the times
     from there on, and as many before, are visited evenly.
@@ -129,10 +107,6 @@ def _ratio(sde: LinearSDE, s: Array, t: Array, residual: Array, eta: Array) -> A
     return optimal_variance(step, residual) / step.posterior
 
 
-def _times(chain: Chain, levels: np.ndarray) -> np.ndarray:
-    return np.asarray(levels, np.float64)[::-1] / chain.levels
-
-
-def _check(k: int, most: float) -> None:
+def _check(k: int, most: int) -> None:
     if not 2 <= k <= most:
-        raise ValueError(f"a trajectory needs at least 2 times and at most the {most:.0f} there are, got {k}")
+        raise ValueError(f"a trajectory needs at least 2 times and at most the {most} there are, got {k}")

@@ -13,8 +13,19 @@ from jax import Array
 
 from scorejax.sdes.linear import static
 
-Head = Callable[[Array, Array], Array]
-"""`head(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`; a `jax.tree_util.Partial` that carries its parameters."""
+HeadNetwork = Callable[[Array, Array], Array]
+"""`network(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`; a `jax.tree_util.Partial` that carries its parameters."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class UnboundHead:
+    """A head that has not been put on its network yet; what a reverse chain holds until `bind`.
+
+    A chain is made on the host, while the head has to be made inside the compiled program, from the same parameters as
+    the score, so that one evaluation of the network serves both. Derive from this to carry the head's own parameters:
+    a registered dataclass is an argument of the program like any other.
+    """
 
 
 @dataclass(frozen=True)
@@ -22,14 +33,14 @@ class VarianceHead(abc.ABC):
     """What turns the output of a head into a variance.
 
     Attributes:
-        head: the network.
+        network: `network(x, t)`.
         average: use one variance per example, the mean over its coordinates.
     """
 
     interpolates: ClassVar[bool] = False
     """Whether the value is a share between the posterior and the forward variance, or the variance of the noise."""
 
-    head: Head
+    network: HeadNetwork
     average: bool = static(default=False)
 
     def __call__(self, x: Array, t: Array, noise: Array) -> Array:
@@ -40,7 +51,7 @@ class VarianceHead(abc.ABC):
             t: their times `[B]`.
             noise: the noise predicted there, `-sigma score`.
         """
-        value = self.value(self.head(x, t), noise)
+        value = self.value(self.network(x, t), noise)
         if not self.average:
             return value
         return jnp.broadcast_to(jnp.mean(value, axis=tuple(range(1, x.ndim)), keepdims=True), x.shape)

@@ -66,12 +66,13 @@ class Checkpoints:
         except OSError as error:
             raise CheckpointError(f"cannot write checkpoints to {self._root}: {_reason(error)}") from error
 
-    def save(self, step: int, state: Any) -> None:
+    def save(self, step: int, state: Any, *, per_device: tuple[str, ...] = ()) -> None:
         """Copy the state and write it in the background; does nothing if this step is saved already.
 
         Args:
             step: number of optimizer steps taken.
             state: a NamedTuple of replicated arrays.
+            per_device: its fields of which each device has its own.
 
         Raises:
             CheckpointError: this or the save before it could not be written.
@@ -80,7 +81,9 @@ class Checkpoints:
         if step in self.steps():
             return
         self.wait()  # orbax would; here a failure is known to be of the save before
-        fields = parallel.to_host(_present(state._asdict()))
+        present = _present(state._asdict())
+        fields = parallel.to_host({name: value for name, value in present.items() if name not in per_device})
+        fields |= {name: parallel.own_to_host(present[name]) for name in per_device if name in present}
         record = {"schema": SCHEMA, "step": step, "checksums": {k: checksum(v) for k, v in fields.items()}}
         try:
             saved = self._manager.save(
@@ -106,18 +109,20 @@ class Checkpoints:
         except Exception as error:
             raise self._failed(self._writing, error) from error
 
-    def restore(self, target: dict[str, Any]) -> Restored | None:
+    def restore(self, target: dict[str, Any], *, per_device: tuple[str, ...] = ()) -> Restored | None:
         """Read the newest whole checkpoint; None if there is none at all.
 
         Unreadable newer ones are moved to `checkpoints-broken/`, saying so: training writes those steps again.
 
         Args:
             target: shapes and types by field, as `jax.eval_shape` gives them.
+            per_device: fields of which each device has its own, `[devices, ...]`.
 
         Raises:
-            CheckpointError: there are checkpoints, but none can be read.
+            CheckpointError: there are checkpoints, but none can be read, or they are of another number of devices, of
+                which each had something of its own.
         """
-        restored, broken = _newest(self._root, target)
+        restored, broken = _newest(self._root, target, per_device=per_device)
         if broken and parallel.is_main_process():
             for step in broken:
                 _set_aside(self._root, step)
@@ -186,7 +191,7 @@ def checksum(tree: Any) -> int:
 
 
 def _newest(
-    root: Path, target: dict[str, Any], candidates: list[int] | None = None
+    root: Path, target: dict[str, Any], candidates: list[int] | None = None, per_device: tuple[str, ...] = ()
 ) -> tuple[Restored | None, list[int]]:
     """The newest checkpoint that can be read, and the steps of newer ones that cannot."""
     candidates = steps(root.parent) if candidates is None else candidates
@@ -195,7 +200,7 @@ def _newest(
     reasons: list[str] = []
     for step in reversed(candidates):
         try:
-            restored = Restored(step, _read(root / str(step), target))
+            restored = Restored(step, _read(root / str(step), target, per_device))
         except CheckpointError:
             raise
         except Exception as error:  # orbax and tensorstore raise all kinds for damaged files
@@ -210,7 +215,7 @@ def _newest(
     return None, []
 
 
-def _read(folder: Path, target: dict[str, Any]) -> dict[str, Any]:
+def _read(folder: Path, target: dict[str, Any], per_device: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of one checkpoint, with its version, shapes and checksums verified."""
     record = _restore(folder / "record", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
     if record["schema"] > SCHEMA:
@@ -224,6 +229,7 @@ def _read(folder: Path, target: dict[str, Any]) -> dict[str, Any]:
         partial_restore=True,
     )
     fields = _restore(folder / "state", ocp.PyTreeCheckpointHandler(), arguments)
+    _check_devices(folder, fields, shapes, per_device)
     _check_shapes(folder, fields, shapes)
     different = [name for name, value in fields.items() if checksum(value) != record["checksums"][name]]
     if different:
@@ -234,6 +240,17 @@ def _read(folder: Path, target: dict[str, Any]) -> dict[str, Any]:
 def _present(fields: dict[str, Any]) -> dict[str, Any]:
     """What a run has: a field that is None is not stored."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _check_devices(folder: Path, fields: dict[str, Any], shapes: dict[str, Any], per_device: tuple[str, ...]) -> None:
+    """What each device had for itself cannot be shared out anew among another number of devices."""
+    for name in per_device:
+        got, wanted = jax.tree.leaves(fields[name])[0].shape[0], jax.tree.leaves(shapes[name])[0].shape[0]
+        if got != wanted:
+            raise CheckpointError(
+                f"{folder} was saved by {got} devices, each with a {name} of its own, and cannot go on with {wanted}: "
+                f"resume on {got} devices, or begin again in another --workdir"
+            )
 
 
 def _check_shapes(folder: Path, fields: dict[str, Any], shapes: dict[str, Any]) -> None:

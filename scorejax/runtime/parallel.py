@@ -76,30 +76,58 @@ def to_host(tree: Any) -> Any:
     return jax.tree.unflatten(structure, [_one_copy(jax.tree_util.keystr(path), leaf) for path, leaf in paths])
 
 
+def own(tree: Any) -> Any:
+    """Give every local device its row of host arrays `[all devices, ...]`."""
+    return shard(jax.tree.map(lambda leaf: np.asarray(leaf)[list(local_parts())], tree))
+
+
+def own_to_host(tree: Any) -> Any:
+    """Copy what each device has for itself to numpy, `[all devices, ...]`, on every process."""
+    from jax.experimental import multihost_utils
+
+    if jax.process_count() > 1:
+        return multihost_utils.process_allgather(tree, tiled=True)
+    return jax.tree.map(np.array, tree)
+
+
 def train_map(
-    step: Callable[..., tuple[Any, Any]], payload_axis: int | None = None, constants: tuple[Any, ...] = ()
+    step: Callable[..., tuple[Any, Any]],
+    payload_axis: int | None = None,
+    constants: tuple[Any, ...] = (),
+    *,
+    own: tuple[str, ...] = (),
 ) -> Callable[[Any, Any], tuple[Any, Any]]:
     """Run `step(state, payload, *constants) -> (state, metrics)` on every device; the state's memory is reused.
 
     Args:
-        step: pure, per device; must leave the same state and metrics on every device (`mean` the gradients).
+        step: pure, per device; must leave the same state and metrics on every device (`mean` the gradients), but for
+            the fields in `own`.
         payload_axis: axis of the payload over local devices; None gives every device the whole payload.
         constants: arrays that every call reads and none changes, such as frozen weights; what `step` closes over is
             compiled into it.
+        own: fields of the state (a NamedTuple) of which each device has its own, with an axis of local devices.
     """
+
+    def one(state: Any, mine: Any, payload: Any, lane: Array, constants: Any) -> tuple[Any, Any, Any]:
+        state, metrics = step(state._replace(**mine), payload, *constants)
+        return state._replace(**dict.fromkeys(own)), {name: getattr(state, name) for name in own}, metrics
+
     mapped = jax.pmap(
-        lambda state, payload, lane, constants: step(state, payload, *constants),
+        one,
         axis_name=AXIS,
-        in_axes=(None, payload_axis, 0, None),
-        out_axes=(None, None),
-        donate_argnums=0,
+        in_axes=(None, 0, payload_axis, 0, None),
+        out_axes=(None, 0, None),
+        donate_argnums=(0, 1),
     )
     constants = replicate(constants)
     lanes = shard(np.arange(jax.local_device_count(), dtype=np.uint32))  # pmap wants something to map over
 
     def call(state: Any, payload: Any) -> tuple[Any, Any]:
+        mine = {name: getattr(state, name) for name in own}
         # The same kind of array in every call: another kind would compile another program.
-        return mapped(state, payload if payload_axis is None else shard(payload), lanes, constants)
+        payload = payload if payload_axis is None else shard(payload)
+        state, mine, metrics = mapped(state._replace(**dict.fromkeys(own)), mine, payload, lanes, constants)
+        return state._replace(**mine), metrics
 
     return call
 

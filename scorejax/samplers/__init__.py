@@ -1,4 +1,6 @@
-"""Samplers: steppers, correctors and the driver `sample`."""
+"""Samplers: steppers, correctors, time grids and the driver `sample`."""
+
+from collections.abc import Callable
 
 from scorejax.samplers.correctors import ald, annealed_langevin, langevin
 from scorejax.samplers.ddim import ddim
@@ -6,13 +8,18 @@ from scorejax.samplers.dpm_solver import dpm_solver
 from scorejax.samplers.dpm_solver_adaptive import dpm_solver_adaptive
 from scorejax.samplers.driver import Sample, Trajectory, sample, trajectory
 from scorejax.samplers.edm import euler, heun
+from scorejax.samplers.grids import GRIDS
 from scorejax.samplers.ode import adaptive_probability_flow, decode, encode, interpolate
 from scorejax.samplers.predictors import ancestral, euler_maruyama, probability_flow, reverse_diffusion
-from scorejax.samplers.reverse_chain import ChainStepper, analytic, reverse_chain
+from scorejax.samplers.reverse_chain import ChainPart, ChainStepper, analytic, analytic_dpm, npr, reverse_chain, sn
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.samplers.unipc import unipc
 
 __all__ = [
+    "CORRECTORS",
+    "GRIDS",
+    "STEPPERS",
+    "ChainPart",
     "ChainStepper",
     "Sample",
     "Step",
@@ -21,6 +28,7 @@ __all__ = [
     "adaptive_probability_flow",
     "ald",
     "analytic",
+    "analytic_dpm",
     "ancestral",
     "annealed_langevin",
     "ddim",
@@ -33,10 +41,36 @@ __all__ = [
     "heun",
     "interpolate",
     "langevin",
+    "npr",
     "probability_flow",
     "reverse_chain",
     "reverse_diffusion",
     "sample",
+    "sn",
     "trajectory",
     "unipc",
 ]
+
+STEPPERS: dict[str, Callable[..., Stepper]] = {
+    "euler_maruyama": euler_maruyama,
+    "reverse_diffusion": reverse_diffusion,
+    "ancestral": ancestral,
+    "probability_flow": probability_flow,
+    "adaptive_probability_flow": adaptive_probability_flow,
+    "ddim": ddim,
+    "dpm_solver": dpm_solver,
+    "dpm_solver_adaptive": dpm_solver_adaptive,
+    "unipc": unipc,
+    "euler": euler,
+    "heun": heun,
+    "annealed_langevin": annealed_langevin,
+    "reverse_chain": reverse_chain,
+    "analytic": analytic_dpm,  # `analytic` itself takes its grid and its statistic at once
+    "npr": npr,
+    "sn": sn,
+}
+"""The steppers by name; the parameters of each with their defaults are its settings, but for `fitted` and `data_range`,
+which the program supplies."""
+
+CORRECTORS: dict[str, Callable[..., Stepper]] = {"langevin": langevin, "ald": ald}
+"""The steppers that stay at one noise level, by name."""

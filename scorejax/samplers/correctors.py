@@ -12,7 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
@@ -78,6 +80,15 @@ class AnnealedLangevin(Stepper):
     epsilon: float | Array
     steps: int = static()
 
+    def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> AnnealedLangevin:
+        least = float(jnp.min(sde.variance(jnp.asarray(sde.t_min))))
+        if not isinstance(self.epsilon, Tracer) and self.epsilon >= 2.0 * least:
+            raise ValueError(
+                f"annealed_langevin: at epsilon={self.epsilon} the updates diverge on this {type(sde).__name__}, whose "
+                f"smallest noise is sigma={least**0.5:.4g}; take epsilon below 2 sigma^2 = {2.0 * least:.4g}"
+            )
+        return self
+
     def init(self, sde: LinearSDE, x: Array, times: Array) -> Array:
         """Return the number of updates still to be made at the level the step starts from."""
         return jnp.asarray(self.steps, jnp.int32)
@@ -90,11 +101,11 @@ class AnnealedLangevin(Stepper):
             return time, self.epsilon * variance / last
 
         updates = memory + self.steps
-        x, mean = _updates(keys, score, x, updates, lambda i, gradient, noise: level(i)[1], lambda i: level(i)[0])
-        return Step(x, mean, jnp.zeros_like(memory), updates)
+        x = _updates(keys, score, x, updates, lambda i, gradient, noise: level(i)[1], lambda i: level(i)[0])
+        return Step(x, jnp.zeros_like(memory), updates)
 
 
-def langevin(snr: float, steps: int = 1, norm: str = "sample") -> Langevin:
+def langevin(snr: float = 0.16, steps: int = 1, norm: str = "sample") -> Langevin:
     """Return Langevin steps whose size keeps the signal-to-noise ratio `snr` (Score-SDE, algorithms 4 and 5).
 
     Args:
@@ -116,7 +127,7 @@ def langevin(snr: float, steps: int = 1, norm: str = "sample") -> Langevin:
     return Langevin(snr, steps, norm)
 
 
-def ald(snr: float, steps: int = 1) -> ALD:
+def ald(snr: float = 0.16, steps: int = 1) -> ALD:
     """Return the annealed Langevin corrector, step size proportional to `sigma_t^2` (Song & Ermon, arXiv 1907.05600).
 
     Args:
@@ -130,7 +141,7 @@ def ald(snr: float, steps: int = 1) -> ALD:
     return ALD(snr, steps)
 
 
-def annealed_langevin(epsilon: float, steps: int) -> AnnealedLangevin:
+def annealed_langevin(epsilon: float = 2e-5, steps: int = 100) -> AnnealedLangevin:
     """Return annealed Langevin dynamics as a sampler of its own (NCSN, arXiv 1907.05600, algorithm 1).
 
         x <- x + e_i score(x, t_i) + sqrt(2 e_i) z,   e_i = epsilon sigma_i^2 / sigma_min^2,   `steps` times a level
@@ -148,7 +159,7 @@ def annealed_langevin(epsilon: float, steps: int) -> AnnealedLangevin:
         steps: updates at each level.
 
     Raises:
-        ValueError: unless `epsilon > 0` and `steps >= 1`.
+        ValueError: unless `epsilon > 0` and `steps >= 1`; on preparation, unless `epsilon < 2 sigma_min^2`.
     """
     if not epsilon > 0 or steps < 1:
         raise ValueError(f"annealed_langevin needs epsilon > 0 and steps >= 1, got epsilon={epsilon}, steps={steps}")
@@ -157,8 +168,8 @@ def annealed_langevin(epsilon: float, steps: int) -> AnnealedLangevin:
 
 def _langevin(keys: Array, score: Score, x: Array, t: Array, steps: int, size: Callable[[Array, Array], Array]) -> Step:
     """Make `steps` updates at one level."""
-    x, mean = _updates(keys, score, x, steps, lambda i, gradient, noise: size(gradient, noise), lambda i: t)
-    return Step(x, mean, nfe=steps)
+    x = _updates(keys, score, x, steps, lambda i, gradient, noise: size(gradient, noise), lambda i: t)
+    return Step(x, nfe=steps)
 
 
 def _updates(
@@ -168,18 +179,17 @@ def _updates(
     updates: int | Array,
     size: Callable[[Array, Array, Array], Array],
     time: Callable[[Array], Array],
-) -> tuple[Array, Array]:
+) -> Array:
     """Make Langevin updates in a loop, so that the program holds the network once however many there are."""
 
-    def update(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        gradient = score(state[0], time(i))
+    def update(i: Array, x: Array) -> Array:
+        gradient = score(x, time(i))
         noise = keys_lib.normal(keys_lib.fold_in(keys, i), x.shape, x.dtype)
         epsilon = size(i, gradient, noise)
         epsilon = per_batch(epsilon, epsilon, x.ndim)
-        mean = state[0] + epsilon * gradient
-        return (mean + jnp.sqrt(2.0 * epsilon) * noise).astype(x.dtype), mean.astype(x.dtype)
+        return (x + epsilon * gradient + jnp.sqrt(2.0 * epsilon) * noise).astype(x.dtype)
 
-    return jax.lax.fori_loop(0, updates, update, (x, x))
+    return jax.lax.fori_loop(0, updates, update, x)
 
 
 def _step_alpha(sde: LinearSDE, s: Array, t: Array) -> Array:

@@ -58,9 +58,9 @@ class DDIM(Stepper):
             # the noise that goes on is that of the clipped data, (x_t - alpha_t x_0) / sigma_t, or the network's own
             mean = mean + sde.scale(c_0 if self.rederive_noise else sde.alpha(s), t, kept - data)
         if not self.stochastic:
-            return Step(mean, mean)
+            return Step(mean)
         noise = keys_lib.normal(keys, x.shape, x.dtype)
-        return Step(mean + sde.scale(jnp.sqrt(variance), t, noise), mean)
+        return Step(mean + sde.scale(jnp.sqrt(variance), t, noise))
 
 
 def ddim(eta: float = 0.0, *, clip: float | None = None, rederive_noise: bool = True) -> DDIM:

@@ -57,7 +57,7 @@ class MultistepDPMSolver(ExponentialStepper):
         rows = [self.weights(here, there, memory.nodes[:i], rules[i], size=self.order - 1) for i in range(self.order)]
         order = jnp.minimum(jnp.minimum(self.order, memory.done + 1), memory.left)
         x = self.advance(sde, t, here, there, x, jnp.stack(rows)[order - 1], (value, *memory.values))
-        return Step(x, x, memory.pushed(here, value))
+        return Step(x, memory.pushed(here, value))
 
 
 class Stages(NamedTuple):
@@ -95,7 +95,7 @@ class SinglestepDPMSolver(ExponentialStepper):
         row = jnp.where(stage == 0, 0, jnp.where(order == 2, 1, stage + 1))
         x = self.advance(sde, t, nodes[0], there, origin, self._rows(nodes, there)[row], values)
         memory = Stages(origin, tuple(nodes[:-1]), tuple(values[:-1]), (stage + 1) % order, order, memory.left - 1)
-        return Step(x, x, memory)
+        return Step(x, memory)
 
     def _next_order(self, left: Array) -> Array:
         """Return the order of the step that begins with so many intervals left (`times.singlestep_orders`)."""

@@ -62,7 +62,7 @@ class AdaptiveDPMSolver(ExponentialStepper):
         else:
             alone = together(predict, x, jnp.broadcast_to(t, x.shape[:1]))
             x, tried = jax.vmap(lambda point: self._solve(alone, sde, point, t, s))(x)
-        return Step(x, x, (), self.order * jnp.max(tried))
+        return Step(x, (), self.order * jnp.max(tried))
 
     def _solve(self, predict: Predict, sde: LinearSDE, x: Array, t: Array, s: Array) -> tuple[Array, Array]:
         """Return the points at `s` (NaN where they did not arrive) and the number of steps tried."""

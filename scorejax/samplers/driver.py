@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE
+
+S = TypeVar("S", Stepper, Stepper | None)
 
 
 class Sample(NamedTuple):
@@ -83,7 +85,8 @@ def sample(
     Raises:
         ValueError: if the grid is not decreasing or `x_init` has another shape.
     """
-    x, times = _prepare(key, sde, shape, times, x_init, start)
+    stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
+    x, times = _begin(key, sde, shape, times, x_init, start)
     x, nfe, _ = _run(
         keys_lib.per_example(key, shape[0], start), sde, as_pytree(score), x, stepper, times, corrector,
         corrector_first=corrector_first, denoise=denoise, keep=False,
@@ -109,7 +112,8 @@ def trajectory(
     Raises:
         ValueError: if the grid is not decreasing or `x_init` has another shape.
     """
-    x, times = _prepare(key, sde, shape, times, x_init, start)
+    stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
+    x, times = _begin(key, sde, shape, times, x_init, start)
     score = as_pytree(score)
     _, nfe, states = _run(
         keys_lib.per_example(key, shape[0], start), sde, score, x, stepper, times, corrector,
@@ -185,12 +189,17 @@ def _denoise_all(sde: LinearSDE, score: Score, states: Array, times: Array) -> A
     return jax.lax.map(one, (states, times))
 
 
-def _prepare(
-    key: Array, sde: LinearSDE, shape: tuple[int, ...], times: Array, x_init: Array | None, start: int | Array
-) -> tuple[Array, Array]:
-    times = jnp.asarray(times, jnp.result_type(float))
-    if times.ndim != 1 or times.shape[0] < 2:
-        raise ValueError(f"times must be a vector of at least two times, got shape {times.shape}")
+def _prepared(sde: LinearSDE, times: Array | np.ndarray, stepper: S) -> S:
+    """Return the stepper prepared for the grid, or as it is where the numbers of process or grid are not known yet."""
+    if stepper is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((sde, times))):
+        return stepper
+    _check_decreasing(times)  # first, or else each stepper would have its own words for a bad grid
+    return stepper.prepare(sde, times)
+
+
+def _check_decreasing(times: Array | np.ndarray) -> None:
+    if np.ndim(times) != 1 or np.shape(times)[0] < 2:
+        raise ValueError(f"times must be a vector of at least two times, got shape {np.shape(times)}")
     if not isinstance(times, Tracer):
         steps = np.diff(np.asarray(times))
         if not np.all(steps < 0):
@@ -198,6 +207,13 @@ def _prepare(
             raise ValueError(
                 f"times must decrease strictly, got times[{i}]={times[i]} and times[{i + 1}]={times[i + 1]}"
             )
+
+
+def _begin(
+    key: Array, sde: LinearSDE, shape: tuple[int, ...], times: Array, x_init: Array | None, start: int | Array
+) -> tuple[Array, Array]:
+    times = jnp.asarray(times, jnp.result_type(float))
+    _check_decreasing(times)
     if x_init is None:
         # a stream of its own: step i uses fold_in(key, 2 i) and fold_in(key, 2 i + 1)
         prior_keys = keys_lib.fold_in(keys_lib.per_example(key, shape[0], start), 2**32 - 1)

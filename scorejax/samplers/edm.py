@@ -53,7 +53,7 @@ class EDMSampler(Stepper):
         mean = kept + sde.scale(length, t, first)
         if self.order == 2:
             mean = kept + sde.scale(0.5 * length, t, first + slope(mean, s))
-        return Step(mean, mean, memory)
+        return Step(mean, memory)
 
     def _add_noise(self, keys: Array, sde: LinearSDE, x: Array, t: Array, gamma: Array) -> tuple[Array, Array]:
         """Return the points raised from `r` to the level `(1 + gamma) r`, and its time."""

@@ -37,7 +37,7 @@ class AdaptiveProbabilityFlow(Stepper):
             return solve(field, point, t, s, self.rtol, self.atol, self.max_steps)
 
         x, nfe = jax.vmap(one)(x)
-        return Step(x, x, (), jnp.max(nfe))
+        return Step(x, (), jnp.max(nfe))
 
 
 def adaptive_probability_flow(rtol: float = 1e-5, atol: float = 1e-5, max_steps: int = 4096) -> AdaptiveProbabilityFlow:

@@ -10,16 +10,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from scorejax import reverse
 from scorejax.numerics import keys as keys_lib
+from scorejax.reverse import VARIANCES, ReverseChain
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, reverse_drift, tweedie
 from scorejax.scores.predictions import probability_flow as flow_drift
 from scorejax.sdes.linear import LinearSDE, static
 
 ODE_METHODS = ("euler", "heun", "rk4")
-VARIANCES = ("posterior", "forward")
 
 
 @jax.tree_util.register_dataclass
@@ -30,7 +32,7 @@ class EulerMaruyama(Stepper):
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Any) -> Step:
         h = t - s
         mean = x - h * reverse_drift(sde, score)(x, t)
-        return Step(_add_noise(keys, sde, mean, t, jnp.sqrt(h) * sde.diffusion(t)), mean)
+        return Step(_add_noise(keys, sde, mean, t, jnp.sqrt(h) * sde.diffusion(t)))
 
 
 @jax.tree_util.register_dataclass
@@ -44,7 +46,7 @@ class ReverseDiffusion(Stepper):
         a, v = sde.transition(s, t)
         weight = 0.5 * v if self.ode else v
         mean = sde.scale(2.0 - a, t, x) + sde.scale(weight, t, score(x, t))
-        return Step(mean if self.ode else _add_noise(keys, sde, mean, t, jnp.sqrt(v)), mean)
+        return Step(mean if self.ode else _add_noise(keys, sde, mean, t, jnp.sqrt(v)))
 
 
 @jax.tree_util.register_dataclass
@@ -59,7 +61,10 @@ class Ancestral(Stepper):
         data = tweedie(sde, x, t, score(x, t))
         mean = sde.scale(c_t, t, x) + sde.scale(c_0, t, data)
         variance = v if self.variance == "posterior" else sde.transition(s, t)[1]
-        return Step(_add_noise(keys, sde, mean, t, jnp.sqrt(variance)), mean)
+        return Step(_add_noise(keys, sde, mean, t, jnp.sqrt(variance)))
+
+    def chain(self, sde: LinearSDE, times: Array | np.ndarray) -> ReverseChain:
+        return reverse.chain(sde, times, variance=self.variance)
 
 
 @jax.tree_util.register_dataclass
@@ -81,7 +86,7 @@ class ProbabilityFlow(Stepper):
             k3 = drift(x + 0.5 * h * k2, t + 0.5 * h)
             k4 = drift(x + h * k3, s)
             x = x + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-        return Step(x, x)
+        return Step(x)
 
 
 def euler_maruyama() -> EulerMaruyama:

@@ -1,12 +1,21 @@
-"""The seam between the driver and the methods: a stepper is a pair of pure functions."""
+"""The seam between the driver and the methods: a stepper is a pair of pure functions, `init` and `step`.
+
+The driver calls `prepare` on the host before it compiles anything, then `init` once and `step` for every interval of
+the grid. A stepper knows where it is by what it remembers, such as a count of its steps, and never searches the grid
+for a time: two times that differ in the last digit of float32 are not equal.
+"""
 
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from jax import Array
 
+from scorejax.reverse.chain import ReverseChain
+from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
@@ -16,14 +25,12 @@ class Step(NamedTuple):
 
     Attributes:
         x: the new points, `[B, ...]`.
-        mean: the new points before fresh noise was added.
         memory: what the next step needs of this one: `()` for one-step methods, history for multistep ones.
         nfe: number of network evaluations, set where it depends on the data or where they happen inside a loop;
             otherwise the driver counts calls.
     """
 
     x: Array
-    mean: Array
     memory: Any = ()
     nfe: Array | int | None = None
 
@@ -32,8 +39,21 @@ class Stepper(abc.ABC):
     """One method of moving samples from time `t` down to `s`, or of mixing them at time `t`.
 
     Write a frozen dataclass registered as a pytree; its numbers are then traced, and changing one does not compile
-    the sampler again.
+    the sampler again. `step` alone must be written. A stepper that wraps another passes `prepare` and `bind` on to it.
     """
+
+    def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> Stepper:
+        """Return the stepper with whatever tables it needs of this process on this grid, in float64, on the host.
+
+        `sample` and `trajectory` call it where process and times are known numbers. Inside a compiled program that
+        takes either as an argument they are not: prepare the stepper outside and pass it in. Preparing a stepper that
+        is already prepared for this grid returns it as it is.
+
+        Args:
+            sde: the forward process.
+            times: decreasing times `[n + 1]`.
+        """
+        return self
 
     def init(self, sde: LinearSDE, x: Array, times: Array) -> Any:
         """Return the memory before the first step of a grid of `times [n + 1]`."""
@@ -52,3 +72,22 @@ class Stepper(abc.ABC):
             s: next time, a scalar.
             memory: what `init` or the step before returned.
         """
+
+    def chain(self, sde: LinearSDE, times: Array | np.ndarray) -> ReverseChain | None:
+        """Return the reverse chain that the stepper draws from, which `likelihood.elbo` measures; None if it has none.
+
+        Args:
+            sde: the forward process.
+            times: decreasing times `[n + 1]`.
+        """
+        return None
+
+    def bind(self, bind_head: Callable[[UnboundHead], VarianceHead]) -> Stepper:
+        """Return the stepper with every head that it holds without a network put on its network.
+
+        Call it inside the compiled program, where the parameters are: score and variance then share one evaluation.
+
+        Args:
+            bind_head: returns the head on its network, given the one without.
+        """
+        return self

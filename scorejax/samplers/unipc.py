@@ -54,7 +54,7 @@ class UniPC(ExponentialStepper):
         memory = memory.pushed(here, value)
         order = jnp.minimum(jnp.minimum(self.order, memory.done), memory.left + 1)
         x = self.advance(sde, t, here, there, x, self._predictions(there, memory.nodes)[order - 1], memory.values)
-        return Step(x, x, memory)
+        return Step(x, memory)
 
     def _predictions(self, there: Node, nodes: Sequence[Node]) -> Array:
         """Return the predictor's weights of the predictions at `nodes`, the first being where it starts, by order."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from scorejax.sdes.discrete import Chain
+from scorejax.sdes.float64 import exact_times
 from scorejax.sdes.linear import LinearSDE
-
-SPACINGS = ("even", "ddim_uniform", "ddim_quadratic")
 
 
 def uniform(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
@@ -90,38 +92,73 @@ def singlestep_orders(n: int, order: int) -> list[int]:
     return [order] * full + [rest] * (rest > 0)
 
 
-def levels(sde: Chain, n: int, spacing: str = "even") -> Array:
-    """Return the times of `n + 1` levels of a discrete chain, chosen as in published code.
+def even(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
+    """Return evenly spaced times in float64; on a chain of N levels those of `round(1 + (N - 1) k / n)`.
 
-    `even` visits the levels `round(1 + (N - 1) k / n)`, both ends among them (Analytic-DPM). `ddim_uniform` strides
-    from level 1 by the whole number `N / (n + 1)`, without the last level; `ddim_quadratic` visits
-    `1 + floor(0.8 N (k / n)^2)`, and so begins at `0.8 N` (DDIM, appendix D.2): both draw from the prior all the same.
-    Counting the driver's last denoising, all cost `n + 1` evaluations.
-
-    Args:
-        sde: a discrete chain, `sj.ddpm` or `sj.smld`.
-        n: number of sampler steps.
-        spacing: `even`, `ddim_uniform` or `ddim_quadratic`.
+    (Analytic-DPM, arXiv 2201.06503.) Both ends of the chain are among them.
 
     Raises:
-        ValueError: if the process is no chain, the spacing is unknown, or two of the levels coincide.
+        ValueError: if `n < 1`, a chain has fewer levels, or `t_min` is given for a chain or lies outside its times.
     """
     if not isinstance(sde, Chain):
-        raise ValueError(f"levels belong to discrete chains (ddpm, smld); {type(sde).__name__} has none: use uniform")
-    total, steps = sde.levels, np.arange(n + 1)
+        return exact_times(sde, uniform(sde, n, t_min=t_min))
+    total = _chain("even", sde, n, t_min).levels
+    return level_times(sde, np.round(np.linspace(1, total, n + 1)))
+
+
+def ddim_uniform(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
+    """Return the times of the levels `1 + floor(N / (n + 1)) k` of a chain, in float64 (DDIM, arXiv 2010.02502).
+
+    The last level is not among them: the sampler draws from the prior all the same.
+
+    Raises:
+        ValueError: if `n < 1`, the process is no chain or has fewer levels, or `t_min` is given.
+    """
+    chain = _chain("ddim_uniform", sde, n, t_min)
+    return level_times(chain, 1 + chain.levels // (n + 1) * np.arange(n + 1))
+
+
+def ddim_quadratic(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
+    """Return the times of the levels `1 + floor(0.8 N (k / n)^2)` of a chain, in float64: DDIM's choice for CIFAR-10.
+
+    It begins at 0.8 N from the prior, as published (DDIM, appendix D.2).
+
+    Raises:
+        ValueError: if `n < 1`, the process is no chain or has fewer levels, two of them coincide, or `t_min` is given.
+    """
+    chain = _chain("ddim_quadratic", sde, n, t_min)
+    visited = ddim_quadratic_levels(chain, n)
+    if not np.all(np.diff(visited) > 0):
+        raise ValueError(
+            f"ddim_quadratic: {n + 1} of {chain.levels} levels coincide in part; take fewer steps, or choose even"
+        )
+    return level_times(chain, visited)
+
+
+def ddim_quadratic_levels(chain: Chain, n: int) -> np.ndarray:
+    """Return the levels `1 + floor(0.8 N (k / n)^2)` for `k = 0 .. n`; at the clean end some may be equal."""
+    return 1 + np.floor(np.linspace(0.0, math.sqrt(0.8 * chain.levels), n + 1) ** 2)
+
+
+def level_times(chain: Chain, levels: np.ndarray) -> np.ndarray:
+    """Return the decreasing times in float64 of increasing levels of a chain."""
+    return np.asarray(levels, np.float64)[::-1] / chain.levels
+
+
+def _chain(grid: str, sde: LinearSDE, n: int, t_min: float | None) -> Chain:
+    """Return the process as a chain that has `n + 1` levels."""
+    if not isinstance(sde, Chain):
+        raise ValueError(
+            f"{grid} visits levels of a discrete chain (ddpm, smld), which {type(sde).__name__} does not have; choose "
+            "even or quadratic"
+        )
+    if t_min is not None:
+        raise ValueError(f"{grid} ends at the first level of a chain, got t_min={t_min}; leave it out")
     if n < 1:
         raise ValueError(f"a time grid needs at least one step, got n={n}")
-    if spacing == "even":
-        visited = np.rint(1 + (total - 1) * steps / n)
-    elif spacing == "ddim_uniform":
-        visited = 1 + total // (n + 1) * steps
-    elif spacing == "ddim_quadratic":
-        visited = 1 + np.floor(np.linspace(0.0, (0.8 * total) ** 0.5, n + 1) ** 2)
-    else:
-        raise ValueError(f"unknown spacing {spacing!r}; choose one of {', '.join(SPACINGS)}")
-    if not np.all(np.diff(visited) > 0):
-        raise ValueError(f"spacing={spacing!r}: {n + 1} levels of {total} coincide in part; take fewer steps")
-    return jnp.asarray(visited[::-1] / total, jnp.result_type(float))
+    if n + 1 > sde.levels:
+        raise ValueError(f"{grid} visits n + 1 = {n + 1} levels, but this chain has {sde.levels}; take fewer steps")
+    return sde
 
 
 def _between(sde: LinearSDE, log_snr: Array, end: float) -> Array:
@@ -135,3 +172,15 @@ def _end(sde: LinearSDE, n: int, t_min: float | None) -> float:
     if not sde.t_min <= end < sde.t_max:
         raise ValueError(f"t_min={end} lies outside [{sde.t_min}, {sde.t_max}), the times of this process")
     return end
+
+
+GRIDS: dict[str, Callable[..., Array | np.ndarray]] = {
+    "uniform": uniform,
+    "quadratic": quadratic,
+    "log_snr": log_snr,
+    "karras": karras,
+    "even": even,
+    "ddim_uniform": ddim_uniform,
+    "ddim_quadratic": ddim_quadratic,
+}
+"""The time grids by name: `(sde, n, *, t_min=None, ...) -> n + 1 times`. `scorejax.samplers.GRIDS` adds `optimal`."""

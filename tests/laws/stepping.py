@@ -64,6 +64,7 @@ def order(stepper, sde, grid, n=84):
 def run(stepper, sde, score, x, times, noise=None, *, compiled=True):
     """Step `x` down a grid; `noise [n, B, ...]` takes the place of the keys (`keys.normal` must then return it)."""
     step = _compiled if compiled else _step
+    stepper = stepper.prepare(sde, times)
     memory = stepper.init(sde, x, times)
     moments = [jnp.asarray(t) for t in np.asarray(times)]
     for i, (t, s) in enumerate(itertools.pairwise(moments)):

@@ -61,12 +61,19 @@ def test_the_bounds_of_the_last_variance_are_those_of_table_7(name):
         assert " ".join(f"{chain.steps.variance[-1]:.3e}" for chain in found) == TABLE_7[name][row]
 
 
-def test_the_noise_allowed_in_the_last_step_is_that_of_table_7():
-    chain = reverse.chain(LINEAR, trajectories.even(LINEAR, 10))
+def test_the_noise_allowed_in_the_last_step_is_that_of_table_7(monkeypatch):
+    """Where one step begins and ends with a unit of noise, what it adds is its standard deviation."""
+    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda keys, shape, *_: jnp.ones(shape))
+    times = trajectories.even(LINEAR, 3)
+    chain = reverse.chain(LINEAR, times, variance="forward")
+    x, zero = jnp.zeros((1, 1)), lambda x, t: 0.0 * x
     for pixels, published in ((1, 9.66272e-5), (2, 3.86509e-4)):
-        ceiling = samplers.reverse_chain(chain, last_noise=pixels * 2 / 255).chain.steps.ceiling
-        np.testing.assert_allclose(ceiling[-1], published, rtol=2e-6)
-        assert np.all(np.isinf(ceiling[:-1]))
+        stepper, memory = samplers.reverse_chain(chain, last_noise=pixels * 2 / 255), jnp.int32(0)
+        for variance in (chain.steps.variance[0], published):
+            step = stepper.step(None, LINEAR, zero, x, None, None, memory)
+            np.testing.assert_allclose(step.x[0, 0] ** 2, variance, rtol=2e-6)
+            memory = step.memory
+        assert stepper.chain(LINEAR, times) is chain  # the bound is of the chain without it
 
 
 @pytest.mark.parametrize("kind", ["linear", "dp_seg"])
@@ -332,11 +339,12 @@ def test_times_that_float32_has_rounded_are_the_levels_they_were():
 
 def test_steps_of_another_grid_are_not_taken():
     chain = reverse.chain(LINEAR, [1.0, 0.5, 0.1])
-    draw = sj.sample(
-        jax.random.key(0), LINEAR, LAW.score(LINEAR), (2, 2),
-        stepper=samplers.reverse_chain(chain), times=jnp.array([1.0, 0.6, 0.1]),
-    )  # fmt: skip
-    assert np.all(np.isnan(draw.x))
+    for times in ([1.0, 0.6, 0.1], [1.0, 0.1]):
+        with pytest.raises(ValueError, match="was made for 3 times"):
+            sj.sample(
+                jax.random.key(0), LINEAR, LAW.score(LINEAR), (2, 2),
+                stepper=samplers.reverse_chain(chain), times=jnp.array(times),
+            )  # fmt: skip
 
 
 def test_a_chain_is_made_while_another_function_is_traced():

@@ -53,7 +53,7 @@ def test_the_exact_posterior_is_the_minimiser(name):
 def test_how_times_are_drawn_does_not_change_the_expectation(weighting):
     sde, (x0, labels) = sj.vp(t_min=1e-2), labelled()
     values = [
-        classification(jax.random.key(i), sde, exact(sde), x0, labels, times=times, weighting=weighting)
+        classification(jax.random.key(i), sde, exact(sde), x0, labels, time_sampling=times, weighting=weighting)
         for i, times in enumerate(("uniform", "stratified", "importance"))
     ]
     mean, error = zip(*((value.mean(), value.std() / np.sqrt(N)) for value in values), strict=True)
@@ -64,7 +64,7 @@ def test_how_times_are_drawn_does_not_change_the_expectation(weighting):
 def test_by_log_snr_every_ratio_counts_the_same_and_a_guess_costs_what_it_costs():
     sde, (x0, labels) = sj.vp(), labelled()
     guess = lambda x, t: jnp.zeros((N, 2))  # noqa: E731
-    even = classification(jax.random.key(5), sde, guess, x0, labels, times="importance", weighting="log_snr")
+    even = classification(jax.random.key(5), sde, guess, x0, labels, time_sampling="importance", weighting="log_snr")
     np.testing.assert_allclose(even, np.log(2), rtol=1e-4)
     t = draw_times(jax.random.key(6), sde, N, "importance")
     ratios = np.sort(sde.log_snr(t))

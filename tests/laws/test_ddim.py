@@ -60,7 +60,6 @@ def test_ddim_with_all_the_noise_is_ancestral_sampling():
     keys = jax.random.split(jax.random.key(0), len(x))
     t, s = jnp.asarray(0.6), jnp.asarray(0.4)
     ddim, ancestral = (step(m, sde, LINE.score(sde), x, t, s, keys) for m in (samplers.ddim(1.0), samplers.ancestral()))
-    np.testing.assert_allclose(ddim.mean, ancestral.mean, rtol=1e-10)
     np.testing.assert_allclose(ddim.x, ancestral.x, rtol=1e-10)
 
 
@@ -70,7 +69,7 @@ def test_ddim_with_all_the_noise_is_ancestral_sampling():
 def test_the_variance_of_gaussian_data_is_a_product_of_cosines(levels, expected):
     """`Var(x_0) = s^2 prod cos^2(theta_k - theta_{k-1})`, `theta = atan2(sigma, alpha s)`, from the exact law."""
     sde, s2 = sj.ddpm(), 0.25
-    times = sj.times.levels(sde, levels - 1)
+    times = sj.times.even(sde, levels - 1)
     angle = np.append(np.arctan2(sde.sigma(times), sde.alpha(times) * s2**0.5), 0.0)
     np.testing.assert_allclose(s2 * np.prod(np.cos(np.diff(angle)) ** 2), expected, rtol=1e-6)
     score = sj.analytic.gaussian([0.0], [s2]).score(sde)

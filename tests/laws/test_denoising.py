@@ -105,7 +105,7 @@ def test_all_time_samplers_share_one_expectation(name):
     shift = 0.7
     expected = float(jnp.trapezoid(exact_loss(sde, grid, shift), grid)) / (sde.t_max - sde.t_min)
     for times, tolerance in (("uniform", 0.03), ("stratified", 0.03), ("importance", 0.15)):
-        loss = denoising(jax.random.key(1), sde, lambda x, t: exact(x, t) + shift, x0, times=times)
+        loss = denoising(jax.random.key(1), sde, lambda x, t: exact(x, t) + shift, x0, time_sampling=times)
         # importance sampling is made for another weighting: here few draws carry 1 / p up to 100
         np.testing.assert_allclose(loss.mean(), expected, rtol=tolerance, err_msg=times)
 
@@ -181,7 +181,7 @@ def test_an_example_with_its_own_key_does_not_notice_its_batch_mates(times):
     x0 = jnp.asarray(np.random.default_rng(0).standard_normal((8, 3)), jnp.float32)
 
     def loss(keys, x0):
-        return denoising(keys, sj.vp(), lambda x, t: -x * t[:, None], x0, times=times)
+        return denoising(keys, sj.vp(), lambda x, t: -x * t[:, None], x0, time_sampling=times)
 
     whole = loss(keys, x0)
     np.testing.assert_array_equal(loss(keys[2:5], x0[2:5]), whole[2:5])

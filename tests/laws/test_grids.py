@@ -46,19 +46,19 @@ def test_singlestep_grids_are_even_in_log_snr_between_and_within_steps():
 
 
 @pytest.mark.parametrize(
-    "make", [times.uniform, times.quadratic, times.log_snr, times.karras], ids=lambda f: f.__name__
+    "make", [times.uniform, times.quadratic, times.log_snr, times.karras, times.even], ids=lambda f: f.__name__
 )
 def test_grids_begin_and_end_exactly_where_they_should_and_decrease(make):
     for sde in (sj.vp(), sj.edm(), sj.cosine(), CHAIN):
         for n in (1, 7):
             grid = np.asarray(make(sde, n))
             assert len(grid) == n + 1
-            assert (grid[0], grid[-1]) == (np.float32(sde.t_max), np.float32(sde.t_min))
+            assert tuple(np.float32(grid[[0, -1]])) == (np.float32(sde.t_max), np.float32(sde.t_min))
             assert np.all(np.diff(grid) < 0)
 
 
 def visited(n, spacing):
-    return np.rint(np.asarray(times.levels(CHAIN, n, spacing)) * 1000).astype(int)[::-1]
+    return np.rint(np.asarray(times.GRIDS[spacing](CHAIN, n)) * 1000).astype(int)[::-1]
 
 
 def test_levels_are_the_published_ones():
@@ -72,10 +72,12 @@ def test_levels_are_the_published_ones():
 
 
 REFUSED = {
-    "levels of a continuous process": (lambda: times.levels(sj.vp(), 10), "discrete chains"),
-    "an unknown spacing": (lambda: times.levels(CHAIN, 10, "log"), "even, ddim_uniform, ddim_quadratic"),
-    "more levels than there are": (lambda: times.levels(CHAIN, 500, "ddim_quadratic"), "fewer steps"),
-    "no steps": (lambda: times.levels(CHAIN, 0), "at least one"),
+    "levels of a continuous process": (lambda: times.ddim_uniform(sj.vp(), 10), "discrete chain"),
+    "levels that coincide": (lambda: times.ddim_quadratic(CHAIN, 500), "fewer steps"),
+    "more levels than there are": (lambda: times.even(CHAIN, 1000), "has 1000"),
+    "an end that is not the chain's": (lambda: times.ddim_uniform(CHAIN, 10, t_min=0.1), "leave it out"),
+    "no steps": (lambda: times.even(CHAIN, 0), "at least one"),
+    "an optimal grid without a statistic": (lambda: samplers.GRIDS["optimal"](CHAIN, 9), "needs a statistic"),
     "a fourth order": (lambda: times.singlestep(sj.vp(), 10, 4), "1, 2 or 3"),
     "no evaluations": (lambda: times.singlestep(sj.vp(), 0, 3), "at least one"),
 }

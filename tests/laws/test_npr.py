@@ -171,7 +171,7 @@ def test_however_times_are_drawn_a_head_has_the_same_expected_loss():
     sde, n = sj.vp(), 20_000
     for times in ("uniform", "importance"):
         args = jax.random.key(0), sde, lambda x, t: -x, jnp.ones((n, 2))
-        loss = variance_head(*args, head=Partial(constant, 0.3), target="squared_noise", times=times)
+        loss = variance_head(*args, head=Partial(constant, 0.3), target="squared_noise", time_sampling=times)
         # standard deviation over root n, the weights 1 / p of importance being up to five
         np.testing.assert_allclose(loss.mean(), 2 * 2.49, atol=5 * float(loss.std()) / n**0.5)
         assert loss.std() < 20

@@ -68,7 +68,7 @@ class Menu(Stepper):
             return run
 
         y, nfe = jax.lax.switch(self.which, [branch(c) for c in self.choices], x)
-        return Step(y, y, (), nfe)
+        return Step(y, (), nfe)
 
 
 def draw(name, law, sampler, corrector, first, times=None):

@@ -28,6 +28,8 @@ def test_even_and_ddim_trajectories_visit_the_published_levels():
     quadratic = numbers(trajectories.ddim_quadratic(LINEAR, 10))
     assert quadratic == [1 + int(x**2) for x in np.linspace(0, np.sqrt(800), 10)]
     assert np.all(np.diff(trajectories.ddim_quadratic(LINEAR, 500)) < 0)
+    for name in ("even", "ddim_uniform", "ddim_quadratic"):
+        np.testing.assert_array_equal(getattr(trajectories, name)(LINEAR, 10), sj.times.GRIDS[name](LINEAR, 9))
     np.testing.assert_allclose(trajectories.even(sj.vp(), 5), sj.times.uniform(sj.vp(), 4), rtol=1e-6)
 
 
@@ -104,9 +106,8 @@ def test_where_a_network_finds_more_noise_than_there_is_the_path_is_even():
 
 def test_trajectories_refuse_what_they_cannot_visit(gamma):
     refused = {
-        "at most the 1000": lambda: trajectories.even(LINEAR, 1001),
-        "at least 2": lambda: trajectories.even(LINEAR, 1),
-        "at least 2 times": lambda: trajectories.ddim_uniform(LINEAR, 1),
+        "fewer steps": lambda: trajectories.even(LINEAR, 1001),
+        "at least one step": lambda: trajectories.even(LINEAR, 1),
         "at most": lambda: trajectories.optimal(LINEAR, gamma, 2000),
         "bound is infinite": lambda: trajectories.optimal(LINEAR, gamma, 10, eta=0.0),
         "another schedule": lambda: trajectories.optimal(sj.ddpm("cosine"), gamma, 10),
@@ -114,3 +115,11 @@ def test_trajectories_refuse_what_they_cannot_visit(gamma):
     for message, call in refused.items():
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_the_optimal_grid_is_the_optimal_trajectory_of_what_was_fitted(gamma):
+    found = sj.samplers.GRIDS["optimal"](LINEAR, 9, eta=0.5, fitted={"analytic": gamma}.get)
+    np.testing.assert_array_equal(found, trajectories.optimal(LINEAR, gamma, 10, eta=0.5))
+    late = sj.samplers.GRIDS["optimal"](LINEAR, 9, t_min=0.2, fitted={"analytic": gamma}.get)
+    np.testing.assert_array_equal(late, trajectories.optimal(LINEAR, gamma.since(0.2), 10))
+    assert late[-1] == pytest.approx(0.2)

@@ -141,7 +141,7 @@ def test_grey_levels_have_a_bound_above_their_entropy():
     """256 equally likely levels have 8 bits. A decoder with little noise left names the level without error."""
     sde, law = learned(*ENDS), sj.analytic.gaussian([0.0], [1 / 3])
     x0 = jax.random.randint(jax.random.key(0), (4000, 1), 0, 256)
-    draw = jax.jit(lambda key: continuous_vlb(key, sde, law.score(sde), x0, levels=256, times="stratified"))
+    draw = jax.jit(lambda key: continuous_vlb(key, sde, law.score(sde), x0, levels=256, time_sampling="stratified"))
     bits = draw(jax.random.key(1))
     assert bits.shape == (4000,)
     assert 8.0 < bits.mean() < 9.5

@@ -70,7 +70,7 @@ REFUSED = {
     "an unknown conversion": (lambda: convert(SDE, X, 0.5, X, "noise", "epsilon"), "noise, data, score, v"),
     "an unknown weighting": (lambda: objectives.denoising(KEY, SDE, score, X, weighting="p2"), "likelihood"),
     "an unknown reduction": (lambda: objectives.denoising(KEY, SDE, score, X, reduction="max"), "half_sum"),
-    "an unknown time sampler": (lambda: objectives.draw_times(KEY, SDE, 3, "sobol"), "stratified"),
+    "an unknown time sampling": (lambda: objectives.draw_times(KEY, SDE, 3, "sobol"), "stratified"),
     "importance on a chain": (lambda: objectives.draw_times(KEY, sj.ddpm(), 3, "importance"), "continuous-time"),
     "strata without a batch": (
         lambda: objectives.draw_times(jax.random.split(KEY, 3), SDE, 3, "stratified"),

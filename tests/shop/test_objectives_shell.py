@@ -150,7 +150,7 @@ def test_the_halves_of_the_output_are_prediction_and_range():
     x, t = jnp.zeros((1, 4)), jnp.array([0.4])
     score, head = build.score_and_range(config, process, network, params)
     np.testing.assert_allclose(-process.sigma(0.4) * score(x, t), 0.7, rtol=1e-5)
-    np.testing.assert_allclose(head.head(x, t), [[0.0, 0.0, 1.0, 1.0]], atol=1e-6)
+    np.testing.assert_allclose(head.network(x, t), [[0.0, 0.0, 1.0, 1.0]], atol=1e-6)
 
 
 @pytest.mark.slow

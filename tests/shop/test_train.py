@@ -118,7 +118,7 @@ def test_a_step_is_the_gradient_step_written_out_by_hand():
     def loss(params):
         score = build.score(config, sde, network, params)
         own = jax.vmap(functools.partial(jax.random.fold_in, data=1))(keys)
-        return jnp.mean(objectives.denoising(own, sde, score, x0, t=t, times="stratified"))
+        return jnp.mean(objectives.denoising(own, sde, score, x0, t=t, time_sampling="stratified"))
 
     # Adam's first step is the learning rate times the sign of the gradient, wherever that is not tiny.
     gradient = jax.grad(loss)(state.params)

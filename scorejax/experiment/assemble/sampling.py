@@ -2,150 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypedDict
 
-from scorejax import samplers
-from scorejax.experiment.assemble.arguments import options, pick, unset
-from scorejax.experiment.assemble.chains import GRIDS, NOTHING, Fitted, Plan, chain, grid, needs
+import jax
+import numpy as np
+from jax.tree_util import Partial
+
+from scorejax import data, samplers
+from scorejax.experiment.assemble.network import sde as make_sde
 from scorejax.experiment.config import Config
-from scorejax.experiment.config.settings import choices
+from scorejax.reverse import gamma
+from scorejax.reverse.gamma import Gamma
+from scorejax.reverse.variance import UnboundHead
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 
 
-def _annealed_langevin(epsilon: float, steps_per_level: int) -> samplers.Stepper:
-    """`steps` of the config are those of the time grid."""
-    return samplers.annealed_langevin(epsilon, steps_per_level)
+def none() -> None:
+    """No corrector."""
+    return
 
 
-class Family(NamedTuple):
-    """What the section says of a reverse chain, beside its times."""
-
-    variance: str
-    eta: float
-    clip: bool
-    last_noise: float | None
+CORRECTORS: Mapping[str, Callable[..., samplers.Stepper | None]] = {"none": none, **samplers.CORRECTORS}
+STATISTIC = "analytic"
+"""The variance that takes the statistic of `--mode=calibrate`; an optimal time grid asks for it too."""
 
 
-def reverse_chain(
-    variance: str = "posterior", eta: float = 1.0, clip: bool = True, last_noise: float | None = None
-) -> Family:
-    """A chain of any variance."""
-    return Family(variance, eta, clip, last_noise)
+class Fitted(NamedTuple):
+    """What was fitted to a trained network for its reverse chains; no config holds it.
+
+    Attributes:
+        gamma: the statistic of `--mode=calibrate`.
+        head: a trained variance head, `(sde, score) -> VarianceHead`.
+    """
+
+    gamma: Gamma | None = None
+    head: Partial | None = None
+
+    def __call__(self, name: str) -> Gamma | UnboundHead:
+        """What is fitted, under the name of a variance; a head is put on its network inside the compiled program.
+
+        Raises:
+            ConfigError: the statistic is not there.
+        """
+        if name != STATISTIC:
+            return UnboundHead()
+        if self.gamma is None:
+            raise ConfigError("this needs the statistic that --mode=calibrate makes")
+        return self.gamma
 
 
-def _short(variance: str) -> Callable[..., Family]:
-    """The chain of one variance, under its name."""
+class SamplerArguments(TypedDict):
+    """Keyword arguments of `scorejax.sample`."""
 
-    def family(eta: float = 1.0, clip: bool = True, last_noise: float | None = None) -> Family:
-        return Family(variance, eta, clip, last_noise)
-
-    family.__name__ = variance
-    return family
-
-
-CHAINS: dict[str, Callable[..., Family]] = {
-    "reverse_chain": reverse_chain,
-    **{name: _short(name) for name in ("analytic", "npr", "sn")},
-}
-STEPPERS: dict[str, Callable[..., Any]] = {
-    name: getattr(samplers, name)
-    for name in (
-        "euler_maruyama",
-        "reverse_diffusion",
-        "ancestral",
-        "probability_flow",
-        "adaptive_probability_flow",
-        "ddim",
-        "dpm_solver",
-        "dpm_solver_adaptive",
-        "unipc",
-        "euler",
-        "heun",
-    )
-}
-STEPPERS |= {"annealed_langevin": _annealed_langevin, **CHAINS}
-CORRECTORS: dict[str, Callable[..., samplers.Stepper]] = {"langevin": samplers.langevin, "ald": samplers.ald}
-OF_CORRECTOR = {"corrector_steps": "steps", "snr": "snr", "norm": "norm"}
-OF_CHAINS = ("clip", "gamma", "t_min")  # or of the grid, and never a stepper's own
+    stepper: samplers.Stepper
+    times: jax.Array | np.ndarray
+    corrector: samplers.Stepper | None
+    corrector_first: bool
+    denoise: bool
 
 
-def sampler(config: Config, process: LinearSDE, fitted: Fitted = NOTHING) -> dict[str, Any]:
-    """Keyword arguments of `scorejax.sample`: stepper, times, corrector, corrector_first, denoise.
+def sampler(
+    config: Config,
+    sde: LinearSDE,
+    fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
+    data_range: tuple[float, float] | None = None,
+) -> SamplerArguments:
+    """The sampler of a config, prepared for its grid.
 
     Args:
-      config: the run's.
-      process: from `sde(config)`.
-      fitted: to the network, where the chain or the grid needs it; of a head see `chains.chain`.
+        config: the run's.
+        sde: the forward process.
+        fitted: what was fitted to the network, where the chain or the grid needs it.
+        data_range: the interval that images lie in.
 
     Raises:
-      ConfigError: unknown names, settings that do not belong together, or something that was not fitted.
+        ConfigError: unknown names, settings that do not belong together, or something that was not fitted.
     """
     c = config.sampler
-    factory = pick("sampler.stepper", c.stepper, STEPPERS)
-    pick("sampler.times", c.times, GRIDS)
-    corrector = pick("sampler.corrector", c.corrector, {"none": None, **CORRECTORS})
+    stepper, corrector = make_stepper(config, fitted, data_range), c.corrector.make()
+    times = time_grid(config, sde, fitted)
     with user_errors("section sampler"):
-        planned = plan(config)
-        if planned is not None and c.stepper in CHAINS:
-            chosen = samplers.reverse_chain(chain(config, process, planned, fitted), last_noise=c.last_noise)
-            times = chosen.times
-        else:
-            times = grid(process, c.times, c.steps, t_min=c.t_min, fitted=fitted)
-            chosen = factory(**_options(config, factory))
-        correct = None
-        given = {new: c[key] for key, new in OF_CORRECTOR.items() if c[key] is not None}
-        if corrector is not None:
-            correct = corrector(**given)
-        elif given:
-            raise ConfigError(
-                f"sampler.{next(iter(given))} is set but sampler.corrector is 'none'; "
-                f"choose one of {choices(CORRECTORS)}"
-            )
         return {
-            "stepper": chosen,
+            "stepper": stepper.prepare(sde, times),
             "times": times,
-            "corrector": correct,
+            "corrector": corrector,
             "corrector_first": c.corrector_first,
             "denoise": c.denoise,
         }
 
 
-def plan(config: Config) -> Plan | None:
-    """The reverse chain that the sampler of a config draws from, which has a variational bound; None if it has none.
+def make_stepper(
+    config: Config,
+    fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
+    data_range: tuple[float, float] | None = None,
+) -> samplers.Stepper:
+    """The stepper of a config, whose grid is not known yet; arguments as of `sampler`."""
+    return config.sampler.stepper.make(fitted=fitted, data_range=data_range)
 
-    `ancestral` draws from the chain of its variance, without clipping.
+
+def time_grid(
+    config: Config,
+    sde: LinearSDE,
+    fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
+) -> jax.Array | np.ndarray:
+    """The `sampler.steps + 1` decreasing times of a config."""
+    c = config.sampler
+    return c.time_grid.make(sde, c.steps, t_min=c.t_min, fitted=fitted)
+
+
+def data_range(config: Config, examples: data.Dataset) -> tuple[float, float] | None:
+    """The interval of model space that images lie in; None for vectors."""
+    if examples.gray_levels is None:
+        return None
+    return (-1.0, 1.0) if config.data.centered else (0.0, 1.0)
+
+
+def needed(config: Config, sde: LinearSDE | None = None) -> set[str]:
+    """Names of variances whose fit the sampler of a config asks for; found by asking it.
 
     Raises:
-      ConfigError: a setting that the stepper does not take.
+        ConfigError: the sampler cannot be.
     """
-    c = config.sampler
-    factory = pick("sampler.stepper", c.stepper, STEPPERS)
-    if c.clip is not None and c.stepper not in CHAINS:
+    sde = make_sde(config) if sde is None else sde
+    asked: set[str] = set()
+
+    def stand_in(name: str) -> Gamma | UnboundHead:
+        asked.add(name)
+        return stand_in_for(name, sde)
+
+    sampler(config, sde, stand_in)
+    if config.sampler.gamma is not None and STATISTIC not in asked:
         raise ConfigError(
-            f"sampler.clip belongs to reverse chains, not to {c.stepper}; choose one of {choices(CHAINS)} "
-            "(reverse_chain with sampler.eta = 0 is DDIM)"
+            f"sampler.gamma is set, but sampler.stepper = {config.sampler.stepper.name!r} on sampler.time_grid = "
+            f"{config.sampler.time_grid.name!r} does not use it"
         )
-    if c.stepper in CHAINS:
-        family = factory(**_options(config, factory, "clip"))
-    else:
-        family = Family(c.variance or "posterior", 1.0, False, None) if c.stepper == "ancestral" else None
-    if c.gamma is not None and "gamma" not in needs(family.variance if family else None, c.times):
-        raise ConfigError(
-            f"sampler.gamma is set, but sampler.stepper = {c.stepper!r} on sampler.times = {c.times!r} does not use it"
-        )
-    if family is None:
-        return None
-    return Plan(family.variance, c.times, c.steps, family.eta, family.clip, c.t_min)
+    return asked
 
 
-def needed(config: Config) -> set[str]:
-    """What must have been fitted to the network before the sampler of a config can run, see `chains.needs`."""
-    planned = plan(config)
-    return needs(planned.variance if planned else None, config.sampler.times)
-
-
-def _options(config: Config, factory: Callable[..., Any], *more: str) -> dict[str, Any]:
-    keys = [key for key in unset("sampler") if key not in (*OF_CORRECTOR, *OF_CHAINS)]
-    return options(config, "sampler", factory, [*keys, *more])
+def stand_in_for(name: str, sde: LinearSDE) -> Gamma | UnboundHead:
+    """What fits every chain, to find mistakes in one before anything was fitted."""
+    if name != STATISTIC:
+        return UnboundHead()
+    times = gamma.grid(sde)
+    return Gamma.of(sde, times, np.zeros((1, len(times))))

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from scorejax.experiment.assemble.arguments import pick
-from scorejax.experiment.assemble.chains import NOTHING, stand_in
-from scorejax.experiment.assemble.model import IMAGE_NETWORKS, NETWORKS, sde
-from scorejax.experiment.assemble.objectives import objective
-from scorejax.experiment.assemble.sampling import needed, sampler
 from scorejax.experiment.config import Config
 from scorejax.runtime.errors import ConfigError
 
 OPTIMIZERS = ("adam", "adamw")
 DECAYS = ("none", "cosine")
 STEPS_PER_CALL = 10
+_AT_LEAST_ONE = ("train.steps", "train.log_every", "train.checkpoint_every", "train.keep", "eval.batch")
 
 
-def learning_rate(config: Config) -> Callable[[Any], Any]:
+def learning_rate(config: Config) -> Callable[[int | jax.Array], jax.Array]:
     """`lr min((n + 1) / warmup, 1)` at step n, times half a cosine over the run if asked."""
     c, steps = config.optim, config.train.steps
-    if c.decay not in DECAYS:
-        raise ConfigError(f"unknown optim.decay {c.decay!r}; choose one of {', '.join(DECAYS)}")
+    pick("optim.decay", c.decay, dict.fromkeys(DECAYS))
 
-    def rate(step: Any) -> Any:
+    def rate(step: int | jax.Array) -> jax.Array:
         warm = jnp.minimum((step + 1) / max(c.warmup, 1), 1.0)
         fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / steps, 1.0))) if c.decay == "cosine" else 1.0
         return c.lr * warm * fall
@@ -40,8 +35,7 @@ def learning_rate(config: Config) -> Callable[[Any], Any]:
 def optimizer(config: Config) -> optax.GradientTransformation:
     """Clipping by the global norm, then Adam or AdamW; for gradients that are already averaged over devices."""
     c = config.optim
-    if c.name not in OPTIMIZERS:
-        raise ConfigError(f"unknown optim.name {c.name!r}; choose one of {', '.join(OPTIMIZERS)}")
+    pick("optim.name", c.name, dict.fromkeys(OPTIMIZERS))
     if c.weight_decay and c.name == "adam":
         raise ConfigError(f"optim.weight_decay = {c.weight_decay} needs optim.name = 'adamw', got 'adam'")
     steps = [optax.clip_by_global_norm(c.clip)] if c.clip > 0 else []
@@ -53,41 +47,33 @@ def optimizer(config: Config) -> optax.GradientTransformation:
     return optax.chain(*steps, optax.scale_by_learning_rate(learning_rate(config)))
 
 
-def check(config: Config, devices: int = 1) -> None:
-    """Refuse, in the first second, a config that would fail later.
+def check_numbers(config: Config, devices: int = 1) -> None:
+    """Refuse numbers of a config that are out of range or do not divide.
 
     Raises:
-      ConfigError: unknown names, settings that do not belong together, numbers that do not divide.
+        ConfigError: one is.
     """
-    process = sde(config)
-    pick("model.name", config.model.name, NETWORKS)
-    objective(config, process)
-    sampler(config, process, stand_in(process) if needed(config) else NOTHING)
     optimizer(config)
     steps_per_call(config)
-    if not 0 <= config.model.label_dropout < 1:
-        raise ConfigError(f"model.label_dropout = {config.model.label_dropout}; it must lie in [0, 1), e.g. 0.1")
-    if config.model.label_dropout and not config.model.conditional:
-        raise ConfigError("model.label_dropout hides class labels; it needs model.conditional=true")
     if config.train.batch < 1 or config.train.batch % devices:
         raise ConfigError(
             f"train.batch = {config.train.batch} cannot be shared equally by {devices} devices; choose a multiple "
             f"of {devices}"
         )
-    for key in ("train.steps", "train.log_every", "train.checkpoint_every", "train.keep", "eval.batch"):
+    for key in _AT_LEAST_ONE:
         section, name = key.split(".")
         if config[section][name] < 1:
             raise ConfigError(f"{key} = {config[section][name]}; it must be at least 1")
 
 
-def steps_per_call(config: Config, start: int = 0) -> int:
+def steps_per_call(config: Config, start: int = 0, *, images: bool = False) -> int:
     """Optimizer steps in one compiled call; the run's start and all its intervals are multiples of it.
 
     XLA runs the weight gradients of convolutions some 30 times slower inside a loop on a CPU (and dispatch
-    costs nothing there), so a convolutional network takes one step per call on a CPU.
+    costs nothing there), so images take one step per call on a CPU.
 
     Raises:
-      ConfigError: a number of steps that does not divide the intervals.
+        ConfigError: a number of steps that does not divide the intervals.
     """
     c = config.train
     names = ("steps", "log_every", "checkpoint_every", "keep_every", "preview_every")
@@ -100,6 +86,6 @@ def steps_per_call(config: Config, start: int = 0) -> int:
                     "either, or let train.steps_per_call=0 choose"
                 )
         return c.steps_per_call
-    wanted = 1 if config.model.name in IMAGE_NETWORKS and jax.default_backend() == "cpu" else STEPS_PER_CALL
+    wanted = 1 if images and jax.default_backend() == "cpu" else STEPS_PER_CALL
     common = math.gcd(*intervals.values())
     return max(n for n in range(1, wanted + 1) if common % n == 0)

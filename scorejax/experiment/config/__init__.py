@@ -1,9 +1,10 @@
-"""Reading configs, and what their settings are."""
+"""Settings: how a config is read, which sections it has, and how a part is named with its own settings."""
 
+from scorejax.experiment.config.parts import Seam, takes
 from scorejax.experiment.config.reading import (
-    Config,
     base,
     chosen,
+    copy,
     flatten,
     from_dict,
     load,
@@ -11,5 +12,21 @@ from scorejax.experiment.config.reading import (
     tiny,
     to_dict,
 )
+from scorejax.experiment.config.tree import Config, Help, Part
 
-__all__ = ["Config", "base", "chosen", "flatten", "from_dict", "load", "override", "tiny", "to_dict"]
+__all__ = [
+    "Config",
+    "Help",
+    "Part",
+    "Seam",
+    "base",
+    "chosen",
+    "copy",
+    "flatten",
+    "from_dict",
+    "load",
+    "override",
+    "takes",
+    "tiny",
+    "to_dict",
+]

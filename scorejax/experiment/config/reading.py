@@ -1,35 +1,40 @@
-"""Reading configs: the only file of the package that knows ml_collections."""
+"""Reading configs: from a file, from the command line, from `config.json`."""
 
 from __future__ import annotations
 
 import runpy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-from ml_collections import config_dict
-
-from scorejax.experiment.config.settings import DEFAULTS, choices, convert, full_key, lookup
+from scorejax.experiment.config.schema import schema
+from scorejax.experiment.config.tree import Config, Part
 from scorejax.runtime.errors import ConfigError, user_errors
 
-if TYPE_CHECKING:
-    Config: TypeAlias = Any  # its attributes are checked when a config is read
-else:
-    Config = config_dict.ConfigDict
+# What a setting was called before; used by error messages alone.
+RENAMED = {
+    "sampler.times": "sampler.time_grid",
+    "objective.times": "objective.time_sampling",
+    "eval.elbo_times": "eval.elbo_time_grid",
+    "eval.inception": "eval.features=inception:weights=FILE",
+    **{f"model.{key}": f"recipe.{key}" for key in ("predicts", "sigma_data", "conditional", "label_dropout")},
+    "sampler.corrector_steps": "sampler.corrector.steps",
+    "sampler.steps_per_level": "sampler.stepper.steps",
+    **{f"sampler.{key}": f"sampler.corrector.{key}" for key in ("snr", "norm")},
+    **{
+        f"sampler.{key}": f"sampler.stepper.{key}"
+        for key in (
+            "epsilon", "method", "variance", "probability_flow", "eta", "clip", "last_noise", "order",
+            "kind", "variant", "prediction", "solver_type", "third", "lower_order_final", "thresholding", "churn",
+            "s_min", "s_max", "s_noise", "rtol", "atol",
+        )
+    },
+}  # fmt: skip
 
 
 def base() -> Config:
     """Every setting at its default; a config file starts from this and updates what differs."""
-
-    def node(defaults: dict[str, Any]) -> dict[str, Any]:
-        return {
-            key: node(value)
-            if isinstance(value, dict)
-            else (config_dict.placeholder(value) if isinstance(value, type) else value)
-            for key, value in defaults.items()
-        }
-
-    return config_dict.ConfigDict(node(DEFAULTS)).lock()
+    return Config(schema())
 
 
 def load(spec: str, overrides: Sequence[str] = ()) -> Config:
@@ -39,33 +44,38 @@ def load(spec: str, overrides: Sequence[str] = ()) -> Config:
     `tiny` works after any of them.
 
     Raises:
-      ConfigError: no such file, variant or key, or a value of the wrong type.
+        ConfigError: no such file, variant or key, or a value of the wrong type.
     """
     path, _, variants = spec.partition(":")
-    module = _run_config_file(Path(path))
-    known = {**module.get("VARIANTS", {}), "tiny": tiny}
-    with user_errors(f"config {path}"):
+    where = find_file(path)
+    module = _run_config_file(where)
+    known: dict[str, Callable[[Config], None]] = {**module.get("VARIANTS", {}), "tiny": tiny}
+    with user_errors(f"config {where}"):
         config = module["get_config"]()
-        config.name = "-".join([Path(path).stem, *filter(None, variants.split(","))])
+        config.name = "-".join([where.stem, *filter(None, variants.split(","))])
         for variant in filter(None, variants.split(",")):
             if variant not in known:
-                raise ConfigError(f"unknown variant {variant!r} of {path}; choose one of {choices(known)}")
+                raise ConfigError(f"unknown variant {variant!r} of {where}; choose one of {', '.join(known)}")
             known[variant](config)
     return override(config, overrides)
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
-    """Set `key.path=value` for each override, in place, and return the config; `section=value` sets its name.
+    """Set `key.path=value` for each override, in place, and return the config.
 
     Raises:
-      ConfigError: an unknown key, or a value of the wrong type.
+        ConfigError: an unknown key, or a value of the wrong type.
     """
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"override {text!r} has no value; write --config.{key}=VALUE")
-        key = full_key(key)
-        _assign(config, key, convert(key, value))
+        try:
+            config.set_text(key, value)
+        except ConfigError as error:
+            if key in RENAMED:
+                raise ConfigError(f"config key {key!r} is now called {RENAMED[key]!r}") from error
+            raise
     return config
 
 
@@ -73,22 +83,25 @@ def from_dict(values: dict[str, Any]) -> Config:
     """The config that `to_dict` wrote.
 
     Raises:
-      ConfigError: a key that this version does not know.
+        ConfigError: a key that this version does not know.
     """
     config = base()
-    for key, value in flatten(values).items():
-        lookup(key)
-        _assign(config, key, tuple(value) if isinstance(value, list) else value)
+    config.update(values)
     return config
 
 
+def copy(config: Config) -> Config:
+    """A config of its own with the same settings."""
+    return from_dict(to_dict(config))
+
+
 def to_dict(config: Config) -> dict[str, Any]:
-    """Nested plain values, ready for JSON; unset ones are None."""
+    """Nested plain values, ready for JSON; unset ones are None, or absent where they are a part's own."""
     return config.to_dict()
 
 
 def chosen(config: Config, section: str) -> dict[str, Any]:
-    """What is set of a section, without what is left to the defaults of whatever it builds."""
+    """What is set in a section, without what is left to the defaults of the parts that it names."""
     return {key: value for key, value in to_dict(config)[section].items() if value is not None}
 
 
@@ -101,42 +114,56 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def tiny(config: Config) -> None:
-    """Shrink any run to seconds on a CPU: it shows that everything works, not that it works well."""
+    """Shrink any run to seconds on a CPU: it shows that everything works, not that it works well.
+
+    A part says itself how it is shrunk, by its attribute `tiny`.
+    """
     config.train.update(
         {"steps": 4, "batch": 16, "steps_per_call": 0, "log_every": 2, "checkpoint_every": 2, "preview_every": 0}
     )
-    vectors = {"features": 16, "depth": 1}
-    small = {"mlp": vectors, "mlp_classifier": vectors, "ncsn": {"features": 8}, "ncsnv2": {"features": 8}}
-    small["wide_resnet"] = {"depth": 10, "width": 1}
-    unet = {"features": 8, "channel_multipliers": (1, 1), "blocks_per_level": 1}
-    unet.update({"attention_resolutions": (), "dropout": 0.0})
-    config.model.update(small.get(config.model.name, unet))
     if config.data.size is not None:
         config.data.size = min(config.data.size, 32)
-    config.dequantizer.update({"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2})
-    config.dequantizer.update({"features": 8, "components": 2, "blocks": 1, "heads": 2, "flows": 1})
-    config.head.update({"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2})
-    config.sampler.steps = 4
-    if config.sampler.steps_per_level is not None:
-        config.sampler.steps_per_level = 2
+    if "sampler" in config.recipe.find().uses:
+        config.sampler.steps = 4
     config.eval.update({"batch": 8, "likelihood_examples": 16, "classifier_examples": 16, "samples": 16, "grid": 16})
     config.eval.update({"likelihood_passes": 1, "rtol": 1e-2, "atol": 1e-2, "baseline_examples": 200})
     config.eval.reference_examples = 200
+    for part in _parts(config):
+        part.update(getattr(part.find(), "tiny", {}))
+
+
+def find_file(path: str) -> Path:
+    """The config file of a path, or the shipped config of a name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    given = Path(path)
+    if given.is_file():
+        return given
+    shipped = {file.stem: file for file in sorted(_shipped().glob("*.py"))}
+    if path in shipped:
+        return shipped[path]
+    folder = given.parent if given.parent.is_dir() and given.parent != Path() else None
+    found = [str(file) for file in sorted(folder.glob("*.py"))] if folder else list(shipped)
+    raise ConfigError(f"no config file {path!r}; choose one of {', '.join(found) or f'none in {folder}/'}")
+
+
+def _shipped() -> Path:
+    """Where the configs of the package are: in its source tree, or where a wheel puts them."""
+    import sysconfig
+
+    tree = Path(__file__).resolve().parents[3] / "configs"
+    return tree if (tree / "vp_digits.py").is_file() else Path(sysconfig.get_path("data")) / "share/scorejax/configs"
+
+
+def _parts(config: Config) -> list[Part]:
+    found = [config] if isinstance(config, Part) else []
+    return found + [part for value in config.values() if isinstance(value, Config) for part in _parts(value)]
 
 
 def _run_config_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path("configs")
-        found = ", ".join(str(p) for p in sorted(folder.glob("*.py"))) or f"no config in {folder}/"
-        raise ConfigError(f"no config file {str(path)!r}; choose one of {found}")
     module = runpy.run_path(str(path))
     if "get_config" not in module:
         raise ConfigError(f"{path} defines no get_config(); see configs/vp_digits.py for one that does")
     return module
-
-
-def _assign(config: Config, path: str, value: Any) -> None:
-    *sections, key = path.split(".")
-    for section in sections:
-        config = config[section]
-    config[key] = value

@@ -1,1 +1,1 @@
-"""The parts of an evaluation; `scorejax.evaluate` tells the story."""
+"""What a trained model is worth: `evaluate` measures all that it can do; each other file one part of that."""

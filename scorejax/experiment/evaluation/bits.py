@@ -9,37 +9,42 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from scorejax import data as data_lib
-from scorejax import likelihood, metrics, objectives
-from scorejax.experiment import assemble as build
+from scorejax import likelihood, metrics
+from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.config import to_dict
-from scorejax.experiment.model import BITS, Model, carried, fingerprint, report_progress, settings
-from scorejax.experiment.recipes import dequantization
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held
+from scorejax.experiment.evaluation.subject import BITS, Subject, carried, fingerprint, report_progress, settings
+from scorejax.experiment.evaluation.variances import restored_beside
+from scorejax.experiment.recipe import Params
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
-from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
 from scorejax.scores import analytic
-from scorejax.scores.predictions import Score
 
 DEQUANTIZATIONS = ("uniform", "variational")
 OTHERS = ("batch", "after_training", "exact")  # settings that no row depends on
 _BOUND = 2**20  # stream of an example's key, beyond those of its passes
 
 
-def bits_per_dim(model: Model, train: data_lib.Dataset, test: data_lib.Dataset, workdir: str | Path) -> dict[str, Any]:
-    """Exact bits/dim of test examples, each counted once, beside those of the baselines.
+def bits_per_dim(
+    model: Subject, train: data_lib.Dataset, test: data_lib.Dataset, workdir: str | Path, dequantizer: Params | None
+) -> dict[str, Any]:
+    """Exact bits/dim of test examples, each counted once, next to those of the baselines.
 
-    Raises:
-        RunError: an unknown `eval.dequantization`, or no trained dequantizer.
+    Args:
+        model: with a score or a density.
+        train: its training data.
+        test: the examples.
+        workdir: folder of the run.
+        dequantizer: a `likelihood.Dequantizer`; None: uniform noise.
     """
     c = model.config.eval
-    dequantizer = _dequantizer(model, train, workdir)
     chosen = data_lib.spread(len(test), c.likelihood_examples)
     examples = np.asarray(test.examples[chosen])
-    arrays = (examples,) if not model.config.model.conditional else (examples, _labels(test)[chosen])
+    arrays = (examples,) if not model.model.conditional else (examples, labels_of(test)[chosen])
     asked = {k: v for k, v in to_dict(model.config)["eval"].items() if k not in OTHERS and not k.startswith("elbo")}
     depends = {**settings(model), "eval": asked, "dequantizer": fingerprint(dequantizer)}
     ledger = Ledger(Path(workdir) / "eval", "likelihood", len(chosen), depends)
@@ -91,68 +96,83 @@ def _gaussian_baseline(train: np.ndarray, test: np.ndarray) -> float | None:
     return metrics.gaussian_bits_per_dim(train, test) if len(train) > math.prod(train.shape[1:]) else None
 
 
-def _dequantizer(model: Model, train: data_lib.Dataset, workdir: str | Path) -> likelihood.Dequantizer | None:
-    chosen = model.config.eval.dequantization
-    if chosen not in DEQUANTIZATIONS:
-        raise ConfigError(f"unknown eval.dequantization {chosen!r}; choose one of {', '.join(DEQUANTIZATIONS)}")
-    return dequantization.restore(workdir, train) if chosen == "variational" else None
+def _prepare(held: Held) -> Callable[[], dict[str, Any]]:
+    chosen = held.config.eval.dequantization
+    pick("eval.dequantization", chosen, dict.fromkeys(DEQUANTIZATIONS))
+    found = None
+    if chosen == "variational":
+        found = restored_beside(held.subject, held.train, held.workdir, "dequantizer").model.dequantizer
+    return lambda: bits_per_dim(held.subject, held.train, held.test, held.workdir, found)
 
 
-def _bits(model: Model, train: data_lib.Dataset) -> Callable[..., dict[str, Array]]:
+def _bits(model: Subject, train: data_lib.Dataset) -> Callable[..., dict[str, Array]]:
     """The function of one batch: bits/dim of its examples, under keys by their numbers."""
     c = model.config.eval
     solver = {"divergence": c.divergence, "probes": c.probes, "rtol": c.rtol, "atol": c.atol}
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key, dequantizer = held
-        score = build.score(model.config, model.process, model.module, params, class_labels=labels)
+        of = model.at(params)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        rows = {}
-        own = model.config.objective.name == "continuous_vlb"
-        if c.bound and own:
-            rows["bound"] = _trained_bound(model, keys.fold_in(each, _BOUND), score, examples, train.gray_levels)
+        asked = {"dequantizer": dequantizer, "centered": model.config.data.centered, "passes": c.likelihood_passes}
+        if of.log_prob is not None:
+            return _of_density(of.log_prob, each, examples, train.gray_levels, asked)
+        score = of.score_given(labels if of.conditional else None)
+        rows, own = {}, of.bound_bits
+        if c.bound and own is not None:
+            rows["bound"] = own(keys.fold_in(each, _BOUND), score, examples, c.bound)
         if train.gray_levels:
-            asked = {"dequantizer": dequantizer, "centered": model.config.data.centered, "passes": c.likelihood_passes}
-            bits = likelihood.dequantized_bits(
-                each, model.process, score, examples, train.gray_levels, **asked, **solver
-            )  # fmt: skip
-            if c.bound and not own:
+            bits = likelihood.dequantized_bits(each, model.sde, score, examples, train.gray_levels, **asked, **solver)
+            if c.bound and own is None:
                 rows["bound"] = likelihood.bound_bits(
-                    keys.fold_in(each, _BOUND),
-                    model.process,
-                    score,
-                    examples,
-                    train.gray_levels,
-                    samples=c.bound,
-                    **asked,
+                    keys.fold_in(each, _BOUND), model.sde, score, examples, train.gray_levels, samples=c.bound, **asked
                 ).value
             return {"bits": bits.value, "nfe": bits.nfe, "ok": bits.ok, **rows}
-        result = likelihood.log_prob(each, model.process, score, examples, **solver)
+        result = likelihood.log_prob(each, model.sde, score, examples, **solver)
         value = likelihood.bits_per_dim(result.value, examples.shape[1], 1.0)
-        if c.bound and not own:
+        if c.bound and own is None:
             bound = likelihood.likelihood_bound(
-                keys.fold_in(each, _BOUND), model.process, score, examples, samples=c.bound
-            )
+                keys.fold_in(each, _BOUND), model.sde, score, examples, samples=c.bound
+            )  # fmt: skip
             rows["bound"] = likelihood.bits_per_dim(-bound.value, examples.shape[1], 1.0)
         return {"bits": value, "nfe": result.nfe, "ok": result.ok, **rows}
 
     return fn
 
 
-def _trained_bound(model: Model, each: Array, score: Score, examples: Array, levels: int | None) -> Array:
-    """The bound that `continuous_vlb` trains, of each example the mean over `eval.bound` times, equally far apart."""
-    count, process = model.config.eval.bound, model.process
-    first = keys.uniform(keys.fold_in(each, count), each.shape)
+def _of_density(
+    log_prob: Callable[[Array, Array], Array],
+    each: Array,
+    examples: Array,
+    gray_levels: int | None,
+    asked: dict[str, Any],
+) -> dict[str, Array]:
+    """Bits/dim by a density that the model has itself, one evaluation each."""
+    if gray_levels:
+        bits = likelihood.density_bits(each, log_prob, examples, gray_levels, **asked)
+    else:
+        bits = likelihood.bits_per_dim(log_prob(each, examples), math.prod(examples.shape[1:]), 1.0)
+    return {"bits": bits, "nfe": jnp.ones(len(examples), jnp.int32), "ok": jnp.isfinite(bits)}
 
-    def once(i: Array) -> Array:
-        t = process.time_of(jnp.mod(first + i / count, 1.0))
-        return objectives.continuous_vlb(
-            keys.fold_in(each, i), process, score, examples, levels=levels, centered=model.config.data.centered, t=t
-        )
 
-    return jnp.mean(lax.map(once, jnp.arange(count)), axis=0)
-
-
-def _labels(dataset: data_lib.Dataset) -> np.ndarray:
-    assert dataset.labels is not None  # `build.network` refuses conditional models of data without labels
+def labels_of(dataset: data_lib.Dataset) -> np.ndarray:
+    """The labels, which a conditional model's data have."""
+    assert dataset.labels is not None  # the recipe refuses conditions of data without labels
     return dataset.labels
+
+
+def _lines(bits: dict[str, Any]) -> list[str]:
+    """The exact bits/dim, next to what they are held against."""
+    lines = [f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}"]
+    if bits["gaussian_baseline"] is not None:
+        lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}")
+    if bits["uniform_baseline"] is not None:
+        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} gray levels)")
+    if "bound" in bits:
+        lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f}")
+    if bits["failed"]:
+        lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
+    return lines
+
+
+EVALUATION = Evaluation("likelihood", ("log_prob", "score"), lambda config: config.eval.exact, _prepare, _lines)

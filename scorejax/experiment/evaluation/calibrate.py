@@ -10,11 +10,12 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax.experiment import assemble as build
+from scorejax.experiment import assemble
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import variances
-from scorejax.experiment.evaluation.evaluate import restore
-from scorejax.experiment.model import CALIBRATION, Model, carried, report_progress, settings
+from scorejax.experiment.evaluation.bits import labels_of
+from scorejax.experiment.evaluation.subject import CALIBRATION, Subject, carried, need, report_progress, settings
+from scorejax.experiment.trained import restore
 from scorejax.numerics import keys
 from scorejax.reverse import gamma
 from scorejax.reverse.gamma import Gamma
@@ -34,8 +35,9 @@ def calibrate(config: Config, workdir: str | Path) -> Path:
     Raises:
       RunError: no readable checkpoint, or a config that does not fit.
     """
-    train = build.dataset(config, "train")
-    model = restore(config, workdir, train)
+    train = assemble.dataset(config, "train")
+    model = Subject(restore(config, workdir, train))
+    need(model, "--mode=calibrate", "score")
     found = statistic(model, train, workdir, config.eval.calibration_examples)
     path = variances.gamma_path(workdir, model.step)
     if parallel.is_main_process():
@@ -48,28 +50,28 @@ def calibrate(config: Config, workdir: str | Path) -> Path:
     return path
 
 
-def statistic(model: Model, train: data_lib.Dataset, workdir: str | Path, examples: int = 0) -> Gamma:
+def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, examples: int = 0) -> Gamma:
     """The statistic of a model on `examples` training examples, each seen once; neither batch nor devices matter.
 
     A cut-off calibration goes on where it stopped.
     """
-    c, process = model.config, model.process
+    c, sde = model.config, model.sde
     chosen = data_lib.spread(len(train), examples)
     count = len(chosen)
     arrays = [np.asarray(train.examples[chosen])]
-    if c.model.conditional:
-        assert train.labels is not None  # `build.network` refuses conditional models of data without labels
-        arrays.append(train.labels[chosen])
-    times = gamma.grid(process)
+    if model.model.conditional:
+        arrays.append(labels_of(train)[chosen])
+    times = gamma.grid(sde)
 
     def fn(held: tuple, index: Array, raw: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key = held
-        score = build.score(c, process, model.module, params, class_labels=labels)
+        of = model.at(params)
+        score = of.score_given(labels if of.conditional else None)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         x0 = data_lib.to_model(
             keys.fold_in(each, 0), raw, train.gray_levels, centered=c.data.centered, dequantize=c.data.dequantize
         )
-        return {"squares": gamma.estimate(keys.fold_in(each, 1), process, score, x0, times)}
+        return {"squares": gamma.estimate(keys.fold_in(each, 1), sde, score, x0, times)}
 
     depends = {**settings(model), "examples": count, "seed": c.eval.seed}
     ledger = Ledger(Path(workdir) / "eval", "calibration", count, depends)
@@ -83,6 +85,6 @@ def statistic(model: Model, train: data_lib.Dataset, workdir: str | Path, exampl
     )
     squares = ledger.fill(report_progress(batches, "calibration", ledger.done, count))["squares"]
     blocks = (squares[first : first + _BLOCK] for first in range(0, count, _BLOCK))
-    found = reduce(Gamma.merge, (Gamma.of(process, times, block) for block in blocks))
+    found = reduce(Gamma.merge, (Gamma.of(sde, times, block) for block in blocks))
     ledger.remove()
     return found

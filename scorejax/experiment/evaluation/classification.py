@@ -13,9 +13,9 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax.experiment import assemble as build
 from scorejax.experiment.config import to_dict
-from scorejax.experiment.model import CLASSIFICATION, Model, carried, report_progress, settings
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held
+from scorejax.experiment.evaluation.subject import CLASSIFICATION, Subject, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
@@ -25,7 +25,7 @@ from scorejax.sdes import times
 STEPS = 10  # equal ones in the log signal-to-noise ratio, from `t_max` to the clean end `t_min`
 
 
-def classification(model: Model, test: data_lib.Dataset, workdir: str | Path) -> dict[str, Any]:
+def classification(model: Subject, test: data_lib.Dataset, workdir: str | Path) -> dict[str, Any]:
     """Accuracy and cross entropy in nats on test examples, at each of 11 noise levels, with standard errors.
 
     Beside them: what a guess by the frequencies of the classes gets. Each example is counted once at each level, and
@@ -39,7 +39,7 @@ def classification(model: Model, test: data_lib.Dataset, workdir: str | Path) ->
         raise ConfigError(f"split {c.split!r} of {test.name!r} has no labels; choose another eval.split")
     chosen = data_lib.spread(len(test), c.classifier_examples)
     arrays = np.asarray(test.examples[chosen]), test.labels[chosen]
-    levels = times.log_snr(model.process, STEPS)
+    levels = noise_levels(model)
     asked = {"split": c.split, "seed": c.seed, "of": test.name, "levels": np.asarray(levels).tolist()}
     ledger = Ledger(Path(workdir) / "eval", "classification", len(chosen), {**settings(model), "eval": asked})
     batches = parallel.map_batches(
@@ -52,7 +52,7 @@ def classification(model: Model, test: data_lib.Dataset, workdir: str | Path) ->
     )
     rows = ledger.fill(report_progress(batches, "classification", ledger.done, len(chosen)))
     frequencies = np.bincount(arrays[1], minlength=test.num_classes) / len(chosen)
-    ratios = np.asarray(model.process.log_snr(levels)).reshape(len(levels), -1).mean(axis=1)
+    ratios = _ratios(model, levels)
     result = {
         "levels": [
             {"t": float(t), "log_snr": float(ratio), **_mean("accuracy", right), **_mean("cross_entropy", nats)}
@@ -68,13 +68,25 @@ def classification(model: Model, test: data_lib.Dataset, workdir: str | Path) ->
     return result
 
 
-def _classify(model: Model, test: data_lib.Dataset, levels: Array) -> Callable[..., dict[str, Array]]:
+def noise_levels(model: Subject) -> Array:
+    """Times equally far apart in the log SNR; of a model without a process the clean data alone, at time 0."""
+    sde = model.model.sde
+    return jnp.zeros(1) if sde is None else times.log_snr(sde, STEPS)
+
+
+def _ratios(model: Subject, levels: Array) -> np.ndarray:
+    sde = model.model.sde
+    return np.full(1, np.inf) if sde is None else np.asarray(sde.log_snr(levels)).reshape(len(levels), -1).mean(axis=1)
+
+
+def _classify(model: Subject, test: data_lib.Dataset, levels: Array) -> Callable[..., dict[str, Array]]:
     """The function of one batch: at each level, whether an example is told rightly and what its class costs."""
-    c, process = model.config.data, model.process
+    c, sde = model.config.data, model.model.sde
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array) -> dict[str, Array]:
         params, key = held
-        logits = build.logits(process, model.module, params)
+        logits = model.at(params).logits
+        assert logits is not None  # `EVALUATION` asks for it
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         x0 = data_lib.to_model(
             keys.fold_in(each, 0), examples, test.gray_levels, centered=c.centered, dequantize=c.dequantize
@@ -84,7 +96,8 @@ def _classify(model: Model, test: data_lib.Dataset, levels: Array) -> Callable[.
             i, t = level
             t = jnp.broadcast_to(t, index.shape)
             noise = keys.normal(keys.fold_in(keys.fold_in(each, 1), i), x0.shape, x0.dtype)
-            log_p = jax.nn.log_softmax(logits(process.perturb(x0, t, noise), t), axis=-1)
+            x = x0 if sde is None else sde.perturb(x0, t, noise)
+            log_p = jax.nn.log_softmax(logits(x, t), axis=-1)
             nats = -jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
             return {"right": jnp.argmax(log_p, axis=-1) == labels, "nats": nats}
 
@@ -97,3 +110,24 @@ def _mean(name: str, values: np.ndarray) -> dict[str, float]:
     values = values.astype(np.float64)
     error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return {name: float(values.mean()), f"{name}_error": float(error)}
+
+
+def _prepare(held: Held) -> Callable[[], dict[str, Any]]:
+    return lambda: classification(held.subject, held.test, held.workdir)
+
+
+def _lines(c: dict[str, Any]) -> list[str]:
+    """A row for each noise level, from the prior to the data."""
+    guess = f"  {'a guess':>8}{c['guess_accuracy']:12.2%}{'':10}{c['guess_cross_entropy']:13.4f} nats"
+    return [
+        f"  {'log SNR':>8}{'accuracy':>12}{'':10}{'cross entropy':>13}",
+        guess,
+        *(
+            f"  {level['log_snr']:8.2f}{level['accuracy']:12.2%} +- {level['accuracy_error']:<6.2%}"
+            f"{level['cross_entropy']:13.4f} +- {level['cross_entropy_error']:.4f}"
+            for level in c["levels"]
+        ),
+    ]
+
+
+EVALUATION = Evaluation("classification", ("logits",), lambda config: True, _prepare, _lines)

@@ -9,13 +9,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scorejax.experiment import assemble as build
-from scorejax.experiment import steering as guide
+from scorejax.experiment import assemble, steering
 from scorejax.experiment.config import Config, chosen
-from scorejax.experiment.evaluation import evaluate, quality, restoration, variances
+from scorejax.experiment.evaluation import quality, restoration, variances
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.given import read, wanted_labels
-from scorejax.experiment.model import CONTROLLED, carried, fingerprint, report_progress, settings
+from scorejax.experiment.evaluation.subject import (
+    CONTROLLED,
+    Subject,
+    carried,
+    fingerprint,
+    need,
+    report_progress,
+    settings,
+)
+from scorejax.experiment.trained import restore
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import user_errors
 from scorejax.runtime.ledger import Ledger
@@ -35,15 +43,16 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     Raises:
         RunError: no readable checkpoint, or a config, mask, classifier or image that does not fit.
     """
-    train = build.dataset(config, "train")
-    model = variances.with_fitted(evaluate.restore(config, workdir, train), train, workdir)
-    task = guide.task(config, model.process, train)
-    classes = guide.of_task(config, model.process, train)
+    train = assemble.dataset(config, "train")
+    trained = restore(config, workdir, train)
+    need(trained, f"guidance = {config.guidance.name!r}", "score")
+    model = variances.with_fitted(Subject(trained), train, workdir)
+    task, classes = steering.task(config, trained, train), steering.classes(config, trained, train)
     given = read(config, task, train)
-    labels = wanted_labels(config, task, train, classes, given)
-    features = None if isinstance(task, guide.Restore) else quality.network(config, train)
+    labels = wanted_labels(config, model.model, task, train, classes, given)
+    features = None if task.restores else quality.network(config, train)
 
-    name, count = guide.title(config), len(given.images)
+    name, count = steering.title(config), len(given.images)
     held = (*carried(model, CONTROLLED), classes, task, model.fitted.head)
     asked = {section: chosen(config, section) for section in ("guidance", "sampler")} | {"seed": config.eval.seed}
     depends = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,13 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import pictures, samplers
-from scorejax.experiment import assemble as build
-from scorejax.experiment import steering as guide
+from scorejax.experiment import assemble, steering
 from scorejax.experiment.config import chosen
 from scorejax.experiment.evaluation import variances
-from scorejax.experiment.model import (
+from scorejax.experiment.evaluation.subject import (
     SAMPLES,
     TRAJECTORY,
-    Model,
+    Subject,
     carried,
     fingerprint,
     report_progress,
@@ -55,50 +54,68 @@ class Samples(NamedTuple):
     folder: Path
 
 
-def draw(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Samples:
+def draw(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Samples:
     """Draw the `max(eval.samples, eval.grid)` samples, or those of them that are not on the disk yet."""
     c = model.config.eval
     count = max(c.samples, c.grid, 1)
     fn, held = batch_function(model, train)
-    sampler = chosen(model.config, "sampler")
+    sampler = chosen(model.config, "sampler") if model.model.sample is None else None
     depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     if model.config.guidance.name != "none":
         depends["guidance"] = {**chosen(model.config, "guidance"), "held": fingerprint(held[2])}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
-    about = {**depends, "to_levels": TO_LEVELS if train.gray_levels else None, "levels": train.gray_levels}
+    about = {**depends, "to_levels": TO_LEVELS if train.gray_levels else None, "gray_levels": train.gray_levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
     batches = parallel.map_batches(fn, held, stop=count, batch_size=min(c.batch, count), start=ledger.done)
     rows = ledger.fill(report_progress(batches, "samples", min(ledger.done, count), count))
     return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
 
 
-def batch_function(model: Model, train: data_lib.Dataset) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
+def batch_function(model: Subject, train: data_lib.Dataset) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
     """The function of one batch, which returns the samples with the given numbers; and what it carries."""
-    arguments = build.sampler(model.config, model.process, model.fitted)
+    if model.model.sample is not None:
+        return _by_itself(model, train)
+    arguments = assemble.sampler(
+        model.config, model.sde, model.fitted, assemble.data_range(model.config, train)
+    )  # fmt: skip
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
         params, key, classes, head = held
-        labels = classes.wanted(index)
-        score = classes.score(model.config, model.process, model.module, params, labels)
+        of, labels = model.at(params), classes.wanted(index)
+        score = classes.score(of, model.sde, labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        stepper = variances.of_stepper(arguments["stepper"], head, model, params, labels)
+        stepper = variances.of_stepper(arguments["stepper"], head, of, labels)
         x, nfe = samplers.sample(
-            each, model.process, score, (*index.shape, *train.shape), **{**arguments, "stepper": stepper}
+            each, model.sde, score, (*index.shape, *train.shape), **{**arguments, "stepper": stepper}
         )
         return {"x": _finish(model, train, x), "nfe": jnp.broadcast_to(nfe, index.shape)}
 
     return fn, (*carried(model, SAMPLES), model.classes, model.fitted.head)
 
 
-def save_pictures(model: Model, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
+def _by_itself(model: Subject, train: data_lib.Dataset) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
+    """The same for a model that draws samples in its own way."""
+
+    def fn(held: tuple, index: Array) -> dict[str, Array]:
+        params, key, *_ = held
+        sample = model.at(params).sample
+        assert sample is not None
+        each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
+        x = sample(each, (*index.shape, *train.shape))
+        return {"x": _finish(model, train, x), "nfe": jnp.ones(index.shape, jnp.int32)}
+
+    return fn, (*carried(model, SAMPLES), model.classes, None)
+
+
+def save_pictures(model: Subject, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
     """Draw the page of samples, and of images the way they came; return the page's path."""
     folder = Path(workdir) / "samples"
-    name = f"{model.step}{guide.suffix(model.config)}"
+    name = f"{model.step}{steering.suffix(model.config)}"
     where = folder / f"step-{name}.png"
     labels = model.classes.labels
     columns = len(labels) if labels is not None and labels.ndim == 1 else None
     save_page(where, train, x[: model.config.eval.grid] if train.gray_levels else x, columns)
-    if train.gray_levels:
+    if train.gray_levels and model.model.sample is None:
         frames = _trajectory(model, train, rows=min(4, model.config.eval.grid))
         pictures.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, train.gray_levels))
     return where
@@ -112,21 +129,24 @@ def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray, columns: int 
         pictures.save_scatter(where, train.examples[: len(x)], x)
 
 
-def _trajectory(model: Model, train: data_lib.Dataset, rows: int) -> np.ndarray:
+def _trajectory(model: Subject, train: data_lib.Dataset, rows: int) -> np.ndarray:
     """A few samples on their way, as grey levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it."""
-    arguments = build.sampler(model.config, model.process, model.fitted)
+    of, sde = model.model, model.sde
+    arguments: dict[str, Any] = dict(
+        assemble.sampler(model.config, sde, model.fitted, assemble.data_range(model.config, train))
+    )
     arguments.pop("denoise")
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
     labels = model.classes.wanted(jnp.arange(rows))
-    score = model.classes.score(model.config, model.process, model.module, model.params, labels)
-    arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, model, model.params, labels)
-    path = samplers.trajectory(key, model.process, score, (rows, *train.shape), **arguments)
+    score = model.classes.score(of, sde, labels)
+    arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, of, labels)
+    path = samplers.trajectory(key, sde, score, (rows, *train.shape), **arguments)
     # equally spaced in log SNR, where the picture changes, and the last one always
-    ratios = np.asarray(jax.vmap(model.process.log_snr)(path.t))
+    ratios = np.asarray(jax.vmap(sde.log_snr)(path.t))
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
     pairs = jnp.stack([path.x[shown], path.denoised[shown]], axis=2)
     return np.asarray(_finish(model, train, pairs.reshape(len(shown), 2 * rows, *train.shape)))
 
 
-def _finish(model: Model, train: data_lib.Dataset, x: Array) -> Array:
+def _finish(model: Subject, train: data_lib.Dataset, x: Array) -> Array:
     return data_lib.to_levels(x, train.gray_levels, centered=model.config.data.centered) if train.gray_levels else x

@@ -1,6 +1,4 @@
-"""What a trained model is worth: bits/dim, quality of samples, pictures, all into `eval/` and `samples/`.
-
-Of a classifier: how often it is right at each noise level.
+"""What a trained model is worth: everything that can be measured of it, into `eval/` and `samples/`.
 
 Results depend neither on the batch size nor on the number of devices: example `i` draws from `fold_in(key, i)`.
 A cut-off evaluation goes on where it stopped when the same command is given again.
@@ -14,20 +12,27 @@ from typing import Any
 import numpy as np
 
 from scorejax import data as data_lib
-from scorejax.experiment import assemble as build
-from scorejax.experiment import steering as guide
-from scorejax.experiment import workdir as workdir_lib
+from scorejax.experiment import assemble, steering
 from scorejax.experiment.config import Config, to_dict
-from scorejax.experiment.evaluation import draw, quality, reference, variances, variational
+from scorejax.experiment.evaluation import (
+    bits,
+    classification,
+    draw,
+    quality,
+    reference,
+    samples,
+    variances,
+    variational,
+)
 from scorejax.experiment.evaluation import report as report_lib
-from scorejax.experiment.evaluation.bits import bits_per_dim
-from scorejax.experiment.evaluation.classification import classification
-from scorejax.experiment.model import Model
-from scorejax.models import pretrained
-from scorejax.runtime import checkpoint, parallel
+from scorejax.experiment.evaluation.evaluation import Held
+from scorejax.experiment.evaluation.subject import Subject, need
+from scorejax.experiment.recipe import Params, make_recipe
+from scorejax.experiment.trained import Trained, restore
+from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 
-__all__ = ["Model", "bits_per_dim", "check", "evaluate", "preview", "restore", "sample", "statistics", "steered"]
+EVALUATIONS = (classification.EVALUATION, bits.EVALUATION, variational.EVALUATION, samples.EVALUATION)
 
 
 def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
@@ -36,49 +41,19 @@ def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.
     """
-    train, test = build.dataset(config, "train"), build.dataset(config, config.eval.split)
-    is_score = not build.is_classifier(config)
+    train, test = assemble.dataset(config, "train"), assemble.dataset(config, config.eval.split)
     # What is missing shows before any work.
-    model = restore(config, workdir, train)
-    model = steered(model, train) if is_score else model
-    judge = quality.judge(config, train) if config.eval.samples and is_score else None
-    model = variances.with_fitted(model, train, workdir) if judge else model
-    bound = variational.asked(model, train, workdir) if config.eval.elbo and is_score else None
+    model = subject(config, workdir, train)
+    held = Held(model, train, test, Path(workdir))
+    work = {each.name: each.prepare(held) for each in EVALUATIONS if each.applies(model)}
     report = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
-    if not is_score:
-        report["classification"] = classification(model, test, workdir)
-    elif config.eval.exact:
-        report["likelihood"] = bits_per_dim(model, train, test, workdir)
-    if bound:
-        report["elbo"], rows = variational.bits_per_dim(bound, test, config.eval.likelihood_examples, workdir)
-        rows.remove()
-    if judge:
-        report["samples"] = draw_and_measure(model, train, judge, workdir)
+    report |= {name: measure() for name, measure in work.items()}
     report["config"] = to_dict(config)
     if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"step-{model.step}{guide.suffix(config)}.json"
+        where = Path(workdir) / "eval" / f"step-{model.step}{steering.suffix(config)}.json"
         report_lib.write(where, report)
-        print(report_lib.summary(report))
+        print(report_lib.summary(report, EVALUATIONS))
     return report
-
-
-def draw_and_measure(
-    model: Model, train: data_lib.Dataset, judge: quality.Judge, workdir: str | Path
-) -> dict[str, Any]:
-    """Draw samples, keep them and their pictures, and measure what the judge was made for."""
-    samples = draw.draw(model, train, workdir)
-    if parallel.is_main_process():
-        draw.save_pictures(model, train, workdir, samples.x)
-    return {
-        **quality.measure(judge, train, samples, workdir),
-        "sampler": to_dict(model.config)["sampler"],
-        "guidance": to_dict(model.config)["guidance"],
-        "nfe": samples.nfe,
-        "seed": model.config.eval.seed,
-        "training_seed": model.config.seed,
-        "to_levels": draw.TO_LEVELS if train.gray_levels else None,
-        "folder": str(samples.folder),
-    }
 
 
 def sample(config: Config, workdir: str | Path) -> np.ndarray:
@@ -87,13 +62,15 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.
     """
-    train = build.dataset(config, "train")
-    model = variances.with_fitted(steered(restore(config, workdir, train), train), train, workdir)
-    samples = draw.draw(model, train, workdir)
+    train = assemble.dataset(config, "train")
+    model = subject(config, workdir, train)
+    need(model, "--mode=sample", "sample", "score")
+    model = variances.with_fitted(model, train, workdir)
+    drawn = draw.draw(model, train, workdir)
     if parallel.is_main_process():
-        where = draw.save_pictures(model, train, workdir, samples.x)
-        print(f"{len(samples.x)} samples, {samples.nfe} network evaluations each: {samples.folder}, {where}")
-    return samples.x
+        where = draw.save_pictures(model, train, workdir, drawn.x)
+        print(f"{len(drawn.x)} samples, {drawn.nfe} network evaluations each: {drawn.folder}, {where}")
+    return drawn.x
 
 
 def statistics(config: Config, workdir: str | Path) -> Path:
@@ -123,30 +100,35 @@ def check(config: Config) -> None:
             for that can only be fitted after the training.
     """
     c = config.eval
-    if build.is_classifier(config):
+    recipe = make_recipe(config)
+    if not recipe.draws:
         return
-    variational.check(config)
-    if c.after_training and c.samples:
-        quality.judge(config, build.dataset(config))
-    missing = build.needed(config) if (c.after_training and c.samples) or config.train.preview_every else set()
+    if c.after_training:
+        for each in EVALUATIONS:
+            if each.asked(config):
+                each.check(config)
+    if "sampler" not in recipe.uses:
+        return
+    missing = assemble.needed(config) if (c.after_training and c.samples) or config.train.preview_every else set()
     if c.after_training and c.elbo:
-        missing |= build.needs(c.elbo_variance or "npr", c.elbo_times)
+        missing |= assemble.needed(variational.of_chain(config, c.elbo_variance or "npr"))
+    missing -= {variances.OWN}
     if missing:
         raise ConfigError(
             f"the sampler or eval.elbo needs what is fitted to a trained network ({', '.join(sorted(missing))}): train "
-            "with eval.after_training=false and train.preview_every=0, then --mode=calibrate (for gamma) or "
+            "with eval.after_training=false and train.preview_every=0, then --mode=calibrate (for analytic and optimal) or "
             "--mode=train_head, then --mode=eval"
         )
 
 
-def preview(config: Config, params: Any, step: int, workdir: str | Path) -> None:
+def preview(config: Config, params: Params, step: int, workdir: str | Path) -> None:
     """Draw a few samples in the middle of training, `samples/preview-N.png`.
 
     At step 0 this is noise, and the first proof that the sampler of the run works: a broken one shows before the
     training, not after it.
     """
-    train = build.dataset(config, "train")
-    model = steered(_model(config, build.network(config, train), params, step), train)
+    train = assemble.dataset(config, "train")
+    model = steered(Trained(config, make_recipe(config, train), params, step), train)
     count = config.eval.grid
     fn, held = draw.batch_function(model, train)
     batches = parallel.map_batches(fn, held, stop=count, batch_size=count)
@@ -155,25 +137,20 @@ def preview(config: Config, params: Any, step: int, workdir: str | Path) -> None
         draw.save_page(Path(workdir) / "samples" / f"preview-{step}.png", train, x)
 
 
-def restore(config: Config, workdir: str | Path, train: data_lib.Dataset) -> Model:
-    """The model of a run: averaged weights of its newest whole checkpoint; if it has none, those of `init_from`."""
-    module = build.network(config, train)
-    if config.init_from and not checkpoint.steps(workdir):
-        workdir_lib.claim(workdir, config)
-        params, step = pretrained.load(config.init_from, module, max(train.shape[:2]), channels=train.shape[-1])
-        return _model(config, module, build.with_process(build.sde(config), params), step)
-    restored = checkpoint.restore_ema(workdir, build.shapes(config, module, train.shape))
-    return _model(config, module, restored.fields["ema"], restored.step)
+def subject(config: Config, workdir: str | Path, train: data_lib.Dataset) -> Subject:
+    """The model of a run with the class guidance of its config.
+
+    Raises:
+        RunError: no readable checkpoint, or guidance that does not fit.
+    """
+    return steered(restore(config, workdir, train), train)
 
 
-def steered(model: Model, train: data_lib.Dataset) -> Model:
+def steered(trained: Trained, train: data_lib.Dataset) -> Subject:
     """The model with the class guidance of its config, which may be none.
 
     Raises:
-        RunError: guidance that is unknown or of given images, or a label or classifier that does not fit.
+        RunError: guidance of given images, or a label or classifier that does not fit.
     """
-    return model._replace(classes=guide.classes(model.config, model.process, train))
-
-
-def _model(config: Config, module: Any, params: Any, step: int) -> Model:
-    return Model(config, build.process_of(build.sde(config), params), module, params, step)
+    steering.refuse_images(trained.config)
+    return Subject(trained, classes=steering.classes(trained.config, trained, train))

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorejax import data as data_lib
-from scorejax.experiment import assemble as build
-from scorejax.experiment import steering as guide
+from scorejax.experiment import assemble, steering
 from scorejax.experiment.config import Config
+from scorejax.experiment.model import Model
 from scorejax.runtime.errors import ConfigError, user_errors
 
 
@@ -43,23 +43,23 @@ class Given(NamedTuple):
     origin: dict[str, Any]
 
 
-def read(config: Config, task: guide.Task, train: data_lib.Dataset) -> Given:
+def read(config: Config, task: steering.Task, train: data_lib.Dataset) -> Given:
     """All images of `guidance.input`; or `eval.samples` of the split `eval.split`, evenly spread (0: all).
 
     Raises:
         ConfigError: nothing there, or images that cannot be brought to the shape of the model's.
     """
     where = config.guidance.input
-    measured = isinstance(task, guide.Restore) and task.measured
+    measured = isinstance(task, steering.Restoration) and task.measured
     if where is not None:
-        shape = task.measured_shape(train.shape) if isinstance(task, guide.Restore) and measured else train.shape
+        shape = task.measured_shape(train.shape) if isinstance(task, steering.Restoration) and measured else train.shape
         if len(shape) != 3:
             raise ConfigError("guidance.measured needs a measurement that is an image; random projections are none")
         found = images(config, "input", shape, train, resize=not measured)
         return Given(found, None, len(found), {"path": str(where), "digest": data_lib.stamp(where)})
     if measured:
         raise ConfigError("guidance.measured is set, but not guidance.input: images of the data are not measured")
-    test = build.dataset(config, config.eval.split)
+    test = assemble.dataset(config, config.eval.split)
     numbers = data_lib.spread(len(test), config.eval.samples)
     labels = None if test.labels is None else test.labels[numbers]
     return Given(Chosen(test.examples, numbers), labels, len(test), {"data": test.name, "split": config.eval.split})
@@ -71,7 +71,7 @@ def images(config: Config, key: str, shape: tuple[int, ...], train: data_lib.Dat
     Raises:
         ConfigError: nothing there, or images that cannot be brought to the shape.
     """
-    assert train.gray_levels is not None  # `guide.task` refuses vectors
+    assert train.gray_levels is not None  # `steering.task` refuses vectors
     with user_errors(f"config key 'guidance.{key}'"):
         found = data_lib.given(config.guidance[key], shape, train.gray_levels, crop=config.data.crop, resize=resize)
         found[np.arange(1)]  # an image that does not fit shows before any work
@@ -79,7 +79,12 @@ def images(config: Config, key: str, shape: tuple[int, ...], train: data_lib.Dat
 
 
 def wanted_labels(
-    config: Config, task: guide.Task, train: data_lib.Dataset, classes: guide.Classes, given: Given
+    config: Config,
+    model: Model,
+    task: steering.Task,
+    train: data_lib.Dataset,
+    classes: steering.Classes,
+    given: Given,
 ) -> np.ndarray | None:
     """The label that a conditional network is told for each image; None for a network that takes none.
 
@@ -88,12 +93,12 @@ def wanted_labels(
     Raises:
         ConfigError: a label is needed, and there is none.
     """
-    if not config.model.conditional:
+    if not model.conditional:
         return None
     count = len(given.images)
     if config.guidance.labels is not None:
         return np.asarray(classes.wanted(jnp.arange(count)))
-    if not isinstance(task, guide.Restore):
+    if not isinstance(task, steering.Restoration):
         raise ConfigError(
             f"guidance = {config.guidance.name!r} with a network of {train.num_classes} classes needs guidance.labels, "
             "the class to arrive at, such as (8,)"
@@ -101,4 +106,4 @@ def wanted_labels(
     if given.labels is not None:
         return given.labels
     like = np.asarray(classes.labels)
-    return np.full((count, *like.shape[1:]), build.null_label(config, train), like.dtype)
+    return np.full((count, *like.shape[1:]), steering.null_condition(model), like.dtype)

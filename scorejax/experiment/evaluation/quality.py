@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import ChainMap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,14 @@ from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError, user_errors
+
+
+def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
+    """Random convolutions for images, the values themselves for vectors."""
+    return metrics.feature_network(metrics.default_features(images=gray_levels is not None))
+
+
+FEATURES = ChainMap({"auto": auto}, metrics.FEATURES)  # a view: what is added to the room's table is found here
 
 
 class Judge(NamedTuple):
@@ -73,12 +82,8 @@ def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:
         ConfigError: no such network, or one that cannot look at these examples.
         RunError: no weights.
     """
-    c = config.eval
-    name = c.features or metrics.default_features(images=train.gray_levels is not None)
-    if c.inception and name != "inception":
-        raise ConfigError(f"config key 'eval.inception' does not belong to eval.features = {name!r}, but to inception")
     with user_errors("config key 'eval.features'"):
-        chosen = metrics.feature_network(name, **({"weights": c.inception} if c.inception else {}))
+        chosen = config.eval.features.make(gray_levels=train.gray_levels)
         _feature_count(chosen, train)
     return chosen
 
@@ -112,3 +117,10 @@ def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: st
             result["notes"] += found.pop("notes", [])
             result |= found
     return result
+
+
+def lines(s: dict[str, Any]) -> list[str]:
+    """The numbers of samples, as the metric of each puts them."""
+    found = [f"  {label:<20}{value}" for name in s["metrics"] for label, value in metrics.metric(name).lines(s)]
+    about = f"   ({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
+    return [line + about * (i == 0) for i, line in enumerate(found)] + [f"  note: {note}" for note in s["notes"]]

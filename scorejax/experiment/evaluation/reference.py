@@ -11,9 +11,9 @@ import numpy as np
 
 from scorejax import data as data_lib
 from scorejax import metrics
-from scorejax.experiment import assemble as build
+from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
-from scorejax.experiment.model import report_progress
+from scorejax.experiment.evaluation.subject import report_progress
 from scorejax.runtime.errors import user_errors
 from scorejax.runtime.ledger import Ledger
 
@@ -69,7 +69,7 @@ def real_features(
 
 def examples(config: Config) -> data_lib.Dataset:
     """The real examples of `eval.reference_split`."""
-    return build.dataset(config, config.eval.reference_split)
+    return assemble.dataset(config, config.eval.reference_split)
 
 
 def compute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,71 +12,19 @@ from typing import Any
 import jax
 
 import scorejax
-from scorejax import metrics
+from scorejax.experiment.evaluation.evaluation import Evaluation
 
 
-def summary(report: dict[str, Any]) -> str:
+def summary(report: dict[str, Any], evaluations: Sequence[Evaluation]) -> str:
     """The numbers of a report as lines for a person."""
-    bits = report.get("likelihood") or report.get("elbo") or report.get("classification")
-    examples = f"{bits['examples']} of {bits['of']} {report['split']} examples of " if bits else ""
+    counted = next((report[each.name] for each in evaluations if "of" in report.get(each.name, {})), None)
+    examples = f"{counted['examples']} of {counted['of']} {report['split']} examples of " if counted else ""
     lines = [f"step {report['step']}, {examples}{report['data']}"]
-    for part, lines_of in (
-        ("classification", _classification_lines),
-        ("likelihood", _likelihood_lines),
-        ("elbo", _bound_lines),
-        ("samples", _sample_lines),
-    ):
-        lines += lines_of(report[part]) if part in report else []
-    if bits and "truth" in bits:
-        lines.append(f"  |bits/dim - truth|  {abs(bits['bits_per_dim'] - bits['truth']):.5f}")
+    for each in evaluations:
+        lines += each.lines(report[each.name]) if each.name in report else []
+    if counted and "truth" in counted:
+        lines.append(f"  |bits/dim - truth|  {abs(counted['bits_per_dim'] - counted['truth']):.5f}")
     return "\n".join(lines)
-
-
-def _likelihood_lines(bits: dict[str, Any]) -> list[str]:
-    """The exact bits/dim, and what they are held against."""
-    lines = [
-        f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}",
-    ]
-    if bits["gaussian_baseline"] is not None:
-        lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}")
-    if bits["uniform_baseline"] is not None:
-        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} gray levels)")
-    if "bound" in bits:
-        lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f}")
-    if bits["failed"]:
-        lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
-    return lines
-
-
-def _bound_lines(bound: dict[str, Any]) -> list[str]:
-    """The variational bound and its parts."""
-    about = f"{bound['variance']} variance, {bound['times']} times, {bound['evaluations']} evaluations"
-    parts = f"prior {bound['prior']:.4f}, KL {bound['kl']:.4f}, decoder {bound['decoder']:.4f}"
-    return [
-        f"  variational bound   {bound['bits_per_dim']:.4f} +- {bound['standard_error']:.4f}   ({about})",
-        f"    its parts         {parts}",
-    ]
-
-
-def _classification_lines(c: dict[str, Any]) -> list[str]:
-    """A row for each noise level, from the prior to the data."""
-    guess = f"  {'a guess':>8}{c['guess_accuracy']:12.2%}{'':10}{c['guess_cross_entropy']:13.4f} nats"
-    return [
-        f"  {'log SNR':>8}{'accuracy':>12}{'':10}{'cross entropy':>13}",
-        guess,
-        *(
-            f"  {level['log_snr']:8.2f}{level['accuracy']:12.2%} +- {level['accuracy_error']:<6.2%}"
-            f"{level['cross_entropy']:13.4f} +- {level['cross_entropy_error']:.4f}"
-            for level in c["levels"]
-        ),
-    ]
-
-
-def _sample_lines(s: dict[str, Any]) -> list[str]:
-    """The numbers of samples, as the metric of each puts them."""
-    lines = [f"  {label:<20}{value}" for name in s["metrics"] for label, value in metrics.metric(name).lines(s)]
-    about = f"   ({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
-    return [line + about * (i == 0) for i, line in enumerate(lines)] + [f"  note: {note}" for note in s["notes"]]
 
 
 def environment() -> dict[str, Any]:

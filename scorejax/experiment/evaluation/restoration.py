@@ -12,11 +12,10 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import metrics
-from scorejax.experiment import assemble as build
-from scorejax.experiment import steering as guide
+from scorejax.experiment import assemble, steering
 from scorejax.experiment.evaluation import reference, variances
 from scorejax.experiment.evaluation.given import Given, images
-from scorejax.experiment.model import Model
+from scorejax.experiment.evaluation.subject import Subject
 from scorejax.numerics import keys
 from scorejax.pictures import save_grid
 
@@ -27,26 +26,27 @@ _MEASURES = ("psnr", "ssim", "l2", "lpips")
 
 
 def batch_function(
-    model: Model, train: data_lib.Dataset, perceptual: Distance | None = None
+    model: Subject, train: data_lib.Dataset, perceptual: Distance | None = None
 ) -> Callable[..., dict[str, Array]]:
     """The function of one batch: results as grey levels, what they were made from, and the measures of each.
 
     It carries the parameters, a key, the class guidance, the task and the head of a reverse chain.
     """
     config, levels, centered = model.config, train.gray_levels, model.config.data.centered
-    assert levels is not None  # `guide.task` refuses vectors
-    sampler = build.sampler(config, model.process, model.fitted)
+    assert levels is not None  # `steering.task` refuses vectors
+    sampler = assemble.sampler(config, model.sde, model.fitted, assemble.data_range(config, train))
 
     def fn(held: tuple, index: Array, images: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key, classes, task, head = held
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         y = data_lib.to_model(None, images, levels, centered=centered, dequantize=False)
-        restores = isinstance(task, guide.Restore)
+        restores = isinstance(task, steering.Restoration)
         if restores and not task.measured:
             y = task.measure(each, y)
-        score = classes.score(config, model.process, model.module, params, labels)
-        own = {**sampler, "stepper": variances.of_stepper(sampler["stepper"], head, model, params, labels)}
-        x, nfe = task.sample(each, model.process, score, y, (len(index), *train.shape), **own)
+        of = model.at(params)
+        score = classes.score(of, model.sde, labels)
+        own = {**sampler, "stepper": variances.of_stepper(sampler["stepper"], head, of, labels)}
+        x, nfe = task.sample(each, model.sde, score, y, (len(index), *train.shape), **own)
         rows = {"x": data_lib.to_levels(x, levels, centered=centered), "nfe": jnp.broadcast_to(nfe, index.shape)}
         rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
         pictures = {"": rows["x"]}
@@ -67,21 +67,21 @@ def batch_function(
     return fn
 
 
-def measures(task: guide.Task, rows: dict[str, np.ndarray], train: data_lib.Dataset) -> dict[str, Any]:
+def measures(task: steering.Task, rows: dict[str, np.ndarray], train: data_lib.Dataset) -> dict[str, Any]:
     """Means and standard errors over the images, of the results and of the pseudo-inverse beside them."""
 
     def of(prefix: str) -> dict[str, Any]:
         return {name: metrics.mean_and_error(rows[prefix + name]) for name in _MEASURES if prefix + name in rows}
 
     found: dict[str, Any] = {"ssim_window": metrics.fitting_window(train.shape[:2])} if "ssim" in rows else {}
-    if not isinstance(task, guide.Restore):
+    if not isinstance(task, steering.Restoration):
         return {**found, "to_source": of("")}
     found |= {"sigma_y": task.sigma_y, "residual": metrics.mean_and_error(rows["residual"])}
     return found if task.measured else {**found, "restored": of(""), "pinv": of("pinv_")}
 
 
 def realism(
-    model: Model,
+    model: Subject,
     network: metrics.FeatureNetwork,
     train: data_lib.Dataset,
     given: Given,
@@ -95,13 +95,14 @@ def realism(
     classifier, also how many images of each class it sees.
     """
     config = model.config
-    if config.guidance.target is None:
+    target_path = getattr(config.guidance, "target", None)
+    if target_path is None:
         real = reference.examples(config)
         target: Any = real.examples[data_lib.spread(len(real), config.eval.reference_examples)]
         origin = f"{real.name}, {config.eval.reference_split}"
     else:
         target = images(config, "target", train.shape, train)
-        origin = f"{config.guidance.target} {data_lib.stamp(config.guidance.target)}"
+        origin = f"{target_path} {data_lib.stamp(target_path)}"
     result: dict[str, Any] = {"features": network.name, "target": origin, "n_target": len(target)}
     moments = {}
     for what, pictures in {"target": target, "source": given.images, "result": x}.items():

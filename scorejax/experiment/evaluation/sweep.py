@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import logging
 
-from scorejax import data, metrics
-from scorejax.experiment import assemble as build
-from scorejax.experiment import config as config_lib
-from scorejax.experiment import steering as guide
+from scorejax import data, metrics, pictures
+from scorejax.experiment import assemble, steering
+from scorejax.experiment import config as configs
 from scorejax.experiment.config import Config
-from scorejax.experiment.config.settings import DEFAULTS
-from scorejax.experiment.evaluation import draw, evaluate, quality, reference, report, variances, variational
-from scorejax.experiment.model import Model
-from scorejax.pictures import save_curves
+from scorejax.experiment.evaluation import draw, quality, reference, report, variances, variational
+from scorejax.experiment.evaluation.evaluate import subject
+from scorejax.experiment.evaluation.subject import Subject, need
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
@@ -51,11 +48,14 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
       RunError: no readable checkpoint, an unknown sampler, settings that it does not take, or something that it needs
         and that was not fitted.
     """
-    train = build.dataset(config, "train")
+    train = assemble.dataset(config, "train")
     judge = quality.judge(config, train)
-    model = evaluate.steered(evaluate.restore(config, workdir, train), train)
+    model = subject(config, workdir, train)
+    need(model, "--mode=sweep", "score")
     models = _models(model, train, workdir)
-    bounds = {each: _bound(own) for each, own in models.items()} if config.sweep.bits else {}
+    bounds = {}
+    if config.sweep.bits:
+        bounds = {each: variational.of_sampler(own, train) for each, own in models.items()}
     statistics, floor = _real(judge, workdir)
     points = []
     for (text, steps), own in models.items():
@@ -71,17 +71,17 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
         "data": train.name,
         "features": judge.network.name,
         "n": config.eval.samples,
-        "guidance": config_lib.to_dict(config)["guidance"],
+        "guidance": configs.to_dict(config)["guidance"],
         "floor": floor,
         "points": [{**point._asdict(), "on_the_front": point in front} for point in points],
         "bits": bits,
         **report.environment(),
     }
     if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"sweep-{model.step}{guide.suffix(config)}"
+        where = Path(workdir) / "eval" / f"sweep-{model.step}{steering.suffix(config)}"
         report.write(where.with_suffix(".json"), result)
         called = "FID" if metrics.is_inception(judge.network.name) else f"Frechet distance ({judge.network.name})"
-        save_curves(
+        pictures.save_curves(
             where.with_suffix(".png"),
             {label(text): [(p.nfe, p.distance) for p in points if p.sampler == text] for text in config.sweep.samplers},
             marked=[(p.nfe, p.distance) for p in front],
@@ -99,23 +99,36 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
 
 
 def with_sampler(config: Config, text: str, steps: int) -> Config:
-    """A copy of the config with another sampler, `name[:key=value[:key=value]]`, keys being those of `sampler`.
+    """A copy of the config with another sampler, `STEPPER:key=value:key=value`.
 
-    What the config's own sampler was set to is forgotten, but for the end of the time grid.
+    The keys are those of the stepper, or of section `sampler` (`time_grid=log_snr`). What the config's own sampler was
+    set to is forgotten, but for the end of the time grid.
 
     Raises:
-      ConfigError: an unknown key, or a value of the wrong type.
+        ConfigError: an unknown key, or a value of the wrong type.
     """
-    name, *options = text.split(":")
-    copy = config_lib.from_dict(json.loads(json.dumps(config_lib.to_dict(config))))
-    fresh = {key: None if isinstance(value, type) else value for key, value in DEFAULTS["sampler"].items()}
-    copy.sampler.update({**fresh, "stepper": name, "steps": steps, "t_min": config.sampler.t_min})
-    given = [f"sampler.{option.strip()}" for option in options]
-    if any(option.split("=")[0] in ("sampler.stepper", "sampler.steps") for option in given):
+    copy, fresh = configs.copy(config), configs.base().sampler
+    copy.sampler.update(fresh.to_dict())
+    copy.sampler.update({"steps": steps, "t_min": config.sampler.t_min, "gamma": config.sampler.gamma})
+    own, of_section = split_keys(text, tuple(fresh))
+    if any(key in ("stepper", "steps") for key, _ in of_section):
         raise ConfigError(
-            f"sweep.samplers has {text!r}: the name stands before the first colon, the steps in sweep.steps"
+            f"sweep.samplers has {text!r}: the stepper stands before the first setting, the steps in sweep.steps"
         )
-    return config_lib.override(copy, given)
+    copy.sampler.stepper = own
+    return configs.override(copy, [f"sampler.{key}={value}" for key, value in of_section])
+
+
+def split_keys(text: str, of_section: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+    """The words of a sampler that name its stepper, and those that are keys of section `sampler`."""
+    own, others = [], []
+    for word in text.split(":"):
+        key, equals, value = word.strip().partition("=")
+        if equals and key.partition(".")[0] in of_section:
+            others.append((key, value))
+        else:
+            own.append(word.strip())
+    return ":".join(own), others
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
@@ -142,11 +155,13 @@ def bits_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def label(text: str) -> str:
-    """A sampler as a person reads it: `dpm_solver:order=2:times=log_snr` is `dpm_solver, order 2, log_snr times`."""
-    name, *options = text.split(":")
-    pairs = [option.strip().partition("=")[::2] for option in options]
-    said = [f"{value} {key}" if key in ("times", "variance") else f"{key} {value}" for key, value in pairs]
-    return ", ".join([name, *said])
+    """A sampler as a person reads it: `dpm_solver:order=2:time_grid=log_snr` is `dpm_solver, order 2, log_snr grid`."""
+    words = [word.strip().partition("=") for word in text.split(":")]
+    said = []
+    for key, equals, value in words:
+        of_value = {"time_grid": f"{value} grid", "variance": f"{value} variance"}
+        said.append(of_value.get(key, f"{key.replace('_', ' ')} {value}") if equals else key)
+    return ", ".join(said)
 
 
 def _markdown(values: dict[tuple[str, int], str]) -> str:
@@ -157,23 +172,19 @@ def _markdown(values: dict[tuple[str, int], str]) -> str:
     return "\n".join(lines)
 
 
-def _models(model: Model, train: data.Dataset, workdir: str | Path) -> dict[tuple[str, int], Model]:
+def _models(model: Subject, train: data.Dataset, workdir: str | Path) -> dict[tuple[str, int], Subject]:
     """The model under every sampler with every number of steps."""
     found = {}
     for text in model.config.sweep.samplers:
         fitted = None
         for steps in model.config.sweep.steps:
-            own = model._replace(config=with_sampler(model.config, text, steps))
-            fitted = fitted or variances.find(build.needed(own.config), own, train, workdir)
-            build.sampler(own.config, own.process, fitted)
+            own = model._replace(own_config=with_sampler(model.config, text, steps))
+            if fitted is None:
+                needed = assemble.needed(own.config, own.sde)
+                fitted = variances.find(needed, own, train, workdir)
+            assemble.sampler(own.config, own.sde, fitted)
             found[text, steps] = own._replace(fitted=fitted)
     return found
-
-
-def _bound(model: Model) -> variational.Bound | None:
-    """The bound of the chain that a sampler draws from; None where it draws from none, or the bound is infinite."""
-    plan = build.plan(model.config)
-    return variational.of_plan(plan, model) if plan and plan.eta > 0.0 else None
 
 
 def _bits(
@@ -182,11 +193,12 @@ def _bits(
     """Bits/dim of every bound on the same `sweep.bits` examples, and the ledgers they are from."""
     if not bounds:
         return [], []
-    test, rows, ledgers = build.dataset(config, config.eval.split), [], []
+    test, rows, ledgers = assemble.dataset(config, config.eval.split), [], []
     for (text, steps), bound in bounds.items():
         found, ledger = variational.bits_per_dim(bound, test, config.sweep.bits, workdir)
         logging.info("%s, %d steps: %.4f bits/dim by the bound", text, steps, found["bits_per_dim"])
-        called = f"{label(text)} ({bound.plan.variance} chain)" if text.startswith("ancestral") else label(text)
+        variance = variational.variance_name(bound.model.config)
+        called = f"{label(text)} ({variance} chain)" if text.startswith("ancestral") else label(text)
         rows.append({"sampler": text, "label": called, "steps": steps, **found})
         ledgers.append(ledger)
     return rows, ledgers
@@ -195,7 +207,7 @@ def _bits(
 def _draw_bits(where: Path, rows: Sequence[dict[str, Any]]) -> None:
     called = dict.fromkeys(row["label"] for row in rows)
     curves = {name: [(r["evaluations"], r["bits_per_dim"]) for r in rows if r["label"] == name] for name in called}
-    save_curves(where, curves, labels=("network evaluations", "bits/dim, variational bound"))
+    pictures.save_curves(where, curves, labels=("network evaluations", "bits/dim, variational bound"))
 
 
 def _moments(judge: quality.Judge, train: data.Dataset, samples: draw.Samples, workdir: str | Path) -> metrics.Moments:

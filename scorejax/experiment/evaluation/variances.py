@@ -2,88 +2,111 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from jax import Array
+from jax.tree_util import Partial
 
 from scorejax import data as data_lib
 from scorejax import samplers
-from scorejax.experiment import assemble as build
-from scorejax.experiment.model import Model, fingerprint
-from scorejax.experiment.recipes import heads
+from scorejax.experiment import assemble
+from scorejax.experiment.assemble import STATISTIC, Fitted
+from scorejax.experiment.evaluation.subject import Subject, fingerprint
+from scorejax.experiment.model import Model
+from scorejax.experiment.trained import Trained, restore_beside
 from scorejax.reverse import ReverseChain
 from scorejax.reverse.gamma import Gamma
+from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError, user_errors
-from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 
-
-def with_fitted(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Model:
-    """The model, with whatever the sampler of its config needs to have been fitted.
-
-    Raises:
-      RunError: it was not, or belongs to other weights.
-    """
-    return model._replace(fitted=find(build.needed(model.config), model, train, workdir))
+OWN = "learned"
+"""The variance that the score's network puts out itself."""
 
 
-def find(needed: set[str], model: Model, train: data_lib.Dataset, workdir: str | Path) -> build.Fitted:
-    """What `build.needs` names, of the run's folder; the statistic of the file `sampler.gamma`, if that is set.
+def with_fitted(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Subject:
+    """The model, with what the sampler of its config needs to have been fitted.
 
     Raises:
-      RunError: something was not fitted, or belongs to other weights.
+        RunError: it was not, or belongs to other weights.
     """
-    statistic = None
-    if "gamma" in needed:
+    if model.model.score is None:
+        return model
+    return model._replace(fitted=find(assemble.needed(model.config, model.sde), model, train, workdir))
+
+
+def find(needed: set[str], model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Fitted:
+    """What variances of these names need, of the run's folder; the statistic of the file `sampler.gamma`, if it is set.
+
+    Raises:
+        RunError: something was not fitted, or belongs to other weights.
+    """
+    statistic, head = None, None
+    if STATISTIC in needed:
         file = model.config.sampler.gamma
-        statistic = read(file, model.process) if file else load(workdir, model.step, model.process)
-    head = None
-    for kind in needed - {"gamma"}:
-        head = heads.load(workdir, kind, model.config, model.process, model.module, model.params, train)
-    return build.Fitted(statistic, head)
+        statistic = read(file, model.sde) if file else load(workdir, model.step, model.sde)
+    if OWN in needed and model.model.learned_range is None:
+        raise ConfigError(
+            "variance = 'learned' needs a network with model.learned_range=true, trained by objective = 'hybrid' or 'vlb'"
+        )
+    for kind in needed - {STATISTIC, OWN}:
+        head = restored_beside(model, train, workdir, f"heads/{kind}").model.variance_head
+    return Fitted(statistic, head)
 
 
-def on_network(
-    chain: ReverseChain, head: build.Head | None, model: Model, params: Any, class_labels: Array | None, score: Score
-) -> ReverseChain:
-    """The chain with its head on the network, which then runs once for score and variance, inside a compiled program.
+def restored_beside(model: Subject, train: data_lib.Dataset, workdir: str | Path, folder: str) -> Trained:
+    """What was trained next to a model, in a folder of its run.
 
-    Args:
-      chain: from `build.chain`.
-      head: from `find`, an argument of the program; None if the network itself put out variances.
-      model: the model.
-      params: of the network, the same argument of the program that the score has.
-      class_labels: `[B]`, for a conditional network.
-      score: the network as a score.
+    Raises:
+        RunError: nothing was, or not next to these weights.
     """
-    if chain.head is None:
-        return chain
-    if head is not None:
-        return replace(chain, head=head.on(model.process, score))
-    own = build.learned_range(model.config, model.process, model.module, params, class_labels)
-    return replace(chain, head=own)
+    where = Path(workdir) / folder
+    section = folder.partition("/")
+    if not checkpoint.steps(where):
+        name = {"heads": "head"}.get(section[0], section[0])
+        kind = f" --config.{name}.kind={section[2]}" if section[2] else ""
+        raise ConfigError(f"nothing was trained in {where}: train it first, with --mode=train_{name}{kind}")
+    return restore_beside(where, model.trained.beside, train)
 
 
 def of_stepper(
-    stepper: samplers.Stepper, head: build.Head | None, model: Model, params: Any, class_labels: Array | None
+    stepper: samplers.Stepper, head: Partial | None, model: Model, condition: Array | None
 ) -> samplers.Stepper:
     """A stepper whose variance a network predicts, with its head on the network; others as they are.
 
-    The head reads the network itself, not the score that guidance makes of it. Arguments as in `on_network`.
+    The head reads the network itself, not the score that guidance makes of it. Call it inside the compiled program.
+
+    Args:
+        stepper: from `assemble.sampler`.
+        head: of `Fitted`; None if the network itself put out variances.
+        model: with the weights that the program was given.
+        condition: `[B, ...]`, for a conditional network.
     """
-    if not isinstance(stepper, samplers.ChainStepper):
-        return stepper
-    told = class_labels if model.config.model.conditional else None
-    score = build.score(model.config, model.process, model.module, params, class_labels=told)
-    return replace(stepper, chain=on_network(stepper.chain, head, model, params, told, score))
+    return stepper.bind(_binder(head, model, condition))
+
+
+def on_network(chain: ReverseChain, head: Partial | None, model: Model, condition: Array | None) -> ReverseChain:
+    """A reverse chain with its head on the network; arguments as of `of_stepper`."""
+    return chain.bind(_binder(head, model, condition))
+
+
+def _binder(head: Partial | None, model: Model, condition: Array | None) -> Callable[[UnboundHead], VarianceHead]:
+    condition = condition if model.conditional else None
+
+    def bind(unbound: UnboundHead) -> VarianceHead:
+        if head is not None:
+            return head(model.sde, model.score_given(condition))
+        assert model.learned_range is not None  # `find` refuses it
+        return model.learned_range(condition)
+
+    return bind
 
 
 def trained(kind: str, workdir: str | Path) -> bool:
     """Whether a run has a head of a kind."""
-    return bool(checkpoint.steps(heads.folder(workdir, kind)))
+    return bool(checkpoint.steps(Path(workdir) / "heads" / kind))
 
 
 def gamma_path(workdir: str | Path, step: int) -> Path:
@@ -113,7 +136,7 @@ def read(path: str | Path, sde: LinearSDE) -> Gamma:
         return Gamma.load(path, sde)
 
 
-def about(fitted: build.Fitted) -> dict[str, str]:
+def about(fitted: Fitted) -> dict[str, str]:
     """What results depend on, of what was fitted; nothing where nothing was."""
     statistic = [] if fitted.gamma is None else [fitted.gamma.times, fitted.gamma.mean_square]
-    return {"fitted": fingerprint((statistic, fitted.head))} if any(fitted) else {}
+    return {"fitted": fingerprint((statistic, fitted.head))} if any(part is not None for part in fitted) else {}

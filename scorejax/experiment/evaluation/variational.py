@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,13 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import likelihood
-from scorejax.experiment import assemble as build
+from scorejax.experiment import assemble
+from scorejax.experiment import config as configs
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import variances
-from scorejax.experiment.model import ELBO, Model, carried, report_progress, settings
+from scorejax.experiment.evaluation.bits import labels_of
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held
+from scorejax.experiment.evaluation.subject import ELBO, Subject, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.reverse import ReverseChain
 from scorejax.runtime import parallel
@@ -33,13 +35,11 @@ class Bound(NamedTuple):
     """A bound to be computed: making one finds out what is missing.
 
     Attributes:
-      model: with what its chain needs.
-      plan: of the chain.
-      chain: as `build.chain` makes it.
+        model: with what its chain needs; its settings draw from the same chain.
+        chain: as the stepper of the model's settings has it.
     """
 
-    model: Model
-    plan: build.Plan
+    model: Subject
     chain: ReverseChain
 
 
@@ -47,46 +47,64 @@ def check(config: Config) -> None:
     """Refuse, before anything is read, settings that no bound has.
 
     Raises:
-      ConfigError: a bound that is infinite, an unknown variance, or too few or too many steps.
+        ConfigError: a bound that is infinite, an unknown variance, or too few or too many steps.
     """
     c = config.eval
-    if c.elbo and c.elbo < 2:
+    if not c.elbo:
+        return
+    if c.elbo < 2:
         raise ConfigError(f"eval.elbo = {c.elbo}; a bound takes at least 2 network evaluations, 0 is none")
-    if c.elbo and not 0.0 < c.elbo_eta <= 1.0:
+    if not 0.0 < c.elbo_eta <= 1.0:
         raise ConfigError(
             f"eval.elbo_eta = {c.elbo_eta}; it must lie in (0, 1]: without noise (0, DDIM) the bound is infinite, and "
             "the exact bits/dim of the probability-flow ODE are the likelihood"
         )
-    _check_levels(build.sde(config), c.elbo)
-    if c.elbo_variance is not None:
-        build.pick("eval.elbo_variance", c.elbo_variance, dict.fromkeys(build.VARIANCES))
+    sde = assemble.sde(config)
+    _check_levels(sde, c.elbo)
+    with user_errors("eval.elbo"):
+        assemble.needed(of_chain(config, c.elbo_variance or "posterior"), sde)
 
 
-def asked(model: Model, train: data_lib.Dataset, workdir: str | Path) -> Bound:
+def of_chain(config: Config, variance: str) -> Config:
+    """The config whose sampler draws from the chain of `eval.elbo`, with this variance."""
+    c, own = config.eval, configs.copy(config)
+    clip = config.sampler.stepper.own().get("clip")
+    own.sampler.stepper = {"name": "reverse_chain", "variance": variance, "eta": c.elbo_eta, "clip": clip}
+    own.sampler.update({"steps": c.elbo - 1, "time_grid": c.elbo_time_grid})
+    return own
+
+
+def asked(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Bound:
     """The bound of `eval.elbo`.
 
     Raises:
-      RunError: settings that no bound has, or a variance that was not fitted.
+        RunError: settings that no bound has, or a variance that was not fitted.
     """
     check(model.config)
-    c = model.config.eval
-    variance = c.elbo_variance or _best(model, workdir)
-    clip = model.config.sampler.clip is not False
-    plan = build.Plan(variance, c.elbo_times, c.elbo - 1, c.elbo_eta, clip, model.config.sampler.t_min)
-    fitted = variances.find(build.needs(plan.variance, plan.times), model, train, workdir)
+    own = model._replace(own_config=of_chain(model.config, model.config.eval.elbo_variance or _best(model, workdir)))
+    own = variances.with_fitted(own, train, workdir)
     with user_errors("eval.elbo"):
-        return of_plan(plan, model._replace(fitted=fitted))
+        found = of_sampler(own, train)
+    assert found is not None  # a reverse chain is one
+    return found
 
 
-def of_plan(plan: build.Plan, model: Model) -> Bound:
-    """The bound of the chain of a plan, for a model with what that needs.
+def of_sampler(model: Subject, train: data_lib.Dataset) -> Bound | None:
+    """The bound of the chain that the sampler of a config draws from, for a model with what that needs.
+
+    None where it draws from none, or the bound is infinite.
 
     Raises:
-      ConfigError: a chain that cannot be.
+        ConfigError: a chain that cannot be.
     """
-    _check_levels(model.process, plan.steps + 1)
+    config, sde = model.config, model.sde
+    stepper = assemble.make_stepper(config, model.fitted, assemble.data_range(config, train))
     with user_errors("variational bound"):
-        return Bound(model, plan, build.chain(model.config, model.process, plan, model.fitted))
+        chain = stepper.chain(sde, assemble.time_grid(config, sde, model.fitted))
+    if chain is None or eta_of(config) == 0.0:
+        return None
+    _check_levels(sde, len(chain.times))
+    return Bound(model, chain)
 
 
 def bits_per_dim(
@@ -96,15 +114,14 @@ def bits_per_dim(
 
     Returns the numbers, and the ledger of the examples, to be removed when the numbers are kept elsewhere.
     """
-    model, plan, chain = bound
+    model, chain = bound
     c = model.config.eval
     chosen = data_lib.spread(len(test), examples)
     arrays = [np.asarray(test.examples[chosen])]
-    if model.config.model.conditional:
-        assert test.labels is not None  # `build.network` refuses conditional models of data without labels
-        arrays.append(test.labels[chosen])
+    if model.model.conditional:
+        arrays.append(labels_of(test)[chosen])
     depends = {**settings(model), "split": c.split, "examples": len(chosen), "seed": c.seed}
-    depends |= {"chain": dataclasses.asdict(plan), **variances.about(model.fitted)}
+    depends |= {"sampler": configs.chosen(model.config, "sampler"), **variances.about(model.fitted)}
     ledger = Ledger(Path(workdir) / "eval", "bound", len(chosen), depends)
     batches = parallel.map_batches(
         _terms(bound, test),
@@ -122,9 +139,9 @@ def bits_per_dim(
         "standard_error": float(total.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan,
         **{part: float(values.mean()) for part, values in zip(PARTS, parts, strict=True)},
         "evaluations": len(chain.times),
-        "variance": plan.variance,
-        "eta": plan.eta,
-        "times": plan.times,
+        "variance": variance_name(model.config),
+        "eta": eta_of(model.config),
+        "times": model.config.sampler.time_grid.name,
         "t_min": float(chain.times[-1]),
         "clip": chain.clip,
         "levels": test.gray_levels,
@@ -147,18 +164,19 @@ def _terms(bound: Bound, test: data_lib.Dataset) -> Callable[..., dict[str, Arra
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key, head = held
-        score = build.score(model.config, model.process, model.module, params, class_labels=labels)
-        chain = variances.on_network(bound.chain, head, model, params, labels, score)
+        of = model.at(params)
+        score = of.score_given(labels if of.conditional else None)
+        chain = variances.on_network(bound.chain, head, of, labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         found = likelihood.elbo(
-            each, model.process, score, examples, chain, levels=test.gray_levels, centered=model.config.data.centered
+            each, model.sde, score, examples, chain, levels=test.gray_levels, centered=model.config.data.centered
         )
         return {"prior": found.prior, "kl": jnp.sum(found.kl, axis=1), "decoder": found.decoder}
 
     return fn
 
 
-def _best(model: Model, workdir: str | Path) -> str:
+def _best(model: Subject, workdir: str | Path) -> str:
     """The variance with the best likelihood that a run has: NPR-DPM's, else Analytic-DPM's; SN-DPM's is poor."""
     if variances.trained("npr", workdir):
         return "npr"
@@ -168,3 +186,38 @@ def _best(model: Model, workdir: str | Path) -> str:
         "eval.elbo needs a reverse variance that was fitted to this network: run --mode=train_head "
         "--config.head.kind=npr (best) or --mode=calibrate first, or set eval.elbo_variance to posterior or forward"
     )
+
+
+def variance_name(config: Config) -> str:
+    """The variance of the chain that a sampler draws from, by its setting or by its own name."""
+    stepper = config.sampler.stepper
+    return getattr(stepper, "variance", None) or stepper.name
+
+
+def eta_of(config: Config) -> float:
+    """The forward family of the chain that a sampler draws from; 1 is DDPM."""
+    return getattr(config.sampler.stepper, "eta", 1.0)
+
+
+def _prepare(held: Held) -> Callable[[], dict[str, Any]]:
+    bound = asked(held.subject, held.train, held.workdir)
+
+    def measure() -> dict[str, Any]:
+        found, rows = bits_per_dim(bound, held.test, held.config.eval.likelihood_examples, held.workdir)
+        rows.remove()
+        return found
+
+    return measure
+
+
+def _lines(bound: dict[str, Any]) -> list[str]:
+    """The variational bound and its parts."""
+    about = f"{bound['variance']} variance, {bound['times']} times, {bound['evaluations']} evaluations"
+    parts = f"prior {bound['prior']:.4f}, KL {bound['kl']:.4f}, decoder {bound['decoder']:.4f}"
+    return [
+        f"  variational bound   {bound['bits_per_dim']:.4f} +- {bound['standard_error']:.4f}   ({about})",
+        f"    its parts         {parts}",
+    ]
+
+
+EVALUATION = Evaluation("elbo", ("score",), lambda config: config.eval.elbo > 0, _prepare, _lines, check)

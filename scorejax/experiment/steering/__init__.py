@@ -1,11 +1,98 @@
-"""From section `guidance` of a config to what steers a sample: conditioning is a transform of the score, made once.
+"""From section `guidance` of a config to what steers a sample: conditioning is a transform of the score, made once."""
 
-`classes` steers towards a class, whatever else is done; `task` is what is done with given images.
-"""
+from __future__ import annotations
 
-from scorejax.experiment.steering.by_class import Classes, classes, of_task, suffix, title
-from scorejax.experiment.steering.restorations import Restore
-from scorejax.experiment.steering.task import Task
-from scorejax.experiment.steering.tasks import TASKS, task
+from collections.abc import Mapping
 
-__all__ = ["TASKS", "Classes", "Restore", "Task", "classes", "of_task", "suffix", "task", "title"]
+from scorejax import data as data_lib
+from scorejax.experiment.config import Config
+from scorejax.experiment.steering.by_class import ByClassifier, ClassifierFree, Unguided
+from scorejax.experiment.steering.classes import Classes
+from scorejax.experiment.steering.edits import Edit, Translate
+from scorejax.experiment.steering.guidance import (
+    About,
+    Guidance,
+    OfImages,
+    Task,
+    null_condition,
+    suffix,
+    title,
+)
+from scorejax.experiment.steering.restorations import Inpaint, Restoration, Restore
+from scorejax.experiment.trained import Trained
+from scorejax.runtime.errors import ConfigError, user_errors
+
+GUIDANCE: Mapping[str, type[Guidance]] = {
+    "none": Unguided,
+    "classifier_free": ClassifierFree,
+    "classifier": ByClassifier,
+    "inpaint": Inpaint,
+    "restore": Restore,
+    "edit": Edit,
+    "translate": Translate,
+}
+
+
+def classes(config: Config, trained: Trained, examples: data_lib.Dataset) -> Classes:
+    """The class guidance of a config, for a trained model of these examples.
+
+    Raises:
+        ConfigError: settings that do not fit, a label that does not exist, or a network or classifier that cannot do
+            it.
+    """
+    if trained.model.score is None:
+        return Classes()
+    about = About(config, trained.model, trained.sde, examples)
+    with user_errors(f"guidance = {config.guidance.name!r}"):
+        return config.guidance.make().classes(about)
+
+
+def of_images(config: Config) -> bool:
+    """Whether the guidance of a config is of given images."""
+    kind = config.guidance.find()
+    return isinstance(kind, type) and issubclass(kind, OfImages)
+
+
+def refuse_images(config: Config) -> None:
+    """Refuse guidance of given images, which one mode alone reads.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if of_images(config):
+        others = [name for name, kind in GUIDANCE.items() if not issubclass(kind, OfImages)]
+        raise ConfigError(
+            f"guidance = {config.guidance.name!r} is of given images, which --mode=sample reads and measures; other "
+            f"modes take {', '.join(others)}"
+        )
+
+
+def task(config: Config, trained: Trained, examples: data_lib.Dataset) -> Task:
+    """What the guidance of a config does with given images, for a trained model of images like `examples`.
+
+    Raises:
+        ConfigError: it is of no images, or settings that do not fit.
+    """
+    about = About(config, trained.model, trained.sde, examples)
+    with user_errors(f"guidance = {config.guidance.name!r}"):
+        found = config.guidance.make().task(about)
+    if found is None:
+        raise ConfigError(f"guidance = {config.guidance.name!r} is of no images")
+    return found
+
+
+__all__ = [
+    "GUIDANCE",
+    "Classes",
+    "Guidance",
+    "OfImages",
+    "Restoration",
+    "Task",
+    "classes",
+    "null_condition",
+    "of_images",
+    "refuse_images",
+    "suffix",
+    "task",
+    "title",
+]

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import data as data_lib
 from scorejax import guidance, samplers
-from scorejax.experiment import assemble as build
-from scorejax.experiment.assemble.chains import GRIDS, TRAJECTORIES
-from scorejax.experiment.assemble.sampling import CHAINS
-from scorejax.experiment.config import Config
+from scorejax.experiment import assemble
 from scorejax.experiment.steering import by_class, measurement
-from scorejax.experiment.steering.task import NOISE, Task, key
+from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
 from scorejax.guidance.operators import Operator
 from scorejax.numerics import keys as keys_lib
-from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
 
-_PLAIN_GRIDS = [name for name in GRIDS if name not in TRAJECTORIES]
-
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Edit(Task):
+class EditTask(Task):
     """Images diffused to `t0` and sampled back (SDEdit).
 
     Attributes:
@@ -55,7 +49,7 @@ class Edit(Task):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Translate(Task):
+class TranslateTask(Task):
     """The same, led away from what marks the source's domain and held to its low frequencies (EGSDE).
 
     Attributes:
@@ -66,7 +60,7 @@ class Translate(Task):
         lambda_i: nats for keeping the frequencies.
     """
 
-    edit: Edit
+    edit: EditTask
     features: Partial
     low_pass: Operator
     lambda_s: float = static()
@@ -84,38 +78,75 @@ class Translate(Task):
         return self.edit.sample(keys, process, score, y, shape, **sampler)
 
 
-def edit(
-    config: Config, process: LinearSDE, examples: data_lib.Dataset, *, t0: float = 0.5, repeats: int = 1,
-    mask: str | None = None,
-) -> Edit:  # fmt: skip
-    """Make images likely under the model: diffuse them part of the way and come back."""
-    if not process.t_min < t0 <= process.t_max:
-        raise ConfigError(
-            f"guidance.t0 = {t0} lies outside ({process.t_min}, {process.t_max}], the times of the process"
-        )
+@dataclass(frozen=True, kw_only=True)
+class Edit(OfImages):
+    """Make images likely under the model: diffuse them part of the way and come back (SDEdit).
+
+    Attributes:
+        t0: the time to which a given image is diffused.
+        repeats: how often.
+        mask: where it may change.
+    """
+
+    t0: float = 0.5
+    repeats: int = 1
+    mask: Annotated[str, measurement.MASK_OR_NONE] = "none"
+
+    def image_task(self, about: About) -> EditTask:
+        return _edit(about, self.t0, self.repeats, self.mask)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translate(OfImages):
+    """Carry images of another domain into the model's (EGSDE).
+
+    Attributes:
+        classifier: workdir of a classifier of the domains.
+        t0: the time to which a given image is diffused.
+        repeats: how often.
+        lambda_s: nats for losing what marks the source's domain.
+        lambda_i: nats for keeping the source's low frequencies.
+        low_pass: which are means over squares of so many pixels.
+        target: folder or .npz of the domain translated to; None: `eval.reference_split` of the data.
+    """
+
+    classifier: str | None = None
+    t0: float = 0.5
+    repeats: int = 1
+    lambda_s: float = 500.0
+    lambda_i: float = 2.0
+    low_pass: int = 4
+    target: str | None = None
+
+    def image_task(self, about: About) -> TranslateTask:
+        features = by_class.trained_classifier(about, self.classifier).features
+
+        def make(shape: tuple[int, ...], key: Array) -> Operator:
+            return measurement.superresolution(shape, key, factor=self.low_pass)
+
+        means = measurement.operator(make, about.examples.shape, about.key)
+        edit = _edit(about, self.t0, self.repeats, measurement.no_mask)
+        return TranslateTask(edit, features, means, self.lambda_s, self.lambda_i)
+
+
+def _edit(about: About, t0: float, repeats: int, mask: Any) -> EditTask:
+    sde = about.sde
+    if not sde.t_min < t0 <= sde.t_max:
+        raise ConfigError(f"guidance.t0 = {t0} lies outside ({sde.t_min}, {sde.t_max}], the times of the process")
     if repeats < 1:
         raise ConfigError(f"guidance.repeats = {repeats}; it must be at least 1")
-    c = config.sampler
-    if c.stepper in CHAINS or c.times in TRAJECTORIES:
+    c = about.config.sampler
+    with user_errors("section sampler"):
+        times = jnp.asarray(assemble.time_grid(about.config, sde.replace(t_max=t0)))
+    stepper = assemble.make_stepper(about.config)
+    if abs(float(times[0]) - t0) > 1e-6 * sde.t_max or stepper.needs_grid:
         raise ConfigError(
-            f"sampler.stepper = {c.stepper!r} on sampler.times = {c.times!r} belongs to a grid that starts at "
-            f"{process.t_max}, and an edit starts at guidance.t0 = {t0}; choose another stepper, on one of "
-            f"{', '.join(_PLAIN_GRIDS)}"
+            f"sampler.stepper = {c.stepper.name!r} on sampler.time_grid = {c.time_grid.name!r} belongs to a grid that "
+            f"starts at {sde.t_max}, and an edit starts at guidance.t0 = {t0}; choose a stepper that is no reverse chain, "
+            "and a grid such as uniform or log_snr"
         )
-    known = None if mask is None else measurement.known_part(mask, examples.shape, key(config))
-    editable = None if known is None else jnp.asarray(~known)
-    times = jnp.asarray(build.grid(process.replace(t_max=t0), c.times, c.steps, t_min=c.t_min))
-    return Edit(editable, times, t0, repeats)
-
-
-def translate(
-    config: Config, process: LinearSDE, examples: data_lib.Dataset, *, classifier: str | None = None,
-    t0: float = 0.5, repeats: int = 1, lambda_s: float = 500.0, lambda_i: float = 2.0, low_pass: int = 4,
-) -> Translate:  # fmt: skip
-    """Carry images of another domain into the model's."""
-    features = by_class.trained_classifier(config, process, examples, classifier).features
-    means = measurement.operator(f"superresolution:{low_pass}", None, examples.shape, key(config))
-    return Translate(edit(config, process, examples, t0=t0, repeats=repeats), features, means, lambda_s, lambda_i)
+    known = measurement.known_part(mask, about.examples.shape, about.key)
+    return EditTask(None if known is None else jnp.asarray(~known), times, t0, repeats)
 
 
 def _low_frequencies(means: Operator, x: Array) -> Array:

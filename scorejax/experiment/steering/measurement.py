@@ -1,126 +1,157 @@
-"""Measurements by name: operators on images, and masks."""
+"""Measurements and masks by name: linear operators on images, as parts with settings of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import jax
 import numpy as np
 
-from scorejax.experiment.config.settings import choices
+from scorejax.experiment.config import Seam
 from scorejax.guidance import operators
 from scorejax.guidance.operators import Operator
 from scorejax.runtime.errors import ConfigError, user_errors
 
 _CHECK, _MASK, _RANDOM = range(3)  # streams of the key
+Shape: TypeAlias = tuple[int, ...]
+MakeMask: TypeAlias = Callable[[Shape, jax.Array], np.ndarray | None]
+MakeOperator: TypeAlias = Callable[[Shape, jax.Array], Operator]
+
+# ---- Masks: where an image is to be drawn anew, as bool [H, W] -----------------------------------------------------
 
 
-def operator(text: str, mask: str | None, shape: tuple[int, ...], key: jax.Array) -> Operator:
-    """The operator `NAME` or `NAME:NUMBER` on images `(H, W, C)`, tried on random images.
-
-    Args:
-        text: `mask`, `superresolution:FACTOR`, `blur:PIXELS` (standard deviation), `grey`, or `random:SHARE` (random
-            projections, as many as this share of the pixels).
-        mask: for `mask`, as of `known_part`.
-        shape: of an image.
-        key: of what is random about it.
-
-    Raises:
-        ConfigError: no such operator, a number that it does not take, or an operator that breaks a law of operators.
-    """
-    name, _, number = text.partition(":")
-    with user_errors(f"guidance.operator = {text!r}"):
-        if name not in OPERATORS:
-            raise ConfigError(f"unknown guidance.operator {name!r}; choose one of {choices(OPERATORS)}")
-        if (mask is not None) != (name == "mask"):
-            raise ConfigError("guidance.mask and guidance.operator = 'mask' belong together: give both, or neither")
-        found = OPERATORS[name](mask or number, shape, key)
-        found.check(jax.random.fold_in(key, _CHECK), (2, *shape))
-    return found
+def no_mask(shape: Shape, key: jax.Array) -> None:
+    """The whole image."""
+    return
 
 
-def known_part(text: str, shape: tuple[int, ...], key: jax.Array) -> np.ndarray:
-    """A mask `[H, W, 1]`, true where the image is known: black in the PNG, which is white where it is drawn anew.
+def half(shape: Shape, key: jax.Array) -> np.ndarray:
+    """The right half."""
+    anew = np.zeros(shape[:2], bool)
+    anew[:, shape[1] // 2 :] = True
+    return anew
 
-    Args:
-        text: a PNG of the images' size, or `half` (the right half is drawn anew), `centre` (a square of half the
-            width), `random:SHARE` (this share of the pixels, the same in all images).
-        shape: `(H, W, C)` of the images.
-        key: of the random one.
 
-    Raises:
-        ConfigError: no such file or pattern, a mask of another size, or one that leaves nothing to do.
-    """
+def center(shape: Shape, key: jax.Array) -> np.ndarray:
+    """A square in the middle, of half the width."""
     high, wide = shape[:2]
-    name, _, number = text.partition(":")
     anew = np.zeros((high, wide), bool)
-    if name == "half":
-        anew[:, wide // 2 :] = True
-    elif name == "centre":
-        anew[high // 4 : high // 4 + high // 2, wide // 4 : wide // 4 + wide // 2] = True
-    elif name == "random":
-        share = _share("guidance.mask", text, number)
-        order = np.asarray(jax.random.permutation(jax.random.fold_in(key, _MASK), high * wide))
-        anew.reshape(-1)[order[: round(share * high * wide)]] = True
-    else:
-        anew = _from_file(text, (high, wide))
-    if anew.all() or not anew.any():
-        raise ConfigError(
-            f"guidance.mask = {text!r} is {'white' if anew.all() else 'black'} everywhere; white is what is drawn anew"
-        )
-    return ~anew[..., None]
+    anew[high // 4 : high // 4 + high // 2, wide // 4 : wide // 4 + wide // 2] = True
+    return anew
 
 
-def _from_file(path: str, size: tuple[int, int]) -> np.ndarray:
+def random_pixels(shape: Shape, key: jax.Array, *, share: float = 0.5) -> np.ndarray:
+    """Pixels at random, the same in all images."""
+    _check_share(share)
+    anew = np.zeros(shape[:2], bool)
+    order = np.asarray(jax.random.permutation(jax.random.fold_in(key, _MASK), anew.size))
+    anew.reshape(-1)[order[: round(share * anew.size)]] = True
+    return anew
+
+
+def file(shape: Shape, key: jax.Array, *, path: str) -> np.ndarray:
+    """A PNG of the images' size, white where they are drawn anew."""
     from PIL import Image
 
     if not Path(path).is_file():
-        raise ConfigError(f"guidance.mask = {path!r} is neither a PNG file nor one of half, centre, random:SHARE")
-    with user_errors(f"guidance.mask = {path!r}"), Image.open(path) as image:
+        raise ConfigError(f"mask {path!r} is neither a PNG file nor one of {', '.join(MASKS)}")
+    with user_errors(f"mask {path!r}"), Image.open(path) as image:
         pixels = np.asarray(image.convert("L"))
-    if pixels.shape != size:
+    if pixels.shape != shape[:2]:
         raise ConfigError(
-            f"guidance.mask = {path!r} is {pixels.shape[1]}x{pixels.shape[0]}, the images are {size[1]}x{size[0]}; "
-            "a mask is not resized: give one of their size"
+            f"mask {path!r} is {pixels.shape[1]}x{pixels.shape[0]}, the images are {shape[1]}x{shape[0]}; a mask is not "
+            "resized: give one of their size"
         )
     return pixels > 127
 
 
-def _superresolution(number: str, shape: tuple[int, ...], key: jax.Array) -> Operator:
-    return operators.average_pool(int(number or 2))
+MASKS: Mapping[str, Callable[..., np.ndarray | None]] = {
+    "none": no_mask,
+    "half": half,
+    "center": center,
+    "random": random_pixels,
+    "file": file,
+}
+MASK = Seam(MASKS, "mask", "half", fallback="file")
+MASK_OR_NONE = Seam(MASKS, "mask", "none", fallback="file")
 
 
-def _blur(number: str, shape: tuple[int, ...], key: jax.Array) -> Operator:
-    return operators.gaussian_blur((shape[0], shape[1]), float(number or 1.5))
+def known_part(make: MakeMask, shape: Shape, key: jax.Array) -> np.ndarray | None:
+    """The mask `[H, W, 1]` of what is known of images of this shape; None where no mask was asked for.
+
+    Raises:
+        ConfigError: no such file, a mask of another size, or one that leaves nothing to do.
+    """
+    anew = make(shape, key)
+    if anew is None:
+        return None
+    if anew.all() or not anew.any():
+        raise ConfigError(
+            f"the mask is {'white' if anew.all() else 'black'} everywhere; white is what is drawn anew: give one with "
+            "both"
+        )
+    return ~anew[..., None]
 
 
-def _grey(number: str, shape: tuple[int, ...], key: jax.Array) -> Operator:
-    if number or shape[-1] != 3:
-        raise ConfigError(f"guidance.operator = 'grey' takes no number, and colour images; got {number!r}, {shape}")
+# ---- Operators ------------------------------------------------------------------------------------------------------
+
+
+def superresolution(shape: Shape, key: jax.Array, *, factor: int = 2) -> Operator:
+    """Means over squares of `factor` x `factor` pixels."""
+    return operators.average_pool(factor)
+
+
+def blur(shape: Shape, key: jax.Array, *, pixels: float = 1.5) -> Operator:
+    """A Gaussian blur; `pixels` is its standard deviation."""
+    return operators.gaussian_blur((shape[0], shape[1]), pixels)
+
+
+def gray(shape: Shape, key: jax.Array) -> Operator:
+    """The gray values of color images."""
+    if shape[-1] != 3:
+        raise ConfigError(f"operator 'gray' takes color images, got images of shape {shape}")
     return operators.grey(shape[-1])
 
 
-def _mask(text: str, shape: tuple[int, ...], key: jax.Array) -> Operator:
-    return operators.mask(known_part(text, shape, key))
+def masked(shape: Shape, key: jax.Array, *, mask: Annotated[str, MASK] = "half") -> Operator:
+    """What a mask leaves of an image."""
+    known = known_part(mask, shape, key)  # type: ignore[arg-type]
+    if known is None:
+        raise ConfigError(f"operator 'mask' needs a mask; choose one of {', '.join(MASKS)}")
+    return operators.mask(known)
 
 
-def _random(number: str, shape: tuple[int, ...], key: jax.Array) -> Operator:
-    count = round(_share("guidance.operator", f"random:{number}", number) * int(np.prod(shape)))
+def random_projection(shape: Shape, key: jax.Array, *, share: float = 0.5) -> Operator:
+    """Random projections, as many as this share of the pixels."""
+    _check_share(share)
+    count = round(share * int(np.prod(shape)))
     return operators.random_projection(jax.random.fold_in(key, _RANDOM), max(count, 1), shape)
 
 
-def _share(key: str, text: str, number: str) -> float:
-    share = float(number or 0.5)
-    if not 0.0 < share < 1.0:
-        raise ConfigError(f"{key} = {text!r}: the share must lie between 0 and 1")
-    return share
-
-
-OPERATORS: dict[str, Callable[[str, tuple[int, ...], jax.Array], Operator]] = {
-    "mask": _mask,
-    "superresolution": _superresolution,
-    "blur": _blur,
-    "grey": _grey,
-    "random": _random,
+OPERATORS: Mapping[str, Callable[..., Operator]] = {
+    "mask": masked,
+    "superresolution": superresolution,
+    "blur": blur,
+    "gray": gray,
+    "random": random_projection,
 }
+OPERATOR = Seam(OPERATORS, "operator", "superresolution")
+
+
+def operator(make: MakeOperator, shape: Shape, key: jax.Array) -> Operator:
+    """The operator on images of this shape, tried on random ones.
+
+    Raises:
+        ConfigError: settings that it does not take, or an operator that breaks a law of operators.
+    """
+    with user_errors("guidance.operator"):
+        found = make(shape, key)
+        found.check(jax.random.fold_in(key, _CHECK), (2, *shape))
+    return found
+
+
+def _check_share(share: float) -> None:
+    if not 0.0 < share < 1.0:
+        raise ConfigError(f"share = {share}; it must lie between 0 and 1")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 
-from scorejax import data as data_lib
 from scorejax import guidance, samplers
-from scorejax.experiment import assemble as build
-from scorejax.experiment.assemble.chains import data_range
-from scorejax.experiment.config import Config
+from scorejax.experiment import assemble
+from scorejax.experiment.config import Seam
 from scorejax.experiment.steering import measurement
-from scorejax.experiment.steering.task import NOISE, Task, key
+from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
 from scorejax.guidance.ddrm import Spectrum, spectrum_of
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Channels, Mask
@@ -25,27 +26,25 @@ from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
 
-SCORES = {name: getattr(guidance, name) for name in ("dps", "pigdm", "moment_matching")}
-METHODS = {"replacement": guidance.inpaint, **SCORES, "ddrm": guidance.ddrm}
-# of the methods themselves
-OPTIONS = ("rounds", "jump", "zeta", "steps", "data_std", "iterations", "tolerance", "eta", "eta_b")
+Method: TypeAlias = Callable[..., "Restoration"]
+"""`(about, operator, sigma_y=..., measured=...) -> Restoration`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restore(Task):
+class Restoration(Task):
     """Samples given `y = A x_0 + sigma_y n`.
 
     Attributes:
         operator: `A`.
         sigma_y: in the units of the data.
         measured: whether the given images are the measurements, not what is to be found.
-        options: what the method was given beside that.
     """
+
+    restores = True
 
     operator: Operator
     sigma_y: float = static()
     measured: bool = static()
-    options: tuple[tuple[str, Any], ...] = static()
 
     def measure(self, keys: Array, x0: Array) -> Array:
         """Return `y` for the images `x0 [B, H, W, C]`, the noise of each by its own key."""
@@ -60,22 +59,21 @@ class Restore(Task):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class ByPosteriorScore(Restore):
+class ByPosteriorScore(Restoration):
     """By the score given the measurement, under any sampler.
 
     Attributes:
-        method: one of `SCORES`.
+        guide: `(sde, score, operator, y) -> score`, a pytree.
         bounds: of the posterior mean, see `guidance.clipped`; None: none.
     """
 
-    method: str = static()
+    guide: Partial
     bounds: tuple[float, float] | None = static()
 
     def sample(
         self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
     ) -> samplers.Sample:
-        noise = {} if self.method == "dps" else {"sigma_y": self.sigma_y}
-        guided = SCORES[self.method](process, score, self.operator, y, **noise, **dict(self.options))
+        guided = self.guide(process, score, self.operator, y)
         if self.bounds is not None:
             guided = guidance.clipped(process, guided, self.bounds)
         return samplers.sample(keys, process, guided, shape, **sampler)
@@ -83,14 +81,16 @@ class ByPosteriorScore(Restore):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class ByModes(Restore):
+class ByModes(Restoration):
     """Mode by mode (DDRM), with steps of its own: of the sampler, the times and the last denoising.
 
     Attributes:
         spectrum: the operator's modes.
+        options: of `guidance.ddrm`.
     """
 
     spectrum: Spectrum
+    options: tuple[tuple[str, float], ...] = static()
 
     def sample(
         self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
@@ -101,69 +101,194 @@ class ByModes(Restore):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class ByReplacement(Restore):
-    """By putting what is known, as noisy as the sample, in its place after each step of any sampler."""
+class ByReplacement(Restoration):
+    """By putting what is known, as noisy as the sample, in its place after each step of any sampler.
+
+    Attributes:
+        rounds: how often each step is taken (RePaint).
+        jump: over how many steps each round goes back.
+    """
+
+    rounds: int = static()
+    jump: int = static()
 
     def sample(
         self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
     ) -> samplers.Sample:
+        options = {"rounds": self.rounds, "jump": self.jump}
         if isinstance(self.operator, Mask):
-            return guidance.inpaint(keys, process, score, y, self.operator.mask, **sampler, **dict(self.options))
-        return guidance.colorize(keys, process, score, y, **sampler, **dict(self.options))
+            return guidance.inpaint(keys, process, score, y, self.operator.mask, **sampler, **options)
+        return guidance.colorize(keys, process, score, y, **sampler, **options)
 
 
-def inpaint(
-    config: Config, process: LinearSDE, examples: data_lib.Dataset, *, mask: str = "half", sigma_y: float = 0.0,
-    method: str = "replacement", measured: bool = False,
-) -> Restore:  # fmt: skip
-    """Fill in what the mask leaves out."""
-    return _restoration(config, examples, "mask", mask, sigma_y, method, measured)
+# ---- Methods: their keyword parameters are their settings -----------------------------------------------------------
 
 
-def restore(
-    config: Config, process: LinearSDE, examples: data_lib.Dataset, *, operator: str = "superresolution:2",
-    mask: str | None = None, sigma_y: float = 0.0, method: str = "ddrm", measured: bool = False,
-) -> Restore:  # fmt: skip
-    """Find the image behind a linear measurement."""
-    return _restoration(config, examples, operator, mask, sigma_y, method, measured)
-
-
-def _restoration(
-    config: Config, examples: data_lib.Dataset, operator: str, mask: str | None, sigma_y: float, method: str,
-    measured: bool,
-) -> Restore:  # fmt: skip
-    function = build.pick("guidance.method", method, METHODS)
-    options = build.options(config, "guidance", function, OPTIONS)
-    found = measurement.operator(operator, mask, examples.shape, key(config))
-    if not sigma_y >= 0:
-        raise ConfigError(f"guidance.sigma_y = {sigma_y}; it must not be negative")
-    clip = config.guidance.clip
-    if clip is not None and method not in SCORES:
-        raise ConfigError(f"guidance.clip belongs to guidance.method = {', '.join(SCORES)}, not to {method!r}")
-    if method == "dps":
-        options.setdefault("zeta", 1.0)
-    common = {"operator": found, "sigma_y": sigma_y, "measured": measured, "options": tuple(sorted(options.items()))}
-    if method in SCORES:
-        bounds = None if clip is False else data_range(config)
-        return ByPosteriorScore(method=method, bounds=bounds, **common)
-    if method == "ddrm":
-        if config.sampler.corrector != "none":
-            raise ConfigError(
-                f"guidance.method = 'ddrm' brings its own steps, but sampler.corrector = {config.sampler.corrector!r}: "
-                f"set sampler.corrector=none, or choose one of {_others(method)}"
-            )
-        return ByModes(spectrum=spectrum_of(found, examples.shape), **common)
-    if not isinstance(found, Mask | Channels):
+def replacement(
+    about: About, operator: Operator, *, sigma_y: float, measured: bool, rounds: int = 1, jump: int = 1
+) -> ByReplacement:
+    """Put what is known in its place after each step (RePaint with rounds > 1)."""
+    if not isinstance(operator, Mask | Channels):
         raise ConfigError(
-            f"guidance.method = 'replacement' takes known pixels or grey values, not {operator!r}; choose one of "
-            f"{_others(method)}"
+            "guidance.method = 'replacement' takes known pixels or gray values, not this operator; choose one of "
+            f"{_others('replacement')}"
         )
     if sigma_y:
         raise ConfigError(
-            f"guidance.method = 'replacement' takes what is known as exact, but guidance.sigma_y = {sigma_y}; "
-            f"choose one of {_others(method)}"
+            f"guidance.method = 'replacement' takes what is known as exact, but guidance.sigma_y = {sigma_y}; choose "
+            f"one of {_others('replacement')}"
         )
-    return ByReplacement(**common)
+    return ByReplacement(operator=operator, sigma_y=sigma_y, measured=measured, rounds=rounds, jump=jump)
+
+
+def dps(
+    about: About,
+    operator: Operator,
+    *,
+    sigma_y: float,
+    measured: bool,
+    zeta: float = 1.0,
+    steps: int | None = None,
+    clip: bool = True,
+) -> ByPosteriorScore:
+    """Diffusion posterior sampling (Chung et al.): the gradient of the residual, `zeta` steps long."""
+    given = {"zeta": zeta} | ({} if steps is None else {"steps": steps})
+    guide = Partial(functools.partial(guidance.dps, **given))
+    return _by_score(about, guide, clip, operator=operator, sigma_y=sigma_y, measured=measured)
+
+
+def pigdm(
+    about: About,
+    operator: Operator,
+    *,
+    sigma_y: float,
+    measured: bool,
+    data_std: float = 1.0,
+    iterations: int | None = None,
+    tolerance: float | None = None,
+    clip: bool = True,
+) -> ByPosteriorScore:
+    """Pseudo-inverse guidance (Song et al.): a Gaussian posterior of width `data_std` around the denoised point."""
+    given = _set(iterations=iterations, tolerance=tolerance) | {"data_std": data_std, "sigma_y": sigma_y}
+    guide = Partial(functools.partial(guidance.pigdm, **given))
+    return _by_score(about, guide, clip, operator=operator, sigma_y=sigma_y, measured=measured)
+
+
+def moment_matching(
+    about: About,
+    operator: Operator,
+    *,
+    sigma_y: float,
+    measured: bool,
+    iterations: int | None = None,
+    tolerance: float | None = None,
+    clip: bool = True,
+) -> ByPosteriorScore:
+    """Tweedie moment projection: the posterior's covariance from the Jacobian of the score."""
+    given = _set(iterations=iterations, tolerance=tolerance) | {"sigma_y": sigma_y}
+    guide = Partial(functools.partial(guidance.moment_matching, **given))
+    return _by_score(about, guide, clip, operator=operator, sigma_y=sigma_y, measured=measured)
+
+
+def ddrm(
+    about: About,
+    operator: Operator,
+    *,
+    sigma_y: float,
+    measured: bool,
+    eta: float | None = None,
+    eta_b: float | None = None,
+) -> ByModes:
+    """Denoising diffusion restoration (Kawar et al.): mode by mode, with steps of its own."""
+    corrector = about.config.sampler.corrector.name
+    if corrector != "none":
+        raise ConfigError(
+            f"guidance.method = 'ddrm' brings its own steps, but sampler.corrector = {corrector!r}: set "
+            f"sampler.corrector=none, or choose one of {_others('ddrm')}"
+        )
+    return ByModes(
+        operator=operator,
+        sigma_y=sigma_y,
+        measured=measured,
+        spectrum=spectrum_of(operator, about.examples.shape),
+        options=tuple(_set(eta=eta, eta_b=eta_b).items()),
+    )
+
+
+METHODS: Mapping[str, Method] = {
+    "replacement": replacement,
+    "dps": dps,
+    "pigdm": pigdm,
+    "moment_matching": moment_matching,
+    "ddrm": ddrm,
+}
+_SUPPLIED = frozenset({"sigma_y", "measured"})
+METHOD = Seam(METHODS, "method", "ddrm", supplied=_SUPPLIED)
+METHOD_OF_MASKS = Seam(METHODS, "method", "replacement", supplied=_SUPPLIED)
+
+
+# ---- What is done with given images ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(OfImages):
+    """Fill in what the mask leaves out.
+
+    Attributes:
+        mask: where the image is to be drawn anew.
+        sigma_y: noise of the measurement, in the units of the data.
+        method: how.
+        measured: whether the input is what was measured, not what is to be found.
+    """
+
+    mask: Annotated[str, measurement.MASK] = "half"
+    sigma_y: float = 0.0
+    method: Annotated[str, METHOD_OF_MASKS] = "replacement"
+    measured: bool = False
+
+    def image_task(self, about: About) -> Restoration:
+        def make(shape: tuple[int, ...], key: Array) -> Operator:
+            return measurement.masked(shape, key, mask=self.mask)
+
+        return _restoration(about, make, self.sigma_y, self.method, self.measured)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore(OfImages):
+    """Find the image behind a linear measurement.
+
+    Attributes:
+        operator: what measures.
+        sigma_y: noise of the measurement, in the units of the data.
+        method: how.
+        measured: whether the input is what was measured, not what is to be found.
+    """
+
+    operator: Annotated[str, measurement.OPERATOR] = "superresolution"
+    sigma_y: float = 0.0
+    method: Annotated[str, METHOD] = "ddrm"
+    measured: bool = False
+
+    def image_task(self, about: About) -> Restoration:
+        return _restoration(about, self.operator, self.sigma_y, self.method, self.measured)  # type: ignore[arg-type]
+
+
+def _restoration(
+    about: About, make: measurement.MakeOperator, sigma_y: float, method: Any, measured: bool
+) -> Restoration:
+    found = measurement.operator(make, about.examples.shape, about.key)
+    if not sigma_y >= 0:
+        raise ConfigError(f"guidance.sigma_y = {sigma_y}; it must not be negative")
+    return method(about, found, sigma_y=sigma_y, measured=measured)
+
+
+def _by_score(about: About, guide: Partial, clip: bool, **measured: Any) -> ByPosteriorScore:
+    bounds = assemble.data_range(about.config, about.examples) if clip else None
+    return ByPosteriorScore(guide=guide, bounds=bounds, **measured)
+
+
+def _set(**given: float | None) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _others(method: str) -> str:

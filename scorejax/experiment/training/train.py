@@ -2,136 +2,170 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from absl import logging
-from jax import Array, lax
+from jax import Array
 
-from scorejax import data, guidance
-from scorejax.experiment import assemble as build
+from scorejax import data
+from scorejax.experiment import assemble, checks
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
-from scorejax.experiment.training.loop import (
-    DROPOUT,
-    EXAMPLES,
-    INIT,
-    TIMES,
-    Finished,
-    State,
-    advance,
-    descend,
-    feed,
-    restore_or_init,
-)
-from scorejax.models import pretrained
-from scorejax.numerics import keys
+from scorejax.experiment.recipe import Batch, Beside, Params, Recipe, make_recipe
+from scorejax.experiment.training.loop import Finished, Preview, advance
+from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, descend
+from scorejax.numerics import keys as keys_lib
 from scorejax.runtime import checkpoint, parallel
 
 
-def train(config: Config, workdir: str | Path) -> Finished:
+def train(
+    config: Config, workdir: str | Path, *, beside: Beside | None = None, preview: Preview | None = None
+) -> Finished:
     """Train until `config.train.steps`, going on from the newest checkpoint in `workdir`.
 
     Args:
-      config: the run's.
-      workdir: folder of the run, made if need be.
+        config: the run's.
+        workdir: folder of the run, made if need be.
+        beside: the trained model next to which something is trained.
+        preview: draws a page of samples, `(averaged weights, step)`, every `train.preview_every` steps.
 
     Raises:
-      ConfigError: something in the config does not exist or does not fit.
-      CheckpointError: checkpoints cannot be read or written.
-      DivergedError: the loss or its gradient is not finite.
+        ConfigError: something in the config does not exist or does not fit.
+        CheckpointError: checkpoints cannot be read or written.
+        DivergedError: the loss or its gradient is not finite.
     """
     # ---- Build everything, so that mistakes show before any work is done.
-    build.check(config, jax.device_count())
+    checks.check(config, jax.device_count())
     workdir = Path(workdir)
-    sde = build.sde(config)
-    examples = build.dataset(config)
-    network = build.network(config, examples)
-    optimizer = build.optimizer(config)
+    recipe = make_recipe(config, beside=beside)
+    examples = recipe.given.examples
+    optimizer = recipe.optimizer(assemble.optimizer(config))
 
     # ---- Take over the workdir, and go on where a run before left off.
+    jax.eval_shape(lambda key: init_state(recipe, optimizer, key), jax.random.key(0))
     workdir_lib.claim(workdir, config)
+    if beside is not None:
+        workdir_lib.claim_beside(workdir, beside.step, beside.params)
+        logging.info("%s: training %s next to the model of step %d", workdir, config.recipe.name, beside.step)
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.train.keep, keep_every=config.train.keep_every)
-    memory = build.objective(config, sde).memory
-    make_state = functools.partial(init_state, network, optimizer, examples.shape, process=sde, memory=memory)
-    start = functools.partial(_published, config.init_from, network, examples.shape, sde) if config.init_from else None
-    state, step = restore_or_init(checkpoints, make_state, config.seed, start)
+    state, step = restore_or_init(checkpoints, recipe, optimizer)
 
     # ---- Compiled chunks of steps (data, loss, gradient, update, average) until the end.
     feeder = feed(config, examples)
-    update = make_update(config, sde, network, optimizer, feeder)
-    return advance(config, workdir, checkpoints, feeder, update, state, step)
+    update = make_update(recipe, optimizer, feeder)
+    frozen = () if beside is None else (beside.params,)
+    return advance(
+        config,
+        workdir,
+        checkpoints,
+        feeder,
+        update,
+        state,
+        step,
+        carry_is_shared=recipe.carry_is_shared,
+        constants=frozen,
+        preview=preview,
+    )
 
 
-# ---- One step --------------------------------------------------------------------------------------------------
-
-
-def init_state(
-    network: Any,
-    optimizer: optax.GradientTransformation,
-    shape: tuple[int, ...],
-    key: Array,
-    *,
-    process: Any = None,
-    memory: Any = None,
-) -> State:
+def init_state(recipe: Recipe, optimizer: optax.GradientTransformation, key: Array) -> State:
     """The state before the first step; the average starts as a copy of the parameters."""
-    params = build.with_process(process, build.init_params(jax.random.fold_in(key, INIT), network, shape))
-    return State(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params), key, memory)
+    params = recipe.init(jax.random.fold_in(key, INIT))
+    carry = recipe.carry(jax.random.fold_in(key, INIT + CARRY))
+    return State(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params), key, carry)
+
+
+CARRY = 2**16  # apart from all other streams of the run's key
+
+
+def restore_or_init(
+    checkpoints: checkpoint.Checkpoints, recipe: Recipe, optimizer: optax.GradientTransformation
+) -> tuple[State, int]:
+    """The newest state there is, or a first one; on every device, with its step."""
+    config, key = recipe.config, jax.random.key(recipe.config.seed)
+
+    def make_state(key: Array) -> State:
+        return init_state(recipe, optimizer, key)
+
+    def own_carries() -> Params:
+        # One carry for each device of all processes, from a key of its own.
+        keys = jax.random.split(jax.random.fold_in(key, INIT + CARRY), jax.device_count())
+        return jax.jit(jax.vmap(recipe.carry))(keys)
+
+    target = jax.eval_shape(make_state, key)
+    if not recipe.carry_is_shared:
+        target = target._replace(carry=jax.eval_shape(own_carries))
+    restored = checkpoints.restore(target._asdict(), per_device=() if recipe.carry_is_shared else ("carry",))
+    if restored is None:
+        logging.info("initializing a new run")
+        state, step = jax.jit(make_state)(key), 0
+        if config.init_from:
+            params, published = recipe.load(config.init_from)
+            logging.info("starting from %s, of step %d", config.init_from, published)
+            state = state._replace(params=params, ema=jax.tree.map(np.copy, params))
+        carry = state.carry if recipe.carry_is_shared else own_carries()
+    else:
+        logging.info("resuming from the checkpoint of step %d", restored.step)
+        state, step = State(**{"carry": None, **restored.fields}), restored.step
+        state = state._replace(key=jax.random.wrap_key_data(state.key))
+        carry = state.carry
+    if not recipe.carry_is_shared:
+        return parallel.replicate(state._replace(carry=None))._replace(carry=parallel.own(carry)), step
+    return parallel.replicate(state), step
+
+
+def feed(config: Config, examples: data.Dataset) -> data.Resident | data.Streamed:
+    """The feeder of a run's batches, for all devices."""
+    return data.feed(
+        examples,
+        config.train.batch,
+        config.seed,
+        parts=jax.device_count(),
+        local=parallel.local_parts(),
+        sharding=parallel.replicated(),
+        budget_bytes=config.data.resident_mib * 2**20,
+    )
 
 
 def make_update(
-    config: Config, sde: Any, network: Any, optimizer: optax.GradientTransformation, feeder: Any
-) -> Callable[[State, Any], tuple[State, dict[str, Array]]]:
-    """One optimizer step on one device's part of the batch: `(state, payload) -> (state, metrics)`.
+    recipe: Recipe, optimizer: optax.GradientTransformation, feeder: data.Resident | data.Streamed
+) -> Callable[..., tuple[State, dict[str, Array]]]:
+    """One optimizer step on one device's part of the batch: `(state, payload, *frozen) -> (state, metrics)`.
 
     Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
     number of devices computes the same (dropout excepted, which is drawn per device).
     """
-    batch, parts, levels = config.train.batch, feeder.parts, feeder.data.gray_levels
-    objective = build.objective(config, sde, network, levels)
-    hidden = config.model.label_dropout
-    null_label = build.null_label(config, feeder.data) if hidden else None
+    config, gray_levels, parts = recipe.config, feeder.data.gray_levels, feeder.parts
 
-    def update(state: State, payload: Any) -> tuple[State, dict[str, Array]]:
+    def update(state: State, payload: data.Payload, *frozen: Params) -> tuple[State, dict[str, Array]]:
+        placed = recipe.placed(*frozen) if frozen else recipe
         part = parallel.part()
-        stream = functools.partial(jax.random.fold_in, state.key)
+        stream = [jax.random.fold_in(state.key, name) for name in range(4)]
         raw, labels = feeder.draw(payload, state.step, part)
-        own = data.example_keys(stream(EXAMPLES), state.step, batch, part=part, parts=parts)
-        x0 = data.prepare(
-            keys.fold_in(own, 0),
+        own = data.example_keys(stream[EXAMPLES], state.step, config.train.batch, part=part, parts=parts)
+        raw, x = data.prepare(
+            keys_lib.fold_in(own, 0),
             raw,
-            levels,
+            gray_levels,
             centered=config.data.centered,
             dequantize=config.data.dequantize,
             mirror=config.data.flip,
         )
-        if null_label is not None:
-            labels = guidance.drop_labels(keys.fold_in(own, 2), labels, null_label, hidden)
-        # Times are drawn for the whole batch, so that stratification spans it, and cut.
-        all_times = objective.draw(jax.random.fold_in(stream(TIMES), state.step), state.memory, batch)
-        t = lax.dynamic_slice_in_dim(all_times, part * (batch // parts), batch // parts)
-        dropout_key = jax.random.fold_in(jax.random.fold_in(stream(DROPOUT), state.step), part)
-
-        def loss(params: Any) -> Array:
-            return objective.loss(params, keys.fold_in(own, 1), x0, labels, t, dropout_key, state.memory)
-
-        memory = state.memory
-        state, metrics, losses = descend(config, optimizer, state, loss)
-        if memory is not None:
-            memory = objective.remember(memory, all_times, parallel.gather(losses))
-        return state._replace(memory=memory), metrics
+        batch = make_batch(x, raw, labels, state, stream, part, parts)
+        return descend(config, optimizer, state, lambda params: placed.loss(params, state.carry, batch, own))
 
     return update
 
 
-def _published(path: str, network: Any, shape: tuple[int, ...], process: Any = None) -> Any:
-    """Weights to start from."""
-    params, step = pretrained.load(path, network, max(shape[:2]), channels=shape[-1])
-    logging.info("starting from %s, of step %d", path, step)
-    return build.with_process(process, params)
+def make_batch(
+    x: Array, raw: Array, labels: Array | None, state: State, stream: list[Array], part: Array, parts: int
+) -> Batch:
+    """What a recipe is given of one step."""
+    device_key = jax.random.fold_in(jax.random.fold_in(stream[DROPOUT], state.step), part)
+    whole_key = jax.random.fold_in(stream[TIMES], state.step)
+    return Batch(x, raw, labels, state.step, device_key, whole_key, part, parts)

@@ -1,0 +1,86 @@
+"""Train a score model, measure it, draw from it; the same command resumes what was stopped:
+scorejax --config=configs/X.py[:variant] [--workdir=DIR] [--mode=MODE] [--config.section.key=value]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's errors, not its remarks
+
+EPILOG = """
+A setting is --config.section.key=value. Where a part is named, --config.sampler.stepper=help lists what there is, with
+settings and what they do, and --config.sampler.stepper=NAME:key=value takes one of them. --config=help lists the configs
+that come with the package, and all settings of --config=NAME are shown by --config=NAME --config.help.
+"""
+
+
+def parse(argv: list[str], program: str) -> tuple[argparse.Namespace, list[str]]:
+    """Flags, and the overrides `key=value`."""
+    parser = argparse.ArgumentParser(
+        program,
+        description=__doc__.replace("scorejax --", f"{program} --"),
+        allow_abbrev=False,
+        add_help=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EPILOG,
+    )
+    parser.add_argument("--help", "-h", action="store_true", help="this text, with the modes")
+    parser.add_argument("--config", help="config file, or the name of a shipped one; default: the one in --workdir")
+    parser.add_argument("--workdir", help="folder of the run; default: runs/, then the config's name")
+    parser.add_argument("--mode", default="train", help="what to do; default: train")
+    parser.error = lambda message: parser.exit(2, f"error: {message}; see {program} --help\n")
+    args, rest = parser.parse_known_args(argv)
+    if args.help:
+        from scorejax.experiment import modes
+
+        parser.exit(0, f"{parser.format_help()}\nmodes:\n{modes.describe()}\n")
+    if unknown := [flag for flag in rest if not flag.startswith("--config.")]:
+        parser.error(f"unknown flags {unknown}; choose --config, --workdir, --mode or --config.KEY=VALUE")
+    if not args.config and (args.mode == "train" or not args.workdir) and not any("help" in flag for flag in rest):
+        parser.error("--config=configs/X.py is missing")
+    return args, [flag.removeprefix("--config.") for flag in rest]
+
+
+def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
+    """Exit code: 1 for a mistake, said in one line; 0 also when a signal ended the run, since it can go on."""
+    argv = sys.argv[1:] if argv is None else argv
+    args, overrides = parse(argv, program)
+    import jax
+
+    from scorejax.experiment import config, modes, workdir
+    from scorejax.runtime import errors
+
+    # What was compiled once is not compiled again, in this run or the next.
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", os.path.expanduser("~/.cache/scorejax/xla"))
+    errors.show_log()
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    stopped = None
+    try:
+        if args.mode not in modes.MODES:
+            raise errors.ConfigError(f"unknown --mode {args.mode!r}; choose one of {', '.join(modes.MODES)}")
+        if args.config:
+            chosen = config.load(args.config)
+        else:
+            chosen = workdir.saved_config(args.workdir) if args.workdir else config.base()
+        config.override(chosen, overrides)
+        stopped = modes.run(args.mode, chosen, args.workdir or f"runs/{chosen.name}")
+    except config.Help as asked:
+        print(asked)
+    except KeyboardInterrupt:
+        stopped = "SIGINT"
+    except (errors.RunError, OSError) as error:
+        return print(f"error: {error}", file=sys.stderr) or 1
+    if stopped:
+        command = ["python", program] if program.endswith(".py") else [program]
+        print(f"stopped by {stopped}; to go on: {shlex.join([*command, *argv])}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""The data of a config."""
+
+from __future__ import annotations
+
+from scorejax import data
+from scorejax.experiment.config import Config
+from scorejax.runtime.errors import ConfigError, user_errors
+
+
+def dataset(config: Config, split: str = "train") -> data.Dataset:
+    """One split of the data.
+
+    Raises:
+        ConfigError: no such data, or settings that do not fit them.
+    """
+    c = config.data
+    settings = c.own() | {key: c[key] for key in ("size", "crop") if c[key] is not None}
+    with user_errors("section data"):
+        # Our own sources go by their names, whose errors say which sets are prepared; others by what they import.
+        source = c.find() if ":" in c.name and "/" not in c.name else c.name
+        examples = data.load(source, split, classes=c.classes, **settings)
+    if c.flip and examples.gray_levels is None:
+        raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
+    return examples

@@ -1,0 +1,116 @@
+"""The network and the forward process of a config."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorejax import data, models
+from scorejax.experiment.config import Config, takes
+from scorejax.runtime.errors import ConfigError
+from scorejax.sdes import LinearSDE
+from scorejax.sdes.discrete import SMLD
+
+
+def sde(config: Config) -> LinearSDE:
+    """The forward process; where it is learned, as it begins."""
+    return config.sde.make()
+
+
+def check_network(config: Config, role: str) -> None:
+    """Refuse a network that is made for something else; `role` is what it maps, see `models.NETWORKS`.
+
+    Raises:
+        ConfigError: it is.
+    """
+    own = getattr(config.model.find(), "role", role)
+    if own != role:
+        fitting = [name for name, kind in models.NETWORKS.items() if getattr(kind, "role", role) == role]
+        raise ConfigError(
+            f"model = {config.model.name!r} is made for {own}, recipe {config.recipe.name!r} needs one for {role}; "
+            f"choose one of {', '.join(fitting)}"
+        )
+
+
+def network(
+    config: Config,
+    examples: data.Dataset,
+    role: str,
+    process: LinearSDE | None = None,
+    **supplied: Any,
+) -> nn.Module:
+    """The network of section `model`, for this data.
+
+    Args:
+        config: the run's.
+        examples: the data.
+        role: what the recipe needs a network for.
+        process: the forward process, for networks that know the noise by its level.
+        supplied: fields that the recipe fills in, if the network has them.
+
+    Raises:
+        ConfigError: the network is for other data, or for something else.
+    """
+    check_network(config, role)
+    kind = config.model.find()
+    rank = len(examples.shape)
+    if rank not in getattr(kind, "ranks", (rank,)):
+        fitting = [
+            name
+            for name, other in models.NETWORKS.items()
+            if rank in getattr(other, "ranks", (rank,)) and getattr(other, "role", role) == role
+        ]
+        raise ConfigError(
+            f"model = {config.model.name!r} does not fit data = {config.data.name!r}, whose examples have shape "
+            f"{examples.shape}; choose one of {', '.join(fitting)}"
+        )
+    if rank == 3:
+        supplied.setdefault("centered_input", config.data.centered)
+    return config.model.make(**supplied, **(_noise_levels(process, kind) if process is not None else {}))
+
+
+def condition(config: Config, examples: data.Dataset) -> dict[str, Any]:
+    """What a conditional network is given: the number of classes, or the length of embeddings.
+
+    Raises:
+        ConfigError: the data have no labels, or the network takes no condition.
+    """
+    name, parameters = config.model.name, takes(config.model.find())
+    if examples.labels is None:
+        raise ConfigError(f"recipe.conditional needs class labels or embeddings; {config.data.name!r} has none")
+    if "condition" not in parameters:
+        fitting = [name for name, kind in models.NETWORKS.items() if "condition" in takes(kind)]
+        raise ConfigError(f"model = {name!r} takes no conditions; choose {', '.join(fitting)}")
+    if not examples.embeddings:
+        return {"num_classes": examples.num_classes}
+    sequences = examples.labels.ndim == 3
+    if sequences and 3 not in getattr(config.model.find(), "ranks", (3,)):
+        raise ConfigError(f"model = {name!r} has no attention for sequences [N, L, D]; give labels of shape [N, D]")
+    return {"condition": "sequence" if sequences else "vector", "condition_dim": examples.labels.shape[-1]}
+
+
+def dimension(examples: data.Dataset) -> int:
+    """Numbers in one example."""
+    return math.prod(examples.shape)
+
+
+def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Any:
+    """Initial parameters of a network `(x, noise_label[, condition])` for examples of the given shape."""
+    none = models.no_condition(module)
+    return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), *(() if none is None else (none,)))["params"]
+
+
+def _noise_levels(process: LinearSDE, kind: Any) -> dict[str, Any]:
+    """The sigma behind each label of an SMLD chain, for networks that need to know it."""
+    fields = takes(kind)
+    if not isinstance(process, SMLD):
+        if "num_levels" in fields:
+            raise ConfigError(f"model = {kind.__name__.lower()!r} knows noise by its level; set sde = 'smld'")
+        return {}
+    first, last = (float(process.sigma(jnp.float32(t))) for t in (process.t_max, process.t_min))
+    known = {"noise_levels": (first, last, process.levels), "num_levels": process.levels}
+    return {name: value for name, value in known.items() if name in fields}

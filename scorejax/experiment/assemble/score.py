@@ -1,0 +1,175 @@
+"""A linen network as a score, as reverse variances, and as a classifier of noisy data.
+
+What is bound here are `jax.tree_util.Partial`s with static parts that are equal for equal networks, so that compiled
+programs are found again whatever the parameters are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from scorejax.reverse.variance import LearnedRange
+from scorejax.scores.predictions import make_labelled_score
+from scorejax.sdes import LinearSDE
+from scorejax.sdes.learned import Learned
+
+
+def with_process(process: LinearSDE, params: Any) -> Any:
+    """All that training changes: the parameters of a network, and of its process if that is learned."""
+    if not isinstance(process, Learned):
+        return params
+    return {"network": params, "process": {"gamma_min": process.gamma_min, "gamma_max": process.gamma_max}}
+
+
+def process_of(process: LinearSDE, params: Any) -> LinearSDE:
+    """The process as the parameters have it, where it is learned."""
+    return process.replace(**params["process"]) if isinstance(process, Learned) else process
+
+
+def score(
+    process: LinearSDE,
+    module: nn.Module,
+    params: Any,
+    predicts: str,
+    *,
+    sigma_data: float = 0.5,
+    dropout_key: Array | None = None,
+) -> Partial:
+    """The network as `(x, t, condition) -> score`.
+
+    Args:
+        process: the forward process, as `process_of` has it.
+        module: the network.
+        params: its parameters, as `with_process` made them.
+        predicts: what it puts out, see `make_score`.
+        sigma_data: for `predicts = "edm"`.
+        dropout_key: turns dropout on.
+    """
+    carried = (_of_network(process, params), dropout_key)
+    bound = make_labelled_score(process, _Apply(module), carried, predicts, label=process.label, sigma_data=sigma_data)
+    return bound if isinstance(bound, Partial) else Partial(bound)
+
+
+def learned_range(
+    process: LinearSDE, module: nn.Module, params: Any, condition: Array | None, dropout_key: Array | None = None
+) -> LearnedRange:
+    """The reverse variances that a network with `learned_range` puts out beside its prediction.
+
+    Where score and variances are evaluated at the same points in one compiled program, the network runs once.
+    """
+    carried = (_of_network(process, params), dropout_key)
+    return LearnedRange(Partial(_Share(_Apply(module, half=1), process.label), carried, condition))
+
+
+def run_once(module: nn.Module) -> Any:
+    """The network that keeps its last result: for two readers of the same points, also where derivatives are taken."""
+    return _Once(module)
+
+
+def logits(
+    process: LinearSDE,
+    module: nn.Module,
+    params: Any,
+    *,
+    dropout_key: Array | None = None,
+    headless: bool = False,
+    cleanest: float | None = None,
+) -> Partial:
+    """The network as `(x [B, ...], t [B]) -> logits [B, K]`.
+
+    A network with the embedding `log_snr` sees `x / sqrt(alpha^2 + sigma^2)` and `log(alpha^2 / sigma^2)`, and so knows
+    nothing of the process: what it learned of one holds for every other (the ratio is the mean over modes where each
+    has its own). With any other embedding it sees `x` and the process's own label, as published ones do.
+
+    Args:
+        process: the forward process.
+        module: the network.
+        params: its parameters.
+        dropout_key: turns dropout on.
+        headless: features instead of logits: the last feature map `[B, H', W', C]`, or `[B, C]` of vectors.
+        cleanest: the largest log signal-to-noise ratio that the network is given; cleaner data pass for this clean.
+    """
+    return Partial(_Logits(module, headless, cleanest), process, params, dropout_key)
+
+
+def of_process(bound: Partial, process: LinearSDE, cleanest: float | None) -> Partial:
+    """What `logits` returned, for another process; see there for `cleanest`."""
+    return Partial(dataclasses.replace(bound.func, cleanest=cleanest), process, *bound.args[1:])
+
+
+def by_log_snr(module: nn.Module) -> bool:
+    """Whether a classifier is given the log signal-to-noise ratio, and so fits every process."""
+    return getattr(module, "embedding", None) == "log_snr"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Apply:
+    """`apply_fn` of a linen network; of one with a learned range one half: 0 the prediction, 1 the range."""
+
+    module: nn.Module
+    half: int = 0
+
+    def __call__(self, carried: tuple, x: Array, label: Array, condition: Array | None) -> Array:
+        params, dropout_key = carried
+        train = dropout_key is not None
+        rngs = {"dropout": dropout_key} if train else None
+        out = jnp.asarray(self.module.apply({"params": params}, x, label, condition, train, rngs=rngs))
+        return jnp.split(out, 2, axis=-1)[self.half] if getattr(self.module, "learned_range", False) else out
+
+
+class _Once:
+    """See `run_once`."""
+
+    learned_range = True
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.last = module, (None, None)
+
+    def apply(self, variables: Any, x: Array, *rest: Any, **options: Any) -> Any:
+        if self.last[0] is not x:
+            self.last = x, self.module.apply(variables, x, *rest, **options)
+        return self.last[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+    """Static part of the learned range: `v` of a network that puts out `2 v - 1`."""
+
+    apply_fn: _Apply
+    label: Callable[[Array], Array]
+
+    def __call__(self, carried: tuple, condition: Array | None, x: Array, t: Array) -> Array:
+        return 0.5 * (1.0 + self.apply_fn(carried, x, self.label(t), condition))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Logits:
+    """Static part of a bound classifier."""
+
+    module: nn.Module
+    headless: bool
+    cleanest: float | None
+
+    def __call__(self, process: LinearSDE, params: Any, dropout_key: Array | None, x: Array, t: Array) -> Array:
+        t = jnp.broadcast_to(t, x.shape[:1])
+        if by_log_snr(self.module):
+            label = jnp.mean(process.log_snr(t).reshape(len(t), -1), axis=1)
+            label = label if self.cleanest is None else jnp.minimum(label, self.cleanest)
+            x = process.scale(jax.lax.rsqrt(process.alpha(t) ** 2 + process.variance(t)), t, x)
+        else:
+            label = process.label(t)
+        train = dropout_key is not None
+        rngs = {"dropout": dropout_key} if train else None
+        return jnp.asarray(self.module.apply({"params": params}, x, label, train, self.headless, rngs=rngs))
+
+
+def _of_network(process: LinearSDE, params: Any) -> Any:
+    return params["network"] if isinstance(process, Learned) else params

@@ -1,0 +1,270 @@
+"""Named parts: factories whose keyword parameters, with their types and defaults, are the settings of a config.
+
+A part is written `NAME`, `NAME:key=value:key=value`, or `package.module:NAME:key=value` for one of the user's own; a
+word that is no identifier is the value of the first setting (`superresolution:2`). There is no list of settings beside
+the signatures: a new part is a new factory in the table of its room.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from scorejax.experiment.config.values import Kind
+from scorejax.runtime.errors import ConfigError, user_errors
+
+Factory: TypeAlias = Callable[..., Any]
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a part.
+
+    Attributes:
+        name: of the parameter.
+        kind: the type of its values, or the seam that takes a part in turn.
+        default: of the parameter; `REQUIRED` if it has none.
+    """
+
+    name: str
+    kind: Kind | Seam
+    default: Any = REQUIRED
+
+    def __str__(self) -> str:
+        return self.name if self.default is REQUIRED else f"{self.name}={_shown(self.default)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Seam:
+    """A place in a config that takes a named part.
+
+    Attributes:
+        table: its parts, a mapping from names to factories, or where such a one stands: `package.module:TABLE`, which
+            is imported when a part is looked up, so that configs import no room of the house.
+        noun: what its parts are called in messages.
+        default: the part that is taken if none is named; a text like any.
+        supplied: parameters of its parts that the program fills in, which are therefore no settings.
+        common: settings that every part has here, with their defaults; a bare type is unset by default.
+        fallback: the entry that takes a name which is not in the table as the value of its first setting.
+    """
+
+    table: str | Mapping[str, Factory]
+    noun: str
+    default: str
+    supplied: frozenset[str] = frozenset()
+    common: Mapping[str, Any] = field(default_factory=dict)
+    fallback: str | None = None
+
+    def entries(self) -> Mapping[str, Factory]:
+        """The parts by name."""
+        if not isinstance(self.table, str):
+            return self.table
+        module, _, name = self.table.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def find(self, name: str) -> Factory:
+        """The factory of a name of the table, of `package.module:NAME`, or the fallback on this name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        table = self.entries()
+        if name in table:
+            return table[name]
+        if self.fallback is not None and not self._importable(name):
+            return functools.partial(table[self.fallback], **{self._first(): name})
+        if ":" in name:
+            return _imported(self.noun, name)
+        raise ConfigError(
+            f"unknown {self.noun} {name!r}; choose one of {', '.join(table)}, or package.module:NAME of your own"
+        )
+
+    def settings(self, name: str) -> dict[str, Setting]:
+        """The settings of a part: its keyword parameters but for those that the program supplies."""
+        factory = self.find(name)
+        filled = self.supplied | (factory.keywords.keys() if isinstance(factory, functools.partial) else set())
+        return {key: value for key, value in settings_of(factory).items() if key not in filled}
+
+    def parse(self, text: str) -> tuple[str, dict[str, str]]:
+        """The name and the settings, still as text, of `NAME:key=value:...`.
+
+        Raises:
+            ConfigError: no such part.
+        """
+        words, count = text.split(":"), 1
+        if words[0] not in self.entries():
+            if len(words) > 1 and words[1].isidentifier():
+                count = 2  # module:NAME
+            if self.fallback is not None and not self._importable(":".join(words[:count])):
+                # A name of the fallback may hold colons, as `mnist:3.0.1` does.
+                count = next((i for i, word in enumerate(words) if "=" in word), len(words))
+        name, rest = ":".join(words[:count]), words[count:]
+        given: dict[str, str] = {}
+        settings = self.settings(name)
+        first = next(iter(settings), None)
+        for word in rest:
+            key, equals, value = word.partition("=")
+            if equals:
+                given[key.strip()] = value
+            elif first is not None and first not in given and not word.isidentifier():
+                given[first] = word
+            else:
+                raise ConfigError(
+                    f"{self.noun} {text!r}: {word!r} is no setting; write {name}:key=value with keys among "
+                    f"{', '.join(settings) or 'none'}"
+                )
+        return name, given
+
+    def describe(self) -> str:
+        """The parts with their settings and the first lines of their docstrings, for `help`."""
+        lines = []
+        for name, factory in self.entries().items():
+            settings = ", ".join(str(setting) for setting in self.settings(name).values())
+            doc = (inspect.getdoc(factory) or "").partition("\n")[0]
+            lines.append(f"  {name:<26}{doc}\n{'':28}{settings or 'no settings'}")
+        lines.append(f"  {'package.module:NAME':<26}A {self.noun} of your own.")
+        return "\n".join(lines)
+
+    def _first(self) -> str:
+        """The parameter of the fallback that takes a name."""
+        return next(iter(settings_of(self.entries()[self.fallback or ""])))
+
+    def _importable(self, name: str) -> bool:
+        module = name.partition(":")[0]
+        if ":" not in name:
+            return False
+        _look_here()
+        try:
+            return importlib.util.find_spec(module) is not None
+        except (ImportError, ValueError):
+            return False
+
+
+def settings_of(factory: Factory) -> dict[str, Setting]:
+    """The keyword parameters of a factory; for a class, of its constructor."""
+    hints = _hints(factory)
+    found = {}
+    parameters = inspect.signature(factory).parameters
+    for name, parameter in parameters.items():
+        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        positional = parameter.default is REQUIRED and parameter.kind is not parameter.KEYWORD_ONLY
+        if (
+            variadic
+            or (name in ("name", "parent") and "parent" in parameters)
+            or (positional and not dataclasses.is_dataclass(factory))
+        ):
+            continue
+        default = parameter.default
+        found[name] = Setting(name, _kind(hints.get(name, parameter.annotation), default), default)
+    return found
+
+
+def make(
+    seam: Seam, name: str, given: Mapping[str, Any], supplied: Mapping[str, Any], where: str, *positional: Any
+) -> Any:
+    """Call the factory of a part with its settings, and with those of the supplied arguments that it takes.
+
+    Raises:
+        ConfigError: a setting is missing, or the factory refuses its arguments.
+    """
+    factory = seam.find(name)
+    settings = seam.settings(name)
+    missing = [key for key, setting in settings.items() if setting.default is REQUIRED and key not in given]
+    if missing:
+        raise ConfigError(f"{where}: {name} needs {', '.join(missing)}; set --config.{where}.{missing[0]}=VALUE")
+    taken = inspect.signature(factory).parameters
+    extra = {key: value for key, value in supplied.items() if key in taken}
+    with user_errors(f"section {where}"):
+        return factory(*positional, **{**extra, **given})
+
+
+def takes(factory: Factory) -> frozenset[str]:
+    """The names of a factory's parameters."""
+    return frozenset(inspect.signature(factory).parameters)
+
+
+def reject(where: str, noun: str, name: str, key: str, settings: Iterable[str]) -> ConfigError:
+    """The error for a setting that a part does not have."""
+    return ConfigError(
+        f"config key '{where}.{key}' does not belong to {noun} {name!r}, which takes: {', '.join(settings) or 'nothing'}"
+    )
+
+
+def _imported(noun: str, name: str) -> Factory:
+    module, _, attribute = name.partition(":")
+    _look_here()
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise ConfigError(
+            f"{noun} {name!r}: module {module!r} cannot be imported ({error}); it must lie in the working directory or "
+            "be installed"
+        ) from error
+    except AttributeError:
+        raise ConfigError(f"{noun} {name!r}: module {module!r} has no {attribute!r}") from None
+    if not callable(found):
+        raise ConfigError(
+            f"{noun} {name!r} is {type(found).__name__}, which cannot be called; name a function or class"
+        )
+    return found
+
+
+def _look_here() -> None:
+    """Modules of the working directory can be imported, whichever way the program was started."""
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+
+
+def _hints(factory: Factory) -> dict[str, Any]:
+    subject = factory.func if isinstance(factory, functools.partial) else factory
+    if inspect.isclass(subject) and not dataclasses.is_dataclass(subject):
+        subject = subject.__init__
+    try:
+        return typing.get_type_hints(subject, include_extras=True)
+    except (NameError, TypeError, AttributeError):  # names that exist for type checkers alone
+        return {}
+
+
+def _kind(hint: Any, default: Any) -> Kind | Seam:
+    """What values a parameter takes, by its annotation, or else by its default."""
+    if typing.get_origin(hint) is typing.Annotated:
+        seams = [extra for extra in hint.__metadata__ if isinstance(extra, Seam)]
+        if seams:
+            return seams[0]
+        hint = hint.__origin__
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    found = {_plain(option) for option in options} - {object}
+    optional = type(None) in found or default is None
+    found.discard(type(None))
+    if not found and default is not None and default is not REQUIRED:
+        found = {_plain(type(default))}
+    if isinstance(default, type) or (default is not None and type(default).__name__ == "_ScalarMeta"):
+        return Kind((type,), optional)
+    return Kind(tuple(kind for kind in (bool, int, float, tuple, str) if kind in found) or (str,), optional)
+
+
+def _plain(option: Any) -> type:
+    origin = typing.get_origin(option) or option
+    if origin in (bool, int, float, str, type(None)):
+        return origin
+    if origin is typing.Literal:
+        return str
+    if isinstance(origin, type) and issubclass(origin, tuple | list | Sequence):
+        return tuple
+    return object
+
+
+def _shown(default: Any) -> str:
+    return default.__name__ if hasattr(default, "__name__") else str(default)

@@ -1,0 +1,59 @@
+"""The seam of evaluation: one thing that can be measured of a trained model, by what the model can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from scorejax import data
+from scorejax.experiment.config import Config
+from scorejax.experiment.evaluation.subject import Subject
+
+Result: TypeAlias = dict[str, Any]
+"""Numbers by name, ready for JSON."""
+
+
+class Held(NamedTuple):
+    """What a model is measured on.
+
+    Attributes:
+        subject: the model.
+        train: its training data.
+        test: the split `eval.split`.
+        workdir: folder of the run.
+    """
+
+    subject: Subject
+    train: data.Dataset
+    test: data.Dataset
+    workdir: Path
+
+    @property
+    def config(self) -> Config:
+        """The settings to evaluate with."""
+        return self.subject.config
+
+
+class Evaluation(NamedTuple):
+    """One section of a report.
+
+    Attributes:
+        name: its key in the report.
+        needs: capabilities, of which the model must have one.
+        asked: whether a config asks for it.
+        prepare: finds what is missing, before any work, and returns what does the work.
+        lines: its numbers for a person.
+        check: refuses, before training, settings that could not be evaluated after it.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    asked: Callable[[Config], bool]
+    prepare: Callable[[Held], Callable[[], Result]]
+    lines: Callable[[Result], list[str]]
+    check: Callable[[Config], None] = lambda config: None
+
+    def applies(self, subject: Subject) -> bool:
+        """Whether the config asks for it, and the model can do it."""
+        return self.asked(subject.config) and bool(set(self.needs) & set(subject.model.can()))

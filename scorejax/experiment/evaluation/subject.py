@@ -1,0 +1,112 @@
+"""What is evaluated, and what all evaluations share: randomness, resuming, progress."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+from jax import Array
+
+import scorejax
+from scorejax.experiment.assemble import Fitted
+from scorejax.experiment.config import Config, chosen
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import Params
+from scorejax.experiment.steering import Classes
+from scorejax.experiment.trained import Trained
+from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.progress import Progress
+from scorejax.sdes import LinearSDE
+
+BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED = range(7)  # streams of the evaluation's key
+Batches = Iterator[tuple[int, int, dict[str, np.ndarray]]]
+
+
+class Subject(NamedTuple):
+    """A trained model, with what its samples need beside it.
+
+    Attributes:
+        trained: the model.
+        fitted: what was fitted to it for its sampler.
+        classes: towards which its samples are steered.
+        own_config: settings to draw with, if they are not those of the run.
+    """
+
+    trained: Trained
+    fitted: Fitted = Fitted()
+    classes: Classes = Classes()
+    own_config: Config | None = None
+
+    @property
+    def config(self) -> Config:
+        """The settings to evaluate with."""
+        return self.own_config or self.trained.config
+
+    @property
+    def model(self) -> Model:
+        """What it can do."""
+        return self.trained.model
+
+    @property
+    def sde(self) -> LinearSDE:
+        """Its forward process."""
+        return self.trained.sde
+
+    @property
+    def step(self) -> int:
+        """Of its checkpoint."""
+        return self.trained.step
+
+    def at(self, params: Params) -> Model:
+        """The model with the weights that a compiled program was given."""
+        return self.trained.recipe.model(params)
+
+
+def need(subject: Subject | Trained, what: str, *capabilities: str) -> None:
+    """Refuse a model that has none of these capabilities.
+
+    Raises:
+        ConfigError: it has none of them.
+    """
+    can = subject.model.can()
+    if not set(capabilities) & set(can):
+        raise ConfigError(
+            f"{what} needs a model with {' or '.join(capabilities)}; recipe {subject.config.recipe.name!r} makes one with "
+            f"{', '.join(can) or 'none of them'}: choose another --mode, or the --workdir of another run"
+        )
+
+
+def carried(subject: Subject, stream: int) -> tuple[Params, Array]:
+    """What every batch of an evaluation gets: the parameters, and the key that examples fold their numbers into."""
+    return subject.trained.params, jax.random.fold_in(jax.random.key(subject.config.eval.seed), stream)
+
+
+def settings(subject: Subject) -> dict[str, Any]:
+    """What every result depends on, to recognize a cut-off evaluation; neither batch nor device count do."""
+    sections = {
+        section: chosen(subject.config, section)
+        for section in ("recipe", "data", "model", *(s for s in ("sde",) if s in subject.trained.recipe.uses))
+    }
+    weights = fingerprint(subject.trained.params)
+    return {"scorejax": scorejax.__version__, "step": subject.step, "weights": weights, **sections}
+
+
+def fingerprint(params: Params) -> str:
+    """Sixteen hexadecimal digits that differ when any weight does."""
+    total = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        total.update(np.asarray(leaf).tobytes())
+    return total.hexdigest()[:16]
+
+
+def report_progress(batches: Batches, what: str, start: int, total: int) -> Batches:
+    """Pass batches on, saying how far `what` is."""
+    bar = Progress(total, start=start)
+    for first, end, results in batches:
+        yield first, end, results
+        bar.update(end)
+    logging.info("%s: %d done", what, total)

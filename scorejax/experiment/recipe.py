@@ -1,0 +1,211 @@
+"""The seam of training: one kind of training is one recipe, in one file of `recipes/`.
+
+The loop knows nothing of what it trains: it draws batches, calls `loss`, follows the gradient, and keeps what `init`
+and `carry` made. A recipe's own settings are the keyword parameters of its constructor.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
+
+import jax
+import optax
+from jax import Array, lax
+
+from scorejax import data
+from scorejax.experiment.assemble.data import dataset
+from scorejax.experiment.config import Config
+from scorejax.experiment.model import Model
+from scorejax.runtime import parallel
+from scorejax.runtime.errors import ConfigError
+
+Params: TypeAlias = Any
+"""A tree of arrays: what training changes."""
+Metrics: TypeAlias = dict[str, Array]
+
+
+class Given:
+    """What a recipe is made for.
+
+    Attributes:
+        config: of the run.
+        beside: the trained model next to which something is trained; None for most recipes.
+    """
+
+    def __init__(self, config: Config, examples: data.Dataset | None = None, beside: Beside | None = None) -> None:
+        """Data are read when they are first asked for, so that mistakes in settings show before.
+
+        Args:
+            config: of the run.
+            examples: the training data; read from section `data` if not given.
+            beside: a trained model.
+        """
+        self.config, self.beside = config, beside
+        if examples is not None:
+            self.__dict__["examples"] = examples
+
+    @functools.cached_property
+    def examples(self) -> data.Dataset:
+        """The training data; do not touch them in the constructor of a recipe."""
+        return dataset(self.config)
+
+
+class Beside(NamedTuple):
+    """A trained, frozen model.
+
+    Attributes:
+        recipe: that made it.
+        params: its averaged weights.
+        step: of its checkpoint.
+    """
+
+    recipe: Recipe
+    params: Params
+    step: int
+
+    @property
+    def model(self) -> Model:
+        """Its capabilities."""
+        return self.recipe.model(self.params)
+
+
+class Batch(NamedTuple):
+    """One device's part of a batch.
+
+    Attributes:
+        x: examples in model space, `[b, ...]`, mirrored and dequantized as section `data` says.
+        raw: the same examples as gray levels or vectors, mirrored, not dequantized.
+        labels: theirs, `[b, ...]`, or None.
+        step: optimizer steps taken before, int32.
+        device_key: a key of this step and this device, for dropout and the like.
+        whole_key: a key of this step that all devices share.
+        part: which part of the whole batch this is.
+        parts: of how many.
+    """
+
+    x: Array
+    raw: Array
+    labels: Array | None
+    step: Array
+    device_key: Array
+    whole_key: Array
+    part: Array
+    parts: int
+
+    def whole(self, draw: Callable[[Array, int], Array]) -> Array:
+        """This device's part of what `draw(key, n) -> [n, ...]` gives for the whole batch, such as stratified times."""
+        count = len(self.x)
+        return lax.dynamic_slice_in_dim(draw(self.whole_key, count * self.parts), self.part * count, count)
+
+    def gather(self, values: Array) -> Array:
+        """Everybody's `values [b, ...]` in the order of their parts, `[n, ...]`."""
+        return parallel.gather(values)
+
+
+class Recipe(abc.ABC):
+    """One kind of training."""
+
+    uses: ClassVar[tuple[str, ...]] = ("model",)
+    """Sections of the config that it reads, beyond data, optim, ema, train and eval; others must stay at their
+    defaults."""
+    carry_is_shared: ClassVar[bool] = True
+    """Whether the carry is the same on every device; if not, each device has its own, and a run goes on with as many
+    devices as it began with."""
+    draws: ClassVar[bool] = True
+    """Whether samples can be drawn of what it trains."""
+    section: ClassVar[str | None] = None
+    """For what is trained next to a trained model: the section of that model's config with its settings; its mode is
+    then `train_SECTION`."""
+    training: ClassVar[dict[str, Any]] = {}
+    """For such a recipe: the settings of its training, with their defaults, see `training.beside`."""
+
+    @staticmethod
+    def folder(settings: dict[str, object]) -> str:
+        """For such a recipe: where it lies in the folder of the model's run, by its own settings."""
+        raise NotImplementedError
+
+    def __init__(self, given: Given) -> None:
+        """Check the settings, as far as that goes without the data."""
+        self.given = given
+
+    @property
+    def config(self) -> Config:
+        """The config of the run."""
+        return self.given.config
+
+    @abc.abstractmethod
+    def init(self, key: Array) -> Params:
+        """Return what training changes, before the first step."""
+
+    def carry(self, key: Array) -> Params | None:
+        """Return what is remembered from step to step without being trained; None if nothing is."""
+        return None
+
+    @abc.abstractmethod
+    def loss(
+        self, params: Params, carry: Params | None, batch: Batch, keys: Array
+    ) -> tuple[Array, Params | None, Metrics]:
+        """Return the loss of each example `[b]`, the new carry, and named metrics to be logged (scalars or `[b]`).
+
+        The loop averages the losses over all devices and follows the gradient of that mean.
+
+        Args:
+            params: what `init` made, some steps later.
+            carry: what `carry` or the step before returned.
+            batch: this device's part of the batch.
+            keys: one PRNG key per example `[b]`, of this step.
+        """
+
+    def optimizer(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+        """Return the optimizer, given that of section `optim`; several are one `optax.multi_transform`."""
+        return optimizer
+
+    @abc.abstractmethod
+    def model(self, params: Params) -> Model:
+        """Return what a model with these weights can do; also called inside compiled programs."""
+
+    def load(self, path: str) -> tuple[Params, int]:
+        """Return published weights, and their step, for `init_from`.
+
+        Raises:
+            ConfigError: this kind of training has none.
+        """
+        raise ConfigError(
+            f"init_from = {path!r}: there are no published weights for recipe {self.config.recipe.name!r}"
+        )
+
+    def placed(self, frozen: Params | None) -> Self:
+        """Return the recipe whose frozen neighbor has these weights, such as the arguments of a compiled program."""
+        if self.given.beside is None:
+            return self
+        other = copy.copy(self)
+        other.given = copy.copy(self.given)
+        other.given.beside = self.given.beside._replace(params=frozen)
+        return other
+
+    def shapes(self) -> Params:
+        """Return shapes and types of what training changes."""
+        return jax.eval_shape(self.init, jax.random.key(0))
+
+
+def make_recipe(config: Config, examples: data.Dataset | None = None, beside: Beside | None = None) -> Recipe:
+    """The recipe of a config.
+
+    Args:
+        config: the run's.
+        examples: its training data; read when they are needed if not given.
+        beside: the trained model next to which something is trained.
+
+    Raises:
+        ConfigError: no such recipe, a setting of it that does not fit, or a section that is set and that it never reads.
+    """
+    kind = config.recipe.find()
+    if not (isinstance(kind, type) and issubclass(kind, Recipe)):
+        raise ConfigError(
+            f"recipe {config.recipe.name!r} is no Recipe; derive it from scorejax.experiment.recipe.Recipe"
+        )
+    return config.recipe.make(Given(config, examples, beside))

@@ -1,0 +1,88 @@
+"""A classifier of noisy data, whose gradient steers scores towards a class."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from scorejax import objectives
+from scorejax.experiment.assemble import network as networks
+from scorejax.experiment.assemble import score as scores
+from scorejax.experiment.assemble.arguments import pick
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.numerics import keys as keys_lib
+from scorejax.runtime.errors import ConfigError, user_errors
+
+_OBJECTIVE = 1  # stream of an example's key; 0 prepares the example
+
+
+class Classifier(Recipe):
+    """Log-probabilities of classes at every noise level, by the cross entropy."""
+
+    draws = False
+    uses = ("sde", "model")
+
+    def __init__(
+        self,
+        given: Given,
+        *,
+        weighting: str = "simple",
+        time_sampling: str = "uniform",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        """Check the settings.
+
+        Args:
+            given: what it is made for.
+            weighting: of the noise levels, see `objectives.classification`: simple, log_snr.
+            time_sampling: uniform, stratified, importance.
+            label_smoothing: share of a label that is spread over all classes.
+        """
+        super().__init__(given)
+        networks.check_network(self.config, "classes")
+        self.sde, self.time_sampling = networks.sde(self.config), time_sampling
+        pick("recipe.weighting", weighting, dict.fromkeys(objectives.CLASSIFICATION_WEIGHTINGS))
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ConfigError(f"recipe.label_smoothing = {label_smoothing}; it must lie in [0, 1)")
+        with user_errors("recipe.time_sampling"):
+            objectives.time_density(self.sde, jnp.full(1, self.sde.t_max), time_sampling)
+        if weighting == "log_snr":
+            with user_errors("recipe.weighting = 'log_snr', where 'simple' fits every process"):
+                objectives.time_density(self.sde, jnp.full(1, self.sde.t_max), "importance")
+        self.entropy = functools.partial(
+            objectives.classification,
+            time_sampling=time_sampling,
+            weighting=weighting,
+            label_smoothing=label_smoothing,
+        )
+
+    @functools.cached_property
+    def network(self) -> Any:
+        """The network for the data of the run."""
+        examples = self.given.examples
+        if examples.num_classes < 2:
+            raise ConfigError(f"a classifier needs two classes or more; {examples.name!r} has none or one")
+        return networks.network(self.config, examples, "classes", self.sde, num_classes=examples.num_classes)
+
+    def init(self, key: Array) -> Params:
+        return networks.init_params(key, self.network, self.given.examples.shape)
+
+    def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
+        t = batch.whole(lambda key, n: objectives.draw_times(key, self.sde, n, self.time_sampling))
+        logits = scores.logits(self.sde, self.network, params, dropout_key=batch.device_key)
+        keys = keys_lib.fold_in(keys, _OBJECTIVE)
+        return self.entropy(keys, self.sde, logits, batch.x, batch.labels, t=t), None, {}
+
+    def model(self, params: Params) -> Model:
+        of = functools.partial(scores.logits, self.sde, self.network, params)
+        return Model(
+            sde=self.sde,
+            logits=of(),
+            features=of(headless=True),
+            num_classes=self.given.examples.num_classes,
+            logits_of_any_process=scores.by_log_snr(self.network),
+        )

@@ -1,0 +1,138 @@
+"""A flow for the noise within gray levels, next to a frozen score: variational dequantization (Flow++, ScoreFlow)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from scorejax import likelihood, models
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.numerics import keys as keys_lib
+from scorejax.runtime.errors import ConfigError, user_errors
+
+
+class Dequantizer(Recipe):
+    """A conditional flow that replaces uniform dequantization, by the bound in bits/dim of a frozen score."""
+
+    draws = False
+    uses = ()
+    section = "dequantizer"
+    training: ClassVar[dict[str, object]] = {
+        "steps": 10_000,
+        "batch": 128,  # over all devices
+        "lr": 1e-3,
+        "warmup": 100,
+        "clip": 1.0,  # as optim.clip
+        "ema_decay": 0.99,
+        "log_every": 50,
+        "checkpoint_every": 1000,
+    }
+    tiny: ClassVar[dict[str, object]] = {
+        "steps": 4,
+        "batch": 16,
+        "log_every": 2,
+        "checkpoint_every": 2,
+        "features": 8,
+        "components": 2,
+    } | {
+        "blocks": 1,
+        "heads": 2,
+        "flows": 1,
+    }
+
+    def __init__(
+        self,
+        given: Given,
+        *,
+        times_per_example: int = 1,
+        features: int | None = None,
+        components: int | None = None,
+        blocks: int | None = None,
+        heads: int | None = None,
+        flows: int | None = None,
+    ) -> None:
+        """Check the settings.
+
+        Args:
+            given: what it is made for, with the score.
+            times_per_example: times of the likelihood bound, drawn for each example of a batch.
+            features: channels of the flow.
+            components: logistics of each coupling.
+            blocks: gated blocks of each coupling.
+            heads: of attention.
+            flows: couplings.
+        """
+        super().__init__(given)
+        self.times_per_example = times_per_example
+        layers = {"features": features, "components": components, "blocks": blocks, "heads": heads, "flows": flows}
+        with user_errors("section dequantizer"):
+            self.flow = models.FlowDequantizer(**{key: value for key, value in layers.items() if value is not None})
+
+    @staticmethod
+    def folder(settings: dict[str, object]) -> str:
+        """Where it lies in the folder of the score's run."""
+        return "dequantizer"
+
+    @property
+    def gray_levels(self) -> int:
+        """Those of the data, which must have some."""
+        examples = self.given.examples
+        if examples.gray_levels is None:
+            raise ConfigError(f"{examples.name!r} holds vectors: only gray levels are dequantized")
+        if examples.shape[1] % 2:
+            raise ConfigError(
+                f"{examples.name!r} is {examples.shape[1]} pixels wide; the dequantizer needs an even width"
+            )
+        return examples.gray_levels
+
+    def init(self, key: Array) -> Params:
+        assert self.gray_levels
+        nothing = jnp.zeros((1, *self.given.examples.shape))
+        return self.flow.init(key, nothing, nothing)["params"]
+
+    def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
+        beside = self.given.beside
+        if beside is None or beside.model.score is None:
+            raise ConfigError("a dequantizer is trained next to a score; give the --workdir of a run that has one")
+        model = beside.model
+        assert model.sde is not None
+        bound = likelihood.bound_bits(
+            keys_lib.fold_in(keys, 1),
+            model.sde,
+            model.score_given(batch.labels if model.conditional else None),
+            batch.raw,
+            self.gray_levels,
+            centered=self.config.data.centered,
+            samples=self.times_per_example,
+            chunk=self.times_per_example,
+            dequantizer=self._bind(params),
+        )
+        return bound.value, None, {}
+
+    def model(self, params: Params) -> Model:
+        return Model(dequantizer=self._bind(params))
+
+    def _bind(self, params: Params) -> Partial:
+        return Partial(_Draw(self.flow, self.gray_levels), params)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draw:
+    """Static part of a bound flow; equal for equal settings, so that compiled programs are found again."""
+
+    flow: models.FlowDequantizer
+    gray_levels: int
+
+    def __call__(self, params: Params, keys: Array, examples: Array) -> tuple[Array, Array]:
+        u = keys_lib.uniform(keys, examples.shape, jnp.float32)
+        # the middle of one of 2^23 cells: never 0, whose logit is infinite
+        noise = jax.scipy.special.logit(jnp.clip(u, 2.0**-24, 1.0 - 2.0**-24))
+        images = 2.0 * (examples.astype(jnp.float32) + 0.5) / self.gray_levels - 1.0
+        value, log_density = self.flow.apply({"params": params}, noise, images)  # type: ignore[misc]
+        return value, log_density

@@ -1,0 +1,265 @@
+"""A score, learned by denoising, by score matching, or by a variational bound."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.tree_util import Partial
+
+from scorejax import guidance, objectives, reverse
+from scorejax.experiment.assemble import network as networks
+from scorejax.experiment.assemble import score as scores
+from scorejax.experiment.config import takes
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.models import pretrained
+from scorejax.numerics import keys as keys_lib
+from scorejax.objectives import LossHistory
+from scorejax.reverse.variance import LearnedRange
+from scorejax.runtime.errors import ConfigError, user_errors
+from scorejax.scores.predictions import Score as ScoreFunction
+from scorejax.scores.predictions import check_prediction
+from scorejax.sdes import LinearSDE
+from scorejax.sdes.discrete import Chain
+from scorejax.sdes.learned import Learned
+
+_OBJECTIVE, _HIDING = 1, 2  # streams of an example's key; 0 prepares the example
+
+
+class Score(Recipe):
+    """The score of noisy data at every time, by a network of `(x, noise label[, condition])`."""
+
+    uses = ("sde", "model", "objective", "sampler", "guidance", "sweep")
+
+    def __init__(
+        self,
+        given: Given,
+        *,
+        predicts: str = "noise",
+        sigma_data: float = 0.5,
+        conditional: bool = False,
+        label_dropout: float = 0.0,
+    ) -> None:
+        """Check the settings.
+
+        Args:
+            given: what it is made for.
+            predicts: what the network puts out: noise, data, score, v, edm; on a chain of levels also previous_mean.
+            sigma_data: for `predicts = "edm"`: the standard deviation of the data.
+            conditional: whether the network takes the labels of the data as a condition.
+            label_dropout: chance that training hides an example's label; above 0 the run can be guided.
+        """
+        super().__init__(given)
+        self.predicts, self.sigma_data = predicts, sigma_data
+        self.conditional, self.label_dropout = conditional, label_dropout
+        if not 0 <= label_dropout < 1:
+            raise ConfigError(f"recipe.label_dropout = {label_dropout}; it must lie in [0, 1), e.g. 0.1")
+        if label_dropout and not conditional:
+            raise ConfigError("recipe.label_dropout hides class labels; it needs recipe.conditional=true")
+        networks.check_network(self.config, "scores")
+        self.sde = networks.sde(self.config)
+        with user_errors("recipe.predicts"):
+            check_prediction(self.sde, predicts, "edm")
+        if getattr(self.config.model, "learned_range", None) and predicts == "edm":
+            raise ConfigError("model.learned_range does not go with recipe.predicts = 'edm'; choose noise, data or v")
+        with user_errors("section objective"):
+            self._objective(None)  # found out here, not inside the compiled step
+
+    @functools.cached_property
+    def network(self) -> Any:
+        """The network for the data of the run."""
+        examples = self.given.examples
+        condition = networks.condition(self.config, examples) if self.conditional else {}
+        return networks.network(self.config, examples, "scores", self.sde, **condition)
+
+    @property
+    def null_condition(self) -> float | None:
+        """The condition that stands for none, if the network was trained with one."""
+        if not (self.conditional and self.label_dropout):
+            return None
+        return 0.0 if self.given.examples.embeddings else float(self.given.examples.num_classes)
+
+    def init(self, key: Array) -> Params:
+        params = networks.init_params(key, self.network, self.given.examples.shape)
+        return scores.with_process(self.sde, params)
+
+    def carry(self, key: Array) -> LossHistory | None:
+        return self.objective.history
+
+    @functools.cached_property
+    def objective(self) -> Objective:
+        """What is minimized."""
+        return self._objective(self.given.examples.gray_levels)
+
+    def loss(
+        self, params: Params, carry: LossHistory | None, batch: Batch, keys: Array
+    ) -> tuple[Array, LossHistory | None, Metrics]:
+        condition = batch.labels if self.conditional else None
+        if self.null_condition is not None:
+            hiding = keys_lib.fold_in(keys, _HIDING)
+            condition = guidance.drop_labels(hiding, condition, self.null_condition, self.label_dropout)
+        sde = scores.process_of(self.sde, params)
+        t = batch.whole(functools.partial(self.objective.draw, carry))
+        learns_range = getattr(self.network, "learned_range", False)
+        module = scores.run_once(self.network) if learns_range else self.network
+        of = functools.partial(scores.score, sde, module, params, self.predicts, sigma_data=self.sigma_data)
+        score = Partial(_given, of(dropout_key=batch.device_key), condition)
+        head = scores.learned_range(sde, module, params, condition, batch.device_key) if learns_range else None
+        losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, batch.x, t, carry)
+        if carry is None:
+            return losses, None, {}
+        return losses, self.objective.remember(carry, batch.gather(t), batch.gather(lax.stop_gradient(losses))), {}
+
+    def model(self, params: Params) -> Model:
+        sde = scores.process_of(self.sde, params)
+        learns_range = getattr(self.network, "learned_range", False)
+        of_range = Partial(functools.partial(scores.learned_range, sde, self.network), params) if learns_range else None
+        trained_bound = Partial(functools.partial(self.bound_bits, sde)) if self.objective.is_continuous_bound else None
+        return Model(
+            sde=sde,
+            score=scores.score(sde, self.network, params, self.predicts, sigma_data=self.sigma_data),
+            learned_range=of_range,
+            bound_bits=trained_bound,
+            conditional=self.conditional,
+            null_condition=self.null_condition,
+            num_classes=self.given.examples.num_classes if self.conditional else 0,
+        )
+
+    def bound_bits(
+        self, sde: LinearSDE, keys: Array, score: ScoreFunction, raw: Array, times_per_example: int
+    ) -> Array:
+        """The bound that was trained, in bits/dim `[B]`: of each example the mean over equally spaced times."""
+        first = keys_lib.uniform(keys_lib.fold_in(keys, times_per_example), keys.shape)
+
+        def once(i: Array) -> Array:
+            t = sde.time_of(jnp.mod(first + i / times_per_example, 1.0))
+            return self.objective.loss(keys_lib.fold_in(keys, i), sde, score, None, raw, t, None)
+
+        return jnp.mean(lax.map(once, jnp.arange(times_per_example)), axis=0)
+
+    def load(self, path: str) -> tuple[Params, int]:
+        shape = self.given.examples.shape
+        params, step = pretrained.load(path, self.network, max(shape[:2]), channels=shape[-1])
+        return scores.with_process(self.sde, params), step
+
+    # ---- Objectives ----------------------------------------------------------------------------------------------
+
+    def _objective(self, gray_levels: int | None) -> Objective:
+        """The objective of section `objective`, by what its factory takes.
+
+        One that takes `chain` is a bound whose terms are the levels of a chain; one that takes `gray_levels` is a bound
+        in bits/dim, which needs to know those of the data. All others hold at any time of any process.
+        """
+        c, sde = self.config.objective, self.sde
+        factory, settings = c.find(), c.own()
+        parameters, time_sampling = takes(factory), c.time_sampling
+        of_chain, of_bound = "chain" in parameters, "centered" in parameters
+        learns_range = bool(getattr(self.config.model, "learned_range", None))
+        if of_chain != learns_range:
+            raise ConfigError(
+                f"objective = {c.name!r} {'needs' if of_chain else 'does not go with'} model.learned_range=true: the "
+                "bounds of a chain train the variances, and no other objective does"
+            )
+        if isinstance(sde, Learned) and not (of_bound and not of_chain):
+            raise ConfigError(
+                f"sde = 'learned' is learned by the bound in continuous time alone: set objective = 'continuous_vlb', "
+                f"got {c.name!r}"
+            )
+        if of_chain and not isinstance(sde, Chain):
+            raise ConfigError(
+                f"objective = {c.name!r} is the bound of a chain of levels, got sde = {self.config.sde.name!r}; set "
+                "sde = 'ddpm', or objective = 'continuous_vlb'"
+            )
+        if of_bound:
+            count = "gray_levels" if "gray_levels" in parameters else "levels"
+            settings |= {count: gray_levels, "centered": self.config.data.centered}
+        if "time_sampling" in parameters:
+            settings["time_sampling"] = time_sampling
+        function = functools.partial(factory, **settings)
+        if of_chain:
+            return _of_chain(function, sde, time_sampling, "proposal" in parameters)
+        objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
+
+        def loss(
+            keys: Array, sde: LinearSDE, score: ScoreFunction, head: Any, x0: Array, t: Array, history: Any
+        ) -> Array:
+            return function(keys, sde, score, x0, t=t)
+
+        _try(function, sde)
+        return Objective(_drawn(sde, time_sampling), loss, is_continuous_bound=of_bound)
+
+
+class Objective(NamedTuple):
+    """An objective, at times that are drawn for a whole batch.
+
+    Attributes:
+        draw: `(history, key, n) -> t [n]`.
+        loss: `(keys [b], sde, score, head, x0 [b, ...], t [b], history) -> loss [b]`.
+        remember: `(history, t [n], losses [n]) -> history`, after a batch.
+        history: before the first step; None if nothing is remembered.
+        is_continuous_bound: whether it is a bound in continuous time.
+    """
+
+    draw: Callable[[LossHistory | None, Array, int], Array]
+    loss: Callable[..., Array]
+    remember: Callable[[Any, Array, Array], Any] = lambda history, t, losses: history
+    history: LossHistory | None = None
+    is_continuous_bound: bool = False
+
+
+def _try(function: Callable[..., Array], sde: LinearSDE) -> None:
+    """Trace an objective once, on made-up vectors: it refuses wrong settings here, in the first second."""
+    key, x0, t = jax.random.key(0), jax.ShapeDtypeStruct((1, 4), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
+    jax.eval_shape(lambda x0, t: function(key, sde, lambda x, t: x, x0, t=t), x0, t)
+
+
+def _drawn(sde: LinearSDE, time_sampling: str) -> Callable[[Any, Array, int], Array]:
+    return lambda history, key, n: objectives.draw_times(key, sde, n, time_sampling)
+
+
+def _of_chain(function: Callable[..., Array], sde: Chain, time_sampling: str, takes_proposal: bool) -> Objective:
+    """A bound whose terms are the levels of the chain, from the noisiest down.
+
+    Where the bound alone is trained, importance means a proposal from the last losses of every term (improved DDPM,
+    arXiv 2102.09672).
+    """
+    times = np.arange(sde.levels, 0, -1) / sde.levels
+    learns = time_sampling == "importance" and takes_proposal
+
+    def terms(t: Array) -> Array:
+        return sde.levels - jnp.round(t * sde.levels).astype(jnp.int32)
+
+    def draw(history: LossHistory, key: Array, n: int) -> Array:
+        return jnp.asarray(times, jnp.float32)[objectives.draw_terms(key, n, history.proposal())]
+
+    def loss(
+        keys: Array,
+        sde: LinearSDE,
+        score: ScoreFunction,
+        head: LearnedRange,
+        x0: Array,
+        t: Array,
+        history: LossHistory | None,
+    ) -> Array:
+        chain = dataclasses.replace(reverse.chain(sde, times), head=head)
+        proposal = {} if history is None else {"proposal": history.proposal()}
+        return function(keys, sde, score, x0, chain=chain, terms=terms(t), **proposal)
+
+    def remember(history: LossHistory, t: Array, losses: Array) -> LossHistory:
+        return history.update(terms(t), losses * history.proposal()[terms(t)])
+
+    if learns:
+        return Objective(draw, loss, remember, LossHistory.empty(sde.levels))
+    objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
+    return Objective(_drawn(sde, time_sampling), loss)
+
+
+def _given(score: Callable[..., Array], condition: Array | None, x: Array, t: Array) -> Array:
+    return score(x, t, condition)

@@ -1,0 +1,62 @@
+"""Towards which class each sample is steered, and how: conditioning is a transform of the score, made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+from jax import Array
+from jax.tree_util import Partial
+
+from scorejax import guidance
+from scorejax.experiment.model import Model
+from scorejax.scores.predictions import Score
+from scorejax.sdes import LinearSDE
+from scorejax.sdes.linear import static
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Classes:
+    """Class guidance; arrays are arguments of compiled programs.
+
+    Attributes:
+        labels: `[K]`, of which sample `i` is to be of class `labels[i % K]` (or embeddings `[K, ...]`); None: of none.
+        away: the label that stands for no class, or the class to move away from; None: not needed.
+        logits: of a classifier that knows the noise; None: none.
+        scale: how strongly; 1 is the plain conditional law.
+        interval: of the log SNR, where it acts; None: everywhere.
+    """
+
+    labels: Array | None = None
+    away: Array | None = None
+    logits: Partial | None = None
+    scale: float = static(default=1.0)
+    interval: tuple[float, float] | None = static(default=None)
+
+    def wanted(self, index: Array) -> Array | None:
+        """The classes of the samples with these numbers `[B]`."""
+        return None if self.labels is None else self.labels[index % len(self.labels)]
+
+    def score(self, model: Model, sde: LinearSDE, labels: Array | None) -> Score:
+        """The model's score, steered towards `labels [B]`.
+
+        Raises:
+            ValueError: the model takes a condition, and there are no labels.
+        """
+        if model.conditional and labels is None:
+            raise ValueError(
+                "this model takes a condition, but it was not said for which classes samples are wanted: make the "
+                "guidance by `steering.classes(config, trained, examples)`, or give Classes(labels=...)"
+            )
+        off = 1.0 if self.logits is None else 0.0  # the strength at which nothing is added to the model
+        scale = self.scale
+        if self.interval is not None:
+            scale = guidance.interval(self.scale, sde, *self.interval, outside=off)
+        if self.logits is None and model.conditional:
+            away = labels if self.away is None else self.away
+            return guidance.classifier_free_batched(model.score, labels, away, scale)
+        score = model.score_given(labels if model.conditional else None)
+        if self.logits is None or labels is None:
+            return score
+        return guidance.classifier(score, guidance.class_log_prob(self.logits, labels), scale)

@@ -1,0 +1,90 @@
+"""A trained model, read back from its run: averaged weights, and the recipe that says what they can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from scorejax import data
+from scorejax.experiment import workdir as workdir_lib
+from scorejax.experiment.config import Config
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import Beside, Params, Recipe, make_recipe
+from scorejax.runtime import checkpoint
+from scorejax.runtime.errors import ConfigError
+from scorejax.sdes.linear import LinearSDE
+
+
+class Trained(NamedTuple):
+    """A trained model.
+
+    Attributes:
+        config: the run's.
+        recipe: what kind of training it comes from.
+        params: the averaged weights.
+        step: of the checkpoint they come from.
+    """
+
+    config: Config
+    recipe: Recipe
+    params: Params
+    step: int
+
+    @property
+    def model(self) -> Model:
+        """What it can do. Inside a compiled program call `recipe.model` on the weights that the program is given."""
+        return self.recipe.model(self.params)
+
+    @property
+    def sde(self) -> LinearSDE:
+        """Its forward process.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        found = self.model.sde
+        if found is None:
+            raise ConfigError(f"recipe {self.config.recipe.name!r} has no forward process")
+        return found
+
+    @property
+    def beside(self) -> Beside:
+        """What something else is trained next to."""
+        return Beside(self.recipe, self.params, self.step)
+
+
+def restore(config: Config, workdir: str | Path, examples: data.Dataset | None = None) -> Trained:
+    """The model of a run: averaged weights of its newest whole checkpoint; if it has none, those of `init_from`.
+
+    Args:
+        config: the run's.
+        workdir: its folder.
+        examples: its training data, if they have been read already.
+
+    Raises:
+        RunError: no readable checkpoint, or a config that does not fit.
+    """
+    recipe = make_recipe(config, examples)
+    if config.init_from and not checkpoint.steps(workdir):
+        workdir_lib.claim(workdir, config)
+        return Trained(config, recipe, *recipe.load(config.init_from))
+    restored = checkpoint.restore_ema(workdir, recipe.shapes())
+    return Trained(config, recipe, restored.fields["ema"], restored.step)
+
+
+def restore_beside(folder: str | Path, beside: Beside, examples: data.Dataset) -> Trained:
+    """What was trained next to a model, from its folder.
+
+    Args:
+        folder: of the run.
+        beside: the model; it must have the weights of that training.
+        examples: the data, of which only the form matters.
+
+    Raises:
+        RunError: no readable checkpoint, or one that was made next to other weights.
+    """
+    workdir_lib.check_beside(folder, beside.params)
+    config = workdir_lib.saved_config(folder)
+    recipe = make_recipe(config, examples, beside)
+    restored = checkpoint.restore_ema(folder, recipe.shapes())
+    return Trained(config, recipe, restored.fields["ema"], restored.step)

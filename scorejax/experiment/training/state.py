@@ -1,0 +1,81 @@
+"""What training changes, and one step of it down a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+
+from scorejax.experiment.config import Config
+from scorejax.experiment.recipe import Metrics, Params
+from scorejax.runtime import parallel
+
+INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded into the run's key
+
+
+class State(NamedTuple):
+    """Everything training changes, arrays only; the same on every device but for a carry of each device's own.
+
+    Attributes:
+        step: optimizer steps taken, int32.
+        params: what the recipe trains.
+        ema: its exponential moving average.
+        opt_state: of the optimizer.
+        key: the run's PRNG key; constant, all randomness is a function of it and of the step.
+        carry: what the recipe remembers; None if nothing.
+    """
+
+    step: Array
+    params: Params
+    ema: Params
+    opt_state: optax.OptState
+    key: Array
+    carry: Params | None = None
+
+
+def descend(
+    config: Config,
+    optimizer: optax.GradientTransformation,
+    state: State,
+    loss: Callable[[Params], tuple[Array, Params | None, Metrics]],
+) -> tuple[State, Metrics]:
+    """The state after a step down the gradient of the mean over all devices of `loss(params) -> (losses [b], ...)`."""
+
+    def mean(params: Params) -> tuple[Array, tuple[Params | None, Metrics]]:
+        losses, carry, metrics = loss(params)
+        return jnp.mean(losses), (carry, metrics)
+
+    (value, (carry, named)), gradient = jax.value_and_grad(mean, has_aux=True)(state.params)
+    # Inside the mapped step a gradient is the device's own: average it, once, before it is clipped.
+    value, gradient, named = parallel.mean((value, gradient, jax.tree.map(jnp.mean, named)))
+    norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient)))
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = average(config, state.ema, params, state.step)
+    carry = jax.tree.map(lax.stop_gradient, carry)
+    metrics = {"loss": value, "grad_norm": norm, **named}
+    return State(state.step + 1, params, ema, opt_state, state.key, carry), metrics
+
+
+def average(config: Config, ema: Params, params: Params, step: Array) -> Params:
+    """`d ema + (1 - d) params`; with warm-up `d = min(decay, (1 + n) / (10 + n))`, for short runs."""
+    decay = jnp.float32(config.ema.decay)
+    if config.ema.warmup:
+        decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, params)
+
+
+def repeat(update: Callable[..., tuple[State, Metrics]], count: int) -> Callable[..., tuple[State, Metrics]]:
+    """`count` steps as one program; metrics are stacked, `[count]`."""
+    if count == 1:  # not a loop of length one: XLA for CPU leaves convolutions in loops slow even then
+
+        def once(state: State, *given: Params) -> tuple[State, Metrics]:
+            state, metrics = update(state, *given)
+            return state, jax.tree.map(lambda m: m[None], metrics)
+
+        return once
+    return lambda state, *given: lax.scan(lambda s, _: update(s, *given), state, length=count)
