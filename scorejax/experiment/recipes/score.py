@@ -248,7 +248,7 @@ def _of_chain(function: Callable[..., Array], sde: Chain, time_sampling: str, ta
         t: Array,
         history: LossHistory | None,
     ) -> Array:
-        chain = dataclasses.replace(reverse.chain(sde, times), head=head)
+        chain = dataclasses.replace(reverse.chain(sde, times), variance_head=head)
         proposal = {} if history is None else {"proposal": history.proposal()}
         return function(keys, sde, score, x0, chain=chain, terms=terms(t), **proposal)
 
