@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scorejax import metrics
+from scorejax import metrics, pictures
 from scorejax.experiment import assemble as build
 from scorejax.experiment import config as config
 from scorejax.experiment import workdir
@@ -64,7 +64,7 @@ def main() -> None:
         error = np.sqrt(right.mean() * (1 - right.mean()) / count)
         print(f"| {scale:g} | {right.mean():.3f} +- {error:.3f} | {variety(features, wanted) / real:.2f} |", flush=True)
     where = Path(args.workdir) / "samples" / f"{base.guidance.name}-scales.png"
-    metrics.save_grid(where, np.concatenate(page), train.num_classes)
+    pictures.save_grid(where, np.concatenate(page), train.num_classes)
     print(where)
 
 

@@ -200,7 +200,7 @@ def _bare_step(setting: Setting, optimizer: optax.GradientTransformation, count:
     run, process, size = setting.config, setting.sde, setting.config.train.batch
     each = keys.per_example(jax.random.key(3), size)
     t = objectives.draw_times(jax.random.key(4), process, size, run.objective.times)
-    x0 = data.prepare(each, jnp.asarray(setting.train.examples[:size]), setting.train.gray_levels)
+    _, x0 = data.prepare(each, jnp.asarray(setting.train.examples[:size]), setting.train.gray_levels)
     loss_of = build.objective(run, process, setting.network, setting.train.gray_levels).loss
 
     def once(state: Any, batch: Any) -> tuple[Any, Any]:

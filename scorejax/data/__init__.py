@@ -1,4 +1,7 @@
-"""Data: `load` reads a set into arrays of grey levels or vectors, batch = f(seed, step)."""
+"""Data: `load` reads a set from one of the `SOURCES` into arrays of gray levels or vectors.
+
+What a batch holds is a function of the seed and the step alone (`permutation`), however it is fed (`feeders`).
+"""
 
 from scorejax.data.batch import example_keys, flip, from_bytes, prepare, to_bytes
 from scorejax.data.catalog import SOURCES, Source, load, source

@@ -14,7 +14,7 @@ from scorejax.numerics.keys import per_example
 def example_keys(
     key: jax.Array, step: int | jax.Array, batch_size: int, *, part: int | jax.Array = 0, parts: int = 1
 ) -> jax.Array:
-    """One key per slot of a batch: typed keys `[batch_size // parts]`, `fold_in(fold_in(key, step), slot)`.
+    """Return one key per slot of a batch: typed keys `[batch_size // parts]`, `fold_in(fold_in(key, step), slot)`.
 
     The slot counts through the whole batch, so an example's noise depends neither on its batch-mates nor on
     how many devices share the batch (`part`, `parts` as in `indices`).
@@ -38,7 +38,7 @@ def prepare(
     dequantize: bool = True,
     mirror: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """A raw batch, mirrored if `mirror`, and the same in model space: `flip`, then `to_model`, by keys of their own."""
+    """Return a raw batch, mirrored if `mirror`, and in model space: `flip`, then `to_model`, by keys of their own."""
     halves = jax.vmap(jax.random.split)(keys)
     if mirror:
         examples = flip(halves[:, 0], examples)
@@ -46,11 +46,11 @@ def prepare(
 
 
 def to_bytes(examples: np.ndarray | jax.Array, gray_levels: int) -> np.ndarray:
-    """Levels `0..gray_levels-1` stretched to the 0..255 of an image file, rounded; 256 levels pass unchanged."""
+    """Stretch levels `0..gray_levels-1` to the 0..255 of an image file, rounded; 256 levels pass unchanged."""
     table = np.round(np.arange(gray_levels) * (255 / (gray_levels - 1))).astype(np.uint8)
     return table[np.asarray(examples)]
 
 
 def from_bytes(images: np.ndarray, gray_levels: int) -> np.ndarray:
-    """The nearest of `gray_levels` gray levels of each 0..255 of an image file; inverts `to_bytes`."""
+    """Return the nearest of `gray_levels` gray levels of each 0..255 of an image file; inverts `to_bytes`."""
     return np.round(images * ((gray_levels - 1) / 255)).astype(np.uint8)

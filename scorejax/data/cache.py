@@ -15,12 +15,12 @@ Allocate = Callable[[tuple[int, ...], DTypeLike], np.ndarray]
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """The folder for decoded arrays: `cache_dir`, else $SCOREJAX_CACHE, else ~/.cache/scorejax."""
+    """Return the folder for decoded arrays: `cache_dir`, else $SCOREJAX_CACHE, else ~/.cache/scorejax."""
     return Path(cache_dir or os.environ.get("SCOREJAX_CACHE") or "~/.cache/scorejax").expanduser()
 
 
 def fingerprint(files: Iterable[Path], settings: tuple) -> str:
-    """Digest of the settings and of each file's path, size and time of change: changed data, new digest."""
+    """Return a digest of the settings and of each file's path, size and time of change: new data, new digest."""
     digest = hashlib.sha256(repr(settings).encode())
     for file in files:
         stat = file.stat()
@@ -36,24 +36,24 @@ def cached(
     *,
     cache_dir: str | Path | None = None,
 ) -> np.ndarray:
-    """An array on disk, memory-mapped; decoded only if it was not before, from the same files and settings.
+    """Return an array on disk, memory-mapped; decode it only if it was not before, from these files and settings.
 
     The file appears under its name only when complete: interrupted or parallel runs leave no broken array.
 
     Args:
-      decode: calls its argument once with the shape and type of the array, and fills what it returns; that
-        lies on disk, so a data set may be larger than memory.
-      name: start of the file's name.
-      files: what the array is decoded from.
-      settings: whatever else it depends on.
-      cache_dir: see `cache_folder`.
+        decode: calls its argument once with the shape and type of the array, and fills what it returns; that
+            lies on disk, so a data set may be larger than memory.
+        name: start of the file's name.
+        files: what the array is decoded from.
+        settings: all else that the array depends on.
+        cache_dir: see `cache_folder`.
     """
     target = cache_folder(cache_dir) / f"{name}-{fingerprint(files, settings)}.npy"
     if not target.exists():
         logging.info("decoding %s once into %s", name, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=target.parent, prefix=target.stem, suffix=".partial")
-        os.close(handle)
+        os.close(handle)  # the name is all that is wanted: numpy opens the file itself
         try:
             decode(lambda shape, dtype: open_memmap(partial, "w+", dtype=np.dtype(dtype), shape=shape))
             os.replace(partial, target)

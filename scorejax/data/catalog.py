@@ -82,7 +82,7 @@ def _check_name(name: str, data_dir: str | Path | None) -> None:
     )
 
 
-def _check_settings(called: str, factory: Source, settings: dict[str, Any]) -> None:
+def _check_settings(called: str, factory: Source, settings: dict[str, object]) -> None:
     """Refuse what the source does not take, and ask for what it cannot do without."""
     parameters = inspect.signature(factory).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):

@@ -1,4 +1,4 @@
-"""The 8x8 handwritten digits that ship with scikit-learn: real images with 17 grey levels, no download."""
+"""The 8x8 handwritten digits that ship with scikit-learn: real images with 17 gray levels, no download."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ TEST = 297  # of 1,797; the other 1,500 are for training
 
 
 def spread(labels: np.ndarray, count: int) -> np.ndarray:
-    """Mask `[N]` of `count` test examples spread evenly over the examples sorted by label.
+    """Return a mask `[N]` of `count` test examples spread evenly over the examples sorted by label.
 
     Deterministic and stratified: position `p` of the stable sort is taken when `floor((p + 1) count / N)`
     passes `floor(p count / N)`, so every class gives its share to within one example.
@@ -23,7 +23,7 @@ def spread(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def digits(split: str) -> Dataset:
-    """UCI "Optical Recognition of Handwritten Digits" (Alpaydin, Kaynak): 8x8x1, levels 0..16, 10 classes."""
+    """Read the UCI "Optical Recognition of Handwritten Digits" (Alpaydin, Kaynak): 8x8x1, levels 0..16, 10 classes."""
     check_split("digits", split)
     from sklearn.datasets import load_digits
 

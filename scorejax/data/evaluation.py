@@ -6,17 +6,17 @@ import numpy as np
 
 
 def eval_batches(n: int, batch_size: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Examples start..n-1 in order, in batches of one shape; repeats fill the last one and the mask marks them.
+    """Yield examples start..n-1 in order, in batches of one shape; repeats fill the last one, and a mask marks them.
 
     Args:
-      n: number of examples.
-      batch_size: length of every batch.
-      start: the first example, to resume half-way.
+        n: number of examples.
+        batch_size: length of every batch.
+        start: the first example, to resume half-way.
 
     Yields:
-      Indices int `[batch_size]` and a mask bool `[batch_size]`, False where an index is only filling. Over
-      all batches the unmasked indices are each of `start..n-1` once, so sums weighted by the mask divided by
-      the count are exact.
+        Indices int `[batch_size]` and a mask bool `[batch_size]`, False where an index is only filling. Over
+        all batches the unmasked indices are each of `start..n-1` once, so sums weighted by the mask divided by
+        the count are exact.
     """
     if n < 1 or batch_size < 1:
         raise ValueError(f"n = {n} and batch_size = {batch_size}; both must be at least 1.")
@@ -26,6 +26,6 @@ def eval_batches(n: int, batch_size: int, start: int = 0) -> Iterator[tuple[np.n
 
 
 def spread(total: int, wanted: int) -> np.ndarray:
-    """Numbers of `wanted` examples spread evenly over `total`; all of them for 0, or where there are no more."""
+    """Return the numbers of `wanted` examples spread evenly over `total`; of all for 0, or if there are no more."""
     count = min(wanted, total) or total
     return np.arange(count) * total // count

@@ -28,9 +28,9 @@ class Payload(NamedTuple):
     """What a compiled chunk is given.
 
     Attributes:
-      examples: the whole set `[N, ...]`, or the chunk's batches `[count, B, ...]`.
-      labels: the same for labels; None without.
-      first: the chunk's first step, uint32; unused by `Resident`.
+        examples: the whole set `[N, ...]`, or the chunk's batches `[count, B, ...]`.
+        labels: the same for labels; None without.
+        first: the chunk's first step, uint32; unused by `Resident`.
     """
 
     examples: Any
@@ -43,11 +43,11 @@ class Resident:
     """The whole set on the device; batches are drawn inside the compiled step.
 
     Attributes:
-      data: the set.
-      batch_size: examples per batch, over all devices.
-      seed: of the stream of epochs.
-      parts: number of devices that share a batch.
-      sharding: where the set lives; for several devices a replicated one, or every call copies it.
+        data: the set.
+        batch_size: examples per batch, over all devices.
+        seed: of the stream of epochs.
+        parts: number of devices that share a batch.
+        sharding: where the set lives; for several devices a replicated one, or every call copies it.
     """
 
     data: Dataset
@@ -68,18 +68,18 @@ class Resident:
         return None
 
     def payload(self, step: int, count: int) -> Payload:
-        """The whole set, always the same arrays."""
+        """Return the whole set, always the same arrays."""
         return self._payload
 
     def draw(
         self, payload: Payload, step: int | jax.Array, part: int | jax.Array = 0
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Examples `[B / parts, ...]` and labels of slice `part` of batch `step`; both may be traced."""
+        """Return examples `[B / parts, ...]` and labels of slice `part` of batch `step`; both may be traced."""
         chosen = indices(self.seed, step, self.batch_size, len(self.data), part=part, parts=self.parts)
         return payload.examples[chosen], None if payload.labels is None else payload.labels[chosen]
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """Do nothing: there is nothing to stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +87,13 @@ class Streamed:
     """Batches read chunk by chunk, ahead of time, from an array that need not fit in memory.
 
     Attributes:
-      data: the set; memory-mapped examples are read from disk as they are needed.
-      batch_size: examples per batch, over all devices of all processes.
-      seed: of the stream of epochs.
-      parts: number of devices, over all processes, that share a batch.
-      local: which of the parts this process reads, one per local device; they are stacked on a leading axis
-        of the payload, to map over. None: the whole batch, no such axis (then `parts` must be 1).
-      ahead: chunks to prepare in advance.
+        data: the set; memory-mapped examples are read from disk as they are needed.
+        batch_size: examples per batch, over all devices of all processes.
+        seed: of the stream of epochs.
+        parts: number of devices, over all processes, that share a batch.
+        local: which of the parts this process reads, one per local device; they are stacked on a leading axis
+            of the payload, to map over. None: the whole batch, no such axis (then `parts` must be 1).
+        ahead: chunks to prepare in advance.
     """
 
     data: Dataset
@@ -118,12 +118,13 @@ class Streamed:
         return None if self.local is None else 0
 
     def payload(self, step: int, count: int) -> Payload:
-        """Batches `step ... step + count - 1`: numpy `[count, B / parts, ...]`, per local part.
+        """Return batches `step ... step + count - 1`: numpy `[count, B / parts, ...]`, per local part.
 
         The `ahead` chunks that follow are then prepared in the background. Any other chunk may be asked for
         (after resuming, say); that only costs the wait.
         """
         wanted = [(step + i * count, count) for i in range(self.ahead + 1)]
+        # after a jump, by resuming for instance, what was read ahead is of no use
         for stale in [chunk for chunk in self._pending if chunk not in wanted]:
             self._pending.pop(stale).cancel()
         for chunk in wanted:
@@ -145,7 +146,7 @@ class Streamed:
     def draw(
         self, payload: Payload, step: int | jax.Array, part: int | jax.Array = 0
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Batch `step` out of the payload (without its device axis), which has settled `part` already."""
+        """Return batch `step` out of the payload (without its device axis), which has settled `part` already."""
         at = jnp.asarray(step).astype(jnp.uint32) - payload.first
         return payload.examples[at], None if payload.labels is None else payload.labels[at]
 
@@ -164,7 +165,7 @@ def feed(
     sharding: jax.sharding.Sharding | None = None,
     budget_bytes: int = RESIDENT_BYTES,
 ) -> Resident | Streamed:
-    """`Resident` if the examples fit into `budget_bytes` of device memory, else `Streamed`: same batches."""
+    """Return a `Resident` if the examples fit into `budget_bytes` of device memory, else a `Streamed`: same batches."""
     if data.examples.nbytes <= budget_bytes:
         return Resident(data, batch_size, seed, parts, sharding)
     return Streamed(data, batch_size, seed, parts, local)

@@ -14,7 +14,7 @@ SPLITS = ("train", "test")
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The files under a folder that Pillow can read, by name."""
+    """Return the files under a folder that Pillow can read, by name."""
     from PIL import Image
 
     known = Image.registered_extensions()
@@ -22,7 +22,7 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def is_test(name: str, test_fraction: float) -> bool:
-    """Whether a file is in the test split: decided by a hash of its own name, so adding files moves none."""
+    """Return whether a file is in the test split: a hash of its own name decides, so adding files moves none."""
     digest = hashlib.blake2s(name.encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") < test_fraction * 2**32
 
@@ -34,11 +34,12 @@ def _read(allocate: Allocate, files: Sequence[Path], size: int | None, crop: int
     for file in files:  # headers only
         with Image.open(file) as image:
             modes.add(image.mode)
-    grey = modes <= {"1", "L", "LA", "I;16"}
+    # one colored image makes the whole set colored; an alpha channel alone does not
+    gray = modes <= {"1", "L", "LA", "I;16"}
     out = None
     for i, file in enumerate(files):
         with Image.open(file) as image:
-            array = pixels(image, size, crop, grey=grey)
+            array = pixels(image, size, crop, gray=gray)
         out = allocate((len(files), *array.shape), np.uint8) if out is None else out
         if array.shape != out.shape[1:]:
             raise ValueError(
@@ -64,17 +65,17 @@ def folder(
     files, chosen by a hash of the file's name relative to `path`, are the test split.
 
     Args:
-      split: "train" or "test".
-      path: the folder.
-      size: side in pixels to which the largest centred square is resized; None keeps images, which must
-        agree in size.
-      crop: side in pixels of the centred square to cut instead, where images are larger than that.
-      test_fraction: expected share of the test split where the folder has none of its own.
-      cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
+        split: "train" or "test".
+        path: the folder.
+        size: side in pixels to which the largest centered square is resized; None keeps images, which must
+            agree in size.
+        crop: side in pixels of the centered square to cut instead, where images are larger than that.
+        test_fraction: expected share of the test split where the folder has none of its own.
+        cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
 
     Raises:
-      FileNotFoundError: no folder, or no image in it.
-      ValueError: images of different sizes and no `size`.
+        FileNotFoundError: no folder, or no image in it.
+        ValueError: images of different sizes and no `size`.
     """
     check_split("folder", split, SPLITS)
     root = Path(path).expanduser()
@@ -88,6 +89,7 @@ def folder(
     if not files:
         raise FileNotFoundError(f"no image of split {split!r} under {top} that Pillow can read.")
 
+    # classes are numbered over both splits, so that a class without an example in one keeps its number
     tops = [root / s for s in SPLITS] if own_splits else [root]
     classes = sorted({f.relative_to(t).parts[0] for t in tops for f in images_in(t) if f.parent != t})
     labels = None

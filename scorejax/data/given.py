@@ -1,4 +1,4 @@
-"""Images that somebody hands over: all of a folder or of an `.npz` file, in the shape and grey levels of a model."""
+"""Images that somebody hands over: all of a folder or of an `.npz` file, in the shape and gray levels of a model."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scorejax.data.picture import pixels
 
 
 class Files:
-    """Image files as an array `[N, H, W, C]` of grey levels, each read when it is asked for.
+    """Image files as an array `[N, H, W, C]` of gray levels, each read when it is asked for.
 
     Attributes:
-      shape: of the array.
-      names: of the files, relative to their folder.
+        shape: of the array.
+        names: of the files, relative to their folder.
     """
 
     def __init__(self, root: Path, shape: tuple[int, ...], gray_levels: int, crop: int | None, resize: bool) -> None:
         files = images_in(root)
         if not files:
             raise FileNotFoundError(f"no image under {root} that Pillow can read.")
-        # like the data: the largest centred square, or the one asked for, resized
+        # like the data: the largest centered square, or the one asked for, resized
         self._fit = {"size": shape[1] if shape[0] == shape[1] else None, "crop": crop} if resize else {}
         self._files, self._gray_levels = files, gray_levels
         self.shape = (len(files), *shape)
@@ -41,7 +41,7 @@ class Files:
 
         high, wide, channels = self.shape[1:]
         with Image.open(file) as image:
-            array = pixels(image, **self._fit, grey=channels == 1)
+            array = pixels(image, **self._fit, gray=channels == 1)
         if array.shape != self.shape[1:]:
             raise ValueError(f"{file} is {array.shape[1]}x{array.shape[0]}; images of {wide}x{high} are needed here.")
         return from_bytes(array, self._gray_levels)
@@ -50,21 +50,21 @@ class Files:
 def given(
     path: str | Path, shape: tuple[int, ...], gray_levels: int, *, crop: int | None = None, resize: bool = True
 ) -> Files | np.ndarray:
-    """Return the images at a path, as grey levels `[N, H, W, C]`.
+    """Return the images at a path, as gray levels `[N, H, W, C]`.
 
     Args:
-      path: a folder, all whose images are read in the order of their names; or an `.npz` file, whose `x` (or `test`)
-        holds grey levels in this very shape.
-      shape: `(H, W, C)` of the model's images; those of a folder are cut to a square and resized to it, made grey or
-        coloured.
-      gray_levels: the model's number of grey levels.
-      crop: side of the centred square to cut first, as for data.
-      resize: whether files of another size are cut and resized; if not, they are refused.
+        path: a folder, whose images are all read in the order of their names; or an `.npz` file, whose `x` (or `test`)
+            holds gray levels in this very shape.
+        shape: `(H, W, C)` of the model's images; those of a folder are cut to a square and resized to it, made gray or
+            colored.
+        gray_levels: the model's number of gray levels.
+        crop: side of the centered square to cut first, as for data.
+        resize: whether files of another size are cut and resized; if not, they are refused.
 
     Raises:
-      FileNotFoundError: nothing there, or no image.
-      ValueError: arrays of another shape, type or range; when read, files of another size that may not be resized, or
-        not to a square.
+        FileNotFoundError: nothing there, or no image.
+        ValueError: arrays of another shape, type or range; on reading, files of another size that may not be resized,
+            or that would not become a square.
     """
     where = Path(path).expanduser()
     if where.is_dir():
@@ -87,6 +87,6 @@ def given(
 
 
 def stamp(path: str | Path) -> str:
-    """Sixteen hexadecimal digits that change when a file at or under the path does."""
+    """Return sixteen hexadecimal digits that change when a file at or under the path does."""
     where = Path(path).expanduser()
     return fingerprint(sorted(p for p in where.rglob("*") if p.is_file()) if where.is_dir() else [where], ())

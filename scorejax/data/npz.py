@@ -31,14 +31,14 @@ def npz(split: str, *, path: str | Path, gray_levels: int = 256, test_fraction: 
     `k = round(1 / test_fraction)`, belongs to the test split.
 
     Args:
-      split: "train" or "test".
-      path: the `.npz` file.
-      gray_levels: number of gray levels of its images; vectors have none.
-      test_fraction: share of the test split where the file has none of its own.
+        split: "train" or "test".
+        path: the `.npz` file.
+        gray_levels: number of gray levels of its images; vectors have none.
+        test_fraction: share of the test split where the file has none of its own.
 
     Raises:
-      FileNotFoundError: no such file.
-      ValueError: missing keys, or arrays that are neither images nor vectors.
+        FileNotFoundError: no such file.
+        ValueError: missing keys, or arrays that are neither images nor vectors.
     """
     check_split("npz", split)
     where = Path(path).expanduser()
@@ -60,6 +60,7 @@ def npz(split: str, *, path: str | Path, gray_levels: int = 256, test_fraction: 
         return Dataset(where.stem, examples, gray_levels=levels)
     if labels.ndim > 1:
         return Dataset(where.stem, examples, np.asarray(labels, np.float32), gray_levels=levels)
+    # counted over both splits, so that they agree on the number
     classes = max(int(v.max()) + 1 for k, v in stored.items() if k.endswith("labels"))
     labels = np.asarray(labels, np.int32)
     return Dataset(where.stem, examples, labels, gray_levels=levels, num_classes=classes)

@@ -24,7 +24,7 @@ _Words = np.ndarray | jax.Array  # uint32 words, in numpy or in jax.numpy: the s
 
 
 def rounds(n: int) -> int:
-    """Shuffle rounds: one element is then within about sqrt(n) 2^(-rounds/2) <= 2^-16 of uniform."""
+    """Return the number of rounds: one element is then within about sqrt(n) 2^(-rounds/2) <= 2^-16 of uniform."""
     return 32 + n.bit_length()
 
 
@@ -87,21 +87,21 @@ def indices(
     part: int | jax.Array = 0,
     parts: int = 1,
 ) -> jax.Array:
-    """Examples of batch `step`: slots of the endless stream of shuffled epochs, evaluated in place.
+    """Return the examples of batch `step`: slots of the endless stream of shuffled epochs, evaluated in place.
 
     Args:
-      seed: which stream; an integer below 2^32, may be traced.
-      step: which batch; an integer below 2^32, may be traced (a scan counter, say).
-      batch_size: examples in the whole batch, over all devices.
-      n: examples in the data set.
-      part: which of `parts` equal, consecutive slices of the batch to return; may be traced (a device index).
-      parts: into how many slices the batch is cut; together they are the whole batch, whatever their number.
+        seed: which stream; an integer below 2^32, may be traced.
+        step: which batch; an integer below 2^32, may be traced (a scan counter, say).
+        batch_size: examples in the whole batch, over all devices.
+        n: examples in the data set.
+        part: which of `parts` equal, consecutive slices of the batch to return; may be traced (a device index).
+        parts: into how many slices the batch is cut; together they are the whole batch, for any number of them.
 
     Returns:
-      int32 `[batch_size // parts]`, each in `0..n-1`.
+        int32 `[batch_size // parts]`, each in `0..n-1`.
 
     Raises:
-      ValueError: `n` or `batch_size` out of range, or `batch_size` not a multiple of `parts`.
+        ValueError: `n` or `batch_size` out of range, or `batch_size` not a multiple of `parts`.
     """
     _check(batch_size, n, parts)
     count = batch_size // parts
@@ -117,7 +117,7 @@ def indices(
 def indices_on_host(
     seed: int, steps: np.ndarray, batch_size: int, n: int, *, part: int = 0, parts: int = 1
 ) -> np.ndarray:
-    """The law of `indices` in numpy, for several steps: int32 `[len(steps), batch_size // parts]`."""
+    """Follow the law of `indices` in numpy, for several steps: int32 `[len(steps), batch_size // parts]`."""
     _check(batch_size, n, parts)
     count = batch_size // parts
     slot, step = np.broadcast_arrays(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def square(image: "Image.Image", size: int | None, crop: int | None = None) -> "Image.Image":
-    """Cut a centred square, resize it (Lanczos, antialiased) to `size` pixels.
+    """Cut a centered square, resize it (Lanczos, antialiased) to `size` pixels.
 
     The square is the largest one, or `crop` pixels wide where the image is larger than that. An image is left as
     it is where both are None, and only cut where `size` is.
@@ -25,17 +25,17 @@ def square(image: "Image.Image", size: int | None, crop: int | None = None) -> "
     return image if size in (None, side) else image.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def pixels(image: "Image.Image", size: int | None = None, crop: int | None = None, *, grey: bool = False) -> np.ndarray:
-    """A Pillow image of any mode as uint8 `[H, W, 1]` (`grey`) or `[H, W, 3]`, through `square`."""
-    array = np.asarray(square(image.convert("L" if grey else "RGB"), size, crop), np.uint8)
-    return array[..., None] if grey else array
+def pixels(image: "Image.Image", size: int | None = None, crop: int | None = None, *, gray: bool = False) -> np.ndarray:
+    """Return a Pillow image of any mode as uint8 `[H, W, 1]` (`gray`) or `[H, W, 3]`, through `square`."""
+    array = np.asarray(square(image.convert("L" if gray else "RGB"), size, crop), np.uint8)
+    return array[..., None] if gray else array
 
 
 def resized(array: np.ndarray, size: int | None, crop: int | None = None) -> np.ndarray:
-    """The same for a uint8 array `[H, W, C]`."""
+    """Cut and resize a uint8 array `[H, W, C]` as `square` does."""
     if crop is None and (size is None or array.shape[:2] == (size, size)):
         return array
     from PIL import Image
 
-    grey = array.shape[-1] == 1
-    return pixels(Image.fromarray(array[..., 0] if grey else array), size, crop, grey=grey)
+    gray = array.shape[-1] == 1
+    return pixels(Image.fromarray(array[..., 0] if gray else array), size, crop, gray=gray)

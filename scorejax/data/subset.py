@@ -9,17 +9,17 @@ from scorejax.data.dataset import Dataset
 
 
 def subset(examples: Dataset, classes: Sequence[int]) -> Dataset:
-    """The examples of the given classes, which are numbered anew: label `k` is now `classes[k]`.
+    """Return the examples of the given classes, which are numbered anew: label `k` is now `classes[k]`.
 
-    In the order they had. They are copied into memory, also where the whole set lies on a disk.
+    They keep their order, and are copied into memory even where the whole set lies on a disk.
 
     Args:
-      examples: a set with class labels.
-      classes: which labels to keep; one is enough.
+        examples: a set with class labels.
+        classes: which labels to keep; one is enough.
 
     Raises:
-      ValueError: a set without class labels, a class that it does not have, a class named twice, none, or classes of
-        which this split has no example.
+        ValueError: a set without class labels, a class that it does not have, a class named twice, no class at all,
+            or only classes that this split has no example of.
     """
     chosen = [int(label) for label in classes]
     if examples.labels is None or examples.embeddings:

@@ -15,12 +15,12 @@ _BLOCK = 1_000  # records per read: reading one by one costs about twice the tim
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
-    """Where prepared sets are looked for: `data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Return where prepared sets are looked for: `data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def prepared_sets(data_dir: str | Path | None = None) -> dict[str, Path]:
-    """Every prepared set under the folder, as `name` or `name/config` -> newest version's folder."""
+    """Return every prepared set under the folder, as `name` or `name/config` -> newest version's folder."""
     root = data_folder(data_dir)
 
     def version(folder: Path) -> tuple[int, ...]:
@@ -32,7 +32,7 @@ def prepared_sets(data_dir: str | Path | None = None) -> dict[str, Path]:
 
 
 def find(name: str, data_dir: str | Path | None = None) -> Path | None:
-    """Folder of the prepared set `name`, `name/config`, `name:version` or `name/config:version`, or None."""
+    """Return the folder of the prepared set `name`, `name/config`, `name:version` or `name/config:version`, or None."""
     base, _, version = name.partition(":")
     newest = prepared_sets(data_dir).get(base)
     if newest is None or not version:
@@ -42,7 +42,7 @@ def find(name: str, data_dir: str | Path | None = None) -> Path | None:
 
 
 def how_to_prepare(name: str, data_dir: str | Path | None = None) -> str:
-    """One sentence: where the set was looked for, and the command that prepares it."""
+    """Say in one sentence where the set was looked for, and the command that prepares it."""
     root, (base, _, version) = data_folder(data_dir), name.partition(":")
     wanted = root / base / (version or "VERSION") / "dataset_info.json"
     return (
@@ -52,7 +52,7 @@ def how_to_prepare(name: str, data_dir: str | Path | None = None) -> str:
 
 
 def exists(name: str, data_dir: str | Path | None = None) -> bool:
-    """Whether there is an image set of that name: a prepared one, or one that tensorflow-datasets can prepare."""
+    """Return whether there is a set of that name: a prepared one, or one that tensorflow-datasets can prepare."""
     base = name.partition(":")[0]
     if base in prepared_sets(data_dir):
         return True
@@ -117,17 +117,17 @@ def tfds(
     """Read an image set prepared by tensorflow-datasets as array_record; never downloads.
 
     Args:
-      split: any split of the set, slices included ("train[:10%]").
-      dataset: `mnist`, `cifar10`, ..., with `/config` and `:version` where wanted; also sets of your own.
-      data_dir: see `data_folder`.
-      size: side in pixels to which the largest centered square is resized; None keeps images, which must
-        agree in size.
-      crop: side in pixels of the centered square to cut instead, where images are larger than that.
-      cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
+        split: any split of the set, slices included ("train[:10%]").
+        dataset: `mnist`, `cifar10`, ..., with `/config` and `:version` where wanted; also sets of your own.
+        data_dir: see `data_folder`.
+        size: side in pixels to which the largest centered square is resized; None keeps images, which must
+            agree in size.
+        crop: side in pixels of the centered square to cut instead, where images are larger than that.
+        cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
 
     Raises:
-      FileNotFoundError: the set is not prepared; the message has the command.
-      ValueError: not array_record, no such split, no image feature, or images of different sizes and no `size`.
+        FileNotFoundError: the set is not prepared; the message has the command.
+        ValueError: not array_record, no such split, no image feature, or images of different sizes and no `size`.
     """
     folder = find(dataset, data_dir)
     if folder is None:

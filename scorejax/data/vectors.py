@@ -13,7 +13,7 @@ GAUSSIAN_COVARIANCE = np.outer(_SPREAD, _SPREAD) * 0.6 ** np.abs(np.subtract.out
 
 
 def gaussian_entropy() -> float:
-    """Differential entropy of the `gaussian` set in nats: `ln det(2 pi e C) / 2`."""
+    """Return the differential entropy of the `gaussian` set in nats: `ln det(2 pi e C) / 2`."""
     return float(0.5 * np.linalg.slogdet(2 * np.pi * np.e * GAUSSIAN_COVARIANCE)[1])
 
 
@@ -23,7 +23,12 @@ def _generator(split: str, seed: int) -> np.random.Generator:
 
 
 def gaussian(split: str, *, seed: int = 0) -> Dataset:
-    """Draws from `N(GAUSSIAN_MEAN, GAUSSIAN_COVARIANCE)` in 4 dimensions: 20,000 train, 2,000 test."""
+    """Draw from `N(GAUSSIAN_MEAN, GAUSSIAN_COVARIANCE)` in 4 dimensions: 20,000 train, 2,000 test.
+
+    Args:
+        split: "train" or "test".
+        seed: of the draws; the splits are independent.
+    """
     check_split("gaussian", split)
     noise = _generator(split, seed).standard_normal((TEST if split == "test" else TRAIN, 4))
     points = GAUSSIAN_MEAN + noise @ np.linalg.cholesky(GAUSSIAN_COVARIANCE).T
@@ -31,9 +36,15 @@ def gaussian(split: str, *, seed: int = 0) -> Dataset:
 
 
 def moons(split: str, *, seed: int = 0, noise: float = 0.05) -> Dataset:
-    """Two interleaved half circles of radius 1 with Gaussian `noise`, labelled: 20,000 train, 2,000 test.
+    """Draw from two interleaved half circles of radius 1 with Gaussian noise: 20,000 train, 2,000 test.
 
-    The upper arc is `(cos a, sin a)`, the lower `(1 - cos a, 1/2 - sin a)`, with `a` uniform on `[0, pi]`.
+    The upper arc is `(cos a, sin a)`, label 0, the lower `(1 - cos a, 1/2 - sin a)`, label 1, with `a` uniform on
+    `[0, pi]`.
+
+    Args:
+        split: "train" or "test".
+        seed: of the draws; the splits are independent.
+        noise: standard deviation of what is added to each coordinate.
     """
     check_split("moons", split)
     generator = _generator(split, seed)

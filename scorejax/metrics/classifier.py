@@ -22,9 +22,9 @@ class ConvClassifier(nn.Module):
     """Three convolutions of stride 2 and two dense layers; the features are what the last layer sees.
 
     Attributes:
-      num_classes: number of classes.
-      channels: of the convolutions.
-      features: number of features.
+        num_classes: number of classes.
+        channels: of the convolutions.
+        features: number of features.
     """
 
     num_classes: int
@@ -38,14 +38,14 @@ class ConvClassifier(nn.Module):
         self.classes = nn.Dense(self.num_classes)
 
     def penultimate(self, images: Array) -> Array:
-        """Features `[B, F]`, none of them negative, of images `[B, H, W, C]` in 0..255."""
+        """Return features `[B, F]`, none of them negative, of images `[B, H, W, C]` in 0..255."""
         x = images.astype(jnp.float32) / 127.5 - 1
         for conv in self.convs:
             x = nn.relu(conv(x))
         return nn.relu(self.dense(x.reshape(len(x), -1)))
 
     def __call__(self, images: Array) -> Array:
-        """Logits `[B, num_classes]`."""
+        """Return logits `[B, num_classes]`."""
         return self.classes(self.penultimate(images))
 
 
@@ -53,9 +53,9 @@ class ClassifierFeatures:
     """The penultimate layer of a trained `ConvClassifier`.
 
     Attributes:
-      name: with a version.
-      accuracy: share of the test examples that it classifies rightly, as measured when it was trained.
-      shape: `(H, W, C)` of the images it takes.
+        name: with a version.
+        accuracy: share of the test examples that it classifies correctly, as measured when it was trained.
+        shape: `(H, W, C)` of the images it takes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,13 +69,14 @@ class ClassifierFeatures:
             layer, leaf = name.split(".")
             self._params.setdefault(layer, {})[leaf] = jnp.asarray(value, jnp.float32)
         kernels = [self._params[name]["kernel"].shape for name in sorted(self._params) if name.startswith("conv_")]
+        # float64, as the score that is computed from the classes' probabilities
         self._last = {leaf: np.asarray(value, np.float64) for leaf, value in self._params["classes"].items()}
         features, classes = self._last["kernel"].shape
         self._network = ConvClassifier(classes, tuple(shape[-1] for shape in kernels), features)
         self._apply = jax.jit(lambda params, x: self._network.apply({"params": params}, x, method="penultimate"))
 
     def __call__(self, images: Array) -> Array:
-        """Features `[B, F]` of uint8 images `[B, H, W, C]`."""
+        """Return features `[B, F]` of uint8 images `[B, H, W, C]`."""
         if images.shape[1:] != self.shape or images.dtype != jnp.uint8:
             raise ValueError(
                 f"{self.name} takes uint8 images {self.shape}; got {images.dtype} of shape {images.shape[1:]}. "
@@ -84,7 +85,7 @@ class ClassifierFeatures:
         return self._apply(self._params, images)
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Log-probabilities of the classes, float64 `[B, K]`, from features `[B, F]`."""
+        """Return log-probabilities of the classes, float64 `[B, K]`, from features `[B, F]`."""
         return log_softmax(np.asarray(features, np.float64) @ self._last["kernel"] + self._last["bias"], axis=-1)
 
 

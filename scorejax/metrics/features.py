@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from scorejax.data.evaluation import eval_batches
-from scorejax.metrics.frechet import distance
 from scorejax.metrics.moments import Moments
 from scorejax.runtime import parallel
 
@@ -26,7 +25,7 @@ class FeatureNetwork(Protocol):
         ...
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Features `[B, F]`."""
+        """Return features `[B, F]`."""
         ...
 
 
@@ -43,26 +42,27 @@ class Classifier(FeatureNetwork, Protocol):
     """A feature network that ends in classes."""
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Log-probabilities `[B, K]` of the classes, from features `[B, F]`."""
+        """Return log-probabilities `[B, K]` of the classes, from features `[B, F]`."""
         ...
 
 
 def extract(
     network: FeatureNetwork, images: Examples, batch_size: int = 500, *, start: int = 0
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Features of `images` in batches of one compiled shape, shared out over the local devices.
+    """Yield features of `images` in batches of one compiled shape, shared out over the local devices.
 
     Args:
-      network: the feature network.
-      images: uint8 `[N, H, W, C]` in 0..255 (`scorejax.data.to_bytes` for fewer levels), or float vectors `[N, D]`;
-        only a batch of them is in memory.
-      batch_size: images per call of the network, rounded up to a multiple of the devices.
-      start: the first image, to resume half-way.
+        network: the feature network.
+        images: uint8 `[N, H, W, C]` in 0..255 (`scorejax.data.to_bytes` for fewer levels), or float vectors `[N, D]`;
+            only a batch of them is in memory.
+        batch_size: images per call of the network, rounded up to a multiple of the devices.
+        start: the first image, to resume half-way.
 
     Yields:
-      `(first, end, features [end - first, F])`.
+        `(first, end, features [end - first, F])`.
     """
     devices = jax.local_device_count()
+    # the last batch is filled up rather than cut short: another shape would compile the network again
     size = -(-min(batch_size, len(images)) // devices) * devices
     for chosen, mask in eval_batches(len(images), size, start):
         batch = parallel.shard(np.ascontiguousarray(images[chosen]))
@@ -70,18 +70,6 @@ def extract(
 
 
 def moments(network: FeatureNetwork, images: Examples, batch_size: int = 500) -> Moments:
-    """Moments of the features of all `images`, each counted once; arguments as of `extract`."""
+    """Return the moments of the features of all `images`, each counted once; arguments as of `extract`."""
     parts = (Moments.of(part, network.name) for _, _, part in extract(network, images, batch_size))
     return reduce(Moments.merge, parts)
-
-
-def frechet_floor(network: FeatureNetwork, images: np.ndarray, *, seed: int = 0, batch_size: int = 500) -> float:
-    """Distance between two random halves of real `images`: what a perfect sampler would get at that sample size.
-
-    The distance of finite sets from one distribution is positive, about proportionally to one over their number, so the
-    floor of `2 n` images is the one to hold against a distance between sets of `n`.
-    """
-    order = np.random.default_rng(seed).permutation(len(images))
-    half = len(images) // 2
-    halves = [np.sort(order[:half]), np.sort(order[half : 2 * half])]
-    return distance(*(moments(network, images[half], batch_size) for half in halves))

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def uniform_bits_per_dim(gray_levels: int) -> float:
-    """Bits/dim of the density that is uniform over all images: `log2 gray_levels`."""
+    """Return the bits/dim of the density that is uniform over all images: `log2 gray_levels`."""
     return float(np.log2(gray_levels))
 
 
@@ -14,15 +14,15 @@ def uniform_bits_per_dim(gray_levels: int) -> float:
 class GaussianFit:
     """A full-covariance Gaussian over flattened examples.
 
-    Images are counted in grey levels and dequantized, `z = k + u` with `u` uniform on [0, 1), so a level is one
+    Images are counted in gray levels and dequantized, `z = k + u` with `u` uniform on [0, 1), so a level is one
     unit wide: bits/dim need no further constant, and are those of any other model space with the same bins.
     All averages over `u` are taken in closed form. The dequantization noise adds `I / 12` to the covariance, which
     makes it regular however few the examples: there is no ridge to choose.
 
     Attributes:
-      mean: `[D]`.
-      covariance: `[D, D]`.
-      quantized: whether examples are grey levels, to which dequantization adds mean 1/2 and variance 1/12.
+        mean: `[D]`.
+        covariance: `[D, D]`.
+        quantized: whether examples are gray levels, to which dequantization adds mean 1/2 and variance 1/12.
     """
 
     mean: np.ndarray
@@ -30,7 +30,7 @@ class GaussianFit:
     quantized: bool
 
     def bits_per_dim(self, examples: np.ndarray) -> np.ndarray:
-        """`-E_u log2 N(z; mean, covariance) / D` per example `[N]`; differential (can be negative) for vectors."""
+        """Return `-E_u log2 N(z; mean, covariance) / D` per example `[N]`, which can be negative for vectors."""
         z = _flat(examples) + 0.5 * self.quantized
         dim = z.shape[1]
         factor = np.linalg.cholesky(self.covariance)
@@ -46,10 +46,10 @@ def _flat(examples: np.ndarray) -> np.ndarray:
 
 
 def fit_gaussian(examples: np.ndarray) -> GaussianFit:
-    """Maximum-likelihood Gaussian of uint8 images `[N, H, W, C]` (dequantized) or of float vectors `[N, D]`.
+    """Fit the maximum-likelihood Gaussian to uint8 images `[N, H, W, C]` (dequantized) or float vectors `[N, D]`.
 
     Raises:
-      ValueError: vectors that span fewer than `D` dimensions, so that no density exists.
+        ValueError: vectors that span fewer than `D` dimensions, so that no density exists.
     """
     quantized = examples.dtype == np.uint8
     mean, second = _level_moments(examples) if quantized else _vector_moments(examples)
@@ -83,5 +83,5 @@ def _level_moments(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gaussian_bits_per_dim(train: np.ndarray, test: np.ndarray) -> float:
-    """Mean bits/dim, on `test`, of the Gaussian fitted to `train`: the number a trained model has to beat."""
+    """Return mean bits/dim, on `test`, of the Gaussian fitted to `train`: the number a trained model has to beat."""
     return float(fit_gaussian(train).bits_per_dim(test).mean())

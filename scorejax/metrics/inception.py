@@ -1,7 +1,7 @@
 """Inception-v3 as published FID numbers use it: the network of 2015-12-05, not the one of today's model zoos.
 
 Szegedy et al. 2016, with the differences that count: images are resized to 299 x 299 bilinearly without antialiasing,
-batch normalisation has eps = 1e-3, average pools leave the padding out of the mean, the last block takes a maximum
+batch normalization has eps = 1e-3, average pools leave the padding out of the mean, the last block takes a maximum
 where the others average, and there are 1008 classes. Parts carry the names of the published weights file.
 """
 
@@ -23,7 +23,7 @@ SIZE = 299
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, batch normalisation by running statistics, rectifier."""
+    """Convolution without bias, batch normalization by running statistics, rectifier."""
 
     features: int
     kernel: tuple[int, int] = (1, 1)
@@ -146,9 +146,9 @@ class BlockE(nn.Module):
 
 
 def resize(images: Array) -> Array:
-    """Images `[B, H, W, 1 or 3]` in 0..255 as the network wants them: `[B, 299, 299, 3]` in [-1, 1], float32.
+    """Return images `[B, H, W, 1 or 3]` in 0..255 as the network wants them: `[B, 299, 299, 3]` in [-1, 1], float32.
 
-    Grey images are repeated to three channels. No antialiasing, also where images shrink: published statistics were
+    Gray images are repeated to three channels. No antialiasing, also where images shrink: published statistics were
     computed so.
     """
     unit = jnp.asarray(images, jnp.float32) / 255.0
@@ -183,14 +183,14 @@ class Inception(nn.Module):
 
 @functools.cache
 def variable_shapes() -> dict[str, Any]:
-    """Shapes and types of the network's parameters and running statistics."""
+    """Return shapes and types of the network's parameters and running statistics."""
     image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
     return jax.eval_shape(Inception().init, jax.random.key(0), image)
 
 
 @jax.jit
 def pooled_features(variables: Any, images: Array) -> Array:
-    """Features `[B, 2048]` of images `[B, H, W, 1 or 3]` in 0..255; the weights are an argument, not constants."""
+    """Return features `[B, 2048]` of images `[B, H, W, 1 or 3]` in 0..255; weights are an argument, not constants."""
     return jnp.asarray(Inception().apply(variables, resize(images)))
 
 
@@ -198,17 +198,17 @@ class InceptionV3:
     """The feature network of FID: 2048 pooled features of Inception-v3, and its class probabilities.
 
     Attributes:
-      name: ends in the beginning of the weights file's checksum, 6726825d for the published one.
+        name: ends in the beginning of the weights file's checksum, 6726825d for the published one.
     """
 
     def __init__(self, weights: str | Path | None = None) -> None:
         """Find and read the weights.
 
         Args:
-          weights: the file; None looks where `inception_weights.find` says.
+            weights: the file; None looks where `inception_weights.find` says.
 
         Raises:
-          RunError: no such file, or not one of these weights.
+            RunError: no such file, or not one of these weights.
         """
         path = inception_weights.find(weights)
         variables, self._classifier, sha256 = inception_weights.read(path, variable_shapes())
@@ -216,7 +216,7 @@ class InceptionV3:
         self.name = f"{INCEPTION}-{sha256[:8]}"
 
     def __call__(self, images: Array) -> Array:
-        """Features `[B, 2048]` of uint8 images `[B, H, W, 1 or 3]`."""
+        """Return features `[B, 2048]` of uint8 images `[B, H, W, 1 or 3]`."""
         if jnp.ndim(images) != 4 or images.dtype != jnp.uint8 or images.shape[-1] not in (1, 3):
             raise ValueError(
                 f"{self.name} takes uint8 images [B, H, W, 1 or 3]; got {images.dtype} of shape {jnp.shape(images)}. "
@@ -225,7 +225,7 @@ class InceptionV3:
         return pooled_features(self._variables, images)
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Log-probabilities of the 1008 classes, float64 `[B, 1008]`, from features `[B, 2048]`.
+        """Return log-probabilities of the 1008 classes, float64 `[B, 1008]`, from features `[B, 2048]`.
 
         Without the bias of the last layer: so the Inception Score was first computed (Salimans et al. 2016), and so
         all published ones are.

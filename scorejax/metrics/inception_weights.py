@@ -26,9 +26,9 @@ class Weights(NamedTuple):
     """What a weights file holds.
 
     Attributes:
-      variables: of `inception.Inception`: params and batch_stats.
-      classifier: `[2048, 1008]`, the last layer without its bias.
-      sha256: of the file.
+        variables: of `inception.Inception`: params and batch_stats.
+        classifier: `[2048, 1008]`, the last layer without its bias.
+        sha256: of the file.
     """
 
     variables: dict[str, Any]
@@ -37,13 +37,13 @@ class Weights(NamedTuple):
 
 
 def find(path: str | Path | None = None) -> Path:
-    """The weights file: `path`, else $SCOREJAX_INCEPTION, else the cache folder, where it is downloaded to if need be.
+    """Return the weights file: `path`, else $SCOREJAX_INCEPTION, else in the cache folder, downloaded if need be.
 
     A download is checked against the published checksum. A file of your own is not, so that other weights can be
     used; its checksum is part of the name that results carry.
 
     Raises:
-      RunError: no file there, or no network; the message says where to put the file by hand.
+        RunError: no file there, or no network; the message says where to put the file by hand.
     """
     chosen = path or os.environ.get(VARIABLE)
     if chosen:
@@ -59,7 +59,7 @@ def find(path: str | Path | None = None) -> Path:
 
 
 def checksum(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -68,11 +68,11 @@ def read(path: str | Path, shapes: dict[str, Any]) -> Weights:
     """Read a weights file.
 
     Args:
-      path: file of `torch.save` with the names of the published one.
-      shapes: of the variables, as of `jax.eval_shape(Inception().init, ...)`.
+        path: file of `torch.save` with the names of the published one.
+        shapes: of the variables, as of `jax.eval_shape(Inception().init, ...)`.
 
     Raises:
-      RunError: not such a file, or weights are missing or of another shape.
+        RunError: not such a file, or weights are missing or of another shape.
     """
     from scorejax.models.pretrained import torch_file
 

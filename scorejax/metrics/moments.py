@@ -15,10 +15,10 @@ class Moments:
     """Count, mean and scatter of feature vectors seen so far.
 
     Attributes:
-      count: number of vectors.
-      mean: `[F]`.
-      scatter: `[F, F]`, the sum of outer products of deviations from the mean.
-      network: name of the feature network the vectors come from.
+        count: number of vectors.
+        mean: `[F]`.
+        scatter: `[F, F]`, the sum of outer products of deviations from the mean.
+        network: name of the feature network the vectors come from.
     """
 
     count: int
@@ -28,7 +28,7 @@ class Moments:
 
     @classmethod
     def of(cls, features: np.ndarray, network: str = "") -> Moments:
-        """Moments of `features [N, F]`."""
+        """Return the moments of `features [N, F]`."""
         features = np.asarray(features, np.float64)
         if features.ndim != 2 or not len(features):
             raise ValueError(f"features have shape {features.shape}; wanted a non-empty [N, F].")
@@ -38,13 +38,13 @@ class Moments:
 
     @classmethod
     def of_rows(cls, features: np.ndarray, network: str = "", rows: np.ndarray | None = None) -> Moments:
-        """Moments of the chosen rows of features that may lie on a disk, a block of them in memory at a time."""
+        """Return the moments of chosen rows of features that may lie on a disk, with a block in memory at a time."""
         rows = np.arange(len(features)) if rows is None else rows
         blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
         return reduce(Moments.merge, (Moments.of(features[block], network) for block in blocks))
 
     def merge(self, other: Moments) -> Moments:
-        """Moments of both sets together (Chan, Golub and LeVeque 1983): order and batch sizes do not matter."""
+        """Return the moments of both sets together, in any order and of any sizes (Chan, Golub and LeVeque 1983)."""
         if self.network != other.network:
             raise ValueError(f"features of {self.network!r} and of {other.network!r} cannot be merged.")
         count = self.count + other.count

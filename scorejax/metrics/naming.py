@@ -5,7 +5,7 @@ PUBLISHED_INCEPTION = f"{INCEPTION}-6726825d"
 
 
 def is_inception(name: str, *, published: bool = False) -> bool:
-    """Whether features of that name are Inception's: then, and only then, a Frechet distance is called FID.
+    """Return whether features of that name are Inception's: only then is a Frechet distance called FID.
 
     With `published`, whether also the weights are those that published FIDs are of.
     """

@@ -16,6 +16,6 @@ class Pixels:
         return "pixels"
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Flattened `[B, D]`."""
+        """Return them flattened, `[B, D]`."""
         flat = jnp.asarray(images).reshape(len(images), -1)
         return flat / 255.0 if flat.dtype == jnp.uint8 else flat

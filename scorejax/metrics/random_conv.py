@@ -13,6 +13,7 @@ import numpy as np
 def _pyramid(kernels: tuple[jax.Array, ...], images: jax.Array, strides: tuple[int, ...]) -> jax.Array:
     """Convolutions with rectifiers; of every layer the mean and the root mean square over space."""
     x = images.astype(jnp.float32) / 127.5 - 1
+    # the root mean square besides the mean: textures that differ in contrast alone have equal means
     pooled = [x.mean((1, 2))]
     for kernel, stride in zip(kernels, strides, strict=True):
         dims = ("NHWC", "HWIO", "NHWC")
@@ -26,13 +27,13 @@ def _pyramid(kernels: tuple[jax.Array, ...], images: jax.Array, strides: tuple[i
 class RandomConv:
     """Three random 3x3 convolutions with rectifiers, pooled over space: no training, nothing to download.
 
-    Random filters see edges, strokes and their joint statistics beyond second moments, so they tell blurred, noisy or
-    merely Gaussian images from real ones. They know nothing of classes or of what a person finds realistic: use the
-    distance to rank models of one data set against its floor, never beside a published FID.
+    Random filters see edges, strokes and their joint statistics beyond second moments, so they distinguish blurred,
+    noisy or merely Gaussian images from real ones. They know nothing of classes or of what a person finds realistic:
+    use the distance to rank models of one data set against its floor, never against a published FID.
 
     Attributes:
-      channels: output channels of the layers; features number `C + 2 sum(channels)`.
-      strides: of the layers.
+        channels: output channels of the layers; features number `C + 2 sum(channels)`.
+        strides: of the layers.
     """
 
     channels: tuple[int, ...] = (32, 64, 128)
@@ -54,7 +55,7 @@ class RandomConv:
         return self._kernels[channels_in]
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Features `[B, C + 2 sum(channels)]` of uint8 images."""
+        """Return features `[B, C + 2 sum(channels)]` of uint8 images."""
         if jnp.ndim(images) != 4 or images.dtype != jnp.uint8:
             raise ValueError(
                 f"{self.name} takes uint8 images [B, H, W, C]; got {images.dtype} of shape {jnp.shape(images)}. "

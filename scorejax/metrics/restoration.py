@@ -73,15 +73,15 @@ def ssim(x: Array, truth: Array, peak: float, *, window: int = WINDOW) -> Array:
 
 
 def fitting_window(size: tuple[int, ...]) -> int:
-    """The published window, or for smaller images the largest odd one that fits."""
+    """Return the published window, or for smaller images the largest odd one that fits."""
     side = min(WINDOW, *size)
     return side - (side + 1) % 2
 
 
 def mean_and_error(values: np.ndarray) -> dict[str, float | int]:
-    """Mean over images and its standard error, without those that are exact (PSNR inf) or failed (NaN, or -inf).
+    """Return the mean over images and its standard error, without those that are exact (inf) or failed (NaN, -inf).
 
-    How many these are is told where there are any.
+    Their numbers are added under `exact` and `failed` where there are any.
     """
     values = np.asarray(values, np.float64)
     finite = values[np.isfinite(values)]

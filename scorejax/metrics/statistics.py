@@ -18,11 +18,11 @@ class Statistics:
     """Mean and covariance of features, and what they were computed from.
 
     Attributes:
-      mean: `[F]`.
-      covariance: `[F, F]`.
-      count: number of examples; None where the file does not say.
-      network: name of the feature network; None where the file does not say.
-      about: whatever else is known of the examples.
+        mean: `[F]`.
+        covariance: `[F, F]`.
+        count: number of examples; None where the file does not say.
+        network: name of the feature network; None where the file does not say.
+        about: all else that is known of the examples.
     """
 
     mean: np.ndarray
@@ -33,7 +33,7 @@ class Statistics:
 
     @classmethod
     def of(cls, moments: Moments, **about: Any) -> Statistics:
-        """Statistics of streamed moments."""
+        """Return the statistics of streamed moments."""
         return cls(moments.mean, moments.covariance, moments.count, moments.network, about)
 
     @property
@@ -54,7 +54,7 @@ class Statistics:
         """Read what `save` wrote, or a published file that holds mu and sigma alone.
 
         Raises:
-          ValueError: no such file, or not one of these; the message says which.
+            ValueError: no such file, or not one of these; the message says which.
         """
         path = Path(path).expanduser()
         try:

@@ -19,14 +19,14 @@ def train(
     """Fit a classifier to images that are shifted at random.
 
     Args:
-      examples: images with labels.
-      epochs: passes through them.
-      batch: images per step.
-      lr: of Adam at the start; it falls to zero as a cosine.
-      seed: of the weights, the order and the shifts.
+        examples: images with labels.
+        epochs: passes through them.
+        batch: images per step.
+        lr: of Adam at the start; it falls to zero as a cosine.
+        seed: of the weights, the order and the shifts.
 
     Returns:
-      The network and its parameters, rounded to what `save` keeps of them.
+        The network and its parameters, rounded to what `save` keeps of them.
     """
     if examples.gray_levels is None or examples.labels is None:
         raise ValueError(f"{examples.name}: a classifier wants images with labels; choose mnist, cifar10 or digits.")
@@ -48,7 +48,7 @@ def train(
 
 
 def accuracy(network: ConvClassifier, params: Any, examples: data.Dataset, batch: int = 1000) -> float:
-    """Share of the examples that are classified rightly; every one counts once."""
+    """Share of the examples that are classified correctly; every one counts once."""
     assert examples.gray_levels is not None and examples.labels is not None
     classify = jax.jit(lambda params, images: jnp.argmax(jnp.asarray(network.apply({"params": params}, images)), -1))
     right = 0

@@ -1,4 +1,4 @@
-"""Pictures: pages of images, trajectories, curves and scatter plots, as PNG files."""
+"""Pictures: PNG files of images, of samples on their way, of points and of curves."""
 
 from scorejax.pictures.curves import save_curves
 from scorejax.pictures.images import grid, save_grid, save_trajectory, write_png

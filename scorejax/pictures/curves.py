@@ -17,11 +17,11 @@ def save_curves(
     """Draw named curves of points `(x, y)`, both axes logarithmic.
 
     Args:
-      path: PNG file to write.
-      curves: name -> points; values that are not finite and positive are left out.
-      labels: of the horizontal and the vertical axis.
-      marked: points to put a ring around (a Pareto front).
-      floor: a height to draw as a dashed line.
+        path: PNG file to write.
+        curves: name -> points; values that are not finite and positive are left out.
+        labels: of the horizontal and the vertical axis.
+        marked: points to put a ring around (a Pareto front).
+        floor: a height to draw as a dashed line.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def save_curves(
             markeredgecolor="black", label="Pareto front",
         )  # fmt: skip
     if floor is not None:
-        axes.axhline(floor, color="grey", linestyle="--", label="floor: real examples")
+        axes.axhline(floor, color="gray", linestyle="--", label="floor: real examples")
     axes.grid(True, which="both", alpha=0.25)
     axes.legend(fontsize="small")
     Path(path).parent.mkdir(parents=True, exist_ok=True)

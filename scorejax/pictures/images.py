@@ -22,12 +22,12 @@ def grid(images: np.ndarray, columns: int | None = None, scale: int | None = Non
     """Lay images out in rows on white paper.
 
     Args:
-      images: uint8 `[N, H, W, C]` in 0..255, C = 1 or 3.
-      columns: images per row; None: about as many as rows.
-      scale: each pixel becomes a square of this side; None: whole number that brings images to about 64 pixels.
+        images: uint8 `[N, H, W, C]` in 0..255, C = 1 or 3.
+        columns: images per row; None: about as many as rows.
+        scale: each pixel becomes a square of this side; None: whole number that brings images to about 64 pixels.
 
     Returns:
-      uint8 `[height, width, C]`.
+        uint8 `[height, width, C]`.
     """
     images = _check(images, 4, "[N, H, W, C]")
     count, high, wide, channels = images.shape
@@ -54,17 +54,17 @@ def write_png(path: str | Path, page: np.ndarray) -> None:
 
 
 def save_grid(path: str | Path, images: np.ndarray, columns: int | None = None, scale: int | None = None) -> None:
-    """`grid` written as PNG."""
+    """Write a `grid` of images as PNG."""
     write_png(path, grid(images, columns, scale))
 
 
 def save_trajectory(path: str | Path, frames: np.ndarray, scale: int | None = None) -> None:
-    """PNG of samples on their way from noise to data: one row per sample, one column per noise level.
+    """Write a PNG of samples on their way from noise to data: a row for each sample, a column for each noise level.
 
     Args:
-      path: file to write.
-      frames: uint8 `[T, B, H, W, C]` in 0..255.
-      scale: as in `grid`.
+        path: file to write.
+        frames: uint8 `[T, B, H, W, C]` in 0..255.
+        scale: as in `grid`.
     """
     frames = _check(frames, 5, "[T, B, H, W, C]")
     rows = np.swapaxes(frames, 0, 1).reshape(-1, *frames.shape[2:])

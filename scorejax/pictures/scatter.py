@@ -1,4 +1,4 @@
-"""PNG scatter plots of 2-D vectors, data beside samples, with Pillow alone."""
+"""PNG scatter plots of 2-D vectors, data to the left of samples, with Pillow alone."""
 
 from pathlib import Path
 
@@ -21,14 +21,14 @@ def save_scatter(path: str | Path, data: np.ndarray, samples: np.ndarray, *, siz
     """Draw data on the left and samples on the right, on the same axes, fixed by the data.
 
     Args:
-      path: PNG file to write.
-      data: `[N, D]`, of which the first two coordinates are drawn.
-      samples: `[M, D]`; points outside the data's window, or not finite, are left out and counted in the title.
-      size: side of a panel in pixels.
-      most: points drawn per panel, the first ones.
+        path: PNG file to write.
+        data: `[N, D]`; the first two coordinates are drawn.
+        samples: `[M, D]`; points outside the data's window, or not finite, are left out and counted in the title.
+        size: side of a panel in pixels.
+        most: points drawn per panel, the first ones.
 
     Raises:
-      ValueError: not two-dimensional arrays with at least two columns.
+        ValueError: not two-dimensional arrays with at least two columns.
     """
     from PIL import Image, ImageDraw, ImageFont
 

@@ -1,7 +1,7 @@
 """Checkpoints: the only file that says orbax.
 
 A checkpoint is plain: numpy arrays without a device axis, by field of the training state, so that any number of
-devices reads it and one field (`ema`) can be read alone. Beside the arrays lie the version of this layout and a
+devices reads it and one field (`ema`) can be read alone. Next to the arrays lie the version of this layout and a
 checksum of every field, since a flipped bit inside an array would otherwise go unnoticed.
 """
 
@@ -31,8 +31,8 @@ class Restored(NamedTuple):
     """What was read.
 
     Attributes:
-      step: of the checkpoint.
-      fields: numpy arrays by field of the state, in the structure of the target.
+        step: of the checkpoint.
+        fields: numpy arrays by field of the state, in the structure of the target.
     """
 
     step: int
@@ -46,12 +46,12 @@ class Checkpoints:
         """Open a run's folder for writing.
 
         Args:
-          workdir: folder of the run.
-          keep: how many of the newest checkpoints to keep.
-          keep_every: keep one every so many steps for ever; 0: none.
+            workdir: folder of the run.
+            keep: how many of the newest checkpoints to keep.
+            keep_every: keep one every so many steps for ever; 0: none.
 
         Raises:
-          CheckpointError: the folder cannot be written.
+            CheckpointError: the folder cannot be written.
         """
         self._root = Path(workdir).absolute() / FOLDER
         self._writing: int | None = None  # step of the newest save
@@ -70,13 +70,13 @@ class Checkpoints:
         """Copy the state and write it in the background; does nothing if this step is saved already.
 
         Args:
-          step: number of optimizer steps taken.
-          state: a NamedTuple of replicated arrays.
-          per_device: its fields of which each device has its own.
+            step: number of optimizer steps taken.
+            state: a NamedTuple of replicated arrays.
+            per_device: its fields of which each device has its own.
 
         Raises:
-          CheckpointError: this or the save before it could not be written.
-          RuntimeError: the devices hold different states.
+            CheckpointError: this or the save before it could not be written.
+            RuntimeError: the devices hold different states.
         """
         if step in self.steps():
             return
@@ -102,7 +102,7 @@ class Checkpoints:
         """Return when every save has reached the disk.
 
         Raises:
-          CheckpointError: one did not.
+            CheckpointError: one did not.
         """
         try:
             self._manager.wait_until_finished()
@@ -115,12 +115,12 @@ class Checkpoints:
         Unreadable newer ones are moved to `checkpoints-broken/`, saying so: training writes those steps again.
 
         Args:
-          target: shapes and types by field, as `jax.eval_shape` gives them.
-          per_device: fields of which each device has its own, `[devices, ...]`.
+            target: shapes and types by field, as `jax.eval_shape` gives them.
+            per_device: fields of which each device has its own, `[devices, ...]`.
 
         Raises:
-          CheckpointError: there are checkpoints, but none can be read, or they are of another number of devices, of
-            which each had something of its own.
+            CheckpointError: there are checkpoints, but none can be read, or they are of another number of devices, of
+                which each had something of its own.
         """
         restored, broken = _newest(self._root, target, per_device=per_device)
         if broken and parallel.is_main_process():
@@ -131,7 +131,7 @@ class Checkpoints:
         return restored
 
     def steps(self) -> list[int]:
-        """Steps of all complete checkpoints, in order."""
+        """Return the steps of all complete checkpoints, in order."""
         return sorted(self._manager.all_steps())
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class Checkpoints:
 
 
 def steps(workdir: str | Path) -> list[int]:
-    """Steps of the complete checkpoints of a run, in order; reads names only."""
+    """Return the steps of the complete checkpoints of a run, in order; this reads names only."""
     root = Path(workdir) / FOLDER
     return sorted(int(p.name) for p in root.iterdir() if p.name.isdigit()) if root.is_dir() else []
 
@@ -159,15 +159,15 @@ def restore_ema(workdir: str | Path, params: Any, step: int | None = None) -> Re
     """Read the averaged weights alone, without opening the run for writing.
 
     Args:
-      workdir: folder of the run.
-      params: shapes and types, as `jax.eval_shape` gives them.
-      step: which checkpoint; the newest whole one if not given.
+        workdir: folder of the run.
+        params: shapes and types, as `jax.eval_shape` gives them.
+        step: which checkpoint; the newest whole one if not given.
 
     Returns:
-      The step, and `fields["ema"]` as numpy arrays.
+        The step, and `fields["ema"]` as numpy arrays.
 
     Raises:
-      CheckpointError: no checkpoints, no such step, or none that can be read.
+        CheckpointError: no checkpoints, no such step, or none that can be read.
     """
     root = Path(workdir).absolute() / FOLDER
     there = steps(workdir)
@@ -181,7 +181,7 @@ def restore_ema(workdir: str | Path, params: Any, step: int | None = None) -> Re
 
 
 def checksum(tree: Any) -> int:
-    """CRC-32 of all bytes, shapes and types of a tree of numpy arrays."""
+    """Return the CRC-32 of all bytes, shapes and types of a tree of numpy arrays."""
     value = 0
     for leaf in jax.tree.leaves(tree):
         leaf = np.asarray(leaf)
@@ -259,7 +259,7 @@ def _check_shapes(folder: Path, fields: dict[str, Any], shapes: dict[str, Any]) 
         if leaf.shape != shape.shape:
             raise CheckpointError(
                 f"{folder}: {jax.tree_util.keystr(path)} has shape {leaf.shape}, but this config makes it "
-                f"{shape.shape}: use the config in config.json beside it"
+                f"{shape.shape}: use the config in the config.json of that run"
             )
 
 
@@ -288,6 +288,6 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if code := re.search(r"os_error_code='(\d+)'", str(error)):  # as tensorstore tells it
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):  # as tensorstore words it
         return os.strerror(int(code[1]))
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

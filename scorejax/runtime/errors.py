@@ -1,4 +1,4 @@
-"""What a person at a terminal is told: errors in one line, and a log without the chatter of libraries."""
+"""What a person at a terminal sees: errors in one line, and a log without the chatter of libraries."""
 
 import contextlib
 import logging as standard
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = str(Path(__file__).parents[1])  # scorejax, with all its rooms
 
 
 class RunError(Exception):
@@ -29,7 +29,14 @@ class DivergedError(RunError):
 
 @contextlib.contextmanager
 def user_errors(what: str) -> Iterator[None]:
-    """Whatever a constructor refuses inside is the config's fault: say which part, in one line."""
+    """Turn what a constructor refuses inside into a `ConfigError` of one line that says which part of the config it is.
+
+    Args:
+        what: the part, which begins the message: "section data", "config key 'eval.stats'".
+
+    Raises:
+        ConfigError: a `ValueError`, `TypeError`, `KeyError` or `FileNotFoundError` was raised inside.
+    """
     try:
         yield
     except ConfigError:

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a request that the training loop honours at its next step."""
+"""SIGTERM and Ctrl-C as a request that the training loop honors at its next step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Interruption:
     """While entered, the first signal only sets `requested`; a second one interrupts at once.
 
     Attributes:
-      requested: name of the signal that came, or None.
+        requested: name of the signal that came, or None.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -24,8 +24,8 @@ class Ledger:
     be opened again for more rows, and then goes on; or for fewer, and is done.
 
     Attributes:
-      folder: where the arrays are, `NAME.npy` each.
-      done: how many rows are.
+        folder: where the arrays are, `NAME.npy` each.
+        done: how many rows are.
     """
 
     def __init__(self, folder: str | Path, name: str, rows: int, settings: Any) -> None:
@@ -81,7 +81,7 @@ class Ledger:
 
 
 def digest(settings: Any) -> str:
-    """Twelve hexadecimal digits that differ when settings do."""
+    """Return twelve hexadecimal digits that differ when settings do."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

@@ -26,12 +26,12 @@ class Rows(Protocol):
 
 
 def is_main_process() -> bool:
-    """Whether this process writes logs and files."""
+    """Return whether this process writes logs and files."""
     return jax.process_index() == 0
 
 
 def local_parts() -> tuple[int, ...]:
-    """Which parts of a batch, cut into `jax.device_count()`, the devices of this process hold."""
+    """Return which parts of a batch, cut into `jax.device_count()`, the devices of this process hold."""
     first = jax.process_index() * jax.local_device_count()
     return tuple(range(first, first + jax.local_device_count()))
 
@@ -42,17 +42,17 @@ def mean(tree: Any) -> Any:
 
 
 def gather(values: Array) -> Array:
-    """Everybody's `values [b]` in the order of their parts, `[devices * b]`; inside a mapped function only."""
+    """Return everybody's `values [b]` in the order of their parts, `[devices * b]`; inside a mapped function only."""
     return lax.all_gather(values, AXIS, tiled=True)
 
 
 def part() -> Array:
-    """Which part of the batch this device holds; inside a mapped function only."""
+    """Return which part of the batch this device holds; inside a mapped function only."""
     return lax.axis_index(AXIS)
 
 
 def replicated() -> NamedSharding:
-    """Where a copy on every local device lives; also where `train_map` leaves a state, so nothing compiles twice."""
+    """Return where a copy on every local device lives; `train_map` leaves a state there, so nothing compiles twice."""
     return NamedSharding(_mesh(), PartitionSpec())
 
 
@@ -70,7 +70,7 @@ def to_host(tree: Any) -> Any:
     """Copy replicated arrays to numpy, from one device; PRNG keys become their data.
 
     Raises:
-      RuntimeError: two devices of this process hold different values.
+        RuntimeError: two devices of this process hold different values.
     """
     paths, structure = jax.tree.flatten_with_path(tree)
     return jax.tree.unflatten(structure, [_one_copy(jax.tree_util.keystr(path), leaf) for path, leaf in paths])
@@ -147,16 +147,16 @@ def map_batches(
     results are dropped, so that there is one shape and one compilation.
 
     Args:
-      fn: `carried` as given, `index [b]` the numbers of the examples, and the slice `[b, ...]` of each array;
-        returns arrays `[b, ...]`. On each device `index` counts up by one, but for the filling at the end.
-      carried: parameters and the like, the same for all.
-      arrays: host arrays `[>= stop, ...]`, or what is read like them; none if `fn` makes examples from their numbers.
-      stop: number of examples.
-      batch_size: examples per call over all local devices, rounded up to a multiple of them.
-      start: the first example, to resume half-way.
+        fn: `carried` as given, `index [b]` the numbers of the examples, and the slice `[b, ...]` of each array;
+            returns arrays `[b, ...]`. On each device `index` counts up by one, but for the filling at the end.
+        carried: parameters and the like, the same for all.
+        arrays: host arrays `[>= stop, ...]`, or what is read like them; none if `fn` makes examples from their numbers.
+        stop: number of examples.
+        batch_size: examples per call over all local devices, rounded up to a multiple of them.
+        start: the first example, to resume half-way.
 
     Yields:
-      `(first, end, results)`: results of examples `first .. end - 1` as numpy `[end - first, ...]`.
+        `(first, end, results)`: results of examples `first .. end - 1` as numpy `[end - first, ...]`.
     """
     devices = jax.local_device_count()
     each = -(-batch_size // devices)

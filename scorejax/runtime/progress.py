@@ -11,7 +11,7 @@ _BAR = 24
 
 
 def clock(seconds: float) -> str:
-    """Seconds as `42s`, `3m05s` or `2h07m`."""
+    """Write seconds as `42s`, `3m05s` or `2h07m`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
@@ -24,7 +24,7 @@ class Progress:
     """Counts steps and reports speed, with the first call (compilation) kept apart from the steady state.
 
     Attributes:
-      first_seconds: duration up to the first `update`, which includes compiling; None before it.
+        first_seconds: duration up to the first `update`, which includes compiling; None before it.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Progress:
         """Start the clock.
 
         Args:
-          total: step at which the run ends.
-          start: step it starts, or resumes, from.
-          images_per_step: batch size; 0 leaves images/s out.
-          interval: least seconds between two log lines (a terminal's bar moves at every update).
-          stream: where the bar goes, if it is a terminal: default standard error.
-          now: the clock, in seconds.
+            total: step at which the run ends.
+            start: step it starts, or resumes, from.
+            images_per_step: batch size; 0 leaves images/s out.
+            interval: least seconds between two log lines (a terminal's bar moves at every update).
+            stream: where the bar goes, if it is a terminal: default standard error.
+            now: the clock, in seconds.
         """
         self.total, self.images_per_step, self.interval = total, images_per_step, interval
         self.first_seconds: float | None = None
@@ -60,7 +60,7 @@ class Progress:
         return (self._step - self._steady_from) / elapsed if elapsed > 0 and self._step > self._steady_from else 0.0
 
     def update(self, step: int, values: Mapping[str, SupportsFloat] | None = None) -> None:
-        """Say that `step` is done (its results are ready, not only dispatched) and show `values` beside the bar."""
+        """Say that `step` is done (its results are ready, not only dispatched) and show `values` next to the bar."""
         self._step, self._last = step, self._now()
         first = self.first_seconds is None
         if first:
@@ -75,7 +75,7 @@ class Progress:
             logging.info(line)
 
     def line(self, values: Mapping[str, SupportsFloat] | None = None) -> str:
-        """The current state in one line."""
+        """Return the current state in one line."""
         done = self._step / self.total if self.total else 1.0
         filled = int(_BAR * min(done, 1.0))
         parts = [f"{'█' * filled}{'░' * (_BAR - filled)} {self._step}/{self.total}"]

@@ -23,7 +23,7 @@ def _plain(value: SupportsFloat) -> float | int | str:
 
 
 def read_log(workdir: str | Path) -> list[dict[str, Any]]:
-    """All complete records of a run's metrics.jsonl, in order; none if there is no such file."""
+    """Return all complete records of a run's metrics.jsonl, in order; none if there is no such file."""
     path = Path(workdir) / _LOG
     records = []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -47,11 +47,11 @@ class Writer:
         """Open the folder's log for appending.
 
         Args:
-          workdir: folder of the run; made if need be.
-          resume_step: the step a training run continues from, 0 for a fresh one: records of later steps, which it
-            will write again, are dropped, so no step is logged twice. None: keep everything.
-          tensorboard: also write event files.
-          active: False on all but one process: then nothing is written.
+            workdir: folder of the run; made if need be.
+            resume_step: the step a training run continues from, 0 for a fresh one: records of later steps, which it
+                will write again, are dropped, so no step is logged twice. None: keep everything.
+            tensorboard: also write event files.
+            active: False on all but one process: then nothing is written.
         """
         self.workdir = Path(workdir)
         self.active = active

@@ -88,16 +88,23 @@ def test_bytes_span_the_whole_range():
 
 @jax.jit
 def ready(step, images, part):
-    """Four of the eight slots of a batch, ready for training."""
+    """Four of the eight slots of a batch, ready for training; in model space."""
     keys = example_keys(KEY, step, 8, part=part, parts=2)
-    return prepare(keys, images, 256, mirror=True)
+    return prepare(keys, images, 256, mirror=True)[1]
 
 
 def test_an_example_is_prepared_alike_whatever_its_batch_mates_and_devices():
     images = jax.random.randint(jax.random.key(3), (8, 4, 4, 3), 0, 256).astype(jnp.uint8)
-    whole = jax.jit(lambda keys: prepare(keys, images, 256, mirror=True))(example_keys(KEY, 7, 8))
+    whole = jax.jit(lambda keys: prepare(keys, images, 256, mirror=True)[1])(example_keys(KEY, 7, 8))
     halves = [ready(7, images[4 * p : 4 * p + 4], p) for p in (0, 1)]
     np.testing.assert_array_equal(np.concatenate(halves), whole)
+
+
+def test_the_raw_batch_is_mirrored_with_the_one_in_model_space():
+    images = jax.random.randint(jax.random.key(3), (64, 4, 4, 3), 0, 256).astype(jnp.uint8)
+    raw, x = prepare(example_keys(KEY, 7, 64), images, 256, mirror=True)
+    np.testing.assert_array_equal(to_levels(x, 256), raw)
+    assert not np.array_equal(raw, images)
 
 
 def test_noise_differs_between_examples_and_steps():
@@ -117,7 +124,8 @@ def test_half_of_the_images_are_mirrored_and_each_is_one_of_the_two():
 
 def test_vectors_pass_unchanged():
     x = jnp.ones((3, 2))
-    np.testing.assert_array_equal(prepare(example_keys(KEY, 0, 3), x, None), x)
+    for same in prepare(example_keys(KEY, 0, 3), x, None):
+        np.testing.assert_array_equal(same, x)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scorejax.metrics import grid, save_grid, save_scatter, save_trajectory
+from scorejax.pictures import grid, save_grid, save_scatter, save_trajectory
 
 
 def test_a_grid_shows_every_image_once_and_unchanged():

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorejax.metrics import Progress, Writer, read_log
+from scorejax.runtime.progress import Progress
+from scorejax.runtime.writers import Writer, read_log
 
 
 def test_every_record_is_one_json_line_written_at_once(tmp_path):

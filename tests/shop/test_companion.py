@@ -10,7 +10,7 @@ from scorejax import data
 from scorejax.experiment import assemble as build
 from scorejax.experiment.evaluation import evaluate
 from scorejax.experiment.training import companion
-from scorejax.metrics import read_log
+from scorejax.runtime.writers import read_log
 
 LABELS = {"classes": np.arange(40) % 3, "embeddings": np.random.default_rng(1).standard_normal((40, 3))}
 

@@ -167,7 +167,7 @@ def test_reports_say_what_a_number_means():
     likelihood = {"bits_per_dim": 2.5, "standard_error": 0.1, "examples": 9, "of": 10, "failed": 1}
     likelihood |= {"gaussian_baseline": 3.0, "uniform_baseline": 4.1, "levels": 17}
     text = report.summary({"step": 3, "split": "test", "data": "digits", "likelihood": likelihood})
-    for fragment in ("9 of 10 test", "2.5000 +- 0.1000", "3.0000", "17 grey levels", "1 examples left out"):
+    for fragment in ("9 of 10 test", "2.5000 +- 0.1000", "3.0000", "17 gray levels", "1 examples left out"):
         assert fragment in text
     json.dumps(likelihood)
 

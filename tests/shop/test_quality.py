@@ -11,6 +11,7 @@ from scorejax import data, metrics
 from scorejax.experiment import assemble as build
 from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import evaluate, quality, report
+from scorejax.experiment.evaluation import samples as samples_lib
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError
 
@@ -36,10 +37,12 @@ class Named(Strokes):
     name = "inception-v3-2015-12-05-0123abcd"
 
 
-@pytest.fixture(autouse=True)
-def networks(monkeypatch):
-    monkeypatch.setitem(metrics.FEATURES, "strokes", Strokes)
-    monkeypatch.setitem(metrics.FEATURES, "named", Named)
+@pytest.fixture(scope="module", autouse=True)
+def networks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(metrics.FEATURES, "strokes", Strokes)
+        patch.setitem(metrics.FEATURES, "named", Named)
+        yield
 
 
 def config(*overrides):
@@ -48,7 +51,7 @@ def config(*overrides):
 
 
 @pytest.fixture(scope="module")
-def train():
+def train(networks):
     return build.dataset(config())
 
 
@@ -119,26 +122,23 @@ def test_everything_that_is_asked_for_is_reported_with_what_it_was_measured_on(t
     score = metrics.class_score(np.split(Strokes().log_probabilities(drawn), 10))
     assert (result["class_score"], result["class_score_std"]) == pytest.approx((score.mean, score.std))
     assert result["precision_recall_n"] == 200 and 0.5 < result["precision"] <= 1 and 0.2 < result["recall"] <= 1
-    text = report.summary(written(result))
+    text = summary(result)
     for words in ("Frechet distance", "kernel distance", "class score", "precision, recall", "strokes-v1"):
         assert words in text
     assert "note: Frechet distance of n < 10,000: biased upwards; compare only at the same n" in text
     assert not any(word in text for word in ("FID", "KID", "Inception"))
 
 
-def written(samples):
-    """A report with these samples, once through its file."""
-    bits = {"examples": 1, "of": 1, "bits_per_dim": 1.0, "standard_error": 0.1, "gaussian_baseline": 1.0}
-    bits |= {"uniform_baseline": None, "failed": 0}
-    return json.loads(
-        json.dumps({"step": 1, "split": "test", "data": "x", "likelihood": bits, "samples": {**samples, "nfe": 5}})
-    )
+def summary(found):
+    """What a person reads of a report with these samples, once it was in a file."""
+    written = json.loads(json.dumps({"step": 1, "split": "test", "data": "x", "samples": {**found, "nfe": 5}}))
+    return report.summary(written, [samples_lib.EVALUATION])
 
 
 def test_features_of_inception_have_the_published_names_and_say_whose_weights_they_are(train, samples, tmp_path):
     asked = config("eval.features=named", "eval.samples=200", "eval.metrics=frechet,kid,inception_score")
     result = quality.measure(quality.judge(asked, train), train, samples, tmp_path)
-    text = report.summary(written(result))
+    text = summary(result)
     for words in ("  FID ", "  KID ", "  Inception Score ", "FID of n < 10,000", "not the published ones"):
         assert words in text
     assert "Frechet distance" not in text
@@ -157,6 +157,31 @@ def test_published_statistics_are_taken_for_inception_alone(train, samples, tmp_
     assert any("does not say which network" in note for note in result["notes"])
 
 
+class Spread(metrics.Metric):
+    """A metric of a few lines."""
+
+    needs_real = "nothing"
+
+    def measure(self, real, samples, network, *, seed=0):
+        assert real.features is None
+        return {"spread": float(samples.std()), "notes": ["of no use"]}
+
+    def lines(self, result):
+        return [("spread", f"{result['spread']:.3f}")]
+
+
+def test_another_metric_is_measured_and_reported_like_any_other(train, samples, tmp_path, monkeypatch):
+    monkeypatch.setitem(metrics.METRICS, "spread", Spread)
+    judge = quality.judge(config("eval.samples=200", "eval.metrics=spread"), train)
+    monkeypatch.setattr(quality.reference, "real_features", None)  # features that nobody asked for are not computed
+    result = quality.measure(judge, train, samples, tmp_path)
+    spread = features(samples.x[:200]).std()
+    assert result["spread"] == pytest.approx(spread, rel=1e-4) and "real" not in result
+    lines = summary(result).splitlines()[-2:]
+    first = f"  spread              {spread:.3f}   (200 samples, 5 evaluations, features strokes-v1)"
+    assert lines == [first, "  note: of no use"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -164,7 +189,7 @@ def test_published_statistics_are_taken_for_inception_alone(train, samples, tmp_
         (["eval.features=pixels", "eval.metrics=inception_score"], "'pixels' has no classes.*mnist_classifier"),
         (["eval.features=vgg"], "unknown feature network 'vgg'.*random_conv"),
         (["eval.features=mnist_classifier"], r"\(28, 28, 1\).*\(8, 8, 1\)"),
-        (["eval.inception=w.pth"], "eval.inception.*does not belong"),
+        (["eval.features.weights=w.pth"], "weights"),
         (["eval.stats=absent.npz"], "eval.stats.*absent.npz"),
         (["eval.stats={other}"], "statistics of 'pixels'.*strokes-v1"),
         (["eval.stats={published}", "eval.features=named"], "of 'inception.*6726825d'.*0123abcd"),

@@ -12,9 +12,9 @@ from runs import same_bits, small, stored
 from scorejax import data, objectives
 from scorejax.experiment import assemble as build
 from scorejax.experiment.training import loop, train
-from scorejax.metrics import read_log
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError, DivergedError
+from scorejax.runtime.writers import read_log
 
 
 @pytest.fixture(scope="module")

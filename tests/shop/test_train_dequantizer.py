@@ -14,10 +14,10 @@ from scorejax.experiment import config
 from scorejax.experiment.recipes import dequantization, train_dequantizer
 from scorejax.experiment.training.loop import Finished
 from scorejax.likelihood import bound_bits
-from scorejax.metrics import read_log
 from scorejax.models import FlowDequantizer
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError, ConfigError
+from scorejax.runtime.writers import read_log
 from scorejax.scores import analytic
 
 DIGITS = str(ROOT / "configs/vp_digits.py") + ":tiny"

@@ -16,9 +16,9 @@ from scorejax.experiment.evaluation import evaluate
 from scorejax.experiment.recipes import heads, train_head
 from scorejax.experiment.training import companion
 from scorejax.experiment.training.loop import Finished
-from scorejax.metrics import read_log
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError, ConfigError
+from scorejax.runtime.writers import read_log
 from scorejax.scores import analytic
 
 DIGITS = str(ROOT / "configs/vp_digits.py") + ":tiny"

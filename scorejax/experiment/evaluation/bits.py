@@ -167,7 +167,7 @@ def _lines(bits: dict[str, Any]) -> list[str]:
     if bits["gaussian_baseline"] is not None:
         lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}")
     if bits["uniform_baseline"] is not None:
-        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} grey levels)")
+        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} gray levels)")
     if "bound" in bits:
         lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f}")
     if bits["failed"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation.subject import report_progress
 from scorejax.runtime.errors import user_errors
 from scorejax.runtime.ledger import Ledger
-
-_BLOCK = 2000  # features in memory at a time
 
 
 class Pictures:
@@ -44,12 +41,12 @@ def features(
     If it is cut off before that, the next call with the same arguments goes on.
 
     Args:
-      network: the feature network.
-      pictures: what to look at.
-      batch: pictures per call.
-      workdir: folder of the run.
-      what: whose features they are, for the log and the file.
-      depends: anything JSON-like that the pictures depend on.
+        network: the feature network.
+        pictures: what to look at.
+        batch: pictures per call.
+        workdir: folder of the run.
+        what: whose features they are, for the log and the file.
+        depends: anything JSON-like that the pictures depend on.
     """
     count = len(pictures)
     name = f"features of {what}"
@@ -70,27 +67,6 @@ def real_features(
     return features(network, pictures, c.batch, workdir, "real examples", [to_dict(config)["data"], c.reference_split])
 
 
-def moments(features: np.ndarray, network: str, rows: np.ndarray | None = None) -> metrics.Moments:
-    """Moments of the chosen rows of features on a disk, a block at a time."""
-    rows = np.arange(len(features)) if rows is None else rows
-    blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
-    return reduce(metrics.Moments.merge, (metrics.Moments.of(features[block], network) for block in blocks))
-
-
-def beside_floor(
-    features: np.ndarray, network: str, count: int, seed: int
-) -> tuple[metrics.Moments, dict[str, float | int]]:
-    """Moments of all real features, and what a perfect sampler of `count` samples would get: the floor.
-
-    That is the distance of `count` real examples from all the others, or of half from half if there are not enough.
-    Distances of finite sets from one law are positive, about in proportion to `1 / n + 1 / others`.
-    """
-    order = np.random.default_rng(seed).permutation(len(features))
-    count = min(count, len(features) // 2)
-    few, others = (moments(features, network, np.sort(rows)) for rows in (order[:count], order[count:]))
-    return few.merge(others), {"frechet_floor": metrics.distance(others, few), "frechet_floor_n": count}
-
-
 def examples(config: Config) -> data_lib.Dataset:
     """The real examples of `eval.reference_split`."""
     return assemble.dataset(config, config.eval.reference_split)
@@ -101,11 +77,11 @@ def compute(
 ) -> metrics.Statistics:
     """Statistics of the real examples, and of what they are."""
     with real_features(config, real, network, workdir) as found:
-        return metrics.Statistics.of(moments(found, network.name), **about(config, real))
+        return metrics.Statistics.of(metrics.Moments.of_rows(found, network.name), **about(config, real))
 
 
 def about(config: Config, real: data_lib.Dataset) -> dict[str, Any]:
-    """What statistics of real examples carry beside their numbers."""
+    """What statistics of real examples carry besides their numbers."""
     split = config.eval.reference_split
     return {"data": real.name, "split": split, "of": len(real), "shape": real.shape, "levels": real.gray_levels}
 

@@ -11,12 +11,13 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax import metrics, pictures
+from scorejax import metrics
 from scorejax.experiment import assemble, steering
 from scorejax.experiment.evaluation import reference, variances
 from scorejax.experiment.evaluation.given import Given, images
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.numerics import keys
+from scorejax.pictures import save_grid
 
 COLUMNS = 16  # images beside each other on the page
 Distance = Callable[[Array, Array], Array]
@@ -107,7 +108,7 @@ def realism(
     for what, shown in {"target": target, "source": given.images, "result": x}.items():
         of_them = reference.Pictures(shown, train.gray_levels)
         with reference.features(network, of_them, config.eval.batch, workdir, f"{what}s", [digest, origin]) as features:
-            moments[what] = reference.moments(features, network.name)
+            moments[what] = metrics.Moments.of_rows(features, network.name)
             if isinstance(network, metrics.Classifier):
                 seen = np.asarray(network.log_probabilities(features)).argmax(1)
                 result[f"classes_of_{what}"] = np.bincount(seen).tolist()
@@ -133,7 +134,7 @@ def save_page(path: Path, train: data_lib.Dataset, given: Given, rows: dict[str,
         kinds.append(given.images)
     stacked = np.stack([kind[np.arange(count)] for kind in kinds]).reshape(len(kinds), -1, columns, *train.shape)
     page = np.swapaxes(stacked, 0, 1).reshape(-1, *train.shape)
-    pictures.save_grid(path, data_lib.to_bytes(page, train.gray_levels or 256), columns)
+    save_grid(path, data_lib.to_bytes(page, train.gray_levels or 256), columns)
 
 
 def _compare(x: Array, truth: Array, levels: int, perceptual: Distance | None) -> dict[str, Array]:

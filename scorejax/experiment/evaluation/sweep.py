@@ -215,12 +215,12 @@ def _moments(judge: quality.Judge, train: data.Dataset, samples: draw.Samples, w
     c, network = judge.config.eval, judge.network
     pictures = reference.Pictures(samples.x[: c.samples], train.gray_levels)
     with reference.features(network, pictures, c.batch, workdir, "samples", samples.folder.name) as features:
-        return reference.moments(features, network.name)
+        return metrics.Moments.of_rows(features, network.name)
 
 
 def _real(judge: quality.Judge, workdir: str | Path) -> tuple[metrics.Moments, float]:
     """Moments of the real examples, and the distance that as many real examples as samples have from the others."""
     c, network = judge.config.eval, judge.network
     with reference.real_features(judge.config, reference.examples(judge.config), network, workdir) as features:
-        everything, floor = reference.beside_floor(features, network.name, c.samples, c.seed)
+        everything, floor = metrics.moments_and_floor(features, network.name, c.samples, c.seed)
         return everything, floor["frechet_floor"]
