@@ -22,16 +22,7 @@ from scorejax.models.layers import (
     residual_sum,
 )
 from scorejax.models.resampling import Downsample, Resample, Upsample, double_to, fir_double_to, fir_halve, halve
-
-CHOICES = {
-    "block": ("biggan", "ddpm"),
-    "progressive": ("none", "output_skip", "residual"),
-    "progressive_input": ("none", "input_skip", "residual"),
-    "progressive_combine": ("sum", "cat"),
-    "embedding": ("positional", "fourier", "none"),
-    "nonlinearity": tuple(NONLINEARITIES),
-    "attention_up": ("level", "block"),
-}
+from scorejax.models.unet_fields import TINY, check_unet
 
 
 class NCSNpp(nn.Module):
@@ -88,13 +79,7 @@ class NCSNpp(nn.Module):
 
     role = "scores"
     ranks = (3,)
-    tiny: ClassVar[dict[str, object]] = {
-        "features": 8,
-        "channel_multipliers": (1, 1),
-        "blocks_per_level": 1,
-        "attention_resolutions": (),
-        "dropout": 0.0,
-    }
+    tiny: ClassVar[dict[str, object]] = TINY
 
     features: int = 128
     channel_multipliers: Sequence[int] = (1, 2, 2, 2)
@@ -296,22 +281,6 @@ class NCSNpp(nn.Module):
         return make(self.init_scale, self.skip_rescale, self.group_size, self.dtype, name=name)(h, told)
 
     def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
-        name = type(self).__name__
-        if x.ndim != 4:
-            raise ValueError(f"{name} takes images [batch, height, width, channels], got an array of shape {x.shape}")
-        for field, choices in CHOICES.items():
-            if getattr(self, field) not in choices:
-                raise ValueError(f"{field} must be one of {choices}, got {getattr(self, field)!r}")
-        if self.features < 1 or self.blocks_per_level < 1 or not self.channel_multipliers:
-            raise ValueError(
-                "features and blocks_per_level must be at least 1 and channel_multipliers not empty, got "
-                f"{self.features}, {self.blocks_per_level} and {tuple(self.channel_multipliers)}"
-            )
-        halvings = len(self.channel_multipliers) - 1
-        if min(x.shape[1:3]) <= 2 ** (halvings - 1):
-            raise ValueError(
-                f"channel_multipliers {tuple(self.channel_multipliers)} halve the image {halvings} times, but "
-                f"{x.shape[1]}x{x.shape[2]} is down to one pixel before: use fewer multipliers"
-            )
+        check_unet(self, x)
         check_labels(x.shape[0], labels)
         check_condition(self, x.shape[0], condition)

@@ -103,7 +103,7 @@ SCHEMA: dict[str, Any] = {
         "atol": 1e-5,
         "baseline_examples": 0,  # training images the Gaussian baseline is fitted to; 0: all
         "samples": 1000,  # to be measured; 0: none
-        "metrics": ("frechet",),  # of the samples
+        "metrics": ("frechet",),  # of the samples, each NAME or NAME:key=value
         "features": Seam(
             "scorejax.experiment.evaluation.quality:FEATURES",
             "feature network",

@@ -132,12 +132,12 @@ class Config(config_dict.ConfigDict):
 class Part(Config):
     """A node that names a part; its keys are the settings of that part, and those that every part has here."""
 
-    def __init__(self, seam: Seam, path: str) -> None:
-        """The default part of the seam."""
+    def __init__(self, seam: Seam, path: str, text: str | None = None) -> None:
+        """The default part of the seam, or the one of a text."""
         super().__init__(seam.common, path)
         object.__setattr__(self, "_seam", seam)
         self._put("name", "")
-        self.choose_text(seam.default)
+        self.choose_text(seam.default if text is None else text)
 
     # ---- What it names ------------------------------------------------------------------------------------------
 

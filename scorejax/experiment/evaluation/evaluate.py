@@ -116,8 +116,8 @@ def check(config: Config) -> None:
     if missing:
         raise ConfigError(
             f"the sampler or eval.elbo needs what is fitted to a trained network ({', '.join(sorted(missing))}): train "
-            "with eval.after_training=false and train.preview_every=0, then --mode=calibrate (for analytic and optimal) "
-            "or --mode=train_head, then --mode=eval"
+            "with eval.after_training=false and train.preview_every=0, then --mode=calibrate (analytic, optimal) or "
+            "--mode=train_head, then --mode=eval"
         )
 
 

@@ -74,8 +74,8 @@ def restore(workdir: str | Path, about: About) -> Classifier:
     if (own.shape, own.gray_levels) != (about.examples.shape, about.examples.gray_levels):
         raise ConfigError(
             f"the classifier in {workdir} was trained on examples of shape {own.shape} with {own.gray_levels} gray "
-            f"levels, the score on {about.examples.shape} with {about.examples.gray_levels}; train one of them again on "
-            "the other's data"
+            f"levels, the score on {about.examples.shape} with {about.examples.gray_levels}; train one of them again "
+            "on the other's data"
         )
     cleanest = _check_process(workdir, model, model.sde, about.sde)
     params = jax.tree.map(jax.numpy.asarray, trained.params)
