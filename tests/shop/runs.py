@@ -22,6 +22,7 @@ SMALL = (
     "train.keep=10",
     "train.batch=16",
     "optim.lr=0.01",
+    "optim.decay=none",
     "model.features=16",
     "model.depth=1",
 )
@@ -30,6 +31,12 @@ SMALL = (
 def small(*overrides: str):
     """A run of 8 steps on vectors; its network has a few hundred parameters."""
     return configs.load(str(ROOT / "configs/vp_gaussian.py"), [*SMALL, *overrides])
+
+
+def toy(recipe: str, *overrides: str):
+    """A run of 8 steps of one of `toy_recipes.py`, which have no network and hardly anything to compile."""
+    given = [text for text in SMALL if not text.startswith("model")]
+    return configs.override(configs.base(), [f"recipe=toy_recipes:{recipe}", "data=gaussian", *given, *overrides])
 
 
 def conditional_run(folder, x, labels, *overrides):

@@ -92,7 +92,10 @@ def test_train_eval_and_sample_share_a_workdir(main, capsys, tmp_path, monkeypat
         (["--help"], ["--config", "train_head", "sweep"]),
         (["--config=help"], ["vp_digits", "the first run to try"]),
         (["--config.sampler.stepper=help"], ["euler_maruyama", "dpm_solver", "order=2"]),
-        ([CONFIG, "--config.help=all"], ["--config.sde.beta_max=20.0", "--config.train.batch=512", "--config.model=mlp"]),
+        (
+            [CONFIG, "--config.help=all"],
+            ["--config.sde.beta_max=20.0", "--config.train.batch=512", "--config.model=mlp"],
+        ),
     ],
 )
 def test_help_is_given_without_a_run(main, capsys, tmp_path, monkeypatch, arguments, words):
