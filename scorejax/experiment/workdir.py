@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from scorejax.experiment.config import Config, flatten, from_dict, to_dict
+from scorejax.experiment.recipes import BESIDE
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, RunError
 
 FILE = "config.json"
 BESIDE = "score.json"
 # What may change between two starts of a run: it changes no number that training computes.
-FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep")
+FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep", *(str(kind.section) for kind in BESIDE.values()))
 FREE_KEYS = (
     "name",
     "data.data_dir",

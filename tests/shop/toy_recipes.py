@@ -1,0 +1,101 @@
+"""Small recipes whose every number is known; configs name them `toy_recipes:NAME`."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import Recipe
+
+
+class Point(Recipe):
+    """A point that is pulled towards the examples: the loss is half its squared distance from each."""
+
+    draws = False
+    uses = ()
+
+    def __init__(self, given, *, speed: float = 1.0):
+        super().__init__(given)
+        self.speed = speed
+
+    def init(self, key):
+        return {"at": jnp.zeros(self.given.examples.shape)}
+
+    def loss(self, params, carry, batch, keys):
+        squares = jnp.square(params["at"] - batch.x)
+        return 0.5 * squares.sum(-1), carry, {"furthest": jnp.sqrt(squares.max(-1)), "step_before": batch.step + 0.0}
+
+    def model(self, params):
+        return Model()
+
+
+class Remembering(Point):
+    """Remembers the running sum of the whole batch's losses, the same on every device, and pulls the harder."""
+
+    def carry(self, key):
+        return {"sum": jnp.float32(0), "drawn": jax.random.normal(key, (3,))}
+
+    def loss(self, params, carry, batch, keys):
+        losses, _, metrics = super().loss(params, None, batch, keys)
+        total = batch.gather(losses).sum()
+        new = {"sum": carry["sum"] + total, "drawn": carry["drawn"]}
+        return losses * (1 + 0.01 * carry["drawn"].mean()), new, metrics
+
+
+class Buffering(Point):
+    """Each device has a buffer of its own examples, among which it puts its new ones."""
+
+    carry_is_shared = False
+
+    def carry(self, key):
+        return {"buffer": jax.random.normal(key, (4, *self.given.examples.shape)), "key": key}
+
+    def loss(self, params, carry, batch, keys):
+        losses, _, metrics = super().loss(params, None, batch, keys)
+        own, new = jax.random.split(carry["key"])
+        place = jax.random.randint(own, (), 0, 4)
+        buffer = carry["buffer"].at[place].set(batch.x[0] + params["at"])
+        negative = 0.1 * jnp.square(params["at"] - carry["buffer"]).sum(-1).mean()
+        return losses + negative, {"buffer": buffer, "key": new}, metrics | {"negative": negative}
+
+
+class Several(Point):
+    """Two points, one by the optimizer of the run and one by plain gradient descent at rate `speed`."""
+
+    def init(self, key):
+        return {"fast": jnp.zeros(self.given.examples.shape), "slow": jnp.zeros(self.given.examples.shape)}
+
+    def loss(self, params, carry, batch, keys):
+        of = super().loss
+        return (
+            of({"at": params["fast"]}, None, batch, keys)[0] + of({"at": params["slow"]}, None, batch, keys)[0],
+            None,
+            {},
+        )
+
+    def optimizer(self, optimizer):
+        labels = {"fast": "given", "slow": "plain"}
+        return optax.multi_transform({"given": optimizer, "plain": optax.sgd(self.speed)}, labels)
+
+
+class Poisoned(Point):
+    """A loss that is no number from step `at` on."""
+
+    def __init__(self, given, *, at: int = 6):
+        super().__init__(given)
+        self.at = at
+
+    def loss(self, params, carry, batch, keys):
+        losses, carry, metrics = super().loss(params, carry, batch, keys)
+        return losses + jnp.where(batch.step >= self.at, jnp.nan, 0.0), carry, metrics
+
+
+class Drifting(Point):
+    """The mistake that is to be caught: what should be the same on every device is each device's own."""
+
+    def carry(self, key):
+        return jnp.zeros(())
+
+    def loss(self, params, carry, batch, keys):
+        losses, _, metrics = super().loss(params, None, batch, keys)
+        return losses, carry + losses.sum(), metrics
