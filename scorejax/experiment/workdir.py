@@ -17,7 +17,7 @@ from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, RunError
 
 FILE = "config.json"
-BESIDE = "score.json"
+NEIGHBOR = "score.json"
 # What may change between two starts of a run: it changes no number that training computes.
 FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep", *(str(kind.section) for kind in BESIDE.values()))
 FREE_KEYS = (
@@ -75,7 +75,7 @@ def claim_beside(workdir: str | Path, step: int, params: Any) -> None:
       RunError: the folder cannot be written.
     """
     check_beside(workdir, params)
-    _write(Path(workdir) / BESIDE, {"step": step, "checksum": checkpoint.checksum(params)})
+    _write(Path(workdir) / NEIGHBOR, {"step": step, "checksum": checkpoint.checksum(params)})
 
 
 def check_beside(workdir: str | Path, params: Any) -> None:
@@ -84,7 +84,7 @@ def check_beside(workdir: str | Path, params: Any) -> None:
     Raises:
       ConfigError: they were.
     """
-    path = Path(workdir) / BESIDE
+    path = Path(workdir) / NEIGHBOR
     if not checkpoint.steps(workdir) or not path.is_file():
         return
     there = json.loads(path.read_text())
