@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import runpy
 from pathlib import Path
 
 import jax
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from scorejax import data
-from scorejax.experiment import assemble as build
+from scorejax.experiment import assemble, checks
 from scorejax.experiment import config as configs
-from scorejax.experiment.training import train
+from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.training.train import init_state, make_update
 from scorejax.runtime import parallel
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -49,7 +51,7 @@ def read(path: Path, *variants: str) -> configs.Config:
 def data_of(config, side: int | None = None) -> data.Dataset:
     """Data of the right shape, or of `side` pixels, without the files that real sets need."""
     if config.data.name in BUILT_IN:
-        return build.dataset(config)
+        return assemble.dataset(config)
     full, channels = SIDES.get(config.data.name, (config.data.size, 3))
     side = side or full
     examples = np.zeros((config.train.batch, side, side, channels), np.uint8)
@@ -65,7 +67,7 @@ def run_id(run) -> str:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_variant_is_described_where_its_config_is_read(path):
     docstring = path.read_text().split('"""')[1]
-    known = configs._run_config_file(path).get("VARIANTS", {})  # what `:unknown` lists, without provoking it
+    known = runpy.run_path(str(path)).get("VARIANTS", {})  # what `:unknown` lists, without provoking it
     named = set(itertools.chain(*(variant.split(",") for variant in described_variants(path)))) - {""}
     assert named <= set(known)
     assert named == set(known) or "whose variants work here too" in docstring
@@ -74,19 +76,19 @@ def test_every_variant_is_described_where_its_config_is_read(path):
 @pytest.mark.parametrize("run", RUNS, ids=run_id)
 def test_every_run_builds_everything_it_names(run):
     config = read(*run)
-    build.check(config)
-    shape = data_of(config).shape if run[1] != "ffhq_1024" else (1024, 1024, 3)
-    network = build.network(config, data_of(config))
-    shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), network, shape))
+    checks.check(config)
+    examples = data_of(config, side=1024 if run[1] == "ffhq_1024" else None)
+    shapes = make_recipe(config, examples).shapes()
     expected = PARAMETERS.get(f"{run[0].name}:{run[1]}".removesuffix(":"))
     assert expected in (None, sum(leaf.size for leaf in jax.tree.leaves(shapes)))
 
 
 def network_of(run) -> str:
     """What the network of the tiny run is made of, but for numbers and for what its last lines do."""
-    model = read(*run, "tiny").model.to_dict()
-    aside = ("predicts", "scale_by_sigma", "dtype", "stages", "conditional", "label_dropout")
-    return repr([model[key] for key in model if key not in aside])
+    config = read(*run, "tiny")
+    aside = ("scale_by_sigma", "dtype", "stages")
+    model = {key: value for key, value in config.model.own().items() if key not in aside}
+    return repr((config.recipe.name, config.model.name, sorted(model.items(), key=str)))
 
 
 # Other data, class labels, weights of the loss, or twice the blocks hardly change the tiny step: each network takes it
@@ -98,17 +100,15 @@ def first_step(run):
     """A step of the tiny run, and what it takes."""
     config = read(*run, "tiny")
     config.train.batch = 2
-    process, examples = build.sde(config), data_of(config, side=8)
-    network, optimizer = build.network(config, examples), build.optimizer(config)
+    examples = data_of(config, side=8)
+    recipe = make_recipe(config, examples)
+    optimizer = recipe.optimizer(assemble.optimizer(config))
     feeder = data.feed(examples, 2, 0, parts=1, local=(0,), sharding=parallel.replicated())
-    update = train.make_update(config, process, network, optimizer, feeder)
+    update = make_update(recipe, optimizer, feeder)
     mapped = jax.vmap(lambda lane, *args: update(*args), axis_name=parallel.AXIS, in_axes=(0, None, None))
 
-    memory = build.objective(config, process).memory
-
     def step(key, payload):
-        state = train.init_state(network, optimizer, examples.shape, key, process=process, memory=memory)
-        return mapped(jnp.arange(1), state, payload)
+        return mapped(jnp.arange(1), init_state(recipe, optimizer, key), payload)
 
     return step, (jax.random.key(0), feeder.payload(0, 1))
 

@@ -111,6 +111,7 @@ def _noise_levels(process: LinearSDE, kind: Any) -> dict[str, Any]:
         if "num_levels" in fields:
             raise ConfigError(f"model = {kind.__name__.lower()!r} knows noise by its level; set sde = 'smld'")
         return {}
-    first, last = (float(process.sigma(jnp.float32(t))) for t in (process.t_max, process.t_min))
+    with jax.ensure_compile_time_eval():  # a network may be made for the first time inside a traced function
+        first, last = (float(process.sigma(jnp.float32(t))) for t in (process.t_max, process.t_min))
     known = {"noise_levels": (first, last, process.levels), "num_levels": process.levels}
     return {name: value for name, value in known.items() if name in fields}
