@@ -2,19 +2,17 @@
 
 import json
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact_recipes import TRUTH, Watch
+from exact_recipes import TRUTH, VARIANCE, Watch, class_mean
+from guided import CONDITIONAL
+from guided import config_of as config_of_images
 from known import config_of, subject_of, with_weight
 
 from scorejax import data, likelihood
 from scorejax.experiment import assemble
-from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import bits, draw, evaluate, quality, report, samples
-from scorejax.experiment.recipe import make_recipe
-from scorejax.experiment.trained import Trained
 from scorejax.runtime.ledger import Ledger
 
 
@@ -134,17 +132,19 @@ def test_reports_say_what_a_number_means():
     json.dumps(numbers)
 
 
-@pytest.mark.slow
 def test_a_conditional_image_model_is_evaluated_with_its_labels(tmp_path):
-    overrides = ["recipe.conditional=true", "eval.likelihood_examples=4"]
-    config = load("vp_digits:tiny", [*overrides, "eval.samples=4", "eval.grid=4", "eval.batch=4"])
+    config = config_of_images(*CONDITIONAL, "eval.likelihood_examples=4", "eval.grid=4")
     train, test = assemble.dataset(config, "train"), assemble.dataset(config, "test")
-    recipe = make_recipe(config, train)
-    model = evaluate.steered(Trained(config, recipe, jax.jit(recipe.init)(jax.random.key(0)), 0), train)
+    model = evaluate.subject(config, tmp_path, train)
     result = bits.bits_per_dim(model, train, test, tmp_path, None)
-    assert np.isfinite(result["bits_per_dim"]) and result["levels"] == 17
+    # of pixels N(m_k, 1/4) for each image's own class k, the mean over the noise within gray levels
+    chosen = data.spread(len(test), 4)
+    middles = (test.examples[chosen] + 0.5) * 2 / 17 - 1
+    squares = (middles - class_mean(test.labels[chosen])) ** 2 + (2 / 17) ** 2 / 12
+    nats = 0.5 * np.log(2 * np.pi * VARIANCE) + np.mean(squares) / (2 * VARIANCE) - np.log(2 / 17)
+    assert result["bits_per_dim"] == pytest.approx(nats / np.log(2), abs=0.03) and result["levels"] == 17
     result = samples.draw_and_measure(model, train, quality.judge(config, train), tmp_path)
     assert np.isfinite(result["frechet_distance"])
     folder = tmp_path / "samples"
-    assert {p.name for p in folder.glob("*.png")} == {"step-0.png", "trajectory-0.png"}
-    assert np.load(next(folder.glob("step-0-*/x.npy"))).shape == (4, 8, 8, 1)
+    assert {p.name for p in folder.glob("*.png")} == {"step-7.png", "trajectory-7.png"}
+    assert np.load(next(folder.glob("step-7-*/x.npy"))).shape == (4, 8, 8, 1)

@@ -5,16 +5,13 @@ import pytest
 from guided import CONDITIONAL, config_of
 from PIL import Image
 
-from scorejax.experiment import assemble as build
-from scorejax.experiment import steering as guide
-from scorejax.experiment import workdir
-from scorejax.experiment.config import override, settings, to_dict
+from scorejax.experiment import steering, workdir
+from scorejax.experiment.config import override, to_dict
 from scorejax.experiment.evaluation import controlled
-from scorejax.experiment.steering import by_class
+from scorejax.experiment.trained import restore
+from scorejax.guidance import operators
 from scorejax.guidance.operators.filters import AveragePool
 from scorejax.runtime.errors import ConfigError
-
-pytestmark = pytest.mark.usefixtures("known_scores")
 
 
 @pytest.fixture(scope="module")

@@ -86,26 +86,23 @@ def test_everything_that_is_asked_for_is_reported_with_what_it_was_measured_on(t
     score = metrics.class_score(np.split(Strokes().log_probabilities(drawn), 10))
     assert (result["class_score"], result["class_score_std"]) == pytest.approx((score.mean, score.std))
     assert result["precision_recall_n"] == 200 and 0.5 < result["precision"] <= 1 and 0.2 < result["recall"] <= 1
-    text = report.summary(written(result), evaluate.EVALUATIONS)
+    text = summary(result)
     for words in ("Frechet distance", "kernel distance", "class score", "precision, recall", "strokes-v1"):
         assert words in text
     assert "note: Frechet distance of n < 10,000: biased upwards; compare only at the same n" in text
     assert not any(word in text for word in ("FID", "KID", "Inception"))
 
 
-def written(samples):
-    """A report with these samples, once through its file."""
-    bits = {"examples": 1, "of": 1, "bits_per_dim": 1.0, "standard_error": 0.1, "gaussian_baseline": 1.0}
-    bits |= {"uniform_baseline": None, "failed": 0}
-    return json.loads(
-        json.dumps({"step": 1, "split": "test", "data": "x", "likelihood": bits, "samples": {**samples, "nfe": 5}})
-    )
+def summary(found):
+    """What a person reads of a report with these samples, once it was in a file."""
+    written = json.loads(json.dumps({"step": 1, "split": "test", "data": "x", "samples": {**found, "nfe": 5}}))
+    return report.summary(written, evaluate.EVALUATIONS)
 
 
 def test_features_of_inception_have_the_published_names_and_say_whose_weights_they_are(train, samples, tmp_path):
     asked = config("eval.features=strokes:Named", "eval.samples=200", "eval.metrics=frechet,kid,inception_score")
     result = quality.measure(quality.judge(asked, train), train, samples, tmp_path)
-    text = report.summary(written(result), evaluate.EVALUATIONS)
+    text = summary(result)
     for words in ("  FID ", "  KID ", "  Inception Score ", "FID of n < 10,000", "not the published ones"):
         assert words in text
     assert "Frechet distance" not in text
@@ -122,6 +119,32 @@ def test_published_statistics_are_taken_for_inception_alone(train, samples, tmp_
     assert result["frechet_distance"] == pytest.approx(scipy_distance(real, features(samples.x[:200])), rel=1e-4)
     assert result["statistics"]["n"] is None and "frechet_floor" not in result
     assert any("does not say which network" in note for note in result["notes"])
+
+
+class Spread(metrics.Metric):
+    """A metric of a few lines."""
+
+    needs_real = "nothing"
+
+    def measure(self, real, samples, network, *, seed=0):
+        assert real.features is None
+        return {"spread": float(samples.std()), "notes": ["of no use"]}
+
+    def lines(self, result):
+        return [("spread", f"{result['spread']:.3f}")]
+
+
+def test_another_metric_is_measured_and_reported_like_any_other(train, samples, tmp_path, monkeypatch):
+    monkeypatch.setitem(metrics.METRICS, "spread", Spread)  # where metrics of one's own are entered
+    judge = quality.judge(config("eval.samples=200", "eval.metrics=spread"), train)
+    Strokes.seen = 0
+    result = quality.measure(judge, train, samples, tmp_path)
+    assert Strokes.seen == 256, "features of real examples, that nobody asked for, are not computed"
+    spread = features(samples.x[:200]).std()
+    assert result["spread"] == pytest.approx(spread, rel=1e-4) and "real" not in result
+    lines = summary(result).splitlines()[-2:]
+    first = f"  spread              {spread:.3f}   (200 samples, 5 evaluations, features strokes-v1)"
+    assert lines == [first, "  note: of no use"]
 
 
 @pytest.mark.parametrize(
