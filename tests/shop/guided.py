@@ -1,45 +1,24 @@
-"""Guidance from a config under networks whose scores are known exactly; `conftest.py` puts them in place.
+"""Guidance from a config of models whose scores are known exactly.
 
-Images are the 8x8 digits. The network is the score of independent pixels `N(m, 0.25)`, the mean of class `k` (where it
-takes labels) being `(k - 4) / 10`; so results have closed forms and compile in a second.
+Images are the 8x8 digits. The model is `exact_recipes:Pixels`, the score of independent pixels; so results have closed forms
+and compile in a second.
 """
 
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import controlled
 
-ROOT = Path(__file__).parents[2]
-QUICK = ("sampler.stepper=ancestral", "sampler.times=log_snr", "sampler.steps=8", "eval.samples=4", "eval.batch=4")
-VARIANCE = 0.25
-CONDITIONAL = ("model.conditional=true", "model.label_dropout=0.1")
+QUICK = ("sampler.stepper=ancestral", "sampler.time_grid=log_snr", "sampler.steps=8", "eval.samples=4", "eval.batch=4")
+CONDITIONAL = ("recipe.conditional=true", "recipe.label_dropout=0.1")
+MIXTURE = ("recipe.mixture=true",)
 
 
 def config_of(*overrides):
-    config = load(str(ROOT / "configs/vp_digits.py:tiny"), [*QUICK, "eval.features=pixels", *overrides])
-    config.eval.reference_examples = 50
-    return config
-
-
-def mean(labels):
-    return (jnp.asarray(labels, jnp.float32) - 4.0).reshape(-1, 1, 1, 1) / 10.0
-
-
-def exact(process, x, t, centre):
-    total = process.scale(process.alpha(t) ** 2 * VARIANCE + process.variance(t), t, jnp.ones_like(x))
-    return (process.scale(process.alpha(t), t, jnp.broadcast_to(centre, x.shape)) - x) / total
-
-
-def log_likelihoods(process, x, t):
-    """`log N(x; alpha m_k, alpha^2 v + sigma^2)` of every class `[B, 10]`, up to a constant."""
-    alpha, total = (
-        u[:, None, None] for u in (process.alpha(t), process.alpha(t) ** 2 * VARIANCE + process.variance(t))
-    )
-    difference = x.reshape(len(x), 1, -1) - alpha * mean(jnp.arange(10)).reshape(1, 10, 1)
-    return -jnp.sum(difference**2 / (2 * total), -1)
+    known = ("recipe=exact_recipes:Pixels", "init_from=known", "eval.features=pixels")
+    return load("vp_digits:tiny", [*known, *QUICK, "eval.reference_examples=50", *overrides])
 
 
 def control(tmp_path, *overrides):

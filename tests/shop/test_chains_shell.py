@@ -1,52 +1,38 @@
 """Reverse chains from the shell: which chain a config means, and the bound of exactly that chain."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from exact_recipes import TRUTH, Watch
+from jax.tree_util import Partial
+from known import DISCRETE, config_of, subject_of
 from runs import stand_in
 
 from scorejax import data, likelihood, reverse
-from scorejax.experiment import assemble as build
-from scorejax.experiment import modes
+from scorejax.experiment import assemble, checks, modes
 from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import calibrate, draw, evaluate, report, sweep, variances, variational
-from scorejax.experiment.model import ELBO
+from scorejax.experiment.evaluation.subject import ELBO
 from scorejax.reverse import gamma, variance
 from scorejax.reverse import optimal_times as trajectories
-from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
-from scorejax.scores import analytic
 
-CONFIG = "configs/vp_gaussian.py:tiny"
-DISCRETE = ["sde.name=ddpm", "sde.schedule=cosine", "sde.n=40", "sampler.t_min=none"]
+NETWORK = "vp_gaussian:tiny"  # for what is refused before any weights are read
 
 
 @pytest.fixture(scope="module")
-def truth():
-    return analytic.gaussian(data.GAUSSIAN_MEAN, data.GAUSSIAN_COVARIANCE)
-
-
-@pytest.fixture(scope="module")
-def made(truth):
-    """A model on a chain of 40 levels, its data, and the statistic of the exact score of the data."""
-    config = load(CONFIG, DISCRETE)
-    train = build.dataset(config, "train")
-    model = evaluate.Model(config, build.sde(config), build.network(config, train), {"w": np.zeros(1)}, 7)
-    known = gamma.grid(model.process)
-    score = truth.score(model.process)
-    squares = gamma.estimate(jax.random.key(0), model.process, score, jnp.asarray(train.examples[:500]), known)
-    return model, train, gamma.Gamma.of(model.process, known, squares)
-
-
-@pytest.fixture
-def exact(made, monkeypatch, truth):
-    """The same, with that score for a network."""
-    monkeypatch.setattr(build, "score", lambda config, process, module, params, **_: truth.score(process))
-    return made
+def exact():
+    """The exact score on a chain of 40 levels, its data, and its statistic."""
+    model, train = subject_of(config_of("Gaussian", *DISCRETE))
+    known = gamma.grid(model.sde)
+    squares = gamma.estimate(
+        jax.random.key(0), model.sde, TRUTH.score(model.sde), jnp.asarray(train.examples[:500]), known
+    )
+    return model, train, gamma.Gamma.of(model.sde, known, squares)
 
 
 @pytest.fixture
@@ -56,96 +42,94 @@ def calibrated(exact, tmp_path):
     path = variances.gamma_path(tmp_path, 7)
     path.parent.mkdir()
     statistic.save(path)
-    return (
-        model._replace(config=load(CONFIG, [*DISCRETE, "eval.likelihood_examples=23", "eval.elbo=8"])),
-        train,
-        tmp_path,
-    )
+    return set_to(model, "eval.likelihood_examples=23", "eval.elbo=8"), train, tmp_path
+
+
+def set_to(model, *settings):
+    """The model, to be drawn from or measured with these settings."""
+    return model._replace(own_config=config_of("Gaussian", *DISCRETE, *settings))
 
 
 def chain_of(model, train, workdir, *settings):
     """The stepper's chain for sampler settings."""
-    config = load(CONFIG, [*DISCRETE, *(f"sampler.{each}" for each in settings)])
-    model = variances.with_fitted(model._replace(config=config), train, workdir)
-    return build.sampler(config, model.process, model.fitted)["stepper"].table
+    model = variances.with_fitted(set_to(model, *(f"sampler.{each}" for each in settings)), train, workdir)
+    return assemble.sampler(model.config, model.sde, model.fitted)["stepper"].table
 
 
 def test_without_a_file_every_mode_takes_the_calibration_of_the_run(calibrated, exact):
     """Stepper `analytic` is `reverse_chain` with that variance, and both are the chain of the run's own statistic."""
     model, train, workdir = calibrated
-    times = trajectories.even(model.process, 5)
-    expected = reverse.chain(model.process, times, variance=exact[2])
-    for settings in (["stepper=analytic"], ["stepper=reverse_chain", "variance=analytic"]):
-        found = chain_of(model, train, workdir, *settings, "times=even", "steps=4")
+    times = trajectories.even(model.sde, 5)
+    expected = reverse.chain(model.sde, times, variance=exact[2])
+    for stepper in ("analytic", "reverse_chain:variance=analytic"):
+        found = chain_of(model, train, workdir, f"stepper={stepper}", "time_grid=even", "steps=4")
         np.testing.assert_allclose(found.steps.variance, expected.steps.variance)
     file = workdir / "other.npz"
     replace(exact[2], mean_square=0.5 * exact[2].mean_square).save(file)
-    found = chain_of(model, train, workdir, "stepper=analytic", f"gamma={file}", "times=even", "steps=4")
+    found = chain_of(model, train, workdir, "stepper=analytic", f"gamma={file}", "time_grid=even", "steps=4")
     assert np.all(found.steps.variance > expected.steps.variance)
 
 
 @pytest.mark.parametrize("name", ["even", "ddim_uniform", "ddim_quadratic"])
 def test_a_trajectory_of_a_config_visits_the_levels_of_its_name(calibrated, name):
     model, train, workdir = calibrated
-    found = chain_of(model, train, workdir, "stepper=reverse_chain", f"times={name}", "steps=4")
-    np.testing.assert_allclose(found.times, getattr(trajectories, name)(model.process, 5))
+    found = chain_of(model, train, workdir, "stepper=reverse_chain", f"time_grid={name}", "steps=4")
+    np.testing.assert_allclose(found.times, getattr(trajectories, name)(model.sde, 5))
 
 
 def test_an_optimal_trajectory_is_of_the_statistic_and_may_end_earlier(calibrated, exact):
     model, train, workdir = calibrated
-    found = chain_of(model, train, workdir, "stepper=analytic", "times=optimal", "steps=4")
-    np.testing.assert_allclose(found.times, trajectories.optimal(model.process, exact[2], 5))
-    late = chain_of(model, train, workdir, "stepper=analytic", "times=optimal", "steps=4", "t_min=0.2")
+    found = chain_of(model, train, workdir, "stepper=analytic", "time_grid=optimal", "steps=4")
+    np.testing.assert_allclose(found.times, trajectories.optimal(model.sde, exact[2], 5))
+    late = chain_of(model, train, workdir, "stepper=analytic", "time_grid=optimal", "steps=4", "t_min=0.2")
     assert late.times[-1] == pytest.approx(0.2) and len(late.times) == 5
 
 
 def test_settings_reach_the_chain_and_images_are_clipped(calibrated):
     model, train, workdir = calibrated
-    found = chain_of(model, train, workdir, "stepper=reverse_chain", "variance=forward", "eta=0.5", "steps=4")
+    found = chain_of(model, train, workdir, "stepper=reverse_chain:variance=forward:eta=0.5", "steps=4")
     np.testing.assert_array_equal(found.steps.variance, found.steps.forward)
     assert found.clip is None and found.half_range is None and not found.rederive_noise
-    images = load("configs/vp_digits.py:tiny", ["sampler.stepper=reverse_chain", "sampler.last_noise=0.01"])
-    stepper = build.sampler(images, build.sde(images))["stepper"]
-    assert stepper.table.clip == (-1.0, 1.0) and stepper.table.half_range == 1.0
-    assert stepper.last_noise == 0.01
-    images.sampler.clip = False
-    assert build.sampler(images, build.sde(images))["stepper"].table.clip is None
+    images = load("vp_digits:tiny", ["sampler.stepper=reverse_chain:last_noise=0.01"])
+
+    def stepper():
+        return assemble.sampler(images, assemble.sde(images), data_range=(-1.0, 1.0))["stepper"]
+
+    assert stepper().table.clip == (-1.0, 1.0) and stepper().table.half_range == 1.0
+    assert stepper().last_noise == 0.01
+    images.sampler.stepper.clip = False
+    assert stepper().table.clip is None
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         (["sampler.stepper=analytic"], "calibrate"),
-        (["sampler.stepper=ancestral", "sampler.times=optimal"], "calibrate"),
+        (["sampler.stepper=ancestral", "sampler.time_grid=optimal"], "calibrate"),
         (["sampler.stepper=npr"], "--mode=train_head"),
-        (["sampler.stepper=reverse_chain", "sampler.variance=learned"], "learned_range"),
-        (["sampler.stepper=reverse_chain", "sampler.variance=best"], "posterior, forward, analytic, npr"),
-        (["sampler.stepper=npr", "sampler.variance=sn"], "does not belong to npr"),
-        (["sampler.stepper=ddim", "sampler.clip=true"], "reverse_chain with sampler.eta = 0"),
+        (["sampler.stepper=reverse_chain:variance=learned"], "learned_range"),
+        (["sampler.stepper=reverse_chain:variance=best"], "posterior, forward, analytic, npr"),
+        (["sampler.stepper=npr:variance=sn"], "'sampler.stepper.variance' does not belong to stepper 'npr'"),
+        (["sampler.stepper=ddim:clip=true"], "'sampler.stepper.clip' takes a number, got 'true'"),
         (["sampler.stepper=ancestral", "sampler.gamma=x.npz"], "does not use it"),
-        (["sampler.stepper=ancestral", "sampler.times=even", "sampler.t_min=0.1"], "ends at the first level"),
-        (["sampler.stepper=ancestral", "sampler.times=even", "sampler.steps=40"], "at most the 40"),
-        (
-            ["sde.name=vp", "sde.schedule=none", "sde.n=none", "sampler.times=ddim_uniform"],
-            "levels of a discrete chain",
-        ),
+        (["sampler.stepper=ancestral", "sampler.time_grid=even", "sampler.t_min=0.1"], "ends at the first level"),
+        (["sampler.stepper=ancestral", "sampler.time_grid=even", "sampler.steps=40"], "41 levels, but this chain has 40; take fewer"),
+        (["sde=vp", "sampler.time_grid=ddim_uniform"], "levels of a discrete chain"),
     ],
 )
-def test_a_sampler_that_cannot_be_says_what_to_do(exact, tmp_path, settings, words):
-    model, train, _ = exact
-    config = load(CONFIG, [*DISCRETE, *settings])
+def test_a_sampler_that_cannot_be_says_what_to_do(tmp_path, settings, words):
     with pytest.raises(ConfigError, match=words):
-        process = build.sde(config) if "sde.name=vp" in settings else model.process
-        model = variances.with_fitted(model._replace(config=config, process=process), train, tmp_path)
-        build.sampler(config, process, model.fitted)
+        model, train = subject_of(config_of("Gaussian", *DISCRETE, *settings))
+        model = variances.with_fitted(model, train, tmp_path)
+        assemble.sampler(model.config, model.sde, model.fitted)
 
 
 @pytest.mark.parametrize("stepper", ["analytic", "npr", "reverse_chain"])
 def test_a_run_may_name_a_sampler_whose_variance_is_fitted_later(stepper):
-    build.check(load(CONFIG, [f"sampler.stepper={stepper}", "eval.after_training=false"]))
+    checks.check(load(NETWORK, [f"sampler.stepper={stepper}", "eval.after_training=false"]))
     if stepper != "reverse_chain":
         with pytest.raises(ConfigError, match="after_training=false"):
-            evaluate.check(load(CONFIG, [f"sampler.stepper={stepper}"]))
+            evaluate.check(load(NETWORK, [f"sampler.stepper={stepper}"]))
 
 
 @pytest.mark.parametrize(
@@ -161,18 +145,17 @@ def test_a_run_may_name_a_sampler_whose_variance_is_fitted_later(stepper):
 )
 def test_a_bound_that_cannot_be_is_refused_before_any_work(exact, tmp_path, settings, words):
     model, train, _ = exact
-    config = load(CONFIG, [*DISCRETE, "eval.elbo=8", *settings])
     with pytest.raises(ConfigError, match=words):
-        variational.asked(model._replace(config=config), train, tmp_path)
+        variational.asked(set_to(model, "eval.elbo=8", *settings), train, tmp_path)
     if settings not in ([], ["eval.elbo_variance=sn"]):
         with pytest.raises(ConfigError, match=words):
-            evaluate.check(config)
+            evaluate.check(load(NETWORK, [*DISCRETE, "eval.elbo=8", *settings]))
 
 
-def test_the_bound_of_an_evaluation_is_the_bound_of_its_chain_in_batches_of_any_size(calibrated, exact, truth):
+def test_the_bound_of_an_evaluation_is_the_bound_of_its_chain_in_batches_of_any_size(calibrated, exact):
     """Equal to `likelihood.elbo` on the same keys; a calibrated run takes Analytic-DPM's variance."""
     model, train, workdir = calibrated
-    test = build.dataset(model.config, "test")
+    test = assemble.dataset(model.config, "test")
     results = []
     for batch in (5, 64):
         model.config.eval.batch = batch
@@ -182,11 +165,11 @@ def test_the_bound_of_an_evaluation_is_the_bound_of_its_chain_in_batches_of_any_
         ledger.remove()
     np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
     assert (result["variance"], result["evaluations"], result["times"]) == ("analytic", 8, "even")
-    chain = reverse.chain(model.process, trajectories.even(model.process, 8), variance=exact[2])
+    chain = reverse.chain(model.sde, trajectories.even(model.sde, 8), variance=exact[2])
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), ELBO)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(23))
     examples = jnp.asarray(test.examples[data.spread(len(test), 23)])
-    direct = likelihood.elbo(keys, model.process, truth.score(model.process), examples, chain)
+    direct = likelihood.elbo(keys, model.sde, TRUTH.score(model.sde), examples, chain)
     np.testing.assert_allclose(results[0], [direct.prior, direct.kl.sum(1), direct.decoder], rtol=1e-4, atol=1e-5)
     total = np.asarray(direct.total, np.float64)
     assert result["bits_per_dim"] == pytest.approx(total.mean(), rel=1e-5)
@@ -195,43 +178,32 @@ def test_the_bound_of_an_evaluation_is_the_bound_of_its_chain_in_batches_of_any_
 
 
 def test_a_cut_off_bound_and_a_cut_off_calibration_go_on_where_they_stopped(calibrated):
-    model, train, workdir = calibrated
-    model.config.eval.batch = 10
-    test = build.dataset(model.config, "test")
+    """A batch calls the score once for each of its levels; cut off in its second batch, the rest is two batches."""
+    _, _, workdir = calibrated
+    settings = ("eval.batch=10", "eval.elbo=4", "recipe.watch=true", f"sampler.gamma={variances.gamma_path(workdir, 7)}")
+    model, train = subject_of(config_of("Gaussian", *DISCRETE, *settings))
+    test = assemble.dataset(model.config, "test")
     bound = variational.asked(model, train, workdir)
     works = {
         "bound": lambda folder: variational.bits_per_dim(bound, test, 23, folder)[0],
         "calibration": lambda folder: calibrate.statistic(model, train, folder, 23).mean_square.tolist(),
     }
-    real = parallel.map_batches
     for name, work in works.items():
-        starts = []
-
-        def cut(*args, starts=starts, **kwargs):
-            starts.append(kwargs["start"])
-            for i, batch in enumerate(real(*args, **kwargs)):
-                if len(starts) == 1 and i == 1:
-                    raise KeyboardInterrupt
-                yield batch
-
+        Watch.start()
         whole = work(workdir / "whole")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parallel, "map_batches", cut)
-            with pytest.raises(KeyboardInterrupt):
-                work(workdir / "cut")
-            assert work(workdir / "cut") == whole, name
-        assert starts == [0, 10], name
+        calls = len(Watch.rows)
+        assert calls % 3 == 0, name
+        Watch.start(limit=calls // 3 + 1)
+        with pytest.raises(Exception, match="cut off here"):
+            work(workdir / "cut")
+        Watch.start()
+        assert work(workdir / "cut") == whole, name
+        assert len(Watch.rows) == 2 * calls // 3, name
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Known:
+def one_residual(value, sde, score):
     """A trained head that predicts one residual everywhere."""
-
-    value: jax.Array
-
-    def on(self, process, score):
-        return variance.NoiseResidual(jax.tree_util.Partial(residual, self.value))
+    return variance.NoiseResidual(Partial(residual, value))
 
 
 def residual(value, x, t):
@@ -241,30 +213,31 @@ def residual(value, x, t):
 def test_a_head_that_predicts_one_residual_everywhere_is_analytic_dpm(exact, tmp_path):
     """Its samples and its bound, drawn through the shell, are those of a statistic of that residual."""
     model, train, statistic = exact
-    config = load(CONFIG, [*DISCRETE, "sampler.times=even", "eval.samples=6", "eval.grid=4"])
-    test = build.dataset(config, "test")
+    test = assemble.dataset(model.config, "test")
     found = []
+
+    def drawn_by(name, **fitted):
+        settings = (f"sampler.stepper={name}", "sampler.time_grid=even", "eval.samples=6", "eval.grid=4")
+        own = set_to(model, *settings)._replace(fitted=assemble.Fitted(**fitted))
+        return own, draw.draw(own, train, tmp_path)
+
     for name, fitted in (
-        ("npr", build.Fitted(head=Known(jnp.float32(0.3)))),
-        ("analytic", build.Fitted(gamma=replace(statistic, mean_square=np.full(40, 0.7)))),
+        ("npr", {"head": Partial(one_residual, jnp.float32(0.3))}),
+        ("analytic", {"gamma": replace(statistic, mean_square=np.full(40, 0.7))}),
     ):
-        config.sampler.stepper = name
-        own = model._replace(config=config, fitted=fitted)
-        samples = draw.draw(own, train, tmp_path)
-        plan = build.plan(config)
-        bits, _ = variational.bits_per_dim(variational.of_plan(plan, own), test, 6, tmp_path)
+        own, samples = drawn_by(name, **fitted)
+        bits, _ = variational.bits_per_dim(variational.of_sampler(own, train), test, 6, tmp_path)
         found.append((np.array(samples.x), bits["bits_per_dim"], samples.folder))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-4, atol=1e-4)
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-4)
-    config.sampler.stepper = "npr"
-    other = model._replace(config=config, fitted=build.Fitted(head=Known(jnp.float32(0.2))))
-    assert draw.draw(other, train, tmp_path).folder != found[0][2]  # samples of another head lie elsewhere
+    _, others = drawn_by("npr", head=Partial(one_residual, jnp.float32(0.2)))
+    assert others.folder != found[0][2], "samples of another head lie elsewhere"
 
 
 def test_a_report_shows_the_bound_and_its_parts_beside_or_without_the_exact_bits():
     bound = {"bits_per_dim": 2.75, "standard_error": 0.02, "prior": 0.25, "kl": 2.0, "decoder": 0.5, "of": 10}
     bound |= {"variance": "npr", "times": "even", "evaluations": 50, "examples": 9}
-    text = report.summary({"step": 3, "split": "test", "data": "digits", "elbo": bound})
+    text = report.summary({"step": 3, "split": "test", "data": "digits", "elbo": bound}, evaluate.EVALUATIONS)
     for fragment in ("9 of 10 test", "2.7500 +- 0.0200", "npr variance", "50 evaluations", "KL 2.0000, decoder 0.5"):
         assert fragment in text
     json.dumps(bound)
@@ -274,7 +247,7 @@ def test_a_report_shows_the_bound_and_its_parts_beside_or_without_the_exact_bits
     ("text", "called"),
     [
         ("npr", "npr"),
-        ("reverse_chain:variance=ocm:times=log_snr", "reverse_chain, ocm variance, log_snr times"),
+        ("reverse_chain:variance=ocm:time_grid=log_snr", "reverse_chain, ocm variance, log_snr grid"),
         ("dpm_solver:order=2", "dpm_solver, order 2"),
     ],
 )
@@ -288,15 +261,15 @@ def test_a_trained_head_is_found_by_the_bound_the_sampler_and_the_sweep(tmp_path
 
     def run(mode, *settings):
         common = ("eval.exact=false", "eval.samples=12", "eval.grid=4", "eval.likelihood_examples=4")
-        modes.run(mode, load("configs/vp_digits.py:tiny", [*common, *settings]), tmp_path)
+        modes.run(mode, load("vp_digits:tiny", [*common, *settings]), tmp_path)
         return capsys.readouterr().out
 
-    stand_in(load("configs/vp_digits.py:tiny"), tmp_path)
+    stand_in(load("vp_digits:tiny"), tmp_path)
     run("train_head", "head.kind=npr")
     run("calibrate", "eval.calibration_examples=8")
     assert "npr variance, even times, 3 evaluations" in run("eval", "eval.samples=0", "eval.elbo=3")
     saved = json.loads((tmp_path / "eval" / "step-1.json").read_text())["elbo"]
     assert sum(saved[part] for part in variational.PARTS) == pytest.approx(saved["bits_per_dim"])
     assert saved["clip"] == [-1.0, 1.0]
-    told = run("sweep", "sweep.samplers=npr:times=optimal", "sweep.steps=(2,)", "sweep.bits=4")
-    assert told.count("| npr, optimal times |") == 2
+    told = run("sweep", "sweep.samplers=npr:time_grid=optimal", "sweep.steps=(2,)", "sweep.bits=4")
+    assert told.count("| npr, optimal grid |") == 2

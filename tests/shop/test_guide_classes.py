@@ -3,20 +3,18 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from guided import CONDITIONAL, config_of, control
+from guided import CONDITIONAL, MIXTURE, config_of, control
 
-from scorejax.experiment import assemble as build
-from scorejax.experiment import steering as guide
-from scorejax.experiment.evaluation import controlled, draw, evaluate, sweep
+from scorejax.experiment import steering
+from scorejax.experiment.evaluation import draw, evaluate, given, sweep
+from scorejax.experiment.trained import restore
 from scorejax.runtime.errors import ConfigError
-
-pytestmark = pytest.mark.usefixtures("known_scores")
 
 
 def drawn(tmp_path, train, *overrides):
     """Mean pixel of each sample, in model space."""
     config = config_of("eval.samples=20", "eval.grid=20", "eval.batch=20", "sampler.steps=20", *overrides)
-    samples = draw.draw(evaluate.steered(evaluate.restore(config, tmp_path, train), train), train, tmp_path)
+    samples = draw.draw(evaluate.subject(config, tmp_path, train), train, tmp_path)
     return (np.asarray(samples.x, float).mean((1, 2, 3)) + 0.5) / 8.5 - 1, samples.folder
 
 
@@ -42,7 +40,7 @@ def test_a_larger_scale_goes_further_from_no_class_and_a_negative_one_away_from_
 
 @pytest.mark.slow
 def test_the_exact_classifier_makes_the_conditional_law(tmp_path, train, classifier):
-    asked = ("guidance=classifier", "guidance.classifier=there", "guidance.labels=(8,)")
+    asked = (*MIXTURE, "guidance=classifier", f"guidance.classifier={classifier}", "guidance.labels=(8,)")
     found, _ = drawn(tmp_path, train, *asked)
     np.testing.assert_allclose([found.mean(), found.std()], [0.4, 0.0625], atol=0.05)
     off, _ = drawn(tmp_path, train, *asked, "guidance.interval=(90,91)")
@@ -51,7 +49,7 @@ def test_the_exact_classifier_makes_the_conditional_law(tmp_path, train, classif
 
 def test_a_sweep_steers_every_sampler(tmp_path):
     asked = ("guidance=classifier_free", "guidance.labels=(8,)", "eval.samples=20", "sweep.steps=(20,)")
-    config = config_of(*CONDITIONAL, *asked, "sweep.samplers=ancestral:times=log_snr")
+    config = config_of(*CONDITIONAL, *asked, "sweep.samplers=ancestral:time_grid=log_snr")
     sweep.sweep(config, tmp_path)
     x = np.load(next(tmp_path.glob("samples/step-7-*/x.npy"))).astype(float)
     np.testing.assert_allclose((x.mean() + 0.5) / 8.5 - 1, 0.4, atol=0.06)
@@ -59,24 +57,28 @@ def test_a_sweep_steers_every_sampler(tmp_path):
 
 
 def test_without_guidance_the_classes_come_in_turn_and_nothing_else_changes(tmp_path, train):
-    config = config_of(*CONDITIONAL)
-    classes = guide.classes(config, build.sde(config), train)
-    np.testing.assert_array_equal(classes.wanted(jnp.arange(12)), [*range(10), 0, 1])
-    assert guide.classes(config_of(), build.sde(config), train).wanted(jnp.arange(3)) is None
+    def classes(*overrides):
+        config = config_of(*overrides)
+        return steering.classes(config, restore(config, tmp_path, train), train)
+
+    np.testing.assert_array_equal(classes(*CONDITIONAL).wanted(jnp.arange(12)), [*range(10), 0, 1])
+    assert classes().wanted(jnp.arange(3)) is None
 
 
-def test_a_conditional_network_restores_by_the_labels_of_the_images_or_by_none(folder, train):
-    config = config_of(*CONDITIONAL, "guidance=inpaint")
-    process = build.sde(config)
-    task, classes = guide.task(config, process, train), guide.of_task(config, process, train)
-    given = controlled.read(config, task, train)
-    np.testing.assert_array_equal(controlled.wanted_labels(config, task, train, classes, given), given.labels)
-    config.guidance.input = str(folder)
-    given = controlled.read(config, task, train)
-    np.testing.assert_array_equal(controlled.wanted_labels(config, task, train, classes, given), [10] * 4)
-    config = config_of(*CONDITIONAL, "guidance=edit")
+def test_a_conditional_network_restores_by_the_labels_of_the_images_or_by_none(tmp_path, folder, train):
+    def told(*overrides):
+        config = config_of(*CONDITIONAL, *overrides)
+        trained = restore(config, tmp_path, train)
+        task, classes = steering.task(config, trained, train), steering.classes(config, trained, train)
+        images = given.read(config, task, train)
+        return given.wanted_labels(config, trained.model, task, train, classes, images), images.labels
+
+    labels, own = told("guidance=inpaint")
+    np.testing.assert_array_equal(labels, own)
+    labels, _ = told("guidance=inpaint", f"guidance.input={folder}")
+    np.testing.assert_array_equal(labels, [10] * 4)
     with pytest.raises(ConfigError, match=r"guidance.labels, the class to arrive at"):
-        controlled.wanted_labels(config, guide.task(config, process, train), train, classes, given)
+        told("guidance=edit")
 
 
 @pytest.mark.slow

@@ -6,27 +6,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from guided import config_of, control, exact
+from guided import MIXTURE, config_of, control
 from PIL import Image
 
 from scorejax import data
-from scorejax.experiment import assemble as build
-from scorejax.experiment import steering as guide
+from scorejax.experiment import assemble, steering
 from scorejax.experiment.evaluation import controlled
-
-pytestmark = pytest.mark.usefixtures("known_scores")
+from scorejax.experiment.trained import restore
 
 
 def test_inpainting_keeps_what_is_known_and_draws_the_rest(tmp_path, train):
     report, rows = control(tmp_path, "guidance=inpaint")
-    test = build.dataset(config_of(), "test")
+    test = assemble.dataset(config_of(), "test")
     truth = test.examples[data.spread(len(test), 4)]
     np.testing.assert_array_equal(rows["x"][:, :, :4], truth[:, :, :4])
     assert np.all(rows["measured"][:, :, 4:] == 8) and rows["x"][:, :, 4:].std() > 2
     assert report["n"] == 4 and report["of"] == 297 and report["nfe"] == 9 and report["residual"]["mean"] == 0.0
     assert report["ssim_window"] == 7 and report["restored"]["psnr"]["mean"] < 20
-    assert json.loads((tmp_path / "eval/guidance-inpaint-step-7.json").read_text())["seed"] == 43
-    assert np.asarray(Image.open(tmp_path / "samples/inpaint-step-7.png")).shape[1] > 4 * 64
+    assert json.loads((tmp_path / "eval/guidance-inpaint-half-replacement-step-7.json").read_text())["seed"] == 43
+    assert np.asarray(Image.open(tmp_path / "samples/inpaint-half-replacement-step-7.png")).shape[1] > 4 * 64
 
 
 @pytest.mark.parametrize(
@@ -40,7 +38,7 @@ def test_every_method_fills_a_mask(tmp_path, method):
 def test_an_exact_measurement_is_met_and_its_blind_part_is_the_models(tmp_path):
     # given block means, pixels of a Gaussian are the pseudo-inverse plus noise without block means
     report, rows = control(
-        tmp_path, "guidance=restore", "guidance.method=pigdm", "guidance.data_std=0.5", "sampler.steps=40"
+        tmp_path, "guidance=restore", "guidance.method=pigdm:data_std=0.5", "sampler.steps=40"
     )
     assert report["residual"]["mean"] < 0.02
     means = rows["x"].astype(float).reshape(4, 4, 2, 4, 2, 1).mean((2, 4))
@@ -56,20 +54,18 @@ def test_results_depend_neither_on_the_batch_nor_on_its_other_images(tmp_path, f
     assert np.abs(four["x"].astype(int) - three["x"]).max() <= 1 and np.mean(four["x"] != three["x"]) < 0.02
 
 
-def test_a_network_that_leaves_out_noise_is_kept_in_the_range_of_the_images(tmp_path, monkeypatch):
-    def wrong(config, process, module, params, **_):
-        return jax.tree_util.Partial(lambda x, t: exact(process, x, t, 0.0) + 0.1 * x)
-
-    monkeypatch.setattr(build, "score", wrong)
-    asked = ("guidance=inpaint", "guidance.method=pigdm", "sampler.steps=30")
-    free, _ = control(tmp_path, *asked, "guidance.clip=false")
+def test_a_network_that_leaves_out_noise_is_kept_in_the_range_of_the_images(tmp_path):
+    asked = ("recipe.lean=0.1", "guidance=inpaint", "guidance.method=pigdm", "sampler.steps=30")
+    free, _ = control(tmp_path, *asked, "guidance.method.clip=false")
     held, _ = control(tmp_path, *asked)
     assert held["residual"]["mean"] < 0.01 < 0.1 < free["residual"]["mean"]
 
 
-def test_a_measurement_is_as_noisy_as_it_was_said_to_be_and_each_image_by_its_own_key(train):
+def test_a_measurement_is_as_noisy_as_it_was_said_to_be_and_each_image_by_its_own_key(
+    train, tmp_path
+):
     config = config_of("guidance=restore", "guidance.sigma_y=0.3")
-    task, x0 = guide.task(config, build.sde(config), train), jnp.zeros((100, 8, 8, 1))
+    task, x0 = steering.task(config, restore(config, tmp_path, train), train), jnp.zeros((100, 8, 8, 1))
     keys = jax.random.split(jax.random.key(0), 100)
     y = task.measure(keys, x0)
     np.testing.assert_allclose(y.std(), 0.3, rtol=0.05)
@@ -77,7 +73,7 @@ def test_a_measurement_is_as_noisy_as_it_was_said_to_be_and_each_image_by_its_ow
 
 
 def test_every_round_over_a_jump_costs_its_evaluations(tmp_path):
-    report, _ = control(tmp_path, "guidance=inpaint", "guidance.rounds=3", "guidance.jump=2")
+    report, _ = control(tmp_path, "guidance=inpaint", "guidance.method=replacement:rounds=3:jump=2")
     assert report["nfe"] == 3 * 8 + 1
 
 
@@ -106,14 +102,14 @@ def test_an_edit_keeps_the_more_the_shorter_it_is_and_what_the_mask_holds(tmp_pa
     realism = long["realism"]
     assert realism["n_target"] == 50 and realism["frechet_distance_of_source"] > 0
     _, rows = control(tmp_path, "guidance=edit", "guidance.t0=0.9", "guidance.mask=half")
-    test = build.dataset(config_of(), "test")
+    test = assemble.dataset(config_of(), "test")
     np.testing.assert_array_equal(rows["x"][:, :, :4], test.examples[data.spread(len(test), 4)][:, :, :4])
 
 
 @pytest.mark.slow
 def test_a_translation_without_its_experts_is_an_edit_and_with_them_is_faithful(tmp_path, classifier):
-    weights = ("guidance.lambda_s=0", "guidance.lambda_i=0", "guidance.low_pass=2", "guidance.classifier=there")
-    far = ("guidance.t0=0.9", "sampler.steps=30")
+    weights = ("guidance.lambda_s=0", "guidance.lambda_i=0", "guidance.low_pass=2", f"guidance.classifier={classifier}")
+    far = (*MIXTURE, "guidance.t0=0.9", "sampler.steps=30")
     _, edited = control(tmp_path, "guidance=edit", *far)
     plain, translated = control(tmp_path, "guidance=translate", *far, *weights)
     np.testing.assert_array_equal(edited["x"], translated["x"])

@@ -1,58 +1,30 @@
 """The measuring of samples: the right numbers under the right names, and mistakes that show before any work."""
 
 import json
+import math
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from strokes import Strokes
 
 from scorejax import data, metrics
-from scorejax.experiment import assemble as build
+from scorejax.experiment import assemble
 from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import evaluate, quality, report
-from scorejax.experiment.evaluation import samples as samples_lib
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError
 
 
-class Strokes:
-    """A network of a few lines, with as many classes as features."""
-
-    name = "strokes-v1"
-    seen = 0
-
-    def __call__(self, images):
-        type(self).seen += len(images)
-        x = images.astype(jnp.float32).reshape(len(images), 8, 8)
-        return jnp.concatenate([x.mean(1), jnp.abs(jnp.diff(x, axis=1)).mean(1)], axis=1) / 100
-
-    def log_probabilities(self, features):
-        return features - scipy.special.logsumexp(features, axis=1, keepdims=True)
-
-
-class Named(Strokes):
-    """The same, under the name of Inception with other weights."""
-
-    name = "inception-v3-2015-12-05-0123abcd"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def networks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(metrics.FEATURES, "strokes", Strokes)
-        patch.setitem(metrics.FEATURES, "named", Named)
-        yield
-
-
 def config(*overrides):
-    settings = ["eval.features=strokes", "eval.batch=64", "eval.reference_examples=0"]  # 0: all
-    return load("configs/vp_digits.py:tiny", [*settings, *overrides])
+    settings = ["eval.features=strokes:Strokes", "eval.batch=64", "eval.reference_examples=0"]  # 0: all
+    return load("vp_digits:tiny", [*settings, *overrides])
 
 
 @pytest.fixture(scope="module")
-def train(networks):
-    return build.dataset(config())
+def train():
+    return assemble.dataset(config())
 
 
 @pytest.fixture
@@ -92,22 +64,14 @@ def test_statistics_from_a_file_give_the_number_of_those_computed_and_of_scipy(t
     assert [p.name for p in (tmp_path / "eval").iterdir()] == [where.name]
 
 
-def test_a_cut_off_extraction_of_features_goes_on_where_it_stopped(train, samples, tmp_path, monkeypatch):
+def test_a_cut_off_extraction_of_features_goes_on_where_it_stopped(train, samples, tmp_path):
     asked = config("eval.samples=200")
     judge = quality.judge(asked, train)
     whole = quality.measure(judge, train, samples, tmp_path)
-    real = Strokes.__call__
-
-    def cut(self, images):
-        if Strokes.seen >= 800:
-            raise KeyboardInterrupt
-        return real(self, images)
-
-    Strokes.seen = 0
-    with monkeypatch.context() as patch:
-        patch.setattr(Strokes, "__call__", cut)
-        with pytest.raises(KeyboardInterrupt):
-            quality.measure(judge, train, samples, tmp_path)
+    Strokes.seen, Strokes.limit = 0, 800
+    with pytest.raises(KeyboardInterrupt):
+        quality.measure(judge, train, samples, tmp_path)
+    Strokes.limit = math.inf
     again = quality.measure(judge, train, samples, tmp_path)
     assert again == whole
     assert Strokes.seen == 256 + 1536  # 200 and 1,500 in batches of 64: none twice
@@ -132,11 +96,11 @@ def test_everything_that_is_asked_for_is_reported_with_what_it_was_measured_on(t
 def summary(found):
     """What a person reads of a report with these samples, once it was in a file."""
     written = json.loads(json.dumps({"step": 1, "split": "test", "data": "x", "samples": {**found, "nfe": 5}}))
-    return report.summary(written, [samples_lib.EVALUATION])
+    return report.summary(written, evaluate.EVALUATIONS)
 
 
 def test_features_of_inception_have_the_published_names_and_say_whose_weights_they_are(train, samples, tmp_path):
-    asked = config("eval.features=named", "eval.samples=200", "eval.metrics=frechet,kid,inception_score")
+    asked = config("eval.features=strokes:Named", "eval.samples=200", "eval.metrics=frechet,kid,inception_score")
     result = quality.measure(quality.judge(asked, train), train, samples, tmp_path)
     text = summary(result)
     for words in ("  FID ", "  KID ", "  Inception Score ", "FID of n < 10,000", "not the published ones"):
@@ -150,7 +114,7 @@ def test_published_statistics_are_taken_for_inception_alone(train, samples, tmp_
     stats = f"eval.stats={tmp_path / 'ttur.npz'}"
     with pytest.raises(ConfigError, match="a feature network that it does not name"):
         quality.judge(config(stats), train)
-    asked = config(stats, "eval.features=named", "eval.samples=200")
+    asked = config(stats, "eval.features=strokes:Named", "eval.samples=200")
     result = quality.measure(quality.judge(asked, train), train, samples, tmp_path)
     assert result["frechet_distance"] == pytest.approx(scipy_distance(real, features(samples.x[:200])), rel=1e-4)
     assert result["statistics"]["n"] is None and "frechet_floor" not in result
@@ -171,10 +135,11 @@ class Spread(metrics.Metric):
 
 
 def test_another_metric_is_measured_and_reported_like_any_other(train, samples, tmp_path, monkeypatch):
-    monkeypatch.setitem(metrics.METRICS, "spread", Spread)
+    monkeypatch.setitem(metrics.METRICS, "spread", Spread)  # where metrics of one's own are entered
     judge = quality.judge(config("eval.samples=200", "eval.metrics=spread"), train)
-    monkeypatch.setattr(quality.reference, "real_features", None)  # features that nobody asked for are not computed
+    Strokes.seen = 0
     result = quality.measure(judge, train, samples, tmp_path)
+    assert Strokes.seen == 256, "features of real examples, that nobody asked for, are not computed"
     spread = features(samples.x[:200]).std()
     assert result["spread"] == pytest.approx(spread, rel=1e-4) and "real" not in result
     lines = summary(result).splitlines()[-2:]
@@ -189,11 +154,11 @@ def test_another_metric_is_measured_and_reported_like_any_other(train, samples, 
         (["eval.features=pixels", "eval.metrics=inception_score"], "'pixels' has no classes.*mnist_classifier"),
         (["eval.features=vgg"], "unknown feature network 'vgg'.*random_conv"),
         (["eval.features=mnist_classifier"], r"\(28, 28, 1\).*\(8, 8, 1\)"),
-        (["eval.features.weights=w.pth"], "weights"),
+        (["eval.features.weights=w.pth"], "eval.features.weights.*does not belong.*Strokes"),
         (["eval.stats=absent.npz"], "eval.stats.*absent.npz"),
         (["eval.stats={other}"], "statistics of 'pixels'.*strokes-v1"),
-        (["eval.stats={published}", "eval.features=named"], "of 'inception.*6726825d'.*0123abcd"),
-        (["eval.stats={short}", "eval.features=named"], "5 features.* has 16"),
+        (["eval.stats={published}", "eval.features=strokes:Named"], "of 'inception.*6726825d'.*0123abcd"),
+        (["eval.stats={short}", "eval.features=strokes:Named"], "5 features.* has 16"),
         (["eval.samples=1"], "at least 2"),
         (["eval.samples=3", "eval.metrics=precision_recall"], "at least 4"),
         (["eval.reference_examples=3"], "at least 4"),

@@ -3,19 +3,14 @@
 import json
 
 import pytest
+from known import config_of
 
 from scorejax.experiment import config as configs
 from scorejax.experiment.evaluation import sweep
 from scorejax.experiment.evaluation.sweep import Point, pareto, table, with_sampler
-from scorejax.experiment.training import train
 from scorejax.runtime.errors import ConfigError
 
-GAUSSIAN = "configs/vp_gaussian.py:tiny"
-
-
-@pytest.fixture(autouse=True)
-def at_the_root(monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
+GAUSSIAN = "vp_gaussian:tiny"
 
 
 def test_the_pareto_front_holds_the_points_that_nothing_beats():
@@ -31,16 +26,25 @@ def test_a_table_has_a_row_a_sampler_and_a_column_a_number_of_steps():
 
 
 def test_a_sampler_of_a_sweep_forgets_the_one_of_the_run():
-    run = configs.load(GAUSSIAN, ["sampler.corrector=langevin", "sampler.snr=0.1", "sampler.t_min=1e-3"])
-    chosen = with_sampler(run, "probability_flow:method=heun:times=log_snr", 7)
-    assert (chosen.sampler.stepper, chosen.sampler.steps, chosen.sampler.method) == ("probability_flow", 7, "heun")
-    assert (chosen.sampler.corrector, chosen.sampler.snr, chosen.sampler.t_min) == ("none", None, 1e-3)
-    assert run.sampler.corrector == "langevin"
+    run = configs.load(GAUSSIAN, ["sampler.corrector=langevin:snr=0.1", "sampler.t_min=1e-3", "sampler.gamma=g.npz"])
+    chosen = with_sampler(run, "probability_flow:method=heun:time_grid=log_snr", 7).sampler
+    assert (chosen.stepper.name, chosen.stepper.method) == ("probability_flow", "heun")
+    assert (chosen.steps, chosen.time_grid.name, chosen.t_min, chosen.gamma) == (7, "log_snr", 1e-3, "g.npz")
+    assert chosen.corrector.name == "none"
+    corrected = with_sampler(run, "ancestral:corrector=langevin:corrector.snr=0.2", 7).sampler
+    assert (corrected.stepper.name, corrected.corrector.name, corrected.corrector.snr) == ("ancestral", "langevin", 0.2)
+    assert (run.sampler.corrector.name, run.sampler.corrector.snr) == ("langevin", 0.1)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("ancestral:steps=3", "sweep.steps"), ("ancestral:colour=x", "colour"), ("ancestral:x", "VALUE")],
+    [
+        ("ancestral:steps=3", "sweep.steps"),
+        ("ancestral:color=x", "color"),
+        ("ancestral:x", "'x' is no setting"),
+        ("magic", "'magic'; choose one of euler_maruyama"),
+        ("ancestral:time_grid=magic", "'magic'; choose one of uniform"),
+    ],
 )
 def test_a_mistake_in_a_sampler_is_told(text, words):
     with pytest.raises(ConfigError, match=words):
@@ -49,9 +53,8 @@ def test_a_mistake_in_a_sampler_is_told(text, words):
 
 @pytest.mark.slow
 def test_a_sweep_measures_every_sampler_at_every_number_of_steps(tmp_path):
-    run = configs.load(GAUSSIAN, ["sweep.samplers=('ancestral','probability_flow:method=heun')", "sweep.steps=(2,4)"])
+    run = config_of("Gaussian", "sweep.samplers=ancestral,probability_flow:method=heun", "sweep.steps=(2,4)")
     run.sweep.bits = 10
-    train.train(run, tmp_path)
     result = sweep.sweep(run, tmp_path)
     assert [(p["sampler"].partition(":")[0], p["steps"]) for p in result["points"]] == [
         ("ancestral", 2), ("ancestral", 4), ("probability_flow", 2), ("probability_flow", 4),

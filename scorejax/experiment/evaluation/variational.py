@@ -68,9 +68,11 @@ def check(config: Config) -> None:
 def of_chain(config: Config, variance: str) -> Config:
     """The config whose sampler draws from the chain of `eval.elbo`, with this variance."""
     c, own = config.eval, configs.copy(config)
-    clip = config.sampler.stepper.own().get("clip")
-    own.sampler.stepper = {"name": "reverse_chain", "variance": variance, "eta": c.elbo_eta, "clip": clip}
+    clip = {key: value for key, value in config.sampler.stepper.own().items() if key == "clip"}
+    own.sampler.stepper = {"name": "reverse_chain", "variance": variance, "eta": c.elbo_eta, **clip}
     own.sampler.update({"steps": c.elbo - 1, "time_grid": c.elbo_time_grid})
+    if variance != assemble.STATISTIC and own.sampler.time_grid.name != "optimal":
+        own.sampler.gamma = None  # it is for the sampler that is drawn from
     return own
 
 

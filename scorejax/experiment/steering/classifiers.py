@@ -81,7 +81,9 @@ def restore(workdir: str | Path, about: About) -> Classifier:
     params = jax.tree.map(jax.numpy.asarray, trained.params)
     bound = trained.recipe.model(params)
     assert bound.logits is not None and bound.features is not None  # refused above
-    logits, features = (of_process(found, about.sde, cleanest) for found in (bound.logits, bound.features))
+    logits, features = bound.logits, bound.features
+    if cleanest is not None:
+        logits, features = (of_process(found, about.sde, cleanest) for found in (logits, features))
     return Classifier(logits, features, own.num_classes, own.label_names, trained.step)
 
 

@@ -239,8 +239,8 @@ def _words(part: Part) -> list[str]:
             below += _words(value) if value.name != "none" else []
         elif key != "name":
             text = Path(value).name if isinstance(value, str) else str(value)
-            plain.append(text if key in ("factor", "pixels", "share", "path") else f"{key}-{text}")
-    return [part.name, *below, *plain]
+            plain.append(text if key in ("factor", "std", "share", "path") else f"{key}-{text}")
+    return [Path(part.name).name, *below, *plain]  # a mask is named by its file
 
 
 __all__ = [

@@ -1,0 +1,202 @@
+"""Recipes of models that are known exactly, in the place of trained networks; configs name them `exact_recipes:NAME`.
+
+None is trained: `init_from=known` is their only weight, a number that tells runs apart, of step 7.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from scorejax import data
+from scorejax.experiment import assemble
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import Recipe
+from scorejax.experiment.recipes.score import Score
+from scorejax.numerics import keys as keys_lib
+from scorejax.scores import analytic
+
+TRUTH = analytic.gaussian(data.GAUSSIAN_MEAN, data.GAUSSIAN_COVARIANCE)
+VARIANCE = 0.25  # of each pixel
+
+
+class Watch:
+    """How often watched models were called, with how many rows; the call after `limit` others is cut off."""
+
+    rows: list = []  # noqa: RUF012
+    limit = None
+
+    @classmethod
+    def start(cls, limit=None):
+        cls.rows, cls.limit = [], limit
+
+    @classmethod
+    def see(cls, x):
+        if cls.limit is not None and len(cls.rows) >= cls.limit:
+            raise RuntimeError("cut off here")
+        cls.rows.append(len(x))
+        return np.asarray(x)
+
+
+def watched(x):
+    """`x`, seen by the host on its way."""
+    return jax.pure_callback(Watch.see, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="broadcast_all")
+
+
+class Known(Recipe):
+    """Nothing to be trained."""
+
+    uses = ("sde", "model", "sampler", "guidance", "sweep")
+
+    def init(self, key):
+        return {"w": jnp.zeros(1)}
+
+    def loss(self, params, carry, batch, keys):
+        return jnp.zeros(len(batch.x)), None, {}
+
+    def load(self, path):
+        return {"w": np.zeros(1, np.float32)}, 7
+
+    @property
+    def sde(self):
+        return assemble.sde(self.config)
+
+
+class Gaussian(Known):
+    """The exact score of the correlated Gaussian."""
+
+    def __init__(self, given, *, watch: bool = False):
+        super().__init__(given)
+        self.watch = watch
+
+    def model(self, params):
+        return Model(sde=self.sde, score=Partial(gaussian_score_watched if self.watch else gaussian_score, self.sde))
+
+
+class Density(Known):
+    """The correlated Gaussian by its density and by samples of its own, without any score."""
+
+    uses = ()
+
+    def __init__(self, given, *, log_prob: bool = True, sample: bool = True):
+        super().__init__(given)
+        self.has = {"log_prob": log_prob, "sample": sample}
+
+    def model(self, params):
+        can = {"log_prob": Partial(gaussian_density, params), "sample": Partial(gaussian_samples, params)}
+        return Model(**{name: bound for name, bound in can.items() if self.has[name]})
+
+
+class Bounded(Score):
+    """A network trained by a bound, whose score is then replaced by the exact one of the correlated Gaussian."""
+
+    def model(self, params):
+        found = super().model(params)
+        return Model(sde=found.sde, score=Partial(gaussian_score, found.sde), bound_bits=found.bound_bits)
+
+
+class Pixels(Known):
+    """The score of independent pixels `N(m, 0.25)`.
+
+    `m` is 0; of a conditional model it is `(k - 4) / 10` for class `k`, and 0.05 for no class. A mixture is of all classes
+    together. A model that leans leaves out a part of the noise.
+    """
+
+    def __init__(
+        self,
+        given,
+        *,
+        conditional: bool = False,
+        label_dropout: float = 0.0,
+        mixture: bool = False,
+        lean: float = 0.0,
+    ):
+        super().__init__(given)
+        self.conditional, self.label_dropout, self.mixture, self.lean = conditional, label_dropout, mixture, lean
+
+    def model(self, params):
+        return Model(
+            sde=self.sde,
+            score=Partial(mixture_score, self.sde) if self.mixture else Partial(pixel_score, self.sde, self.lean),
+            conditional=self.conditional,
+            null_condition=10.0 if self.label_dropout else None,
+            num_classes=10 if self.conditional else 0,
+        )
+
+
+class PixelClasses(Known):
+    """The exact classifier of those pixels; pixels and ones are its features."""
+
+    draws = False
+    uses = ("sde", "model")
+
+    def __init__(self, given, *, features: bool = True):
+        super().__init__(given)
+        self.features = Partial(pixels_and_ones) if features else None
+
+    def model(self, params):
+        logits = Partial(pixel_logits, self.sde)
+        return Model(sde=self.sde, logits=logits, features=self.features, num_classes=10)
+
+
+class Quadrants(Known):
+    """Logits of two classes of vectors by the sign of their first number, of clean data: no process, no score."""
+
+    draws = False
+    uses = ()
+
+    def model(self, params):
+        return Model(logits=Partial(sign_logits, params), num_classes=2)
+
+
+# ---- What the models are made of; module-level, so that equal models are equal arguments of compiled programs --------
+
+
+def gaussian_score(sde, x, t, condition):
+    return TRUTH.score_at(sde, x, t)
+
+
+def gaussian_score_watched(sde, x, t, condition):
+    return TRUTH.score_at(sde, watched(x), t)
+
+
+def gaussian_density(params, keys, x):
+    return TRUTH.log_prob(watched(x)) + params["w"][0]
+
+
+def gaussian_samples(params, keys, shape):
+    root = np.linalg.cholesky(np.asarray(data.GAUSSIAN_COVARIANCE))
+    return watched(jnp.asarray(data.GAUSSIAN_MEAN) + keys_lib.normal(keys, shape) @ root.T)
+
+
+def class_mean(labels):
+    return (jnp.asarray(labels, jnp.float32) - 4.0).reshape(-1, 1, 1, 1) / 10.0
+
+
+def pixel_score(sde, lean, x, t, condition):
+    middle = jnp.float32(0.0)
+    if condition is not None:
+        condition = jnp.broadcast_to(condition, x.shape[:1])
+        middle = jnp.where((condition == 10).reshape(-1, 1, 1, 1), 0.05, class_mean(condition))
+    total = sde.scale(sde.alpha(t) ** 2 * VARIANCE + sde.variance(t), t, jnp.ones_like(x))
+    return (sde.scale(sde.alpha(t), t, jnp.broadcast_to(middle, x.shape)) - x) / total + lean * x
+
+
+def pixel_logits(sde, x, t):
+    """`log N(x; alpha m_k, alpha^2 v + sigma^2)` of every class `[B, 10]`, up to a constant."""
+    t = jnp.broadcast_to(t, x.shape[:1])
+    alpha, total = (u[:, None, None] for u in (sde.alpha(t), sde.alpha(t) ** 2 * VARIANCE + sde.variance(t)))
+    difference = x.reshape(len(x), 1, -1) - alpha * class_mean(jnp.arange(10)).reshape(1, 10, 1)
+    return -jnp.sum(difference**2 / (2 * total), -1)
+
+
+def mixture_score(sde, x, t, condition):
+    return jax.grad(lambda x: jax.nn.logsumexp(pixel_logits(sde, x, t), -1).sum())(x)
+
+
+def pixels_and_ones(x, t):
+    return jnp.concatenate([x, jnp.ones_like(x)], -1)
+
+
+def sign_logits(params, x, t):
+    return x[:, :1] * jnp.array([-1.0, 1.0]) + params["w"][0]
