@@ -42,7 +42,7 @@ class Setting:
     default: Any = REQUIRED
 
     def __str__(self) -> str:
-        return self.name if self.default is REQUIRED else f"{self.name}={_shown(self.default)}"
+        return self.name if self.default is REQUIRED else f"{self.name}={shown(self.default)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,10 +249,10 @@ def _kind(hint: Any, default: Any) -> Kind | Seam:
     found = {_plain(option) for option in options} - {object}
     optional = type(None) in found or default is None
     found.discard(type(None))
-    if not found and default is not None and default is not REQUIRED:
-        found = {_plain(type(default))}
-    if isinstance(default, type) or (default is not None and type(default).__name__ == "_ScalarMeta"):
-        return Kind((type,), optional)
+    if default is not REQUIRED and default is not None:  # REQUIRED is itself a class
+        if isinstance(default, type) or type(default).__name__ == "_ScalarMeta":
+            return Kind((type,), optional)
+        found = found or {_plain(type(default))}
     return Kind(tuple(kind for kind in (bool, int, float, tuple, str) if kind in found) or (str,), optional)
 
 
@@ -267,5 +267,6 @@ def _plain(option: Any) -> type:
     return object
 
 
-def _shown(default: Any) -> str:
+def shown(default: Any) -> str:
+    """A default as it is written in a config."""
     return default.__name__ if hasattr(default, "__name__") else str(default)

@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from scorejax.experiment.config import values as values_lib
-from scorejax.experiment.config.parts import REQUIRED, Seam, Setting, make, reject
+from scorejax.experiment.config.parts import REQUIRED, Seam, Setting, make, reject, shown
 from scorejax.runtime.errors import ConfigError
 
 HELP = "help"
@@ -219,7 +219,7 @@ class Part(Config):
         try:
             self._set(setting, values_lib.convert(_join(self._path, key), text, setting.kind))
         except ConfigError as error:
-            known = "" if setting.default is REQUIRED else f"; its default is {setting.default!r}"
+            known = "" if setting.default is REQUIRED else f"; its default is {shown(setting.default)}"
             raise ConfigError(f"{error}{known}") from None
         return None
 
