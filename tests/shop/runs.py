@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax.experiment import assemble as build
+from scorejax.experiment import assemble
 from scorejax.experiment import config as configs
-from scorejax.experiment.training import train
+from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.training.train import init_state
 from scorejax.runtime import checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -34,43 +35,45 @@ def small(*overrides: str):
 def conditional_run(folder, x, labels, *overrides):
     """A small run on examples of one's own with these labels."""
     np.savez(folder / "x.npz", x=x, labels=labels)
-    overrides += ("data.name=npz", f"data.path={folder / 'x.npz'}", "train.batch=4", "train.steps=2")
+    overrides = (f"data=npz:path={folder / 'x.npz'}", "train.batch=4", "train.steps=2", *overrides)
     overrides += ("train.log_every=2", "train.checkpoint_every=2", "sampler.steps=2", "eval.samples=5", "eval.grid=4")
-    return small(*overrides, "model.conditional=true", "model.label_dropout=0.5")
+    return small(*overrides, "recipe.conditional=true", "recipe.label_dropout=0.5")
 
 
-def stored(config, workdir, step=None):
-    """The whole state of a checkpoint, as numpy arrays by field."""
-    examples = build.dataset(config)
-    network, optimizer = build.network(config, examples), build.optimizer(config)
-    process = build.sde(config)
-    memory = build.objective(config, process).memory
-    target = jax.eval_shape(
-        lambda key: train.init_state(network, optimizer, examples.shape, key, process=process, memory=memory),
-        jax.random.key(0),
-    )
-    newest, broken = checkpoint._newest(
-        Path(workdir).absolute() / "checkpoints", target._asdict(), None if step is None else [step]
-    )
-    assert newest is not None and not broken
+def stored(config, workdir):
+    """The whole state of the newest checkpoint, as numpy arrays by field."""
+    recipe = make_recipe(config)
+    optimizer = recipe.optimizer(assemble.optimizer(config))
+    target = jax.eval_shape(lambda key: init_state(recipe, optimizer, key), jax.random.key(0))
+    checkpoints = checkpoint.Checkpoints(workdir)
+    newest = checkpoints.restore(target._asdict())
+    checkpoints.close()
+    assert newest is not None and newest.step == checkpoint.steps(workdir)[-1]
     return newest
 
 
 class Averaged(NamedTuple):
-    """All that is read of a score's checkpoint."""
+    """All that is read of a trained model's checkpoint."""
 
     ema: Any
 
 
-def stand_in(config, workdir):
-    """Save a checkpoint of step 1 with weights out of a hat, neither initialised nor trained, which takes long."""
-    examples = build.dataset(config)
-    network = build.network(config, examples)
-    shapes = jax.eval_shape(lambda: build.init_params(jax.random.key(0), network, examples.shape))
+def store(params, workdir, step=1):
+    """Save a checkpoint of a model with these weights."""
     saved = checkpoint.Checkpoints(workdir)
-    hat = np.random.default_rng(0)
-    saved.save(1, Averaged(jax.tree.map(lambda leaf: jnp.float32(0.3 * hat.standard_normal(leaf.shape)), shapes)))
+    saved.save(step, Averaged(jax.tree.map(jnp.asarray, params)))
     saved.close()
+
+
+def out_of_a_hat(shapes, seed=0):
+    """Weights that are neither initialized nor trained, which takes long to compile."""
+    hat = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: np.float32(0.3 * hat.standard_normal(leaf.shape)), shapes)
+
+
+def stand_in(config, workdir):
+    """Save a checkpoint of step 1 with weights out of a hat."""
+    store(out_of_a_hat(make_recipe(config).shapes()), workdir)
 
 
 def same_bits(a, b) -> bool:
