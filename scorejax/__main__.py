@@ -38,7 +38,8 @@ def parse(argv: list[str], program: str) -> tuple[argparse.Namespace, list[str]]
     if args.help:
         from scorejax.experiment import modes
 
-        parser.exit(0, f"{parser.format_help()}\nmodes:\n{modes.describe()}\n")
+        print(f"{parser.format_help()}\nmodes:\n{modes.describe()}")
+        parser.exit(0)
     if unknown := [flag for flag in rest if not flag.startswith("--config.")]:
         parser.error(f"unknown flags {unknown}; choose --config, --workdir, --mode or --config.KEY=VALUE")
     if not args.config and (args.mode == "train" or not args.workdir) and not any("help" in flag for flag in rest):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import runpy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from scorejax.experiment.config.schema import schema
-from scorejax.experiment.config.tree import Config, Part
+from scorejax.experiment.config.tree import HELP, Config, Help, Part
 from scorejax.runtime.errors import ConfigError, user_errors
 
 # What a setting was called before; used by error messages alone.
@@ -45,7 +46,10 @@ def load(spec: str, overrides: Sequence[str] = ()) -> Config:
 
     Raises:
         ConfigError: no such file, variant or key, or a value of the wrong type.
+        Help: the name is `help`, or an override asks for it.
     """
+    if spec == HELP:
+        raise Help(_describe_shipped())
     path, _, variants = spec.partition(":")
     where = find_file(path)
     module = _run_config_file(where)
@@ -65,8 +69,11 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type.
+        Help: an override is `help` alone, for all settings, or `key=help`, for the parts that a key takes.
     """
     for text in overrides:
+        if text == HELP:
+            raise Help("\n".join(config.lines()))
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"override {text!r} has no value; write --config.{key}=VALUE")
@@ -155,6 +162,15 @@ def _shipped() -> Path:
 
     tree = Path(__file__).resolve().parents[3] / "configs"
     return tree if (tree / "vp_digits.py").is_file() else Path(sysconfig.get_path("data")) / "share/scorejax/configs"
+
+
+def _describe_shipped() -> str:
+    """The configs of the package with the first lines of their docstrings, for `help`."""
+    lines = []
+    for file in sorted(_shipped().glob("*.py")):
+        doc = ast.get_docstring(ast.parse(file.read_text())) or ""
+        lines.append(f"  {file.stem:<20}{doc.partition(chr(10))[0]}")
+    return "\n".join(["--config=NAME[:variant] takes the name of a config file, or one of", *lines])
 
 
 def _parts(config: Config) -> list[Part]:

@@ -21,7 +21,7 @@ HELP = "help"
 
 
 class Help(ConfigError):
-    """What a seam offers, when it was asked for with the value `help`."""
+    """What was asked for with `help`: what a seam offers, all settings, or the shipped configs."""
 
 
 class Config(config_dict.ConfigDict):
@@ -122,6 +122,14 @@ class Config(config_dict.ConfigDict):
         """Nested plain values, ready for JSON."""
         return {key: value.to_dict() if isinstance(value, Config) else value for key, value in self._fields.items()}
 
+    def lines(self, *more: str) -> list[str]:
+        """Every setting, one a line, as the command line takes it; of parts also those at their defaults."""
+        found = []
+        for key in (*self._schema, *more):
+            value, path = self[key], _join(self._path, key)
+            found += value.lines() if isinstance(value, Config) else [f"--config.{path}={shown(value)}"]
+        return found
+
     def _unknown(self, key: str, full: str | None = None) -> ConfigError:
         where = f"section {self._path!r}" if self._path else "the config"
         return ConfigError(
@@ -181,6 +189,9 @@ class Part(Config):
             elif keep and key in before and not isinstance(before[key], Part):
                 self[key] = before[key]
 
+    def lines(self, *more: str) -> list[str]:
+        return [f"--config.{self._path}={self._fields['name']}", *super().lines(*self._settings(), *more)]
+
     def _own_keys(self) -> list[str]:
         return [key for key in self._fields if key != "name" and key not in self._schema]
 
@@ -237,8 +248,9 @@ class Part(Config):
         return settings[key]
 
     def _set(self, setting: Setting, value: Any) -> None:
-        # A default that is set once more is no difference between two configs.
-        if setting.default is not REQUIRED and value == setting.default and type(value) is type(setting.default):
+        # A default that is set once more is no difference between two configs; number formats are set by their names.
+        default = shown(setting.default) if setting.name == "dtype" else setting.default
+        if default is not REQUIRED and value == default and type(value) is type(default):
             self._fields.pop(setting.name, None)
         else:
             self._put(setting.name, value)
