@@ -2,9 +2,15 @@
 
 import importlib.util
 import json
+import shutil
 
 import pytest
-from runs import ROOT, SMALL
+from runs import ROOT, SMALL, small
+
+from scorejax.experiment import config as configs
+from scorejax.experiment.training.train import train
+from scorejax.experiment.workdir import check, saved_config
+from scorejax.runtime.errors import ConfigError
 
 CONFIG = f"--config={ROOT / 'configs/vp_gaussian.py'}"
 
@@ -41,9 +47,11 @@ def test_main_is_short():
         ([CONFIG + ":large"], ["'large'", "tiny"]),
         ([CONFIG, "--config.optim.rate=1"], ["'optim.rate'", "lr"]),
         ([CONFIG, "--config.sampler.stepper=milstein"], ["'milstein'", "ancestral"]),
-        ([CONFIG, "--config.sde.name=vq"], ["'vq'", "vp"]),
-        ([CONFIG, "--config.model.name=unet"], ["'unet'", "ddpmpp"]),
-        ([CONFIG, "--config.data.name=moon"], ["'moon'", "moons"]),
+        ([CONFIG, "--config.sde=vq"], ["'vq'", "vp"]),
+        ([CONFIG, "--config.model=unet"], ["'unet'", "ddpmpp"]),
+        ([CONFIG, "--config.data=moon"], ["'moon'", "moons"]),
+        ([CONFIG, "--config.sampler.times=uniform"], ["'sampler.times'", "'sampler.time_grid'"]),
+        ([CONFIG, "--config.recipe=scores"], ["'scores'", "classifier"]),
         (["--mode=eval", "--workdir=/nonexistent/run"], ["config.json", "/nonexistent/run"]),
         ([CONFIG, "--mode=sample", "--workdir=/nonexistent/run"], ["checkpoints", "/nonexistent/run"]),
     ],
@@ -78,42 +86,69 @@ def test_train_eval_and_sample_share_a_workdir(main, capsys, tmp_path, monkeypat
     assert list((workdir / "samples").glob("*.png"))
 
 
-def test_evaluating_with_another_config_is_refused(main, capsys, tmp_path):
-    from runs import small
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--help"], ["--config", "train_head", "sweep"]),
+        (["--config=help"], ["vp_digits", "the first run to try"]),
+        (["--config.sampler.stepper=help"], ["euler_maruyama", "dpm_solver", "order=2"]),
+        ([CONFIG, "--config.help"], ["--config.sde.beta_max=20.0", "--config.train.batch=512", "--config.model=mlp"]),
+    ],
+)
+def test_help_is_given_without_a_run(main, capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main.main(arguments)
+    except SystemExit as left:
+        code = left.code
+    said = capsys.readouterr()
+    assert not code and not said.err, said.err
+    assert all(word in said.out for word in words), said.out
+    assert not list(tmp_path.iterdir())
 
-    from scorejax.experiment.training import train
 
-    train.train(small("train.steps=4"), tmp_path)
-    assert main.main([CONFIG, "--mode=eval", f"--workdir={tmp_path}", "--config.optim.lr=7"]) == 1
+def test_all_settings_as_they_are_shown_are_overrides_that_change_nothing():
+    config = configs.load(str(ROOT / "configs/vp_digits.py"), ["guidance=restore:method=dps"])
+    with pytest.raises(configs.Help) as shown:
+        configs.override(config, ["help"])
+    again = configs.base()
+    lines = [line.removeprefix("--config.") for line in str(shown.value).splitlines()]
+    configs.override(again, [line for line in lines if not line.endswith("=None")])
+    assert configs.to_dict(again) == configs.to_dict(config)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run of 4 steps."""
+    workdir = tmp_path_factory.mktemp("trained")
+    train(small("train.steps=4"), workdir)
+    return workdir
+
+
+def test_evaluating_with_another_config_is_refused(main, capsys, trained):
+    assert main.main([CONFIG, "--mode=eval", f"--workdir={trained}", "--config.optim.lr=7"]) == 1
     assert "optim.lr: 0.01 there, 7.0 now" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("workdir", [[], ["--workdir=elsewhere"]])
-def test_overrides_reach_the_run(main, monkeypatch, tmp_path, workdir):
-    from scorejax.experiment.training import train
-
+@pytest.mark.parametrize("workdir", ["elsewhere", None])
+def test_overrides_reach_the_run(main, capsys, monkeypatch, tmp_path, workdir):
     monkeypatch.chdir(tmp_path)
-    seen = []
-    monkeypatch.setattr(train, "train", lambda config, folder: seen.append((config.train.steps, str(folder))) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        main.main([CONFIG, "--config.train.steps=70", *workdir])
-    assert seen == [(70, "elsewhere" if workdir else "runs/vp_gaussian")]
+    flags = [f"--workdir={workdir}"] if workdir else []
+    short = [f"--config.{text}" for text in (*SMALL, "train.steps=4")]
+    assert main.main([CONFIG, *short, "--config.sampler.stepper=ddim:eta=0.5", *flags]) == 0
+    [saved] = tmp_path.rglob("config.json")
+    assert saved.parent == tmp_path / (workdir or "runs/vp_gaussian")
+    config = saved_config(saved.parent)
+    assert config.train.steps == 4 and config.sampler.stepper.name == "ddim" and config.sampler.stepper.eta == 0.5
 
 
-def test_a_setting_younger_than_the_folder_had_its_default_there(monkeypatch, tmp_path):
-    from runs import small
-
-    from scorejax.experiment import workdir
-    from scorejax.runtime import checkpoint
-    from scorejax.runtime.errors import ConfigError
-
-    config = small()
-    workdir.claim(tmp_path, config)
-    monkeypatch.setattr(checkpoint, "steps", lambda folder: [4])
-    saved = json.loads((tmp_path / workdir.FILE).read_text())
-    del saved["objective"]["name"]
-    (tmp_path / workdir.FILE).write_text(json.dumps(saved))
-    workdir.check(tmp_path, config)
+def test_a_setting_younger_than_the_folder_had_its_default_there(trained, tmp_path):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    config, path = small("train.steps=4"), tmp_path / "config.json"
+    saved = json.loads(path.read_text())
+    del saved["objective"]["name"], saved["optim"]["eps"]
+    path.write_text(json.dumps(saved))
+    check(tmp_path, config)
     config.objective.name = "sliced"
     with pytest.raises(ConfigError, match=r"objective.name: 'denoising' there, 'sliced' now"):
-        workdir.check(tmp_path, config)
+        check(tmp_path, config)
