@@ -92,7 +92,7 @@ def test_train_eval_and_sample_share_a_workdir(main, capsys, tmp_path, monkeypat
         (["--help"], ["--config", "train_head", "sweep"]),
         (["--config=help"], ["vp_digits", "the first run to try"]),
         (["--config.sampler.stepper=help"], ["euler_maruyama", "dpm_solver", "order=2"]),
-        ([CONFIG, "--config.help"], ["--config.sde.beta_max=20.0", "--config.train.batch=512", "--config.model=mlp"]),
+        ([CONFIG, "--config.help=all"], ["--config.sde.beta_max=20.0", "--config.train.batch=512", "--config.model=mlp"]),
     ],
 )
 def test_help_is_given_without_a_run(main, capsys, tmp_path, monkeypatch, arguments, words):
@@ -110,7 +110,7 @@ def test_help_is_given_without_a_run(main, capsys, tmp_path, monkeypatch, argume
 def test_all_settings_as_they_are_shown_are_overrides_that_change_nothing():
     config = configs.load(str(ROOT / "configs/vp_digits.py"), ["guidance=restore:method=dps"])
     with pytest.raises(configs.Help) as shown:
-        configs.override(config, ["help"])
+        configs.override(config, ["help=all"])
     again = configs.base()
     lines = [line.removeprefix("--config.") for line in str(shown.value).splitlines()]
     configs.override(again, [line for line in lines if not line.endswith("=None")])

@@ -69,12 +69,12 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type.
-        Help: an override is `help` alone, for all settings, or `key=help`, for the parts that a key takes.
+        Help: an override is `help=all`, for all settings, or `key=help`, for the parts that a key takes.
     """
     for text in overrides:
-        if text == HELP:
-            raise Help("\n".join(config.lines()))
         key, equals, value = text.partition("=")
+        if key == HELP:
+            raise Help("\n".join(config.lines()))
         if not equals:
             raise ConfigError(f"override {text!r} has no value; write --config.{key}=VALUE")
         try:
