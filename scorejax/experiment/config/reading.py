@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import runpy
+import sysconfig
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,11 +158,12 @@ def find_file(path: str) -> Path:
 
 
 def _shipped() -> Path:
-    """Where the configs of the package are: in its source tree, or where a wheel puts them."""
-    import sysconfig
-
-    tree = Path(__file__).resolve().parents[3] / "configs"
-    return tree if (tree / "vp_digits.py").is_file() else Path(sysconfig.get_path("data")) / "share/scorejax/configs"
+    """Where the configs of the package are: in its source tree, or where an installer puts the data files of a wheel."""
+    tree = Path(__file__).resolve().parents[3]
+    # The order of installers: a virtual environment or system, one user's own packages, a folder of packages.
+    prefixes = [sysconfig.get_path("data"), sysconfig.get_path("data", sysconfig.get_preferred_scheme("user")), tree]
+    places = [tree / "configs", *(Path(prefix) / "share/scorejax/configs" for prefix in prefixes)]
+    return next((place for place in places if (place / "vp_digits.py").is_file()), places[0])
 
 
 def _describe_shipped() -> str:
