@@ -12,7 +12,7 @@ import numpy as np
 
 from scorejax import data as data_lib
 from scorejax import metrics
-from scorejax.experiment.config import Config
+from scorejax.experiment.config import Config, Part, Seam
 from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.runtime.errors import ConfigError, user_errors
@@ -24,6 +24,19 @@ def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
 
 
 FEATURES = ChainMap({"auto": auto}, metrics.FEATURES)  # a view: what is added to the room's table is found here
+METRIC = Seam("scorejax.metrics:METRICS", "metric", "frechet")
+
+
+def metric(text: str) -> metrics.Metric:
+    """The metric `NAME:key=value...` of the list `eval.metrics`.
+
+    Raises:
+        ConfigError: no such metric, or a setting that it does not have.
+        Help: the text is `help`.
+    """
+    part = Part(METRIC, "eval.metrics")
+    part.choose_text(text)
+    return part.make()
 
 
 class Judge(NamedTuple):
@@ -44,7 +57,7 @@ class Judge(NamedTuple):
     def needs_real_features(self) -> bool:
         """Whether a metric needs real examples: their features, or moments that no file holds."""
         wanted = {"features"} if self.statistics else {"features", "moments"}
-        return any(metric.needs_real in wanted for metric in self.asked)
+        return any(each.needs_real in wanted for each in self.asked)
 
 
 def judge(config: Config, train: data_lib.Dataset) -> Judge:
@@ -55,15 +68,12 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
         RunError: no weights of the feature network.
     """
     c = config.eval
-    if unknown := [name for name in c.metrics if name not in metrics.METRICS]:
-        known = ", ".join(metrics.METRICS)
-        raise ConfigError(f"unknown eval.metrics {', '.join(map(repr, unknown))}; choose among {known}")
-    asked = tuple(metrics.metric(name) for name in c.metrics)
-    least = max((metric.least for metric in asked), default=2)
+    asked = tuple(metric(name) for name in c.metrics)
+    least = max((each.least for each in asked), default=2)
     if c.samples < least:
         raise ConfigError(f"eval.samples = {c.samples}; {', '.join(c.metrics)} need at least {least}, 0 for none")
     chosen = network(config, train)
-    of_classes = [name for name, metric in zip(c.metrics, asked, strict=True) if metric.needs_classes]
+    of_classes = [name for name, each in zip(c.metrics, asked, strict=True) if each.needs_classes]
     if of_classes and not isinstance(chosen, metrics.Classifier):
         raise ConfigError(
             f"eval.metrics has {', '.join(of_classes)}, but {chosen.name!r} has no classes; choose eval.features among "
@@ -112,8 +122,8 @@ def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: st
             features = stack.enter_context(reference.real_features(judge.config, dataset, network, workdir))
             result["real"] = {**reference.about(judge.config, dataset), "n": len(features)}
             real = metrics.Reference(features, judge.statistics, c.stats, result["real"])
-        for metric in judge.asked:
-            found = metric.measure(real, drawn, network, seed=c.seed)
+        for each in judge.asked:
+            found = each.measure(real, drawn, network, seed=c.seed)
             result["notes"] += found.pop("notes", [])
             result |= found
     return result
@@ -121,6 +131,6 @@ def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: st
 
 def lines(s: dict[str, Any]) -> list[str]:
     """The numbers of samples, as the metric of each puts them."""
-    found = [f"  {label:<20}{value}" for name in s["metrics"] for label, value in metrics.metric(name).lines(s)]
+    found = [f"  {label:<20}{value}" for name in s["metrics"] for label, value in metric(name).lines(s)]
     about = f"   ({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
     return [line + about * (i == 0) for i, line in enumerate(found)] + [f"  note: {note}" for note in s["notes"]]
