@@ -38,13 +38,22 @@ def parse(argv: list[str], program: str) -> tuple[argparse.Namespace, list[str]]
     if args.help:
         from scorejax.experiment import modes
 
-        print(f"{parser.format_help()}\nmodes:\n{modes.describe()}")
+        _show(f"{parser.format_help()}\nmodes:\n{modes.describe()}")
         parser.exit(0)
     if unknown := [flag for flag in rest if not flag.startswith("--config.")]:
         parser.error(f"unknown flags {unknown}; choose --config, --workdir, --mode or --config.KEY=VALUE")
     if not args.config and (args.mode == "train" or not args.workdir) and not any("help" in flag for flag in rest):
         parser.error("--config=configs/X.py is missing")
     return args, [flag.removeprefix("--config.") for flag in rest]
+
+
+def _show(text: str) -> None:
+    """Print a text whose reader, such as `head`, may have seen enough of it before its end."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer would raise the error again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
@@ -72,7 +81,7 @@ def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
         config.override(chosen, overrides)
         stopped = modes.run(args.mode, chosen, args.workdir or f"runs/{chosen.name}")
     except config.Help as asked:
-        print(asked)
+        _show(str(asked))
     except KeyboardInterrupt:
         stopped = "SIGINT"
     except (errors.RunError, OSError) as error:

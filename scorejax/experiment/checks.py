@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, base, chosen
+from scorejax.experiment.config.schema import OF_SOME_RECIPES
 from scorejax.experiment.recipe import make_recipe
 from scorejax.runtime.errors import ConfigError
-
-_OF_SOME_RECIPES = ("sde", "model", "objective", "sampler", "guidance", "sweep")
 
 
 def check(config: Config, devices: int = 1) -> None:
@@ -19,7 +18,7 @@ def check(config: Config, devices: int = 1) -> None:
     """
     recipe = make_recipe(config)
     default = base()
-    for section in _OF_SOME_RECIPES:
+    for section in OF_SOME_RECIPES:
         if section not in recipe.uses and chosen(config, section) != chosen(default, section):
             raise ConfigError(
                 f"section {section!r} is set, but recipe {config.recipe.name!r} does not read it; it reads "

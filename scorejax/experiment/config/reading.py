@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import runpy
+import sysconfig
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scorejax.experiment.config.schema import schema
+from scorejax.experiment.config.schema import OF_SOME_RECIPES, schema
 from scorejax.experiment.config.tree import HELP, Config, Help, Part
 from scorejax.runtime.errors import ConfigError, user_errors
 
@@ -130,13 +131,15 @@ def tiny(config: Config) -> None:
     )
     if config.data.size is not None:
         config.data.size = min(config.data.size, 32)
-    if "sampler" in config.recipe.find().uses:
+    unread = set(OF_SOME_RECIPES) - set(config.recipe.find().uses)
+    if "sampler" not in unread:
         config.sampler.steps = 4
     config.eval.update({"batch": 8, "likelihood_examples": 16, "classifier_examples": 16, "samples": 16, "grid": 16})
     config.eval.update({"likelihood_passes": 1, "rtol": 1e-2, "atol": 1e-2, "baseline_examples": 200})
     config.eval.reference_examples = 200
-    for part in _parts(config):
-        part.update(getattr(part.find(), "tiny", {}))
+    for key, section in config.items():
+        for part in _parts(section) if isinstance(section, Config) and key not in unread else []:
+            part.update(getattr(part.find(), "tiny", {}))
 
 
 def find_file(path: str) -> Path:
@@ -157,11 +160,12 @@ def find_file(path: str) -> Path:
 
 
 def _shipped() -> Path:
-    """Where the configs of the package are: in its source tree, or where a wheel puts them."""
-    import sysconfig
-
-    tree = Path(__file__).resolve().parents[3] / "configs"
-    return tree if (tree / "vp_digits.py").is_file() else Path(sysconfig.get_path("data")) / "share/scorejax/configs"
+    """Where the shipped configs are: in the source tree, or where an installer puts the data files of a wheel."""
+    tree = Path(__file__).resolve().parents[3]
+    # The order of installers: a virtual environment or system, one user's own packages, a folder of packages.
+    prefixes = [sysconfig.get_path("data"), sysconfig.get_path("data", sysconfig.get_preferred_scheme("user")), tree]
+    places = [tree / "configs", *(Path(prefix) / "share/scorejax/configs" for prefix in prefixes)]
+    return next((place for place in places if (place / "vp_digits.py").is_file()), places[0])
 
 
 def _describe_shipped() -> str:

@@ -132,6 +132,10 @@ SCHEMA: dict[str, Any] = {
 }
 
 
+OF_SOME_RECIPES = ("sde", "model", "objective", "sampler", "guidance", "sweep")
+"""Sections that a recipe reads only if it says so; for others they stay at their defaults."""
+
+
 def schema() -> dict[str, Any]:
     """The sections of every config, and one for each recipe that trains something beside a trained model."""
     beside = importlib.import_module("scorejax.experiment.recipes").BESIDE

@@ -24,7 +24,19 @@ def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
 
 
 FEATURES = ChainMap({"auto": auto}, metrics.FEATURES)  # a view: what is added to the room's table is found here
-METRIC = Seam(metrics.METRICS, "metric", "frechet")
+METRIC = Seam("scorejax.metrics:METRICS", "metric", "frechet")
+
+
+def metric(text: str) -> metrics.Metric:
+    """The metric `NAME:key=value...` of the list `eval.metrics`.
+
+    Raises:
+        ConfigError: no such metric, or a setting that it does not have.
+        Help: the text is `help`.
+    """
+    part = Part(METRIC, "eval.metrics")
+    part.choose_text(text)
+    return part.make()
 
 
 class Judge(NamedTuple):
@@ -56,7 +68,7 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
         RunError: no weights of the feature network.
     """
     c = config.eval
-    asked = tuple(metric(text) for text in c.metrics)
+    asked = tuple(metric(name) for name in c.metrics)
     least = max((each.least for each in asked), default=2)
     if c.samples < least:
         raise ConfigError(f"eval.samples = {c.samples}; {', '.join(c.metrics)} need at least {least}, 0 for none")
@@ -71,15 +83,6 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
         raise ConfigError(f"eval.reference_examples = {c.reference_examples}; wanted at least {2 * least}, 0: all")
     statistics = reference.load(c.stats, chosen, _feature_count(chosen, train)) if c.stats else None
     return Judge(config, asked, chosen, statistics)
-
-
-def metric(text: str) -> metrics.Metric:
-    """The metric `NAME:key=value` of the list `eval.metrics`.
-
-    Raises:
-        ConfigError: no such metric, or a setting that it does not have.
-    """
-    return Part(METRIC, "eval.metrics", text).make()
 
 
 def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:
