@@ -14,6 +14,7 @@ from scorejax import metrics
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
+from scorejax.experiment.evaluation.run_features import run
 from scorejax.runtime.errors import ConfigError, user_errors
 
 
@@ -22,7 +23,7 @@ def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
     return metrics.FEATURES["random_conv" if gray_levels else "pixels"]()
 
 
-FEATURES = {"auto": auto, **metrics.FEATURES}
+FEATURES = {"auto": auto, **metrics.FEATURES, "run": run}
 METRICS = ("frechet", "kid", "inception_score", "precision_recall")
 ENOUGH = 10_000  # samples of a Frechet distance that may be held against published ones
 
@@ -58,7 +59,7 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
     if "inception_score" in c.metrics and not isinstance(chosen, metrics.Classifier):
         raise ConfigError(
             f"eval.metrics has inception_score, but {chosen.name!r} has no classes; choose eval.features among "
-            "inception, mnist_classifier"
+            "inception, mnist_classifier, run:workdir=DIR of configs/feature_network.py"
         )
     if 0 < c.reference_examples < 2 * least:
         raise ConfigError(f"eval.reference_examples = {c.reference_examples}; wanted at least {2 * least}, 0: all")
