@@ -1,5 +1,8 @@
 """Laws of the losses of recipes that train no score: a flow, an energy, a pair of adversaries."""
 
+import dataclasses
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +130,38 @@ def test_chains_of_the_untrained_energy_are_normal():
     x = recipe.model(recipe.init(jax.random.key(0))).sample(jax.random.split(jax.random.key(1), 20_000), (20_000, 2))
     assert np.mean(x) == pytest.approx(0, abs=0.03)
     assert np.var(x) == pytest.approx(1 / 0.95, rel=0.03)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_offers_of_a_fresh_start_alone_draw_from_the_law_of_the_energy(temperature):
+    """Two modes of unequal weight, between which Langevin moves of this size would never cross."""
+    noise = (2e-8 * temperature) ** 0.5
+    recipe = made(f"energy:langevin_steps=1:step_size=1e-8:noise_scale={noise}:sample_steps=100", "energy_mlp:depth=1")
+
+    class Wells(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            near, far = (jnp.sum((x - center) ** 2, axis=1) for center in (jnp.array([1.0, 0.5]), -1.0))
+            return -jnp.logaddexp(-4 * near, -4 * far - 1)
+
+    law = dataclasses.replace(recipe.law, network=Wells())
+    side = np.linspace(-4, 4, 401, dtype=np.float32)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    weight = np.exp(-np.asarray(law.energy({}, grid), np.float64) / temperature)
+    weight /= weight.sum()
+    x = np.asarray(law.sample({}, jax.random.split(jax.random.key(1), 10_000), (10_000, 2)))
+    right = weight[grid[:, 0] > 0].sum()
+    assert 0.6 < right < 0.95  # the modes differ
+    assert np.mean(x[:, 0] > 0) == pytest.approx(right, abs=0.02)
+    mean = weight @ grid
+    np.testing.assert_allclose(x.mean(0), mean, atol=0.04)
+    np.testing.assert_allclose(np.cov(x.T), (grid - mean).T @ (weight[:, None] * (grid - mean)), atol=0.05)
+
+
+def test_its_samples_say_what_they_cost(energy):
+    """20 moves in rounds of 3 are 7 rounds, each with two energies more."""
+    recipe = made("energy:langevin_steps=3:sample_steps=20", "energy_mlp:features=8")
+    assert recipe.model(energy[1]).sample_nfe == 7 * 5
 
 
 # ---- Adversarial
