@@ -2,8 +2,8 @@
 
     python main.py --config=configs/feature_network.py --config.data.data_dir=TFDS_DIR
 
-Prints accuracy and cross entropy of the test images. Then samples of a run on the same data are measured in it by
-`--config.eval.features=run:workdir=DIR`, with `--config.eval.metrics=frechet,inception_score` for a class score as well.
+Prints accuracy and cross entropy of the test images. Samples of a run on the same data are then measured in it by
+`--config.eval.features=run:workdir=DIR`; `--config.eval.metrics=frechet,inception_score` adds a class score.
 
     :digits    8x8 handwritten digits, which need no files
 

@@ -48,9 +48,7 @@ def test_langevin_samplers_on_its_score_draw_from_its_density(energy, way):
         moves = {"stepper": sj.samplers.euler_maruyama(), "corrector": corrector}
     start = jax.random.normal(jax.random.key(1), (N, 2))
     score = found.model.score_given(None)
-    x, nfe = sj.sample(
-        jax.random.key(0), STILL, score, (N, 2), **moves, times=TIMES, x_init=start, denoise=False
-    )
+    x, nfe = sj.sample(jax.random.key(0), STILL, score, (N, 2), **moves, times=TIMES, x_init=start, denoise=False)
     assert nfe >= 400
     np.testing.assert_allclose(np.mean(x, axis=0), mean, atol=0.08)
     np.testing.assert_allclose(np.cov(np.asarray(x).T), covariance, atol=0.1)

@@ -1,4 +1,4 @@
-"""A run of any kind of training that is killed goes on by the same command, and ends bit for bit as if it had not been."""
+"""A killed run of any kind of training goes on by the same command, and ends bit for bit as one that was not killed."""
 
 import os
 import signal
