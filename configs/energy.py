@@ -13,7 +13,7 @@ from scorejax.config import Config, base
 def get_config() -> Config:
     """A small network, and as many chains as a batch has examples."""
     config = base()
-    config.recipe = "energy:chains=256:langevin_steps=20:step_size=1e-3:restart=0.01"
+    config.recipe = "energy:chains=256:langevin_steps=20:step_size=1e-3"
     config.model = "energy_mlp:features=128:depth=3"
     config.data.name = "moons"
     # No momentum: the chains answer late to what the energy did, and momentum would make the two swing.

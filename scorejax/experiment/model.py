@@ -46,6 +46,7 @@ class Model:
         sample: `(keys [B], shape) -> x [B, ...]`, by the model's own way.
         logits: `(x, t) -> [B, K]`, of noisy data; a model without a process ignores `t`.
         features: `(x, t)`, the last feature map of a classifier.
+        logits_of_features: `features [B, F] -> [B, K]`, the last layer of a classifier whose features are vectors.
         restore: `(x, t) -> x_0`, of degraded data.
         sample_nfe: network evaluations that `sample` makes.
         variance_head: `(sde, score) -> VarianceHead`, of a head that was trained beside this score.
@@ -65,6 +66,7 @@ class Model:
     sample: Partial | None = None
     logits: Partial | None = None
     features: Partial | None = None
+    logits_of_features: Partial | None = None
     restore: Partial | None = None
     variance_head: Partial | None = None
     dequantizer: Partial | None = None
@@ -103,6 +105,7 @@ CAPABILITIES = (
     "sample",
     "logits",
     "features",
+    "logits_of_features",
     "restore",
     "variance_head",
     "dequantizer",

@@ -1,7 +1,8 @@
 """Small classifiers as feature networks: trained on the data at hand, a few hundred kilobytes, nothing to download.
 
 Their features know the classes of one data set, so distances rank samplers of that set. They are never called FID.
-`python -m scorejax.metrics.train_classifier` trains one.
+`python main.py --config=configs/feature_network.py --config.data.data_dir=TFDS_DIR` trains one of the kind that comes
+with the package; the docstring of that config says how its weights are written as such a file.
 """
 
 from importlib import resources
@@ -59,7 +60,7 @@ class ClassifierFeatures:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the `.npz` that `train_classifier` wrote."""
+        """Read the `.npz` that `save` wrote."""
         with np.load(path) as file:
             held = {name: file[name] for name in file.files}
         self.name, self.accuracy = str(held.pop("name")), float(held.pop("accuracy"))

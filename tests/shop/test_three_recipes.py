@@ -1,13 +1,17 @@
 """Laws of the losses of recipes that train no score: a flow, an energy, a pair of adversaries."""
 
+import dataclasses
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scorejax.config import base
-from scorejax.experiment.recipe import Batch, make_recipe
 
 from scorejax.data import Dataset
+from scorejax.experiment.recipe import Batch, make_recipe
 
 B = 6
 POINTS = np.random.default_rng(0).standard_normal((B, 2)).astype(np.float32)
@@ -129,6 +133,38 @@ def test_chains_of_the_untrained_energy_are_normal():
     assert np.var(x) == pytest.approx(1 / 0.95, rel=0.03)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_offers_of_a_fresh_start_alone_draw_from_the_law_of_the_energy(temperature):
+    """Two modes of unequal weight, between which Langevin moves of this size would never cross."""
+    noise = (2e-8 * temperature) ** 0.5
+    recipe = made(f"energy:langevin_steps=1:step_size=1e-8:noise_scale={noise}:sample_steps=100", "energy_mlp:depth=1")
+
+    class Wells(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            near, far = (jnp.sum((x - center) ** 2, axis=1) for center in (jnp.array([1.0, 0.5]), -1.0))
+            return -jnp.logaddexp(-4 * near, -4 * far - 1)
+
+    law = dataclasses.replace(recipe.law, network=Wells())
+    side = np.linspace(-4, 4, 401, dtype=np.float32)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    weight = np.exp(-np.asarray(law.energy({}, grid), np.float64) / temperature)
+    weight /= weight.sum()
+    x = np.asarray(law.sample({}, jax.random.split(jax.random.key(1), 10_000), (10_000, 2)))
+    right = weight[grid[:, 0] > 0].sum()
+    assert 0.6 < right < 0.95  # the modes differ
+    assert np.mean(x[:, 0] > 0) == pytest.approx(right, abs=0.02)
+    mean = weight @ grid
+    np.testing.assert_allclose(x.mean(0), mean, atol=0.04)
+    np.testing.assert_allclose(np.cov(x.T), (grid - mean).T @ (weight[:, None] * (grid - mean)), atol=0.05)
+
+
+def test_its_samples_say_what_they_cost(energy):
+    """20 moves in rounds of 3 are 7 rounds, each with two energies more."""
+    recipe = made("energy:langevin_steps=3:sample_steps=20", "energy_mlp:features=8")
+    assert recipe.model(energy[1]).sample_nfe == 7 * 5
+
+
 # ---- Adversarial
 
 
@@ -150,3 +186,41 @@ def test_each_player_follows_the_gradient_of_its_own_loss():
         jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, atol=1e-5), got[player], own)
         assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(own)) > 1e-3
     assert metrics["generator_loss"].shape == (B,)
+
+
+def test_the_losses_of_the_players_are_cross_entropies_and_a_penalty_of_the_slope_at_data():
+    """Against the formulas, in float64, with the slope by central differences."""
+    recipe = made("adversarial:gradient_penalty=0.5:discriminator_features=8", "generator_mlp:features=8")
+    params = stirred(recipe.init(jax.random.key(0)))
+    loss, _, metrics = recipe.loss(params, None, batch(POINTS), KEYS)
+    data, samples = (np.asarray(metrics[f"logit_of_{what}"], np.float64) for what in ("data", "samples"))
+
+    def judge(x):
+        return np.asarray(recipe.judge(params["discriminator"], x), np.float64)
+
+    np.testing.assert_allclose(data, judge(POINTS), rtol=1e-5)
+    steps = 1e-2 * np.eye(2, dtype=np.float32)
+    slope = np.stack([(judge(POINTS + step) - judge(POINTS - step)) / 2e-2 for step in steps], axis=1)
+    right, wrong = np.log1p(np.exp(-data)), np.log1p(np.exp(samples))
+    discriminator = right + wrong + 0.25 * (slope**2).sum(1)
+    np.testing.assert_allclose(metrics["discriminator_loss"], discriminator, rtol=2e-3)
+    np.testing.assert_allclose(metrics["generator_loss"], np.log1p(np.exp(-samples)), rtol=1e-5)
+    np.testing.assert_allclose(loss, metrics["discriminator_loss"] + metrics["generator_loss"], rtol=1e-6)
+
+
+def test_the_discriminator_has_a_rate_of_its_own():
+    recipe = made("adversarial:discriminator_rate=3.0:discriminator_features=8", "generator_mlp:features=8")
+    params = recipe.init(jax.random.key(0))
+    optimizer = recipe.optimizer(optax.sgd(0.1))
+    updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+    for player, rate in (("generator", 0.1), ("discriminator", 0.3)):
+        for leaf in jax.tree.leaves(updates[player]):
+            np.testing.assert_allclose(leaf, -rate, rtol=1e-6)
+
+
+def test_samples_of_a_generator_follow_their_keys():
+    recipe = made("adversarial:latents=3", "generator_mlp:features=8")
+    model = recipe.model(stirred(recipe.init(jax.random.key(0))))
+    x = model.sample(KEYS, (B, 2))
+    np.testing.assert_allclose(model.sample(KEYS[2:3], (1, 2)), x[2:3], atol=1e-5)
+    assert np.std(x, axis=0).min() > 0.01

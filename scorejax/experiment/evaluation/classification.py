@@ -55,7 +55,7 @@ def classification(model: Subject, test: data_lib.Dataset, workdir: str | Path) 
     ratios = _ratios(model, levels)
     result = {
         "levels": [
-            {"t": float(t), "log_snr": float(ratio), **_mean("accuracy", right), **_mean("cross_entropy", nats)}
+            {"t": float(t), "log_snr": ratio, **_mean("accuracy", right), **_mean("cross_entropy", nats)}
             for t, ratio, right, nats in zip(levels, ratios, rows["right"].T, rows["nats"].T, strict=True)
         ],
         "examples": len(chosen),
@@ -74,9 +74,10 @@ def noise_levels(model: Subject) -> Array:
     return jnp.zeros(1) if sde is None else times.log_snr(sde, STEPS)
 
 
-def _ratios(model: Subject, levels: Array) -> np.ndarray:
+def _ratios(model: Subject, levels: Array) -> list[float | None]:
+    """The log SNR of each level, the mean over modes where each has its own; None for clean data."""
     sde = model.model.sde
-    return np.full(1, np.inf) if sde is None else np.asarray(sde.log_snr(levels)).reshape(len(levels), -1).mean(axis=1)
+    return [None] if sde is None else np.asarray(sde.log_snr(levels)).reshape(len(levels), -1).mean(axis=1).tolist()
 
 
 def _classify(model: Subject, test: data_lib.Dataset, levels: Array) -> Callable[..., dict[str, Array]]:
@@ -123,11 +124,15 @@ def _lines(c: dict[str, Any]) -> list[str]:
         f"  {'log SNR':>8}{'accuracy':>12}{'':10}{'cross entropy':>13}",
         guess,
         *(
-            f"  {level['log_snr']:8.2f}{level['accuracy']:12.2%} +- {level['accuracy_error']:<6.2%}"
+            f"  {_level(level['log_snr'])}{level['accuracy']:12.2%} +- {level['accuracy_error']:<6.2%}"
             f"{level['cross_entropy']:13.4f} +- {level['cross_entropy_error']:.4f}"
             for level in c["levels"]
         ),
     ]
+
+
+def _level(log_snr: float | None) -> str:
+    return f"{'clean':>8}" if log_snr is None else f"{log_snr:8.2f}"
 
 
 EVALUATION = Evaluation("classification", ("logits",), lambda config: True, _prepare, _lines)

@@ -15,6 +15,7 @@ from scorejax import metrics
 from scorejax.experiment.config import Config, Part, Seam
 from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
+from scorejax.experiment.evaluation.run_features import run
 from scorejax.runtime.errors import ConfigError, user_errors
 
 
@@ -23,7 +24,8 @@ def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
     return metrics.feature_network(metrics.default_features(images=gray_levels is not None))
 
 
-FEATURES = ChainMap({"auto": auto}, metrics.FEATURES)  # a view: what is added to the room's table is found here
+# A view of the table of the room, with two parts that only the workshop can make.
+FEATURES = ChainMap({"auto": auto, "run": run}, metrics.FEATURES)
 METRIC = Seam("scorejax.metrics:METRICS", "metric", "frechet")
 
 
