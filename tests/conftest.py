@@ -14,6 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import jax
 import pytest
 
+from scorejax.numerics import keys
+
 ROOT = Path(__file__).parents[1]
 DEVICES = 8
 
@@ -28,6 +30,19 @@ def _forget_compiled_programs():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture
+def given_noise(monkeypatch):
+    """Put known numbers in the place of all normal noise: `given_noise(lambda keys, shape: noise)`.
+
+    Programs traced before keep the noise that they were traced with.
+    """
+
+    def use(draw):
+        monkeypatch.setattr(keys, "normal", lambda own, shape, dtype=float: draw(own, shape))
+
+    return use
 
 
 @pytest.fixture(scope="session")

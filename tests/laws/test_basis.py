@@ -56,12 +56,12 @@ STEPPERS = [
 
 
 @pytest.mark.parametrize("stepper", STEPPERS, ids=lambda s: type(s).__name__)
-def test_every_sampler_step_turns_with_the_basis(stepper, monkeypatch):
+def test_every_sampler_step_turns_with_the_basis(stepper, given_noise):
     noise = jnp.asarray(np.random.default_rng(4).standard_normal((5, 3)), jnp.float32)
     t, s, keys = jnp.array(0.5), jnp.array(0.45), jax.random.split(jax.random.key(0), 5)
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: noise)
+    given_noise(lambda *_: noise)
     plain = stepper.step(keys, PLAIN, lambda x, t: LAW.score_at(PLAIN, x, t), jnp.asarray(X), t, s, ())
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: turn(noise))
+    given_noise(lambda *_: turn(noise))
     rotated = stepper.step(keys, ROTATED, lambda x, t: TURNED.score_at(ROTATED, x, t), turn(X), t, s, ())
     np.testing.assert_allclose(rotated.x, turn(plain.x), rtol=1e-3, atol=1e-3)  # float32 solves, as above
 
@@ -83,11 +83,11 @@ def test_conversions_turn_with_the_basis(source, target):
     np.testing.assert_allclose(rotated, turn(plain), rtol=1e-4, atol=1e-4 * float(jnp.abs(plain).max()))
 
 
-def test_the_denoising_loss_does_not_depend_on_the_basis(monkeypatch):
+def test_the_denoising_loss_does_not_depend_on_the_basis(given_noise):
     noise = jnp.asarray(np.random.default_rng(6).standard_normal((5, 3)), jnp.float32)
     losses = []
     for sde, law, x0, z in ((PLAIN, LAW, jnp.asarray(X), noise), (ROTATED, TURNED, turn(X), turn(noise))):
-        monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_, z=z: z)
+        given_noise(lambda *_, z=z: z)
         for weighting in ("simple", "likelihood"):
             loss = sj.objectives.denoising(jax.random.key(0), sde, law.score(sde), x0, t=T, weighting=weighting)
             losses.append(np.asarray(loss))

@@ -104,17 +104,17 @@ SDE_METHODS = {
     [sj.vp(), sj.edm(0.02, 10.0)] + [pytest.param(s, marks=pytest.mark.slow) for s in (sj.subvp(), sj.flow(t_max=0.9))],
     ids=lambda s: type(s).__name__,
 )
-def test_stochastic_methods_halve_their_bias_when_steps_double(method, sde, monkeypatch):
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
+def test_stochastic_methods_halve_their_bias_when_steps_double(method, sde, given_noise):
+    given_noise(lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
     with jax.enable_x64(True):
         errors = [abs(variance_after(SDE_METHODS[method], n, sde)) for n in (400, 800, 1600)]
     assert errors[-1] < 0.05
     np.testing.assert_allclose(orders(errors)[-1], 1.0, atol=0.1)
 
 
-def test_ancestral_steps_with_the_optimal_variance_are_exact_for_any_number_of_steps(monkeypatch):
+def test_ancestral_steps_with_the_optimal_variance_are_exact_for_any_number_of_steps(given_noise):
     """Gaussian data: with variance `v + c_0^2 Var(x_0 | x_t)` even 1 or 3 steps return the data variance."""
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
+    given_noise(lambda *_: jnp.array([[0.0], [0.0], [1.0]]))
     with jax.enable_x64(True):
         for sde in (sj.vp(), sj.flow(t_max=0.9)):
             for n in (1, 3):

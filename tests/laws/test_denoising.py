@@ -74,11 +74,11 @@ def test_weightings_are_the_squared_errors_they_name():
     np.testing.assert_allclose(loss, (2 + t) * noise_error, rtol=1e-4)
 
 
-def test_a_silent_edm_network_costs_one_per_dimension_for_any_data_of_its_variance(monkeypatch):
+def test_a_silent_edm_network_costs_one_per_dimension_for_any_data_of_its_variance(given_noise):
     """With the weight `(sigma^2 + sd^2) / sd^2` of the noise error; here two points, by quadrature over the noise."""
     u, w = np.polynomial.hermite_e.hermegauss(8)
     x0, noise = (jnp.asarray(a.reshape(-1, 1), jnp.float32) for a in np.meshgrid([-0.5, 0.5], u, indexing="ij"))
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: noise)
+    given_noise(lambda *_: noise)
     sde = sj.edm()
     score = sj.make_score(sde, lambda params, x, label: jnp.zeros_like(x), {}, "edm", sigma_data=0.5)
     for sigma in (0.05, 0.5, 5.0):

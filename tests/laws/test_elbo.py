@@ -12,8 +12,9 @@ from worlds import PerMode
 import scorejax as sj
 from scorejax import reverse
 from scorejax.likelihood import elbo
-from scorejax.likelihood.decoder import _tanh_cdf, level_log_prob, level_points
+from scorejax.likelihood.decoder import level_log_prob, level_points
 from scorejax.likelihood.elbo import decoder_log_prob, kl_term, prior_term
+from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import expected_kl
 from scorejax.reverse import optimal_times as trajectories
 from scorejax.reverse.variance import LearnedRange
@@ -191,8 +192,11 @@ def test_the_two_decoders_differ_by_what_is_known():
             )
             # the tanh form of the CDF is off by 1.789e-4 at most, a difference of two by twice that
             assert 1e-5 < np.abs(exact - tanh).max() < 3.58e-4
+        # the lowest of two levels, at -1, has everything below 0: of a Gaussian of mean -z its probability is CDF(z)
         z = np.linspace(-5.0, 5.0, 100_001)
-        np.testing.assert_allclose(np.abs(_tanh_cdf(z) - norm.cdf(z)).max(), 1.789e-4, atol=5e-8)
+        where = {"endpoints": True, "cdf": "tanh"}
+        found = np.exp(level_log_prob(jnp.asarray(-1.0), jnp.asarray(-z), jnp.asarray(1.0), 2, **where))
+        np.testing.assert_allclose(np.abs(found - norm.cdf(z)).max(), 1.789e-4, atol=5e-8)
 
 
 def test_far_from_its_mean_a_level_has_a_finite_probability_and_gradient():
@@ -238,7 +242,7 @@ def test_the_bound_in_bits_lies_above_the_entropy_of_the_levels():
 
 def test_an_example_has_the_same_bound_in_any_batch():
     x0 = TWO_HUMPS.sample(jax.random.key(0), 8)
-    keys = sj.keys.per_example(jax.random.key(1), 8)
+    keys = keys_lib.per_example(jax.random.key(1), 8)
     chain = reverse.chain(LINEAR, trajectories.even(LINEAR, 5))
     whole = elbo(keys, LINEAR, TWO_HUMPS.score(LINEAR), x0, chain)
     part = elbo(keys[4:], LINEAR, TWO_HUMPS.score(LINEAR), x0[4:], chain)

@@ -173,9 +173,9 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", [n for n in STEPPERS if n not in LOOPS])
-def test_every_family_of_samplers_reaches_the_posterior_of_gaussian_data(name, monkeypatch):
+def test_every_family_of_samplers_reaches_the_posterior_of_gaussian_data(name, given_noise):
     """Nothing is left to chance: with an affine score the whole run is an affine map of its start and its noises."""
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda noise, *_: noise)
+    given_noise(lambda noise, _: noise)
     n, times, size = STEPS, grid(), 3 + 2 * STEPS
     # row 0 starts at zero without noise, two rows at the unit vectors, every other has one unit of noise once
     x = jnp.zeros((size, 2)).at[[1, 2], [0, 1]].set(1.0)

@@ -116,9 +116,9 @@ UNITS = np.array([[0.0], [1.0], [0.0]], np.float32)
 
 
 @pytest.mark.parametrize(("w", "ode", "reverse", "tilted"), [(1, 0.25, 0.29167, 1 / 3), (3, 0.0625, 0.14174, 0.2)])
-def test_beyond_scale_one_three_readings_of_the_guided_score_give_three_laws(w, ode, reverse, tilted, monkeypatch):
+def test_beyond_scale_one_three_readings_of_the_guided_score_give_three_laws(w, ode, reverse, tilted, given_noise):
     # zero-mean Gaussians of variance 1/2 and 1: v_c^{1 + w} v_u^{-w}, an integral, 1 / ((1 + w) / v_c - w / v_u)
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: UNITS[[0, 0, 1]])
+    given_noise(lambda *_: UNITS[[0, 0, 1]])
     sde = sj.edm(1e-3, 300.0)
     cond, uncond = (sj.analytic.gaussian([0.0], [[v]]).score(sde) for v in (0.5, 1.0))
     score = sj.guidance.classifier_free(cond, uncond, jnp.float32(sj.guidance.from_w(w)))

@@ -19,7 +19,8 @@ COND, UNCOND = component(LAW, 0).score(SDE), LAW.score(SDE)
 
 def logits(x, t):
     """The exact classifier of the components: log joint densities."""
-    return LAW._diffused(SDE, x, t)[0]
+    each = [component(LAW, k).log_prob_at(SDE, x, t) for k in (0, 1)]
+    return jnp.stack(each, 1) + LAW.log_weights
 
 
 def first_class(x, t):
