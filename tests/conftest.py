@@ -9,6 +9,9 @@ from pathlib import Path
 # Before JAX is imported. Compiling is most of the time of these tests; subprocesses inherit the folder.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/scorejax/test-xla").expanduser()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Most programs run once or twice: compiled without LLVM's optimizations they are there in two thirds of the time. Set it
+# to 0 to test the code that users run.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import jax

@@ -182,7 +182,7 @@ def test_decoded_sets_are_cached_until_the_set_changes(prepared_dir, tmp_path):
     os.utime(record, ns=(before.st_atime_ns, before.st_mtime_ns))
     np.testing.assert_array_equal(load("tiny_images", data_dir=sets, cache_dir=cache).examples, first.examples)
     os.utime(record, ns=(1, 1))
-    with pytest.raises(Exception, match="(?i)record|riegeli|invalid|corrupt"):
+    with pytest.raises(Exception, match=r"(?i)record|riegeli|invalid|corrupt"):
         load("tiny_images", data_dir=sets, cache_dir=cache)
     assert not list(cache.glob("*.partial"))
 
