@@ -1,7 +1,7 @@
 """How tests compile, set before JAX is imported: programs are kept between sessions, and quick to compile.
 
 Most programs of the tests run once or twice. LLVM's optimizations and XLA's newer way to emit loops, by MLIR, are three
-quarters of the time to compile them, and no law depends on them. With JAX_DISABLE_MOST_OPTIMIZATIONS=0 the tests run the
+quarters of the time to compile them, and no law depends on them. With JAX_DISABLE_MOST_OPTIMIZATIONS=0 tests run the
 code that users run.
 """
 
