@@ -11,7 +11,7 @@ import pytest
 from conditionals import component, given
 from jax.tree_util import Partial
 from stepping import run
-from worlds import CORRELATED, TWO_MODES, quick_jit
+from worlds import CORRELATED, TWO_MODES
 
 import scorejax as sj
 from scorejax import reverse, samplers
@@ -60,7 +60,7 @@ def scores(kind):
 @cache
 def compiled(kind):
     """The same two as programs of their own, which all steppers call."""
-    return [quick_jit(lambda x, t, score=score: score(x, t)) for score in scores(kind)]
+    return [jax.jit(lambda x, t, score=score: score(x, t)) for score in scores(kind)]
 
 
 GUIDED = ("moment_matching", "classifier", "classifier_free")
@@ -242,7 +242,7 @@ TRANSFORMS = {
 def test_no_guidance_lets_an_example_feel_its_batch_mates():
     assert {name.split()[0] for name in TRANSFORMS} == returning(sj.guidance, lambda kind: kind == Score)
 
-    @quick_jit
+    @jax.jit
     def values(i):
         x, t = rows(i)[2], jnp.array([0.1, 0.3, 0.5, 0.6])[i]
         return {name: make(TWO_MODES.score(SDE), i)(x, t) for name, make in TRANSFORMS.items()}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conditionals import component, given
 from test_sampler_moments import CORRECTORS, MIXTURE, SAMPLERS, Menu
-from worlds import CORRELATED, at_end, quick_jit
+from worlds import CORRELATED, at_end
 
 import scorejax as sj
 from scorejax.guidance import operators
@@ -100,7 +100,7 @@ def integral(v_c, v_u, w):
     return np.trapezoid(((v_c / (v_c + q)) ** (1 + w) * ((v_u + q) / v_u) ** w) ** 2, q)
 
 
-@partial(quick_jit, static_argnames="stepper")
+@partial(jax.jit, static_argnames="stepper")
 def variance_after(stepper, sde, score, times):
     """The variance of the samples: with a linear score each step has a gain and a noise, read off three points."""
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conditionals import component
-from worlds import TWO_MODES, interior, quick_jit
+from worlds import TWO_MODES, interior
 
 import scorejax as sj
 from scorejax.scores import predictions
@@ -31,7 +31,7 @@ def energy(x, t):
     return -first_class(x, t)
 
 
-@quick_jit
+@jax.jit
 def value(score):
     return score(X, T)
 

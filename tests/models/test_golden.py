@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from reference_networks import FAST_COMPILE, evaluate, reference
+from reference_networks import evaluate, reference
 
 import scorejax as sj
 from scorejax.models.pretrained import params_from_score_sde
@@ -113,7 +113,7 @@ def test_gradients_equal_those_of_the_reference(network, sde, reduction, key, gi
         law = score(network, sde, params, functools.partial(evaluate, r.module))
         return sj.objectives.denoising(jax.random.key(0), SDES[sde], law, batch, t=t, reduction=reduction).mean()
 
-    value, grads = jax.jit(jax.value_and_grad(loss), compiler_options=FAST_COMPILE)(r.params)
+    value, grads = jax.jit(jax.value_and_grad(loss))(r.params)
     np.testing.assert_allclose(value, r.golden[key], rtol=1e-5)
 
     places = {name: (path, relayout) for name, path, relayout in tensors(entries(r.module, 16))}
