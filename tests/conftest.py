@@ -18,12 +18,19 @@ DEVICES = 8
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "fake_devices: runs code in a subprocess with eight made-up CPU devices")
+    config.addinivalue_line("markers", "optimized: of a module whose programs run longer than they compile")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _forget_compiled_programs():
-    """After each file: every program takes memory maps, and Linux lets a process have 65,530, too few for all tests."""
+def _compile_and_forget(request):
+    """Compile a module's programs as its marker says, and forget them after it.
+
+    Every program takes memory maps, and Linux lets a process have 65,530, too few for all tests.
+    """
+    quick, optimized = jax.config.read("jax_disable_most_optimizations"), request.node.get_closest_marker("optimized")
+    jax.config.update("jax_disable_most_optimizations", quick and optimized is None)
     yield
+    jax.config.update("jax_disable_most_optimizations", quick)
     jax.clear_caches()
     gc.collect()
 
