@@ -4,8 +4,8 @@
 
 A minute of CPU time. Prints accuracy and cross entropy from pure noise to clean data: 98 % of the test digits are
 recognized from a signal-to-noise ratio of 70 up, 94 % at 7. Data and process are those of the score to be guided, so
-each variant reads them from its config; the network is given the log signal-to-noise ratio and would serve any other process
-too.
+each variant reads them from its config; the network is given the log signal-to-noise ratio and would serve any other
+process too.
 
     :moons       two half circles, for `vp_moons.py`
     :mnist       MNIST, for `vp_mnist.py`, sized for a CPU: 96.8 % of clean test images

@@ -1,4 +1,4 @@
-"""What all tests share: compiled programs kept between sessions, and a way to run code on eight made-up devices."""
+"""What all tests share: known noise, and a way to run code on eight made-up devices."""
 
 import gc
 import os
@@ -6,13 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Before JAX is imported. Compiling is most of the time of these tests; subprocesses inherit the folder.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/scorejax/test-xla").expanduser()))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+import compilation  # before JAX
 import jax
 import pytest
+
+from scorejax.numerics import keys
 
 ROOT = Path(__file__).parents[1]
 DEVICES = 8
@@ -20,14 +18,34 @@ DEVICES = 8
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "fake_devices: runs code in a subprocess with eight made-up CPU devices")
+    config.addinivalue_line("markers", "optimized: of a module whose programs run longer than they compile")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _forget_compiled_programs():
-    """After each file: every program takes memory maps, and Linux lets a process have 65,530, too few for all tests."""
+def _compile_and_forget(request):
+    """Compile a module's programs as its marker says, and forget them after it.
+
+    Every program takes memory maps, and Linux lets a process have 65,530, too few for all tests.
+    """
+    quick, optimized = jax.config.read("jax_disable_most_optimizations"), request.node.get_closest_marker("optimized")
+    jax.config.update("jax_disable_most_optimizations", quick and optimized is None)
     yield
+    jax.config.update("jax_disable_most_optimizations", quick)
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture
+def given_noise(monkeypatch):
+    """Put known numbers in the place of all normal noise: `given_noise(lambda keys, shape: noise)`.
+
+    Programs traced before keep the noise that they were traced with.
+    """
+
+    def use(draw):
+        monkeypatch.setattr(keys, "normal", lambda own, shape, dtype=float: draw(own, shape))
+
+    return use
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +55,7 @@ def on_eight_devices():
     def run(source: str, *arguments: str) -> str:
         environment = {
             **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}",
+            "XLA_FLAGS": f"{compilation.FLAGS} --xla_force_host_platform_device_count={DEVICES}",
             # More devices than cores: with a thread for each, a collective cannot wait for one that never runs.
             "NPROC": "32",
             "PYTHONPATH": str(ROOT),

@@ -1,9 +1,12 @@
+import queue
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from scorejax.data import Dataset, Resident, Streamed, eval_batches, feed
+from scorejax.data.permutation import indices_on_host
 
 N = 23
 IMAGES = Dataset(
@@ -63,12 +66,25 @@ def test_the_parts_of_all_processes_make_up_the_batch():
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 
 
+class Watched(np.ndarray):
+    """An array that notes which of its rows are read."""
+
+    def __getitem__(self, chosen):
+        self.reads.put(chosen)
+        return np.asarray(self)[chosen]
+
+
 def test_the_next_chunk_is_read_ahead_and_errors_reach_the_caller():
-    feeder = Streamed(VECTORS, 4, seed=0, ahead=2)
-    feeder.payload(0, 5)
-    assert list(feeder._pending) == [(5, 5), (10, 5)]
-    feeder.payload(40, 5)
-    assert list(feeder._pending) == [(45, 5), (50, 5)]
+    data = Dataset("v", VECTORS.examples.view(Watched))
+    data.examples.reads = queue.SimpleQueue()
+    feeder = Streamed(data, 4, seed=0, ahead=2)
+    for first in (0, 40):
+        feeder.payload(first, 5)
+        for step in (first, first + 5, first + 10):
+            expected = indices_on_host(0, np.arange(step, step + 5, dtype=np.uint32), 4, N)
+            np.testing.assert_array_equal(data.examples.reads.get(timeout=60), expected)
+    feeder.close()
+    assert data.examples.reads.empty()
     with pytest.raises(ValueError, match="batch_size = 0"):
         Streamed(VECTORS, 0, seed=0).payload(0, 1)
 

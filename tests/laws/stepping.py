@@ -64,10 +64,10 @@ def order(stepper, sde, grid, n=84):
 def run(stepper, sde, score, x, times, noise=None, *, compiled=True):
     """Step `x` down a grid; `noise [n, B, ...]` takes the place of the keys (`keys.normal` must then return it)."""
     step = _compiled if compiled else _step
+    times = np.asarray(times)
     stepper = stepper.prepare(sde, times)
     memory = stepper.init(sde, x, times)
-    moments = [jnp.asarray(t) for t in np.asarray(times)]
-    for i, (t, s) in enumerate(itertools.pairwise(moments)):
+    for i, (t, s) in enumerate(itertools.pairwise(jnp.asarray(t) for t in times)):
         keys = None if noise is None else noise[i]
         x, memory = step(stepper, sde, score, keys, x, t, s, memory)
     return x
@@ -78,5 +78,4 @@ def _step(stepper, sde, score, keys, x, t, s, memory):
     return done.x, done.memory
 
 
-# compiling is most of the time
-_compiled = jax.jit(_step, compiler_options={"xla_backend_optimization_level": 0})
+_compiled = jax.jit(_step)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from worlds import CORRELATED, PerMode, interior, quick_jit, rotation
+from worlds import CORRELATED, PerMode, interior, rotation
 
 import scorejax as sj
 from scorejax.guidance import operators
@@ -20,7 +20,7 @@ def test_the_posterior_mean_is_clipped_and_nothing_else(sde):
     t, score = jnp.asarray(interior(sde)), CORRELATED.score(sde)
     x = sde.perturb(X, t, jax.random.normal(jax.random.fold_in(KEY, 1), X.shape))
 
-    @quick_jit
+    @jax.jit
     def means(x):
         return [tweedie(sde, x, t, s(x, t)) for s in (score, sj.guidance.clipped(sde, score, (-0.4, 0.7)))]
 

@@ -47,12 +47,24 @@ def test_the_deterministic_sampler_is_the_published_one():
     assert int(found.nfe) == 35
 
 
-def test_the_churned_sampler_is_the_published_one(monkeypatch):
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda noise, *_: noise)
+def test_the_churned_sampler_is_the_published_one(given_noise):
+    given_noise(lambda noise, _: noise)
     stepper = samplers.heun(40.0, s_min=0.05, s_max=50.0, s_noise=1.003)
     x = jnp.asarray(STORED["latents"]) * 80.0
     x = run(stepper, EDM, PLANE.score(EDM), x, karras(), noise=jnp.asarray(STORED["churn_noise"]))
     assert_equal(denoised(EDM, x, 0.002), "edm_sampler|steps18|heun|churn40")
+
+
+def raised(stepper, keys, sde, x, t, gamma):
+    """Where a step begins after its noise: the points and the time of its first evaluation."""
+    seen = []
+
+    def score(x, t):
+        seen.append((x, t))
+        return jnp.zeros_like(x)
+
+    stepper.step(keys, sde, score, x, t, t, gamma)
+    return seen[0]
 
 
 @pytest.mark.parametrize(
@@ -60,13 +72,13 @@ def test_the_churned_sampler_is_the_published_one(monkeypatch):
     [pytest.param(s, marks=() if n in ("vp", "edm") else pytest.mark.slow) for n, s in PROCESSES.items()],
     ids=PROCESSES,
 )
-def test_churn_is_a_step_of_the_forward_process(sde, monkeypatch):
+def test_churn_is_a_step_of_the_forward_process(sde, given_noise):
     """Raised from `r` to `(1 + gamma) r`, samples are those of `q(x_later | x_t)`; a table ends at its last level."""
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda noise, *_: noise)
+    given_noise(lambda noise, _: noise)
     stepper, gamma = samplers.heun(3.0), jnp.asarray(0.3)
     for t in (jnp.asarray(interior(sde)[3]), jnp.asarray(sde.t_max)):
         point = jnp.array([[0.0], [1.0], [0.0]])
-        moved, later = stepper._add_noise(jnp.array([[0.0], [0.0], [1.0]]), sde, point, t, gamma)
+        moved, later = raised(stepper, jnp.array([[0.0], [0.0], [1.0]]), sde, point, t, gamma)
         a, v = sde.transition(t, later)
         np.testing.assert_allclose(moved[:, 0], [0.0, a, jnp.sqrt(v)], rtol=1e-6, atol=1e-9)
         growth = np.exp(0.5 * float(sde.log_snr(t) - sde.log_snr(later)))
@@ -85,7 +97,7 @@ def test_churn_acts_between_its_levels_and_is_bounded():
         jax.random.split(jax.random.key(0), 2),
     )
     for t, acts in ((0.09, False), (0.11, True), (9.9, True), (10.1, False)):
-        moved, later = stepper._add_noise(keys, EDM, x, jnp.asarray(t), jnp.asarray(0.2))
+        moved, later = raised(stepper, keys, EDM, x, jnp.asarray(t), jnp.asarray(0.2))
         np.testing.assert_allclose(later, t * (1.2 if acts else 1.0), rtol=1e-12)
         assert bool(jnp.any(moved != 0)) is acts
 

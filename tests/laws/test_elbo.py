@@ -11,12 +11,17 @@ from worlds import PerMode
 
 import scorejax as sj
 from scorejax import reverse
-from scorejax.likelihood import elbo
-from scorejax.likelihood.decoder import _tanh_cdf, level_log_prob, level_points
+from scorejax.likelihood import decoder, elbo
 from scorejax.likelihood.elbo import decoder_log_prob, kl_term, prior_term
+from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import expected_kl
 from scorejax.reverse import optimal_times as trajectories
 from scorejax.reverse.variance import LearnedRange
+
+# one program instead of twenty operations
+HOW = ("centered", "endpoints", "cdf")
+level_log_prob = jax.jit(decoder.level_log_prob, static_argnums=3, static_argnames=HOW)
+level_points = jax.jit(decoder.level_points, static_argnums=1, static_argnames=HOW[:2])
 
 FOLDER = Path(__file__).parents[1] / "golden"
 GOLDEN = np.load(FOLDER / "analytic_dpm_linear.npz")
@@ -172,49 +177,52 @@ def test_the_prior_costs_of_unit_data_are_the_known_ones():
 def test_the_probabilities_of_all_levels_sum_to_one(cdf, endpoints, centered):
     with jax.enable_x64(True):
         where = {"centered": centered, "endpoints": endpoints}
-        points = level_points(jnp.arange(256), 256, **where)
-        mean = jnp.linspace(-1.2, 1.2, 9)[:, None]
+        points = level_points(np.arange(256), 256, **where)
+        mean = np.linspace(-1.2, 1.2, 9)[:, None]
         for variance in (1e-2, 1.0):
-            logp = level_log_prob(points, mean, jnp.asarray(variance), 256, cdf=cdf, **where)
+            logp = level_log_prob(points, mean, variance, 256, cdf=cdf, **where)
             # the tanh form holds every probability at 1e-12 or more
-            np.testing.assert_allclose(jnp.exp(logp).sum(1), 1.0, atol=256e-12 if cdf == "tanh" else 1e-12)
+            np.testing.assert_allclose(np.exp(logp).sum(1), 1.0, atol=256e-12 if cdf == "tanh" else 1e-12)
 
 
 def test_the_two_decoders_differ_by_what_is_known():
     with jax.enable_x64(True):
-        points = level_points(jnp.arange(256), 256, endpoints=True)
-        mean = jnp.linspace(-1, 1, 41)[:, None]
+        points = level_points(np.arange(256), 256, endpoints=True)
+        mean = np.linspace(-1, 1, 41)[:, None]
         for sd in (0.005, 0.01, 0.03):
             exact, tanh = (
-                jnp.exp(level_log_prob(points, mean, jnp.asarray(sd**2), 256, endpoints=True, cdf=cdf))
-                for cdf in ("exact", "tanh")
+                np.exp(level_log_prob(points, mean, sd**2, 256, endpoints=True, cdf=cdf)) for cdf in ("exact", "tanh")
             )
             # the tanh form of the CDF is off by 1.789e-4 at most, a difference of two by twice that
             assert 1e-5 < np.abs(exact - tanh).max() < 3.58e-4
+        # the lowest of two levels, at -1, has everything below 0: of a Gaussian of mean -z its probability is CDF(z)
         z = np.linspace(-5.0, 5.0, 100_001)
-        np.testing.assert_allclose(np.abs(_tanh_cdf(z) - norm.cdf(z)).max(), 1.789e-4, atol=5e-8)
+        where = {"endpoints": True, "cdf": "tanh"}
+        found = np.exp(level_log_prob(np.float64(-1.0), -z, np.float64(1.0), 2, **where))
+        np.testing.assert_allclose(np.abs(found - norm.cdf(z)).max(), 1.789e-4, atol=5e-8)
 
 
 def test_far_from_its_mean_a_level_has_a_finite_probability_and_gradient():
-    points = level_points(jnp.array([0, 1, 100, 254, 255]), 256)
+    points = level_points(np.array([0, 1, 100, 254, 255]), 256)
+    with_slope = jax.jit(
+        jax.vmap(jax.value_and_grad(lambda m, x: level_log_prob(x, m, jnp.float32(1e-6), 256)), (None, 0))
+    )
     for mean in (-1.0, 0.0, 0.99):
-        value, slope = jax.vmap(
-            jax.value_and_grad(lambda m, x: level_log_prob(x, m, jnp.float32(1e-6), 256)), (None, 0)
-        )(jnp.float32(mean), points)
+        value, slope = map(np.asarray, with_slope(np.float32(mean), points))
         assert np.all(np.isfinite(value) & np.isfinite(slope))
         assert np.all(np.asarray(value) <= 0)
 
 
 def test_the_decoder_treats_both_tails_alike():
-    k = jnp.arange(0, 256, 5)
+    k = np.arange(0, 256, 5)
     for mean, variance in ((-0.9, 1e-5), (0.3, 1e-4), (0.0, 1.0)):
-        here = level_log_prob(level_points(k, 256), jnp.float32(mean), jnp.float32(variance), 256)
-        mirror = level_log_prob(level_points(255 - k, 256), jnp.float32(-mean), jnp.float32(variance), 256)
+        here = level_log_prob(level_points(k, 256), np.float32(mean), np.float32(variance), 256)
+        mirror = level_log_prob(level_points(255 - k, 256), np.float32(-mean), np.float32(variance), 256)
         np.testing.assert_allclose(here, mirror, rtol=2e-4)
 
 
 def test_levels_and_their_points_are_the_same_data():
-    k = jnp.arange(256)
+    k = np.arange(256)
     for options in ({}, {"endpoints": True}, {"centered": False}):
         points = level_points(k, 256, **options)
         np.testing.assert_allclose(level_points(points, 256, **options), points, atol=1e-6)
@@ -238,7 +246,7 @@ def test_the_bound_in_bits_lies_above_the_entropy_of_the_levels():
 
 def test_an_example_has_the_same_bound_in_any_batch():
     x0 = TWO_HUMPS.sample(jax.random.key(0), 8)
-    keys = sj.keys.per_example(jax.random.key(1), 8)
+    keys = keys_lib.per_example(jax.random.key(1), 8)
     chain = reverse.chain(LINEAR, trajectories.even(LINEAR, 5))
     whole = elbo(keys, LINEAR, TWO_HUMPS.score(LINEAR), x0, chain)
     part = elbo(keys[4:], LINEAR, TWO_HUMPS.score(LINEAR), x0[4:], chain)
@@ -296,13 +304,17 @@ def test_a_process_with_a_rate_for_every_mode_has_a_bound_but_no_decoder():
     sde = PerMode(rates=np.array([1.0, 4.0]), t_min=0.01, t_max=1.0)
     law = sj.analytic.gaussian([0.0, 0.0], [0.5, 0.5])
     chain = reverse.chain(sde, [0.8, 0.4, 0.1])
-    x0, x = (jax.random.normal(jax.random.key(i), (3, 2)) for i in range(2))
-    both = kl_term(chain, chain.step(0), sde, law.score(sde), x0, x)
+    x0, x = np.random.default_rng(0).standard_normal((2, 3, 2)).astype(np.float32)
+
+    def first_term(sde, law, x0, x):
+        steps = reverse.chain(sde, [0.8, 0.4, 0.1])
+        return np.asarray(jax.jit(lambda x0, x: kl_term(steps, steps.step(0), sde, law.score(sde), x0, x))(x0, x))
+
+    both = first_term(sde, law, x0, x)
     each = 0.0
     for i, rate in enumerate((1.0, 4.0)):  # the two modes are independent processes of their own
         one, marginal = PerMode(rates=np.array([rate]), t_min=0.01, t_max=1.0), sj.analytic.gaussian([0.0], [0.5])
-        steps = reverse.chain(one, [0.8, 0.4, 0.1])
-        each += kl_term(steps, steps.step(0), one, marginal.score(one), x0[:, i : i + 1], x[:, i : i + 1])
+        each += first_term(one, marginal, x0[:, i : i + 1], x[:, i : i + 1])
     np.testing.assert_allclose(both, each, rtol=1e-4)
     with pytest.raises(ValueError, match="one signal-to-noise ratio"):
         elbo(jax.random.key(0), sde, law.score(sde), x0, chain)

@@ -6,6 +6,7 @@ from exact_chains import LINEAR, TWO_HUMPS, exact_gamma, gamma_of, levels
 from worlds import PerMode
 
 import scorejax as sj
+from scorejax.numerics import keys as keys_lib
 from scorejax.reverse.gamma import Gamma, estimate
 
 TIMES = np.array([0.001, 0.01, 0.1, 0.3, 0.5, 1.0])
@@ -67,7 +68,7 @@ def test_the_estimate_is_right_within_its_own_standard_error(squares):
 
 def test_an_example_is_estimated_alike_in_any_batch():
     x0, score = TWO_HUMPS.sample(jax.random.key(0), 6), TWO_HUMPS.score(LINEAR)
-    keys = sj.keys.per_example(jax.random.key(3), 6)
+    keys = keys_lib.per_example(jax.random.key(3), 6)
     whole = jax.jit(estimate)(keys, LINEAR, score, x0, TIMES)
     np.testing.assert_allclose(whole[4:], jax.jit(estimate)(keys[4:], LINEAR, score, x0[4:], TIMES), rtol=1e-5)
 

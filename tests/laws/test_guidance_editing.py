@@ -117,10 +117,10 @@ class Tally(Stepper):
 
 @pytest.mark.parametrize(("steps", "rounds", "jump", "once"), [(249, 10, 10, 9), (7, 3, 1, 0), (7, 3, 9, 7)])
 def test_every_step_is_taken_in_every_round_but_those_before_the_first_whole_jump(
-    steps, rounds, jump, once, monkeypatch
+    steps, rounds, jump, once, given_noise
 ):
     """249 steps in jumps of 10, ten rounds: the published grid of 250 levels, 2,410 evaluations with the last one."""
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda keys, shape, *_: jnp.zeros(shape))
+    given_noise(lambda keys, shape: jnp.zeros(shape))
     sde = sj.edm()  # on the way up nothing but noise is added
     found = sj.sample(
         KEY, sde, lambda x, t: 0.0 * x, (1, steps), stepper=sj.guidance.resampling(Tally(), rounds, jump),

@@ -11,7 +11,7 @@ import pytest
 from conditionals import component, given
 from jax.tree_util import Partial
 from stepping import run
-from worlds import CORRELATED, TWO_MODES, quick_jit
+from worlds import CORRELATED, TWO_MODES
 
 import scorejax as sj
 from scorejax import samplers
@@ -59,7 +59,7 @@ def scores(kind):
 @cache
 def compiled(kind):
     """The same two as programs of their own, which all steppers call."""
-    return [quick_jit(lambda x, t, score=score: score(x, t)) for score in scores(kind)]
+    return [jax.jit(lambda x, t, score=score: score(x, t)) for score in scores(kind)]
 
 
 GUIDED = ("moment_matching", "classifier", "classifier_free")
@@ -172,9 +172,9 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", [n for n in STEPPERS if n not in LOOPS])
-def test_every_family_of_samplers_reaches_the_posterior_of_gaussian_data(name, monkeypatch):
+def test_every_family_of_samplers_reaches_the_posterior_of_gaussian_data(name, given_noise):
     """Nothing is left to chance: with an affine score the whole run is an affine map of its start and its noises."""
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda noise, *_: noise)
+    given_noise(lambda noise, _: noise)
     n, times, size = STEPS, grid(), 3 + 2 * STEPS
     # row 0 starts at zero without noise, two rows at the unit vectors, every other has one unit of noise once
     x = jnp.zeros((size, 2)).at[[1, 2], [0, 1]].set(1.0)
@@ -241,7 +241,7 @@ TRANSFORMS = {
 def test_no_guidance_lets_an_example_feel_its_batch_mates():
     assert {name.split()[0] for name in TRANSFORMS} == returning(sj.guidance, lambda kind: kind == Score)
 
-    @quick_jit
+    @jax.jit
     def values(i):
         x, t = rows(i)[2], jnp.array([0.1, 0.3, 0.5, 0.6])[i]
         return {name: make(TWO_MODES.score(SDE), i)(x, t) for name, make in TRANSFORMS.items()}

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from conditionals import component, given
 from test_sampler_moments import CORRECTORS, MIXTURE, SAMPLERS, Menu
-from worlds import CORRELATED, at_end, quick_jit
+from worlds import CORRELATED, at_end
 
 import scorejax as sj
 from scorejax.guidance import operators
+
+pytestmark = pytest.mark.optimized
 
 SDE = sj.vp(t_min=1e-3, t_max=0.7)
 MATRIX, Y = np.array([[1.0, 0.5]]), np.array([0.7])
@@ -100,7 +102,7 @@ def integral(v_c, v_u, w):
     return np.trapezoid(((v_c / (v_c + q)) ** (1 + w) * ((v_u + q) / v_u) ** w) ** 2, q)
 
 
-@partial(quick_jit, static_argnames="stepper")
+@partial(jax.jit, static_argnames="stepper")
 def variance_after(stepper, sde, score, times):
     """The variance of the samples: with a linear score each step has a gain and a noise, read off three points."""
 
@@ -116,9 +118,9 @@ UNITS = np.array([[0.0], [1.0], [0.0]], np.float32)
 
 
 @pytest.mark.parametrize(("w", "ode", "reverse", "tilted"), [(1, 0.25, 0.29167, 1 / 3), (3, 0.0625, 0.14174, 0.2)])
-def test_beyond_scale_one_three_readings_of_the_guided_score_give_three_laws(w, ode, reverse, tilted, monkeypatch):
+def test_beyond_scale_one_three_readings_of_the_guided_score_give_three_laws(w, ode, reverse, tilted, given_noise):
     # zero-mean Gaussians of variance 1/2 and 1: v_c^{1 + w} v_u^{-w}, an integral, 1 / ((1 + w) / v_c - w / v_u)
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: UNITS[[0, 0, 1]])
+    given_noise(lambda *_: UNITS[[0, 0, 1]])
     sde = sj.edm(1e-3, 300.0)
     cond, uncond = (sj.analytic.gaussian([0.0], [[v]]).score(sde) for v in (0.5, 1.0))
     score = sj.guidance.classifier_free(cond, uncond, jnp.float32(sj.guidance.from_w(w)))

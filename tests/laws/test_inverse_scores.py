@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conditionals import given, parts
-from worlds import CORRELATED, PROCESSES, TWO_MODES, PerMode, interior, quick_jit, rotation
+from worlds import CORRELATED, PROCESSES, TWO_MODES, PerMode, interior, rotation
 
 import scorejax as sj
 from scorejax.guidance import operators
@@ -24,7 +24,7 @@ def at_times(sde, *scores):
     """The values of several scores at points typical of a few times, in one compiled program."""
     t = jnp.asarray(interior(sde))
 
-    @quick_jit
+    @jax.jit
     def values(x, t):
         return [score(x, t) for score in scores]
 
@@ -103,12 +103,12 @@ def test_the_papers_step_is_a_drift_of_the_published_strength_for_each_sample_al
     sde = sj.ddpm()
     score = CORRELATED.score(sde)
 
-    @quick_jit
+    @jax.jit
     def guided(x):
         t = jnp.full(x.shape[0], 0.4)
         return sj.guidance.dps(sde, score, A, Y[None], zeta=0.7)(x, t) - score(x, t)
 
-    @quick_jit
+    @jax.jit
     def kick(x):
         t = jnp.full(1, 0.4)
         a, v = sde.transition(0.399, 0.4)
@@ -123,7 +123,7 @@ def test_the_papers_step_is_a_drift_of_the_published_strength_for_each_sample_al
 def test_the_papers_step_is_finite_where_the_measurement_is_met():
     sde, law = sj.vp(), sj.analytic.gaussian([0.0, 0.0], np.eye(2))
     score = sj.guidance.dps(sde, law.score(sde), A, jnp.zeros((1, 1)), zeta=1.0)
-    np.testing.assert_array_equal(quick_jit(call)(score, jnp.zeros((1, 2)), jnp.full(1, 0.5)), 0.0)
+    np.testing.assert_array_equal(jax.jit(call)(score, jnp.zeros((1, 2)), jnp.full(1, 0.5)), 0.0)
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_the_better_the_covariance_the_better_the_score_of_a_mixture():
         prior,
     )
 
-    @quick_jit
+    @jax.jit
     def evaluate(x, t):
         return [score(x, t) for score in scores]
 
@@ -163,7 +163,7 @@ def test_the_jacobian_of_the_posterior_mean_is_the_covariance_and_positive():
     def mean(x, t):
         return sj.tweedie(sde, x[None], t[None], score(x[None], t[None]))[0]
 
-    jacobian = quick_jit(jax.vmap(jax.jacfwd(mean)))(x, t)
+    jacobian = jax.jit(jax.vmap(jax.jacfwd(mean)))(x, t)
     covariance = np.asarray(jacobian * (sde.variance(t) / sde.alpha(t))[:, None, None])
     scale = np.abs(covariance).max((1, 2), keepdims=True)
     np.testing.assert_allclose(covariance / scale, covariance.swapaxes(1, 2) / scale, atol=1e-3)
@@ -182,7 +182,7 @@ def test_nan_where_the_mask_measures_nothing_changes_nothing():
     t = jnp.asarray(interior(sde))
     for make in (sj.guidance.pigdm, sj.guidance.moment_matching):
         scores = [make(sde, CORRELATED.score(sde), mask, jnp.array([[0.4, u]]), 0.2) for u in (0.0, jnp.nan)]
-        values = [quick_jit(call)(score, X, t) for score in scores]
+        values = [jax.jit(call)(score, X, t) for score in scores]
         np.testing.assert_array_equal(*values)
     exact = given(CORRELATED, [[1.0, 0.0]], [0.4], 0.2).score_at(sde, X, t)
     np.testing.assert_allclose(values[1], exact, rtol=2e-3, atol=2e-3)

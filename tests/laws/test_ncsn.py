@@ -9,6 +9,8 @@ import scorejax as sj
 from scorejax.objectives import denoising
 from scorejax.samplers import ald, annealed_langevin, sample
 
+pytestmark = pytest.mark.optimized
+
 WEIGHTS, MEANS = [0.2, 0.8], [[-5.0, -5.0], [5.0, 5.0]]
 TOY = sj.smld(1.0, 20.0, 10)
 LEVELS = sj.times.uniform(TOY, 9)

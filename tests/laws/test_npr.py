@@ -15,10 +15,6 @@ from scorejax.reverse.gamma import estimate
 T = 0.167
 
 
-def known_noise(noise, monkeypatch):
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: jnp.asarray(noise))
-
-
 def residual(law, sde, x, t):
     """Var(noise | x_t), by the second-order Tweedie formula."""
     curvature = jax.jvp(lambda y: law.score_at(sde, y, t), (x,), (jnp.ones_like(x),))[1]
@@ -27,12 +23,12 @@ def residual(law, sde, x, t):
 
 @pytest.mark.parametrize("target", ["noise_residual", "squared_noise", "score_curvature"])
 @pytest.mark.parametrize("bias", [0.0, 0.3])
-def test_each_target_is_minimised_by_its_expectation(target, bias, monkeypatch):
+def test_each_target_is_minimised_by_its_expectation(target, bias, given_noise):
     """With noise off by `b` the residual target finds Var + b^2, the others do not see the bias."""
     with jax.enable_x64(True):
         x0, noise, weights = nodes(TWO_HUMPS, 64)
         sde, law = LINEAR, TWO_HUMPS
-        known_noise(noise, monkeypatch)
+        given_noise(lambda *_: jnp.asarray(noise))
         t = jnp.full(len(x0), T)
 
         def score(x, t):
@@ -68,12 +64,12 @@ HEADS = {
 
 
 @pytest.mark.parametrize("target", HEADS)
-def test_what_a_head_finds_on_average_with_a_biased_network_is_known(target, monkeypatch):
+def test_what_a_head_finds_on_average_with_a_biased_network_is_known(target, given_noise):
     """With noise off by b = 0.3: `E Var + b^2`, `E Var - b^2` and `E Var`, of the best head without any input."""
     with jax.enable_x64(True):
         x0, noise, weights = nodes(TWO_HUMPS, 64)
         sde, law = LINEAR, TWO_HUMPS
-        known_noise(noise, monkeypatch)
+        given_noise(lambda *_: jnp.asarray(noise))
         x, t = sde.perturb(x0, PAIR[0], noise), jnp.full(len(x0), PAIR[0])
 
         def score(x, t):
@@ -89,12 +85,12 @@ def test_what_a_head_finds_on_average_with_a_biased_network_is_known(target, mon
         np.testing.assert_allclose(weights @ found, expected, atol=2e-6)
 
 
-def test_the_statistic_of_a_biased_network_is_off_by_the_square_of_its_bias(monkeypatch):
+def test_the_statistic_of_a_biased_network_is_off_by_the_square_of_its_bias(given_noise):
     """`1 - E |noise(x_t)|^2 = E Var - b^2`, the exact one `E Var`; noise off by b = 0.3."""
     with jax.enable_x64(True):
         x0, noise, weights = nodes(TWO_HUMPS, 64)
         sde, law = LINEAR, TWO_HUMPS
-        known_noise(noise, monkeypatch)
+        given_noise(lambda *_: jnp.asarray(noise))
         for bias, expected in ((0.0, 0.259136), (0.3, 0.169136)):
 
             def score(x, t, bias=bias):

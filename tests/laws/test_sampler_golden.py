@@ -111,12 +111,10 @@ DRAWS = []
 
 
 @pytest.fixture(autouse=True)
-def draws_in_order(monkeypatch):
+def draws_in_order(given_noise):
     """Hand out the reference's draws in the order in which the running program asks for them."""
     shape = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
-    monkeypatch.setattr(
-        "scorejax.numerics.keys.normal", lambda *_: io_callback(lambda: DRAWS.pop(0), shape, ordered=True)
-    )
+    given_noise(lambda *_: io_callback(lambda: DRAWS.pop(0), shape, ordered=True))
     DRAWS.clear()
     yield
     assert not DRAWS

@@ -15,6 +15,8 @@ from worlds import at_end
 import scorejax as sj
 from scorejax.samplers import Step, Stepper
 
+pytestmark = pytest.mark.optimized
+
 # shorter ranges than the defaults: `x_init` is exact at any t_max, and the samplers need fewer steps
 PROCESSES = {
     "vp": sj.vp(t_min=1e-3, t_max=0.7),

@@ -180,13 +180,13 @@ def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_all_five_targets_have_one_loss_and_one_gradient(name, monkeypatch):
+def test_all_five_targets_have_one_loss_and_one_gradient(name, given_noise):
     """Of one network, `a x + b` for the noise, in the words of each target: those of `mean (a x + b - noise)^2`."""
     with jax.enable_x64(True):
         sde, levels = CHAINS[name], (1, 2, 9)
         t, x0, noise = jnp.array(levels) / sde.levels, X0.astype(float), NOISE.astype(float)
         alpha, sigma = (np.asarray(c(t)).reshape(-1, 1, 1) for c in (sde.alpha, sde.sigma))
-        monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: noise)
+        given_noise(lambda *_: noise)
         x = np.asarray(sde.perturb(x0, t, noise))
         error = 0.2 * x - 0.1 - np.asarray(noise)
         losses = np.mean(error**2, axis=(1, 2))

@@ -43,11 +43,11 @@ def expected(low, high):
     return diffusion(low, high) + prior + 0.5 * (1.0 + low + jnp.log(2 * jnp.pi))
 
 
-def bound(monkeypatch, times="uniform", prior_variance=1.0):
+def bound(given_noise, times="uniform", prior_variance=1.0):
     """The bound of the exact score in nats: no chance in data and noise, times at N midpoints of their distribution."""
     law, x0, noise = normal_data(S2)
     tile = jnp.tile(jnp.asarray(noise), (N, 1))
-    monkeypatch.setattr("scorejax.numerics.keys.normal", lambda *_: tile)
+    given_noise(lambda *_: tile)
     u = jnp.repeat((jnp.arange(N) + 0.5) / N, 4)
     x0 = jnp.tile(jnp.asarray(x0), (N, 1))
 
@@ -60,28 +60,28 @@ def bound(monkeypatch, times="uniform", prior_variance=1.0):
     return value
 
 
-def test_the_bound_depends_on_the_ends_of_the_schedule_alone(monkeypatch):
+def test_the_bound_depends_on_the_ends_of_the_schedule_alone(given_noise):
     with jax.enable_x64(True):
         np.testing.assert_allclose(diffusion(*ENDS), 5.956015, atol=1e-6)
-        value = jax.jit(bound(monkeypatch))
+        value = jax.jit(bound(given_noise))
         for sde in (learned(*ENDS), bent(0), bent(1)):
             np.testing.assert_allclose(value(sde), expected(*ENDS), atol=1e-4)
         np.testing.assert_allclose(value(learned(-9.0, 3.0)), expected(-9.0, 3.0), atol=1e-4)
 
 
 @pytest.mark.parametrize("times", ["uniform", "importance"])
-def test_the_bound_of_any_process_is_that_of_its_ends_however_times_are_drawn(times, monkeypatch):
+def test_the_bound_of_any_process_is_that_of_its_ends_however_times_are_drawn(times, given_noise):
     """`sigma` runs from 0.3 to 20: `-log SNR = 2 log sigma`, and the prior costs `s^2 / (2 20^2)`."""
     low, high = 2 * np.log(0.3), 2 * np.log(20.0)
     with jax.enable_x64(True):
         wanted = diffusion(low, high) + 0.5 * S2 / 400 + 0.5 * (1.0 + low + np.log(2 * np.pi))
-        found = jax.jit(bound(monkeypatch, times, prior_variance=None))(sj.edm(0.3, 20.0))
+        found = jax.jit(bound(given_noise, times, prior_variance=None))(sj.edm(0.3, 20.0))
         np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-def test_gradients_reach_the_ends_and_leave_the_shape_alone(monkeypatch):
+def test_gradients_reach_the_ends_and_leave_the_shape_alone(given_noise):
     with jax.enable_x64(True):
-        slope = jax.jit(jax.grad(bound(monkeypatch)))(bent(ends=(-3.0, 2.0)))
+        slope = jax.jit(jax.grad(bound(given_noise)))(bent(ends=(-3.0, 2.0)))
         wanted = jax.grad(expected, argnums=(0, 1))(-3.0, 2.0)
         np.testing.assert_allclose([slope.gamma_min, slope.gamma_max], wanted, atol=2e-4)
         assert all(abs(w) > 1e-3 for w in wanted)

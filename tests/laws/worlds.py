@@ -1,16 +1,12 @@
 """The processes and data laws that the law tests share, and a process with its own coefficients for every mode."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import scorejax as sj
-
-# compiling is most of the time
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 CONTINUOUS = {
     "vp": sj.vp(),

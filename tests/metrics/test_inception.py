@@ -22,6 +22,7 @@ from scorejax.metrics import inception, inception_weights, is_inception
 from scorejax.runtime.errors import RunError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+KINDS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 GAINS = {"inception_rule_32px": 1.0, "inception_rule_gain2_32px": np.sqrt(2)}
 
 
@@ -43,23 +44,26 @@ def write(path, saved):
 
 @pytest.fixture(scope="module", params=GAINS)
 def reference(request, tmp_path_factory):
-    """Name of the golden file, the file, and the network that reads its weights from the disk."""
+    """Name of the golden file, the file, the network that reads its weights from the disk, and those weights."""
     shapes = {}
-    for place, shape in inception_weights._leaves(inception.variable_shapes()):
-        shapes[inception_weights._published_name(place)] = inception_weights._published_shape(shape)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(inception.variable_shapes()):
+        _, *modules, kind = (part.key for part in path)  # the first is the collection
+        shape = leaf.shape
+        shapes[".".join((*modules, KINDS[kind]))] = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
     shapes |= {"fc.weight": (1008, 2048), "fc.bias": (1008,)}
     weights = {name: rule(name, shape, GAINS[request.param]) for name, shape in shapes.items()}
     path = write(tmp_path_factory.mktemp("weights") / "w.pth", weights)
     golden = np.load(GOLDEN / f"{request.param}.npz")
     network = inception.InceptionV3(path)
     assert network.name == f"inception-v3-2015-12-05-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    variables = inception_weights.read(path, inception.variable_shapes()).variables
     path.unlink()  # 96 MB
-    return request.param, golden, network, weights
+    return request.param, golden, network, weights, variables
 
 
 @pytest.mark.slow
 def test_features_are_those_of_the_reference(reference):
-    name, golden, network, weights = reference
+    name, golden, network, weights, _ = reference
     images, wanted = golden["images_uint8_nchw"].transpose(0, 2, 3, 1), golden["pool3_2048"]
     features = np.asarray(network(jnp.asarray(images)))
     between = np.sqrt(wanted.var(axis=0).mean())
@@ -86,8 +90,8 @@ def probes(variables, images):
 
 @pytest.mark.slow
 def test_the_blocks_and_the_resized_images_are_those_of_the_reference(reference):
-    _, golden, network, _ = reference
-    found = probes(network._variables, jnp.asarray(golden["images_uint8_nchw"].transpose(0, 2, 3, 1)))
+    _, golden, *_, variables = reference
+    found = probes(variables, jnp.asarray(golden["images_uint8_nchw"].transpose(0, 2, 3, 1)))
     for name, value in found.items():
         value = np.asarray(value).transpose(0, 3, 1, 2)
         assert value.shape == tuple(golden[f"{name}_shape"])
@@ -112,12 +116,10 @@ def test_resizing_takes_the_two_nearest_pixels_also_where_images_shrink():
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small():
     """A weights file of one convolution, and the shapes that fit it."""
-    monkeypatch.setattr(inception_weights, "CLASSES", 5)
-    monkeypatch.setattr(inception_weights, "FEATURES", 4)
     rng = np.random.default_rng(0)
-    shapes = {"a.conv.weight": (4, 3, 1, 2), "a.bn.weight": (4,), "a.bn.bias": (4,), "fc.weight": (5, 4)}
+    shapes = {"a.conv.weight": (4, 3, 1, 2), "a.bn.weight": (4,), "a.bn.bias": (4,), "fc.weight": (1008, 2048)}
     shapes |= {"a.bn.running_mean": (4,), "a.bn.running_var": (4,)}
     saved = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 

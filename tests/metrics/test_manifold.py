@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scorejax.metrics import manifold, precision_recall
+from scorejax.metrics import precision_recall
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,16 @@ def test_a_ball_reaches_to_the_kth_neighbour_and_includes_it():
     assert precision_recall(real, samples, k=2).precision == 0.5
 
 
-def test_the_size_of_a_block_does_not_matter(cloud, monkeypatch):
-    other = cloud[::-1][:300] * 1.5
-    whole = precision_recall(cloud, other)
-    monkeypatch.setattr(manifold, "_BLOCK", 37)
-    assert precision_recall(cloud, other) == whole
+def test_sets_larger_than_a_block_are_treated_as_a_whole():
+    """As by the whole matrix of distances; blocks have 1,000 points."""
+    rng = np.random.default_rng(0)
+    real, samples = rng.uniform(-1, 1, (2100, 2)), 1.5 * rng.uniform(-1, 1, (1001, 2))
+
+    def share(points, centers):
+        within = np.sort(np.sum((centers[:, None] - centers) ** 2, axis=2), axis=1)[:, 3]  # the first is the point
+        return np.mean(np.any(np.sum((points[:, None] - centers) ** 2, axis=2) <= within, axis=1))
+
+    assert precision_recall(real, samples) == (share(samples, real), share(real, samples))
 
 
 def test_large_offsets_cost_no_digits():

@@ -13,9 +13,6 @@ from golden_weights import GOLDEN
 
 from scorejax.models.pretrained import from_score_sde
 
-# Half of the time to compile is for speed, which a program that runs a few times does not need.
-FAST_COMPILE = {"xla_backend_optimization_level": 0}
-
 
 class Reference(NamedTuple):
     sidecar: dict[str, Any]
@@ -47,7 +44,7 @@ def reference(name: str) -> Reference:
     }
     state = state_dict(sidecar(name))
     module, params = from_score_sde(state, sidecar(name)["config"])
-    apply = jax.jit(functools.partial(evaluate, module), compiler_options=FAST_COMPILE)
+    apply = jax.jit(functools.partial(evaluate, module))
     return Reference(sidecar(name), golden, state, module, params, apply)
 
 

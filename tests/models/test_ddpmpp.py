@@ -20,18 +20,27 @@ def shapes(model, shape, **kwargs):
     return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape), labels, **kwargs)["params"]
 
 
-def evaluate(model, params, x=X, labels=LABELS, **kwargs):
-    return jax.jit(functools.partial(model.apply, **kwargs))({"params": params}, x, labels)
+# What is compiled to run has one level; networks of several levels run in `test_golden.py`.
+SMALLEST = functools.partial(TINY, channel_multipliers=(1,), attention_resolutions=())
+
+
+@functools.cache
+def compiled(model):
+    return jax.jit(model.apply)
+
+
+def evaluate(model, params, x=X, labels=LABELS):
+    return np.asarray(compiled(model)({"params": params}, x, labels))
 
 
 @pytest.fixture(scope="module")
 def params(make_params):
-    return make_params(TINY(), SHAPE)
+    return make_params(SMALLEST(), SHAPE)
 
 
 @pytest.fixture(scope="module")
 def plain(params):
-    return evaluate(TINY(), params)
+    return evaluate(SMALLEST(), params)
 
 
 @pytest.mark.parametrize(
@@ -58,46 +67,46 @@ def test_parameters_are_float32_whatever_the_compute_type():
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes(TINY(dtype=jnp.bfloat16), SHAPE))} == {jnp.dtype("float32")}
 
 
-@pytest.mark.slow
-def test_the_untrained_network_says_nothing():
-    out, _ = jax.jit(TINY().init_with_output)(jax.random.key(0), X, LABELS)
-    assert 0 < np.abs(out).max() < 1e-3
+def test_the_untrained_network_says_nothing(params, plain):
+    """Because of its last convolution, whatever comes before: of the initial parameters no others are computed."""
+    last = jax.jit(lambda key: SMALLEST().init(key, X, LABELS)["params"]["conv_out"])(jax.random.key(0))
+    out = evaluate(SMALLEST(), {**params, "conv_out": last})
+    assert 0 < np.abs(out).max() < 1e-3 < np.abs(plain).max()
 
 
 def test_the_output_depends_on_the_noise_label_of_its_own_example_only(params, plain):
-    other = evaluate(TINY(), params, labels=np.array([3.0, 100.0], np.float32))
+    other = evaluate(SMALLEST(), params, labels=np.array([3.0, 100.0], np.float32))
     np.testing.assert_allclose(other[0], plain[0], atol=1e-5)
     assert np.abs(other[1] - plain[1]).max() > 0.01
 
 
 def test_scale_by_sigma_divides_the_output_by_the_label(params, plain):
-    scaled = evaluate(TINY(scale_by_sigma=True), params)
+    scaled = evaluate(SMALLEST(scale_by_sigma=True), params)
     np.testing.assert_allclose(scaled * LABELS[:, None, None, None], plain, rtol=1e-4, atol=1e-5)
 
 
 def test_an_image_in_0_1_is_treated_as_its_copy_in_minus_1_1(params, plain):
-    np.testing.assert_allclose(evaluate(TINY(centered_input=False), params, (X + 1) / 2), plain, atol=1e-4)
+    np.testing.assert_allclose(evaluate(SMALLEST(centered_input=False), params, (X + 1) / 2), plain, atol=1e-4)
 
 
 def test_bfloat16_computes_nearly_the_same_and_returns_float32(params, plain):
-    rough = evaluate(TINY(dtype=jnp.bfloat16), params)
+    rough = evaluate(SMALLEST(dtype=jnp.bfloat16), params)
     assert rough.dtype == jnp.float32
     error = np.abs(rough - plain).max() / np.std(plain)
     assert 1e-5 < error < 0.1
 
 
 def test_every_convolution_but_the_last_is_computed_in_the_compute_type(params):
-    apply = jax.jit(TINY(dtype=jnp.bfloat16).apply)
-    text = apply.lower({"params": params}, X, LABELS).as_text()
+    text = compiled(SMALLEST(dtype=jnp.bfloat16)).lower({"params": params}, X, LABELS).as_text()
     types = re.findall(r"stablehlo\.convolution.*-> tensor<[0-9x]*x(\w+)>", text)
     assert types == ["bf16"] * (len(types) - 1) + ["f32"]
-    assert len(types) > 10
+    assert len(types) > 5
 
 
 @pytest.mark.slow
 def test_remat_changes_neither_the_tree_nor_values_nor_gradients(make_params):
     def make(remat):
-        return TINY(channel_multipliers=(1,), attention_resolutions=(), remat=remat)
+        return SMALLEST(remat=remat)
 
     params = make_params(make(False), SHAPE)
     assert jax.tree.structure(shapes(TINY(remat=True), SHAPE)) == jax.tree.structure(shapes(TINY(), SHAPE))
@@ -115,7 +124,7 @@ def test_remat_changes_neither_the_tree_nor_values_nor_gradients(make_params):
 
 
 def test_class_labels_change_the_output_of_their_own_example_and_the_last_means_no_class(make_params):
-    model = TINY(num_classes=3)
+    model = SMALLEST(num_classes=3)
     params = make_params(model, SHAPE, condition=jnp.zeros(2, int))
     assert params["embedding"]["classes"]["table"]["embedding"].shape == (4, 32)
     apply = jax.jit(lambda c: model.apply({"params": params}, X, LABELS, c))

@@ -21,21 +21,46 @@ class Tiny(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def frozen():
-    x, labels = jax.random.normal(jax.random.key(0), (2, 4, 4, 3)), jnp.array([1.0, 2.0])
-    module = Tiny()
-    params = module.init(jax.random.key(1), x, labels)
-    return module, params, x, labels
+def frozen(make_params):
+    x, labels = normal(2, 4, 4, 3), np.array([1.0, 2.0], np.float32)
+    return Tiny(), {"params": make_params(Tiny(), x.shape)}, x, labels
+
+
+@pytest.fixture(scope="module")
+def vectors(make_params):
+    network = MLP(8, 1)
+    return network, {"params": make_params(network, (2, 5))}, normal(2, 5), None
+
+
+def normal(*shape):
+    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+
+def some_params(*arguments):
+    """Parameters of a head in which no layer is silent, from numpy."""
+    rng, shapes = np.random.default_rng(2), jax.eval_shape(lambda key: init_head(key, *arguments), jax.random.key(0))
+
+    def draw(leaf):
+        return rng.standard_normal(leaf.shape).astype(np.float32) / np.sqrt(
+            max(leaf.size / leaf.shape[-1], 1), dtype="f"
+        )
+
+    return jax.tree.map(draw, shapes)
 
 
 def test_the_last_features_are_what_the_last_norm_was_given(frozen):
     module, params, x, labels = frozen
-    run = jax.jit(lambda: with_input_of("norm_out", lambda: module.apply(params, x, labels)))
-    out, features = run()
-    np.testing.assert_allclose(out, module.apply(params, x, labels), rtol=1e-5, atol=1e-6)
-    weights = params["params"]
-    h = nn.silu(GroupNorm().apply({"params": weights["norm_out"]}, features))
-    again = conv3x3(3, "conv_out").apply({"params": weights["conv_out"]}, h)
+
+    @jax.jit
+    def run():
+        out, features = with_input_of("norm_out", lambda: module.apply(params, x, labels))
+        weights = params["params"]
+        h = nn.silu(GroupNorm().apply({"params": weights["norm_out"]}, features))
+        again = conv3x3(3, "conv_out").apply({"params": weights["conv_out"]}, h)
+        return out, module.apply(params, x, labels), again
+
+    out, plain, again = run()
+    np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(again, out, rtol=1e-4, atol=1e-5)
 
 
@@ -47,23 +72,23 @@ def test_a_layer_that_does_not_exist_is_refused(frozen):
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_an_image_head_starts_at_nothing_and_knows_its_features(deep):
-    features, labels = jax.random.normal(jax.random.key(0), (2, 4, 4, 8)), jnp.array([1.0, 500.0])
-    head = ImageHead(3, deep=deep)
-    params = jax.jit(head.init)(jax.random.key(1), features, labels)
-    out = jax.jit(head.apply)(params, features, labels)
+    features, labels = normal(2, 4, 4, 8), np.array([1.0, 500.0], np.float32)
+    head, key = ImageHead(3, deep=deep), jax.random.key(1)
+    rng, shapes = np.random.default_rng(2), jax.eval_shape(head.init, key, features, labels)["params"]
+    params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(np.float32), shapes)
+    last = jax.jit(lambda: head.init(key, features, labels)["params"]["conv_out"])()  # whatever comes before
+    apply = jax.jit(head.apply)
+    out = apply({"params": {**params, "conv_out": last}}, features, labels)
     assert out.shape == (2, 4, 4, 3)
     assert np.abs(out).max() < 1e-3
-    assert ("block" in params["params"]) == deep
-    kernel = params["params"]["conv_out"]["kernel"]
-    params["params"]["conv_out"]["kernel"] = jax.random.normal(jax.random.key(2), kernel.shape)
-    assert np.std(jax.jit(head.apply)(params, features, labels)) > 0.1
+    assert ("block" in params) == deep
+    assert np.std(apply({"params": params}, features, labels)) > 0.1
 
 
 def test_a_vector_head_starts_at_zero():
-    x, labels = jnp.ones((2, 5)), jnp.array([1.0, 500.0])
-    head = VectorHead(16)
-    params = head.init(jax.random.key(0), x, x, labels)
-    np.testing.assert_array_equal(head.apply(params, x, x, labels), jnp.zeros((2, 5)))
+    x, labels = np.ones((2, 5), np.float32), np.array([1.0, 500.0], np.float32)
+    out, _ = jax.jit(VectorHead(16).init_with_output)(jax.random.key(0), x, x, labels)
+    np.testing.assert_array_equal(out, np.zeros((2, 5)))
 
 
 def score_of(network, params, sde, **options):
@@ -73,17 +98,12 @@ def score_of(network, params, sde, **options):
 
 
 @pytest.mark.parametrize("kind", ["image", "vector"])
-def test_a_head_on_a_network_trains_alone(frozen, kind):
+def test_a_head_on_a_network_trains_alone(frozen, vectors, kind):
     sde = sj.vp()
-    if kind == "image":
-        network, variables, x, _ = frozen
-        head = ImageHead(3)
-    else:
-        network, x = MLP(8, 1), jnp.ones((2, 5))
-        variables = network.init(jax.random.key(0), x, jnp.ones(2))
-        head = VectorHead(16)
+    network, variables, x, _ = frozen if kind == "image" else vectors
+    head = ImageHead(3) if kind == "image" else VectorHead(16)
     t = jnp.array([0.1, 0.2])
-    params = init_head(jax.random.key(1), sde, score_of(network, variables, sde), head, x.shape[1:])
+    params = some_params(sde, score_of(network, variables, sde), head, x.shape[1:])
 
     def loss(frozen, params):
         function = head_on(sde, score_of(network, frozen, sde), head, params)
@@ -94,25 +114,18 @@ def test_a_head_on_a_network_trains_alone(frozen, kind):
     assert any(np.any(leaf != 0.0) for leaf in jax.tree.leaves(moving))
 
 
-def loud(params):
-    """Weights of which no layer is silent, as the last one of a new network is."""
-    hat = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: leaf + np.float32(0.3 * hat.standard_normal(leaf.shape)), params)
-
-
 @pytest.mark.parametrize("kind", ["image", "vector"])
-def test_a_head_says_of_each_example_what_it_says_of_it_alone(frozen, kind):
+def test_a_head_says_of_each_example_what_it_says_of_it_alone(frozen, vectors, kind):
     """Also at times of their own: the first example is not repeated over the batch."""
-    sde, t = sj.vp(), jnp.array([0.1, 0.9])
-    if kind == "image":
-        network, variables, x, _ = frozen
-        head = ImageHead(3, deep=True)
-    else:
-        network, x = MLP(8, 1), jax.random.normal(jax.random.key(0), (2, 5))
-        variables = loud(jax.jit(network.init)(jax.random.key(0), x, jnp.ones(2)))
-        head = VectorHead(16)
+    sde, t = sj.vp(), np.array([0.1, 0.9], np.float32)
+    network, variables, x, _ = frozen if kind == "image" else vectors
+    head = ImageHead(3, deep=True) if kind == "image" else VectorHead(16)
     score = score_of(network, variables, sde)
-    value = jax.jit(head_on(sde, score, head, loud(init_head(jax.random.key(1), sde, score, head, x.shape[1:]))))
+    function = jax.jit(head_on(sde, score, head, some_params(sde, score, head, x.shape[1:])))
+
+    def value(x, t):
+        return np.asarray(function(x, t))
+
     together = value(x, t)
     assert together.shape == x.shape
     for i in range(2):
@@ -124,21 +137,27 @@ def test_a_head_says_of_each_example_what_it_says_of_it_alone(frozen, kind):
 def test_a_head_reads_what_the_network_was_really_given(frozen):
     """Under EDM's preconditioning a network sees scaled points; so must the head on it."""
     network, params, x, _ = frozen
-    sde, t = sj.vp(), jnp.array([0.3, 0.6])
+    sde, t = sj.vp(), np.array([0.3, 0.6], np.float32)
     head = ImageHead(3)
     score = score_of(network, params, sde, predicts="edm", sigma_data=0.5)
-    weights = jax.tree.map(jnp.ones_like, init_head(jax.random.key(1), sde, score, head, x.shape[1:]))
-    size = 1.0 / jnp.sqrt(sde.variance(t) + 0.25 * sde.alpha(t) ** 2)
-    _, features = with_input_of("norm_out", lambda: network.apply(params, sde.scale(size, t, x), sde.label(t)))
-    expected = head.apply({"params": weights}, features, sde.label(t))
-    np.testing.assert_allclose(head_on(sde, score, head, weights)(x, t), expected, rtol=1e-4, atol=1e-5)
+    weights = some_params(sde, score, head, x.shape[1:])
+
+    @jax.jit
+    def both(x, t):
+        size = 1.0 / jnp.sqrt(sde.variance(t) + 0.25 * sde.alpha(t) ** 2)
+        _, features = with_input_of("norm_out", lambda: network.apply(params, sde.scale(size, t, x), sde.label(t)))
+        return head_on(sde, score, head, weights)(x, t), head.apply({"params": weights}, features, sde.label(t))
+
+    found, expected = both(x, t)
+    assert np.std(expected) > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_beside_its_score_a_head_costs_its_own_layers_alone(frozen):
     network, variables, x, _ = frozen
     sde, t, head = sj.vp(), jnp.array([0.1, 0.2]), ImageHead(3)
     score = score_of(network, variables, sde)
-    params = init_head(jax.random.key(1), sde, score, head, x.shape[1:])
+    params = some_params(sde, score, head, x.shape[1:])
 
     def convolutions(function):
         return jax.jit(function).lower(score, params, x, t).compile().as_text().count(" convolution(")

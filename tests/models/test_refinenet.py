@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from scorejax.models import NCSN, NCSNv2
-from scorejax.models.refinenet_layers import InstanceNormPlus, ResidualBlock, Style, level_weights, resize
+from scorejax.models.refinenet_layers import InstanceNormPlus, ResidualBlock, Style, level_weights
+from scorejax.models.refinenet_layers import resize as eager_resize
 
 SHAPE = (2, 8, 8, 3)
 TINY = functools.partial(NCSNv2, features=4)
@@ -19,8 +20,13 @@ def shapes(model, shape):
     return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape), jnp.ones(shape[0]))["params"]
 
 
+@functools.cache
+def compiled(model):
+    return jax.jit(model.apply)
+
+
 def evaluate(model, params, x=X, labels=SIGMAS):
-    return jax.jit(model.apply)({"params": params}, x, labels)
+    return np.asarray(compiled(model)({"params": params}, x, labels))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +96,6 @@ def test_the_output_is_an_unconditional_field_divided_by_sigma(params, plain):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_bfloat16_computes_nearly_the_same(params, plain):
     rough = evaluate(TINY(dtype=jnp.bfloat16), params)
     assert 1e-5 < np.abs(rough - plain).max() / plain.std() < 0.2
@@ -138,13 +143,13 @@ def test_what_does_not_fit_is_named(model, shape, call, message):
 
 
 def test_a_label_is_one_level_or_a_mean_of_two_neighbours_and_never_a_level_that_is_not_there():
-    weights = level_weights(jnp.array([0.0, 3.0, 1.25, -0.5, 3.5]), 4)
+    weights = jax.jit(level_weights, static_argnums=1)(np.array([0.0, 3.0, 1.25, -0.5, 3.5]), 4)
     expected = [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0.75, 0.25, 0], [np.nan] * 4, [np.nan] * 4]
     np.testing.assert_allclose(weights, expected)
 
 
 def test_the_norm_of_every_level_starts_near_the_identity():
-    told = jax.jit(InstanceNormPlus().init)(jax.random.key(0), X, level_weights(jnp.zeros(2), 5))["params"]
+    told = jax.jit(InstanceNormPlus().init)(jax.random.key(0), X, np.eye(5, dtype=np.float32)[[0, 0]])["params"]
     gamma, alpha, beta = np.split(np.asarray(told["embedding"]), 3, axis=1)
     assert gamma.shape == (5, 3)
     assert 0 < max(np.abs(gamma - 1).max(), np.abs(alpha - 1).max()) < 0.1
@@ -153,19 +158,26 @@ def test_the_norm_of_every_level_starts_near_the_identity():
 
 def test_a_level_s_norm_is_the_unconditional_norm_with_the_parameters_of_that_level():
     table = np.random.default_rng(2).standard_normal((3, 9)).astype(np.float32)
-    told = InstanceNormPlus().apply({"params": {"embedding": table}}, X, level_weights(jnp.array([2.0, 0.0]), 3))
+    apply = jax.jit(InstanceNormPlus().apply)
+    told = apply({"params": {"embedding": table}}, X, np.eye(3, dtype=np.float32)[[2, 0]])
     for example, level in ((0, 2), (1, 0)):
         gamma, alpha, beta = np.split(table[level], 3)
-        own = InstanceNormPlus().apply({"params": {"gamma": gamma, "alpha": alpha, "beta": beta}}, X)
+        own = apply({"params": {"gamma": gamma, "alpha": alpha, "beta": beta}}, X)
         np.testing.assert_allclose(told[example], own[example], rtol=1e-5, atol=1e-6)
 
 
 # ---- InstanceNorm++ ------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def compiled_norm(ddof):
+    return jax.jit(InstanceNormPlus(ddof).apply)
+
+
 def norm(x, alpha=0.7, ddof=0):
     ones = np.ones(x.shape[-1], np.float32)
-    return InstanceNormPlus(ddof).apply({"params": {"gamma": 2 * ones, "alpha": alpha * ones, "beta": ones}}, x)
+    params = {"gamma": 2 * ones, "alpha": np.float32(alpha) * ones, "beta": ones}
+    return np.asarray(compiled_norm(ddof)({"params": params}, x))
 
 
 def test_the_norm_sees_neither_the_scale_nor_the_brightness_of_an_image():
@@ -196,6 +208,8 @@ def test_an_image_of_one_channel_is_normalised_plainly(ddof):
 
 
 # ---- sizes and weights ---------------------------------------------------------------------------------------
+
+resize = jax.jit(eager_resize, static_argnums=(1, 2, 3))
 
 
 @pytest.mark.parametrize(("old", "new"), [((4, 6), (8, 12)), ((3, 5), (5, 10))])

@@ -7,16 +7,18 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
+from test_score_sde_flax import DDPM as DDPM_BLOCK
+from test_score_sde_flax import to_flax
 from test_score_sde_flax import write as write_flax
 from writers import write_safetensors, write_torch
 
 from scorejax.experiment import assemble as build
 from scorejax.experiment import config
 from scorejax.experiment.evaluation import evaluate
-from scorejax.experiment.training import loop, train
+from scorejax.experiment.training import loop
 from scorejax.models import DDPM
-from scorejax.models.pretrained import diffusers, layout, score_sde, score_sde_flax
+from scorejax.models.pretrained import diffusers, layout, load, score_sde
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import RunError
 
@@ -54,10 +56,32 @@ def made_up_params():
     return jax.tree.map(lambda leaf: draw(leaf).astype(np.float32), layout.shape_tree(MODULE, (8, 8, 1)))
 
 
-def other_way(params, entries, naming):
-    """Parameters as tensors of another library: of each, the layout that is read as ours."""
+# The modules of this network by their classes in flax, and by their names in diffusers.
+CLASSES = ["Dense", "Dense", "Conv", DDPM_BLOCK, DDPM_BLOCK, "AttnBlock", *[DDPM_BLOCK] * 3, "GroupNorm", "Conv"]
+NAMES = {
+    "embedding/dense_0": "time_embedding.linear_1",
+    "embedding/dense_1": "time_embedding.linear_2",
+    "conv_in": "conv_in",
+    "down_0_block_0": "down_blocks.0.resnets.0",
+    "mid_block_0": "mid_block.resnets.0",
+    "mid_attention": "mid_block.attentions.0",
+    "mid_block_1": "mid_block.resnets.1",
+    "up_0_block_0": "up_blocks.0.resnets.0",
+    "up_0_block_1": "up_blocks.0.resnets.1",
+    "norm_out": "conv_norm_out",
+    "conv_out": "conv_out",
+}
+PARTS = {
+    "norm_0": "norm1", "conv_0": "conv1", "embedding": "time_emb_proj", "norm_1": "norm2", "conv_1": "conv2",
+    "shortcut": "conv_shortcut", "norm": "group_norm", "query": "to_q", "key": "to_k", "value": "to_v",
+    "out": "to_out.0",
+}  # fmt: skip
+
+
+def torch_state(params):
+    """Parameters as tensors of score_sde_pytorch: of each, the layout that is read as ours."""
     flat, state = flatten_dict(params, sep="/"), {}
-    for name, path, relayout in layout.tensors(entries, naming):
+    for name, path, relayout in layout.tensors(score_sde.entries(MODULE, 8)):
         if path not in flat or name in state:
             continue
         value = flat[path]
@@ -67,20 +91,31 @@ def other_way(params, entries, naming):
     return state
 
 
+def diffusers_state(params):
+    state = {}
+    for path, value in flatten_dict(params, sep="/").items():
+        module = next(name for name in NAMES if path.startswith(f"{name}/"))
+        *part, leaf = path.removeprefix(f"{module}/").split("/")
+        name = ".".join((NAMES[module], *(PARTS[each] for each in part), "bias" if leaf == "bias" else "weight"))
+        state[name] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+        if "conv_shortcut.weight" in name:
+            state[name] = state[name][..., None, None]
+    return {name: np.ascontiguousarray(value) for name, value in state.items()}
+
+
 def write_torch_checkpoint(path, params):
-    state = other_way(params, score_sde.entries(MODULE, 8), layout.SCORE_SDE_TORCH)
+    state = torch_state(params)
     return write_torch(path, {"model": state, "ema": {"shadow_params": list(state.values())}, "step": 5})
 
 
 def write_flax_checkpoint(path, params):
-    state = other_way(params, score_sde_flax._flax_entries(MODULE, 8), score_sde_flax._FLAX)
-    return write_flax(path, unflatten_dict(state, sep="/"))
+    return write_flax(path, to_flax(torch_state(params), CLASSES, wide_norms=False))
 
 
 def write_diffusers_folder(path, params):
     path.mkdir()
     (path / "config.json").write_text(json.dumps(DIFFUSERS))
-    write_safetensors(path / diffusers.FILES[0], other_way(params, diffusers._entries(MODULE), diffusers._NAMING))
+    write_safetensors(path / diffusers.FILES[0], diffusers_state(params))
     return path
 
 
@@ -151,8 +186,9 @@ def test_training_starts_from_the_weights_of_the_file_and_goes_on_from_its_own(r
     checkpoints = checkpoint.Checkpoints(tmp_path / "run")
 
     def begin():
-        load = lambda: train._published(run.init_from, network, examples.shape)  # noqa: E731
-        return loop.restore_or_init(checkpoints, lambda key: state, 0, load)
+        return loop.restore_or_init(
+            checkpoints, lambda key: state, 0, lambda: load(run.init_from, network, 8, channels=1)[0]
+        )
 
     first, step = begin()
     assert step == 0 and same(first.params, params) and same(first.ema, params)

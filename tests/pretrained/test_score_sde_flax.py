@@ -1,6 +1,7 @@
 """Checkpoints of the JAX score_sde give the golden outputs, under the names that flax makes up."""
 
 import collections
+import re
 
 import jax
 import numpy as np
@@ -11,7 +12,6 @@ from golden_weights import load
 
 from scorejax.models import NCSNpp
 from scorejax.models.pretrained import module_from_score_sde_config, params_from_score_sde, read_score_sde_flax
-from scorejax.models.pretrained.score_sde_flax import _flax_entries
 from scorejax.runtime.errors import CheckpointError
 
 BIGGAN, DDPM = "ResnetBlockBigGANpp", "ResnetBlockDDPM"
@@ -126,7 +126,7 @@ def test_a_tensor_missing_left_over_or_misshapen_is_named(tmp_path, ve):
         assert problem in str(error.value)
 
 
-def test_modules_without_parameters_are_counted():
+def test_modules_without_parameters_are_counted(tmp_path):
     # The image pyramids of input_skip and output_skip share the classes of the layers between the levels.
     module = NCSNpp(
         features=4,
@@ -137,7 +137,10 @@ def test_modules_without_parameters_are_counted():
         progressive_input="input_skip",
         progressive="output_skip",
     )
-    names = {entry.path: entry.prefix for entry in _flax_entries(module, 8)}
+    with pytest.raises(CheckpointError) as error:  # of an empty file every tensor is missing, and named
+        read_score_sde_flax(write(tmp_path / "c", {"Conv_99": {"bias": np.zeros(1)}}), module, 8)
+    missing = re.findall(r"missing: (\w+)/\S+, for (\w+)/\S+ of shape", str(error.value))
+    names = {path: name for name, path in missing}
     assert [names[f"down_{i}_resample"] for i in (0, 1)] == ["Downsample_0", "Downsample_2"]
     assert [names[f"down_{i}_input"] for i in (0, 1)] == ["Combine_0", "Combine_1"]
     assert [names[f"up_{i}_resample"] for i in (2, 1)] == ["Upsample_0", "Upsample_2"]

@@ -98,8 +98,8 @@ class Bounded(Score):
 class Pixels(Known):
     """The score of independent pixels `N(m, 0.25)`.
 
-    `m` is 0; of a conditional model it is `(k - 4) / 10` for class `k`, and 0.05 for no class. A mixture is of all classes
-    together. A model that leans leaves out a part of the noise.
+    `m` is 0; of a conditional model it is `(k - 4) / 10` for class `k`, and 0.05 for no class. A mixture is of all
+    classes together. A model that leans leaves out a part of the noise.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Guidance from a config of models whose scores are known exactly.
 
-Images are the 8x8 digits. The model is `exact_recipes:Pixels`, the score of independent pixels; so results have closed forms
-and compile in a second.
+Images are the 8x8 digits. The model is `exact_recipes:Pixels`, the score of independent pixels; so results have
+closed forms and compile in a second.
 """
 
 from pathlib import Path

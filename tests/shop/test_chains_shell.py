@@ -113,7 +113,10 @@ def test_settings_reach_the_chain_and_images_are_clipped(calibrated):
         (["sampler.stepper=ddim:clip=true"], "'sampler.stepper.clip' takes a number, got 'true'"),
         (["sampler.stepper=ancestral", "sampler.gamma=x.npz"], "does not use it"),
         (["sampler.stepper=ancestral", "sampler.time_grid=even", "sampler.t_min=0.1"], "ends at the first level"),
-        (["sampler.stepper=ancestral", "sampler.time_grid=even", "sampler.steps=40"], "41 levels, but this chain has 40; take fewer"),
+        (
+            ["sampler.stepper=ancestral", "sampler.time_grid=even", "sampler.steps=40"],
+            "41 levels, but this chain has 40; take fewer",
+        ),
         (["sde=vp", "sampler.time_grid=ddim_uniform"], "levels of a discrete chain"),
     ],
 )
@@ -180,7 +183,12 @@ def test_the_bound_of_an_evaluation_is_the_bound_of_its_chain_in_batches_of_any_
 def test_a_cut_off_bound_and_a_cut_off_calibration_go_on_where_they_stopped(calibrated):
     """A batch calls the score once for each of its levels; cut off in its second batch, the rest is two batches."""
     _, _, workdir = calibrated
-    settings = ("eval.batch=10", "eval.elbo=4", "recipe.watch=true", f"sampler.gamma={variances.gamma_path(workdir, 7)}")
+    settings = (
+        "eval.batch=10",
+        "eval.elbo=4",
+        "recipe.watch=true",
+        f"sampler.gamma={variances.gamma_path(workdir, 7)}",
+    )
     model, train = subject_of(config_of("Gaussian", *DISCRETE, *settings))
     test = assemble.dataset(model.config, "test")
     bound = variational.asked(model, train, workdir)

@@ -37,9 +37,7 @@ def test_every_method_fills_a_mask(tmp_path, method):
 
 def test_an_exact_measurement_is_met_and_its_blind_part_is_the_models(tmp_path):
     # given block means, pixels of a Gaussian are the pseudo-inverse plus noise without block means
-    report, rows = control(
-        tmp_path, "guidance=restore", "guidance.method=pigdm:data_std=0.5", "sampler.steps=40"
-    )
+    report, rows = control(tmp_path, "guidance=restore", "guidance.method=pigdm:data_std=0.5", "sampler.steps=40")
     assert report["residual"]["mean"] < 0.02
     means = rows["x"].astype(float).reshape(4, 4, 2, 4, 2, 1).mean((2, 4))
     measured = rows["measured"].astype(float)[:, ::2, ::2]
@@ -61,9 +59,7 @@ def test_a_network_that_leaves_out_noise_is_kept_in_the_range_of_the_images(tmp_
     assert held["residual"]["mean"] < 0.01 < 0.1 < free["residual"]["mean"]
 
 
-def test_a_measurement_is_as_noisy_as_it_was_said_to_be_and_each_image_by_its_own_key(
-    train, tmp_path
-):
+def test_a_measurement_is_as_noisy_as_it_was_said_to_be_and_each_image_by_its_own_key(train, tmp_path):
     config = config_of("guidance=restore", "guidance.sigma_y=0.3")
     task, x0 = steering.task(config, restore(config, tmp_path, train), train), jnp.zeros((100, 8, 8, 1))
     keys = jax.random.split(jax.random.key(0), 100)
