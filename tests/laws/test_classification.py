@@ -61,6 +61,7 @@ def test_the_exact_posterior_is_the_minimiser(name):
 @pytest.mark.parametrize("weighting", ["simple", "log_snr"])
 def test_how_times_are_drawn_does_not_change_the_expectation(weighting):
     sde, (x0, labels) = sj.vp(t_min=1e-2), labelled()
+    loss = functools.partial(classification, weighting=weighting)
     values = [
         np.asarray(
             classification(jax.random.key(i), sde, exact(sde), x0, labels, time_sampling=times, weighting=weighting)

@@ -123,10 +123,10 @@ def test_a_step_is_the_gradient_step_written_out_by_hand():
 
     # Adam's first step is the learning rate times the sign of the gradient, wherever that is not tiny.
     gradient = jax.jit(jax.grad(loss))(state.params)
-    for old, step, g, mean in zip(*map(jax.tree.leaves, (state.params, new.params, gradient, new.ema)), strict=True):
+    for old, step, g, ema in zip(*map(jax.tree.leaves, (state.params, new.params, gradient, new.ema)), strict=True):
         clear = np.abs(g) > 1e-4
         np.testing.assert_allclose(np.asarray(step - old)[clear], -0.01 * np.sign(g)[clear], rtol=1e-3)
-        np.testing.assert_allclose(average, 0.9 * old + 0.1 * step, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ema, 0.9 * old + 0.1 * step, rtol=1e-5, atol=1e-6)
 
 
 def test_the_average_warms_up_if_asked():
