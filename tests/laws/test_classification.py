@@ -63,9 +63,7 @@ def test_how_times_are_drawn_does_not_change_the_expectation(weighting):
     sde, (x0, labels) = sj.vp(t_min=1e-2), labelled()
     loss = functools.partial(classification, weighting=weighting)
     values = [
-        np.asarray(
-            classification(jax.random.key(i), sde, exact(sde), x0, labels, time_sampling=times, weighting=weighting)
-        )
+        np.asarray(loss(jax.random.key(i), sde, exact(sde), x0, labels, time_sampling=times))
         for i, times in enumerate(("uniform", "stratified", "importance"))
     ]
     mean, error = zip(*((value.mean(), value.std() / np.sqrt(N)) for value in values), strict=True)
