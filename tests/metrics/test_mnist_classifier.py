@@ -7,6 +7,8 @@ from scorejax.metrics import Classifier, class_score, feature_network
 from scorejax.metrics import train_classifier as training
 from scorejax.metrics.classifier import ClassifierFeatures, save
 
+pytestmark = pytest.mark.optimized
+
 
 @pytest.mark.slow
 def test_a_trained_classifier_is_read_back_with_its_accuracy(tmp_path):
