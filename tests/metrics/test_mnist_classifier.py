@@ -7,6 +7,8 @@ from scorejax.data import load, to_bytes
 from scorejax.metrics import Classifier, feature_network
 from scorejax.metrics.classifier import ClassifierFeatures, ConvClassifier, save
 
+pytestmark = pytest.mark.optimized
+
 
 def test_a_classifier_is_read_back_with_its_name_and_accuracy(tmp_path):
     """Rounded to float16: its features and classes are those of the network that was saved."""
