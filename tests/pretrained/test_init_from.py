@@ -5,16 +5,17 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 from test_score_sde_flax import write as write_flax
 from writers import write_safetensors, write_torch
 
-from scorejax.experiment import assemble as build
-from scorejax.experiment import config
-from scorejax.experiment.evaluation import evaluate
-from scorejax.experiment.training import loop, train
+from scorejax.experiment import assemble, config
+from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.trained import restore
+from scorejax.experiment.training.train import restore_or_init
 from scorejax.models import DDPM
 from scorejax.models.pretrained import diffusers, layout, score_sde, score_sde_flax
 from scorejax.runtime import checkpoint, parallel
@@ -25,7 +26,7 @@ MODULE = DDPM(features=32, channel_multipliers=(1,), blocks_per_level=1, attenti
 # The same network as the config of a run on 8x8 digits.
 CONFIG = f"{ROOT / 'configs/vp_digits.py'}:tiny"
 OVERRIDES = [
-    "model.name=ddpm",
+    "model=ddpm",
     "model.features=32",
     "model.channel_multipliers=(1,)",
     "eval.features=pixels",
@@ -73,14 +74,14 @@ def write_torch_checkpoint(path, params):
 
 
 def write_flax_checkpoint(path, params):
-    state = other_way(params, score_sde_flax._flax_entries(MODULE, 8), score_sde_flax._FLAX)
+    state = other_way(params, score_sde_flax.flax_entries(MODULE, 8), score_sde_flax.FLAX)
     return write_flax(path, unflatten_dict(state, sep="/"))
 
 
 def write_diffusers_folder(path, params):
     path.mkdir()
     (path / "config.json").write_text(json.dumps(DIFFUSERS))
-    write_safetensors(path / diffusers.FILES[0], other_way(params, diffusers._entries(MODULE), diffusers._NAMING))
+    write_safetensors(path / diffusers.FILES[0], other_way(params, diffusers.diffusers_entries(MODULE), diffusers.DIFFUSERS))
     return path
 
 
@@ -137,41 +138,39 @@ def run(tmp_path, params):
     return config.load(CONFIG, [*OVERRIDES, f"init_from={path}"])
 
 
-def initial_state(run, examples, network):
-    """Of the run's training, with parameters that are not initialised, which takes long to compile."""
-    optimizer, shapes = build.optimizer(run), layout.shape_tree(network, examples.shape)
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return loop.State(jax.numpy.int32(0), zeros, zeros, optimizer.init(zeros), jax.random.key(0))
-
-
 def test_training_starts_from_the_weights_of_the_file_and_goes_on_from_its_own(run, tmp_path, params):
-    examples = build.dataset(run)
-    network = build.network(run, examples)
-    state = initial_state(run, examples, network)
-    checkpoints = checkpoint.Checkpoints(tmp_path / "run")
+    class Unprepared(type(make_recipe(run))):
+        """Its network is not initialized, which takes long to compile."""
 
-    def begin():
-        load = lambda: train._published(run.init_from, network, examples.shape)  # noqa: E731
-        return loop.restore_or_init(checkpoints, lambda key: state, 0, load)
+        def init(self, key):
+            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), layout.shape_tree(MODULE, (8, 8, 1)))
 
-    first, step = begin()
+    recipe = Unprepared(make_recipe(run).given)
+    optimizer, checkpoints = assemble.optimizer(run), checkpoint.Checkpoints(tmp_path / "run")
+    first, step = restore_or_init(checkpoints, recipe, optimizer)
     assert step == 0 and same(first.params, params) and same(first.ema, params)
     own = jax.tree.map(lambda leaf: leaf + 1, params)
     checkpoints.save(3, parallel.replicate(first._replace(ema=own)))
     checkpoints.wait()
-    again, step = begin()
-    assert step == 3 and same(again.ema, own)
+    again, step = restore_or_init(checkpoints, recipe, optimizer)
+    assert step == 3 and same(again.ema, own) and same(again.params, params)
     checkpoints.close()
-    model = evaluate.restore(run, tmp_path / "run", examples)
-    assert model.step == 3 and same(model.params, own)
+    trained = restore(run, tmp_path / "run")
+    assert trained.step == 3 and same(trained.params, own)
 
 
 def test_a_run_that_was_not_trained_is_evaluated_with_the_weights_of_the_file(run, tmp_path, params):
-    model = evaluate.restore(run, tmp_path / "run", build.dataset(run))
-    assert model.step == 5 and same(model.params, params)
+    trained = restore(run, tmp_path / "run")
+    assert trained.step == 5 and same(trained.params, params)
 
 
 def test_weights_of_another_network_are_refused(run, tmp_path):
     run.model.features = 16
     with pytest.raises(RunError, match=r"conv_in"):
-        evaluate.restore(run, tmp_path / "run", build.dataset(run))
+        restore(run, tmp_path / "run")
+
+
+def test_a_kind_of_training_without_published_weights_says_so(run, tmp_path):
+    config.override(run, ["recipe=classifier", "model=wide_resnet:depth=10:width=1"])
+    with pytest.raises(RunError, match=r"there are no published weights for recipe 'classifier'"):
+        restore(run, tmp_path / "run")
