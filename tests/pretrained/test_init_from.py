@@ -26,7 +26,7 @@ MODULE = DDPM(features=32, channel_multipliers=(1,), blocks_per_level=1, attenti
 # The same network as the config of a run on 8x8 digits.
 CONFIG = f"{ROOT / 'configs/vp_digits.py'}:tiny"
 OVERRIDES = [
-    "model=ddpm",
+    "model.name=ddpm",
     "model.features=32",
     "model.channel_multipliers=(1,)",
     "eval.features=pixels",

@@ -11,7 +11,7 @@ from golden_weights import load
 
 from scorejax.models import NCSNpp
 from scorejax.models.pretrained import module_from_score_sde_config, params_from_score_sde, read_score_sde_flax
-from scorejax.models.pretrained.score_sde_flax import _flax_entries
+from scorejax.models.pretrained.score_sde_flax import flax_entries
 from scorejax.runtime.errors import CheckpointError
 
 BIGGAN, DDPM = "ResnetBlockBigGANpp", "ResnetBlockDDPM"
@@ -137,7 +137,7 @@ def test_modules_without_parameters_are_counted():
         progressive_input="input_skip",
         progressive="output_skip",
     )
-    names = {entry.path: entry.prefix for entry in _flax_entries(module, 8)}
+    names = {entry.path: entry.prefix for entry in flax_entries(module, 8)}
     assert [names[f"down_{i}_resample"] for i in (0, 1)] == ["Downsample_0", "Downsample_2"]
     assert [names[f"down_{i}_input"] for i in (0, 1)] == ["Combine_0", "Combine_1"]
     assert [names[f"up_{i}_resample"] for i in (2, 1)] == ["Upsample_0", "Upsample_2"]

@@ -39,12 +39,12 @@ class Remembering(Point):
     """Remembers the running sum of the whole batch's losses, the same on every device, and pulls the harder."""
 
     def carry(self, key):
-        return {"sum": jnp.float32(0), "drawn": jax.random.normal(key, (3,))}
+        return {"sum": jnp.float32(0), "drawn": jax.random.normal(key, (3,)), "key": key}
 
     def loss(self, params, carry, batch, keys):
         losses, _, metrics = super().loss(params, None, batch, keys)
         total = batch.gather(losses).sum()
-        new = {"sum": carry["sum"] + total, "drawn": carry["drawn"]}
+        new = {**carry, "sum": carry["sum"] + total, "key": jax.random.fold_in(carry["key"], batch.step)}
         return losses * (1 + 0.01 * carry["drawn"].mean()), new, metrics
 
 
