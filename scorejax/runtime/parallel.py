@@ -78,13 +78,20 @@ def to_host(tree: Any) -> Any:
 
 def own(tree: Any) -> Any:
     """Give every local device its row of host arrays `[all devices, ...]`."""
-    return shard(jax.tree.map(lambda leaf: np.asarray(leaf)[list(local_parts())], tree))
+
+    def mine(leaf: Any) -> Array:
+        keyed = _is_key(leaf)
+        rows = shard(np.asarray(jax.random.key_data(leaf) if keyed else leaf)[list(local_parts())])
+        return jax.random.wrap_key_data(rows) if keyed else rows
+
+    return jax.tree.map(mine, tree)
 
 
 def own_to_host(tree: Any) -> Any:
-    """Copy what each device has for itself to numpy, `[all devices, ...]`, on every process."""
+    """Copy what each device has for itself to numpy, `[all devices, ...]`, on every process; keys become their data."""
     from jax.experimental import multihost_utils
 
+    tree = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
     if jax.process_count() > 1:
         return multihost_utils.process_allgather(tree, tiled=True)
     return jax.tree.map(np.array, tree)
@@ -181,7 +188,7 @@ def _mesh() -> Mesh:
 def _one_copy(name: str, leaf: Any) -> np.ndarray:
     if not isinstance(leaf, jax.Array):
         return np.array(leaf)
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if _is_key(leaf):
         leaf = jax.random.key_data(leaf)
     first, *others = [np.asarray(piece.data) for piece in leaf.addressable_shards]
     if any(not np.array_equal(_bytes(other), _bytes(first)) for other in others):
@@ -190,6 +197,10 @@ def _one_copy(name: str, leaf: Any) -> np.ndarray:
             "devices (parallel.mean), or a device computes wrongly"
         )
     return np.array(first)  # a copy: a view would keep the buffer from being donated
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:

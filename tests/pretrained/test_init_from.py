@@ -5,20 +5,19 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
-from test_score_sde_flax import DDPM as DDPM_BLOCK
-from test_score_sde_flax import to_flax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from test_score_sde_flax import write as write_flax
 from writers import write_safetensors, write_torch
 
-from scorejax.experiment import assemble as build
-from scorejax.experiment import config
-from scorejax.experiment.evaluation import evaluate
-from scorejax.experiment.training import loop
+from scorejax.experiment import assemble, config
+from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.trained import restore
+from scorejax.experiment.training.train import restore_or_init
 from scorejax.models import DDPM
-from scorejax.models.pretrained import diffusers, layout, load, score_sde
+from scorejax.models.pretrained import diffusers, layout, score_sde, score_sde_flax
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import RunError
 
@@ -56,32 +55,10 @@ def made_up_params():
     return jax.tree.map(lambda leaf: draw(leaf).astype(np.float32), layout.shape_tree(MODULE, (8, 8, 1)))
 
 
-# The modules of this network by their classes in flax, and by their names in diffusers.
-CLASSES = ["Dense", "Dense", "Conv", DDPM_BLOCK, DDPM_BLOCK, "AttnBlock", *[DDPM_BLOCK] * 3, "GroupNorm", "Conv"]
-NAMES = {
-    "embedding/dense_0": "time_embedding.linear_1",
-    "embedding/dense_1": "time_embedding.linear_2",
-    "conv_in": "conv_in",
-    "down_0_block_0": "down_blocks.0.resnets.0",
-    "mid_block_0": "mid_block.resnets.0",
-    "mid_attention": "mid_block.attentions.0",
-    "mid_block_1": "mid_block.resnets.1",
-    "up_0_block_0": "up_blocks.0.resnets.0",
-    "up_0_block_1": "up_blocks.0.resnets.1",
-    "norm_out": "conv_norm_out",
-    "conv_out": "conv_out",
-}
-PARTS = {
-    "norm_0": "norm1", "conv_0": "conv1", "embedding": "time_emb_proj", "norm_1": "norm2", "conv_1": "conv2",
-    "shortcut": "conv_shortcut", "norm": "group_norm", "query": "to_q", "key": "to_k", "value": "to_v",
-    "out": "to_out.0",
-}  # fmt: skip
-
-
-def torch_state(params):
-    """Parameters as tensors of score_sde_pytorch: of each, the layout that is read as ours."""
+def other_way(params, entries, naming):
+    """Parameters as tensors of another library: of each, the layout that is read as ours."""
     flat, state = flatten_dict(params, sep="/"), {}
-    for name, path, relayout in layout.tensors(score_sde.entries(MODULE, 8)):
+    for name, path, relayout in layout.tensors(entries, naming):
         if path not in flat or name in state:
             continue
         value = flat[path]
@@ -91,31 +68,20 @@ def torch_state(params):
     return state
 
 
-def diffusers_state(params):
-    state = {}
-    for path, value in flatten_dict(params, sep="/").items():
-        module = next(name for name in NAMES if path.startswith(f"{name}/"))
-        *part, leaf = path.removeprefix(f"{module}/").split("/")
-        name = ".".join((NAMES[module], *(PARTS[each] for each in part), "bias" if leaf == "bias" else "weight"))
-        state[name] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
-        if "conv_shortcut.weight" in name:
-            state[name] = state[name][..., None, None]
-    return {name: np.ascontiguousarray(value) for name, value in state.items()}
-
-
 def write_torch_checkpoint(path, params):
-    state = torch_state(params)
+    state = other_way(params, score_sde.entries(MODULE, 8), layout.SCORE_SDE_TORCH)
     return write_torch(path, {"model": state, "ema": {"shadow_params": list(state.values())}, "step": 5})
 
 
 def write_flax_checkpoint(path, params):
-    return write_flax(path, to_flax(torch_state(params), CLASSES, wide_norms=False))
+    state = other_way(params, score_sde_flax.flax_entries(MODULE, 8), score_sde_flax.FLAX)
+    return write_flax(path, unflatten_dict(state, sep="/"))
 
 
 def write_diffusers_folder(path, params):
     path.mkdir()
     (path / "config.json").write_text(json.dumps(DIFFUSERS))
-    write_safetensors(path / diffusers.FILES[0], diffusers_state(params))
+    write_safetensors(path / diffusers.FILES[0], other_way(params, diffusers.diffusers_entries(MODULE), diffusers.DIFFUSERS))
     return path
 
 
@@ -172,42 +138,39 @@ def run(tmp_path, params):
     return config.load(CONFIG, [*OVERRIDES, f"init_from={path}"])
 
 
-def initial_state(run, examples, network):
-    """Of the run's training, with parameters that are not initialised, which takes long to compile."""
-    optimizer, shapes = build.optimizer(run), layout.shape_tree(network, examples.shape)
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return loop.State(jax.numpy.int32(0), zeros, zeros, optimizer.init(zeros), jax.random.key(0))
-
-
 def test_training_starts_from_the_weights_of_the_file_and_goes_on_from_its_own(run, tmp_path, params):
-    examples = build.dataset(run)
-    network = build.network(run, examples)
-    state = initial_state(run, examples, network)
-    checkpoints = checkpoint.Checkpoints(tmp_path / "run")
+    class Unprepared(type(make_recipe(run))):
+        """Its network is not initialized, which takes long to compile."""
 
-    def begin():
-        return loop.restore_or_init(
-            checkpoints, lambda key: state, 0, lambda: load(run.init_from, network, 8, channels=1)[0]
-        )
+        def init(self, key):
+            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), layout.shape_tree(MODULE, (8, 8, 1)))
 
-    first, step = begin()
+    recipe = Unprepared(make_recipe(run).given)
+    optimizer, checkpoints = assemble.optimizer(run), checkpoint.Checkpoints(tmp_path / "run")
+    first, step = restore_or_init(checkpoints, recipe, optimizer)
     assert step == 0 and same(first.params, params) and same(first.ema, params)
     own = jax.tree.map(lambda leaf: leaf + 1, params)
     checkpoints.save(3, parallel.replicate(first._replace(ema=own)))
     checkpoints.wait()
-    again, step = begin()
-    assert step == 3 and same(again.ema, own)
+    again, step = restore_or_init(checkpoints, recipe, optimizer)
+    assert step == 3 and same(again.ema, own) and same(again.params, params)
     checkpoints.close()
-    model = evaluate.restore(run, tmp_path / "run", examples)
-    assert model.step == 3 and same(model.params, own)
+    trained = restore(run, tmp_path / "run")
+    assert trained.step == 3 and same(trained.params, own)
 
 
 def test_a_run_that_was_not_trained_is_evaluated_with_the_weights_of_the_file(run, tmp_path, params):
-    model = evaluate.restore(run, tmp_path / "run", build.dataset(run))
-    assert model.step == 5 and same(model.params, params)
+    trained = restore(run, tmp_path / "run")
+    assert trained.step == 5 and same(trained.params, params)
 
 
 def test_weights_of_another_network_are_refused(run, tmp_path):
     run.model.features = 16
     with pytest.raises(RunError, match=r"conv_in"):
-        evaluate.restore(run, tmp_path / "run", build.dataset(run))
+        restore(run, tmp_path / "run")
+
+
+def test_a_kind_of_training_without_published_weights_says_so(run, tmp_path):
+    config.override(run, ["recipe=classifier", "model=wide_resnet:depth=10:width=1"])
+    with pytest.raises(RunError, match=r"there are no published weights for recipe 'classifier'"):
+        restore(run, tmp_path / "run")

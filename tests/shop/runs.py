@@ -36,7 +36,9 @@ def small(*overrides: str):
 def toy(recipe: str, *overrides: str):
     """A run of 8 steps of one of `toy_recipes.py`, which have no network and hardly anything to compile."""
     given = [text for text in SMALL if not text.startswith("model")]
-    return configs.override(configs.base(), [f"recipe=toy_recipes:{recipe}", "data=gaussian", *given, *overrides])
+    return configs.override(
+        configs.base(), [f"recipe=toy_recipes:{recipe}", "data=gaussian", "optim.warmup=1", *given, *overrides]
+    )
 
 
 def conditional_run(folder, x, labels, *overrides):

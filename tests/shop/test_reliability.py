@@ -9,8 +9,8 @@ import time
 import pytest
 from runs import ROOT, SMALL, same_bits, small, stored
 
-from scorejax.experiment.training import train
-from scorejax.runtime.writers import read_log
+from scorejax.experiment.training.train import train
+from scorejax.metrics import read_log
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +86,7 @@ def test_a_polite_signal_saves_and_leaves_with_the_command_that_goes_on(disturbe
 
 def test_the_final_state_is_that_of_the_undisturbed_run_bit_for_bit(disturbed, tmp_path):
     workdir, _ = disturbed
-    train.train(small(*RUN), tmp_path)
+    train(small(*RUN), tmp_path)
     a, b = stored(small(*RUN), workdir), stored(small(*RUN), tmp_path)
     assert a.step == b.step == 4000
     assert same_bits(a.fields, b.fields)

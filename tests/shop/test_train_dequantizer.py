@@ -5,30 +5,35 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from runs import ROOT, same_bits, stand_in
+from runs import ROOT, same_bits, store
 
 import scorejax as sj
 from scorejax import data
-from scorejax.experiment import assemble as build
-from scorejax.experiment import config
-from scorejax.experiment.recipes import dequantization, train_dequantizer
+from scorejax.experiment import config, modes
+from scorejax.experiment.evaluation.subject import Subject
+from scorejax.experiment.evaluation.variances import restored_beside
+from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.recipes.dequantizer import Dequantizer
+from scorejax.experiment.trained import restore
+from scorejax.experiment.training.beside import own_config, train_beside
 from scorejax.experiment.training.loop import Finished
 from scorejax.likelihood import bound_bits
-from scorejax.models import FlowDequantizer
+from scorejax.metrics import read_log
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError, ConfigError
-from scorejax.runtime.writers import read_log
 from scorejax.scores import analytic
 
 DIGITS = str(ROOT / "configs/vp_digits.py") + ":tiny"
 
 
 def tiny(*overrides):
-    return config.load(DIGITS, ["dequantizer.features=4", *overrides])
+    """A run with an exact score, which need not be compiled."""
+    return config.load(DIGITS, ["recipe=toy_recipes:Exact", "dequantizer.features=4", *overrides])
 
 
-def weights(workdir):
-    return dequantization.restore(workdir, build.dataset(tiny()))
+def trained(workdir):
+    score = restore(tiny(), workdir)
+    return restored_beside(Subject(score), score.recipe.given.examples, workdir, "dequantizer")
 
 
 def image_score(law, process):
@@ -38,70 +43,79 @@ def image_score(law, process):
 
 
 @pytest.fixture
-def workdir(tmp_path, monkeypatch):
-    """A run's folder with the checkpoint of a score, in whose place stands an exact one: it need not be compiled."""
-    law, chosen = analytic.gaussian(np.full(64, -0.4), np.full(64, 0.3)), tiny()
-    monkeypatch.setattr(build, "score", lambda config, process, module, params, **_: image_score(law, process))
-    stand_in(chosen, tmp_path)
+def workdir(tmp_path):
+    """A run's folder with the checkpoint of a score."""
+    store({"w": np.ones(3, np.float32)}, tmp_path)
     return tmp_path
 
 
-def test_a_dequantizer_is_trained_beside_its_score_and_found_there(workdir):
-    assert train_dequantizer.train_dequantizer(tiny(), workdir) == Finished(4, None)
+def test_a_dequantizer_is_trained_next_to_its_score_and_found_there(workdir):
+    assert modes.run("train_dequantizer", tiny(), workdir) is None
     assert [record["step"] for record in read_log(workdir / "dequantizer")] == [2, 4]
     assert checkpoint.steps(workdir) == [1]
-    examples = build.dataset(tiny()).examples[:3]
-    u, log_q = weights(workdir)(jax.random.split(jax.random.key(0), 3), jnp.asarray(examples))
+    found = trained(workdir)
+    assert found.step == 4
+    examples = found.recipe.given.examples.examples[:3]
+    u, log_q = found.model.dequantizer(jax.random.split(jax.random.key(0), 3), jnp.asarray(examples))
     assert u.shape == examples.shape and log_q.shape == (3,)
     assert np.all((u > 0) & (u < 1))
     with pytest.raises(ConfigError, match=r"dequantizer.components = 2"):
-        train_dequantizer.train_dequantizer(tiny("dequantizer.components=3"), workdir)
+        train_beside(Dequantizer, tiny("dequantizer.components=3"), workdir)
 
 
 @pytest.mark.slow
 def test_a_training_resumed_half_way_is_the_uninterrupted_one_bit_for_bit(workdir):
-    train_dequantizer.train_dequantizer(tiny(), workdir)
-    whole = jax.device_get(weights(workdir).args)
+    assert train_beside(Dequantizer, tiny(), workdir) == Finished(4, None)
+    whole = trained(workdir).params
     (workdir / "dequantizer").rename(workdir / "whole")
-    train_dequantizer.train_dequantizer(tiny("dequantizer.steps=2"), workdir)
-    assert not same_bits(jax.device_get(weights(workdir).args), whole)
-    train_dequantizer.train_dequantizer(tiny(), workdir)
-    assert same_bits(jax.device_get(weights(workdir).args), whole)
+    assert train_beside(Dequantizer, tiny("dequantizer.steps=2"), workdir) == Finished(2, None)
+    assert not same_bits(trained(workdir).params, whole)
+    train_beside(Dequantizer, tiny(), workdir)
+    assert same_bits(trained(workdir).params, whole)
 
 
-def test_what_cannot_be_trained_is_told(tmp_path):
+def dequantizer(examples, *overrides):
+    """The recipe for data of one's own."""
+    return make_recipe(own_config(tiny(*overrides), Dequantizer), examples)
+
+
+def test_what_cannot_be_trained_is_named(workdir, tmp_path_factory):
     with pytest.raises(CheckpointError, match="no checkpoints"):
-        train_dequantizer.train_dequantizer(tiny(), tmp_path)
+        train_beside(Dequantizer, tiny(), tmp_path_factory.mktemp("empty"))
     with pytest.raises(ConfigError, match="--mode=train_dequantizer"):
-        weights(tmp_path)
+        trained(workdir)
     for examples, words in (
-        (data.Dataset("vectors", np.zeros((2, 3), np.float32)), "only grey levels"),
+        (data.Dataset("vectors", np.zeros((2, 3), np.float32)), "only gray levels"),
         (data.Dataset("odd", np.zeros((2, 3, 3, 1), np.uint8), gray_levels=17), "even width"),
     ):
         with pytest.raises(ConfigError, match=words):
-            dequantization.network(tiny(), examples)
+            dequantizer(examples).shapes()
 
 
 @pytest.mark.slow
 def test_training_closes_the_gap_between_uniform_noise_and_the_probability_of_the_levels():
     """A narrow Gaussian over four wide levels: its density changes twentyfold within one, its score is exact."""
     law, sde, levels = analytic.gaussian([0.1, -0.2], [[0.03, 0.02], [0.02, 0.03]]), sj.vp(t_min=1e-4), 4
-    score, module = image_score(law, sde), FlowDequantizer(8, components=4, blocks=1, heads=2, flows=2)
+    score = image_score(law, sde)
     draws = np.asarray(law.sample(jax.random.key(0), 4_000))
     examples = jnp.asarray(np.clip(np.floor((draws + 1) * 2), 0, 3), jnp.uint8).reshape(-1, 1, 2, 1)
+    layers = ("features=8", "components=4", "blocks=1", "heads=2", "flows=2")
+    recipe = dequantizer(
+        data.Dataset("levels", np.asarray(examples), gray_levels=levels), *(f"dequantizer.{layer}" for layer in layers)
+    )
     # the entropy of the levels, from their frequencies: no bits per dimension are lower
     counts = np.unique(np.asarray(examples).reshape(-1, 2), axis=0, return_counts=True)[1] / 4_000
     least = -np.sum(counts * np.log2(counts)) / 2
 
     def bits(key, params, batch, samples):
-        draw = None if params is None else dequantization.bind(module, params, levels)
+        draw = None if params is None else recipe.model(params).dequantizer
         return bound_bits(key, sde, score, batch, levels, dequantizer=draw, samples=samples, chunk=samples).value.mean()
 
     optimizer = optax.adam(1e-2)
 
     @jax.jit
     def train_for(key):
-        params = dequantization.init_params(key, module, (1, 2, 1))
+        params = recipe.init(key)
 
         def step(carry, i):
             params, state = carry

@@ -2,10 +2,16 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.tree_util import Partial
 
+from scorejax import data
+from scorejax.experiment import assemble
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Recipe
+from scorejax.runtime import parallel
+from scorejax.scores import analytic
 
 
 class Point(Recipe):
@@ -33,12 +39,12 @@ class Remembering(Point):
     """Remembers the running sum of the whole batch's losses, the same on every device, and pulls the harder."""
 
     def carry(self, key):
-        return {"sum": jnp.float32(0), "drawn": jax.random.normal(key, (3,))}
+        return {"sum": jnp.float32(0), "drawn": jax.random.normal(key, (3,)), "key": key}
 
     def loss(self, params, carry, batch, keys):
         losses, _, metrics = super().loss(params, None, batch, keys)
         total = batch.gather(losses).sum()
-        new = {"sum": carry["sum"] + total, "drawn": carry["drawn"]}
+        new = {**carry, "sum": carry["sum"] + total, "key": jax.random.fold_in(carry["key"], batch.step)}
         return losses * (1 + 0.01 * carry["drawn"].mean()), new, metrics
 
 
@@ -90,8 +96,16 @@ class Poisoned(Point):
         return losses + jnp.where(batch.step >= self.at, jnp.nan, 0.0), carry, metrics
 
 
+class Straying(Point):
+    """A mistake that is to be caught: each device moves the point its own way."""
+
+    def optimizer(self, optimizer):
+        own = optax.stateless(lambda updates, params: jax.tree.map(lambda u: u + parallel.part(), updates))
+        return optax.chain(optimizer, own)
+
+
 class Drifting(Point):
-    """The mistake that is to be caught: what should be the same on every device is each device's own."""
+    """A mistake that is to be caught: what should be the same on every device is each device's own."""
 
     def carry(self, key):
         return jnp.zeros(())
@@ -99,3 +113,40 @@ class Drifting(Point):
     def loss(self, params, carry, batch, keys):
         losses, _, metrics = super().loss(params, None, batch, keys)
         return losses, carry + losses.sum(), metrics
+
+
+class Squares(Point):
+    """Next to a score: one number times the squared length of the score at each example, under its condition."""
+
+    def init(self, key):
+        return jnp.float32(1.0)
+
+    def loss(self, params, carry, batch, keys):
+        score = self.given.beside.model.score_given(batch.labels)
+        return params * squared_score(score, batch.raw), None, {}
+
+
+def squared_score(score, x):
+    return jnp.sum(score(x, jnp.full(len(x), 0.5)) ** 2, axis=1)
+
+
+IMAGES = analytic.gaussian(np.full(64, -0.4), np.full(64, 0.3))
+VECTORS = analytic.gaussian(data.GAUSSIAN_MEAN, data.GAUSSIAN_COVARIANCE)
+
+
+class Exact(Point):
+    """The exact score of Gaussian data, scaled by how much of the weights `(1, 1, 1)` the given ones are."""
+
+    uses = ("sde", "model", "objective", "sampler", "guidance", "sweep")
+
+    def init(self, key):
+        return {"w": jnp.ones(3)}
+
+    def model(self, params):
+        sde = assemble.sde(self.config)
+        return Model(sde=sde, score=Partial(exact, sde, params["w"].mean()))
+
+
+def exact(sde, share, x, t, condition):
+    law = VECTORS if x.ndim == 2 else IMAGES
+    return share * law.score_at(sde, x.reshape(len(x), -1), t).reshape(x.shape)

@@ -112,12 +112,17 @@ def restore_or_init(
         carry = state.carry if recipe.carry_is_shared else own_carries()
     else:
         logging.info("resuming from the checkpoint of step %d", restored.step)
-        state, step = State(**{"carry": None, **restored.fields}), restored.step
-        state = state._replace(key=jax.random.wrap_key_data(state.key))
+        fields = {name: jax.tree.map(_typed, getattr(target, name), value) for name, value in restored.fields.items()}
+        state, step = State(**{"carry": None, **fields}), restored.step
         carry = state.carry
     if not recipe.carry_is_shared:
         return parallel.replicate(state._replace(carry=None))._replace(carry=parallel.own(carry)), step
     return parallel.replicate(state), step
+
+
+def _typed(wanted: jax.ShapeDtypeStruct, stored: np.ndarray) -> Array | np.ndarray:
+    """What a checkpoint holds of a leaf, as a PRNG key where it was one."""
+    return jax.random.wrap_key_data(stored) if jnp.issubdtype(wanted.dtype, jax.dtypes.prng_key) else stored
 
 
 def feed(config: Config, examples: data.Dataset) -> data.Resident | data.Streamed:

@@ -64,8 +64,8 @@ def params_from_diffusers(
     twice = state.pop("time_proj.W", None)
     if twice is not None and not np.array_equal(state.setdefault("time_proj.weight", twice), twice):
         raise StateDictError("time_proj.W and time_proj.weight differ: two names of the same frequencies")
-    entries = list(_entries(module))
-    return convert(state, entries, shape_tree(module, (image_size, image_size, channels)), naming=_NAMING)
+    entries = list(diffusers_entries(module))
+    return convert(state, entries, shape_tree(module, (image_size, image_size, channels)), naming=DIFFUSERS)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ _KINDS = {
     ),
     "time_embedding": (("linear_1", "dense_0", "dense"), ("linear_2", "dense_1", "dense")),
 }
-_NAMING = Naming(_KINDS, {**LAYERS, "fourier": (("weight", "W", lambda value: value),)})
+DIFFUSERS = Naming(_KINDS, {**LAYERS, "fourier": (("weight", "W", lambda value: value),)})
 # Attention's names in older files.
 _RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -242,7 +242,7 @@ def _current(name: str) -> str:
     return ".".join((*parents, _RENAMED[layer], tensor)) if layer in _RENAMED and "attentions" in parents else name
 
 
-def _entries(module: nn.Module) -> Iterator[Entry]:
+def diffusers_entries(module: nn.Module) -> Iterator[Entry]:
     """Every module that either family may have; those that `module` has no parameters for do not count."""
     if not isinstance(module, NCSNpp):
         raise TypeError(f"diffusers has no network like {type(module).__name__}; choose one of NCSNpp, DDPM")

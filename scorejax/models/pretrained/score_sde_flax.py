@@ -49,9 +49,9 @@ def read_score_sde_flax(
     state = _restore(path)
     tree = state["params_ema"] if weights == "ema" else state["optimizer"]["target"]
     flat: dict[str, Any] = flatten_dict(tree, sep="/")
-    names = list(_flax_entries(module, image_size))
+    names = list(flax_entries(module, image_size))
     shapes = shape_tree(module, (image_size, image_size, channels))
-    return convert(flat, names, shapes, naming=_FLAX), int(state["step"])
+    return convert(flat, names, shapes, naming=FLAX), int(state["step"])
 
 
 def _restore(path: str | Path) -> dict[str, Any]:
@@ -87,7 +87,7 @@ _CLASSES = {
 }
 
 
-def _flax_entries(module: nn.Module, image_size: int) -> Iterator[Entry]:
+def flax_entries(module: nn.Module, image_size: int) -> Iterator[Entry]:
     """The modules of the network by their names in flax."""
     made: Counter[str] = Counter()
     for _, path, kind in entries(module, image_size):
@@ -137,4 +137,4 @@ _LAYERS: Mapping[str, tuple[tuple[str, str, Relayout], ...]] = {
     "fourier": (("W", "W", _same),),
 }
 _FILTERED = (("Conv2d_0", "conv", "filtered_conv"),)
-_FLAX = Naming({**KINDS, "fir_downsample": _FILTERED, "fir_upsample": _FILTERED}, _LAYERS, separator="/")
+FLAX = Naming({**KINDS, "fir_downsample": _FILTERED, "fir_upsample": _FILTERED}, _LAYERS, separator="/")
