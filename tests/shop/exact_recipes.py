@@ -90,6 +90,9 @@ class Density(Known):
 class Bounded(Score):
     """A network trained by a bound, whose score is then replaced by the exact one of the correlated Gaussian."""
 
+    def load(self, path):
+        return jax.jit(self.init)(jax.random.key(0)), 7
+
     def model(self, params):
         found = super().model(params)
         return Model(sde=found.sde, score=Partial(gaussian_score, found.sde), bound_bits=found.bound_bits)

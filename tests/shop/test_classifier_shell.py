@@ -8,20 +8,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import ROOT, same_bits, stored
+from guided import config_of
+from runs import same_bits, stored
 
 import scorejax as sj
-from scorejax.experiment import assemble as build
+from scorejax import data
+from scorejax.experiment import assemble, checks, modes, workdir
 from scorejax.experiment import config as configs
-from scorejax.experiment import modes
 from scorejax.experiment.evaluation import evaluate
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import make_recipe
 from scorejax.experiment.steering import classifiers
-from scorejax.experiment.training import train
+from scorejax.experiment.steering.guidance import About
+from scorejax.experiment.training.train import train
 from scorejax.runtime.errors import ConfigError
 
+MOONS = "classifier:moons"
 WEIGHTS, MEANS, SPREADS = np.array([0.3, 0.7]), np.array([[-1.0, 0.5], [0.8, -0.4]]), np.array([0.3, 0.6])
 SMALL = (
-    "data.name=npz",
     "eval.after_training=false",
     "model.features=32",
     "model.depth=1",
@@ -36,9 +40,12 @@ SMALL = (
 
 def small(folder, *overrides):
     """A classifier of the two components, on the points in `folder`."""
-    return configs.load(
-        str(ROOT / "configs/classifier.py:moons"), [*SMALL, f"data.path={folder / 'points.npz'}", *overrides]
-    )
+    return configs.load(MOONS, [*SMALL, f"data=npz:path={folder / 'points.npz'}", *overrides])
+
+
+def read(folder, sde, examples, *overrides):
+    """The classifier of a run, to guide a score of this process and these examples."""
+    return classifiers.restore(folder, About(configs.load(MOONS, overrides), Model(sde=sde), sde, examples))
 
 
 def write_points(folder, shuffled=False):
@@ -62,16 +69,16 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier")
     write_points(folder)
     config = small(folder)
-    assert train.train(config, folder / "run").step == 600
-    return folder / "run", config, build.dataset(config, "test")
+    assert train(config, folder / "run").step == 600
+    return folder / "run", config, assemble.dataset(config, "test")
 
 
 def error(workdir, config, test):
     """Mean distance of the probability from the exact one, over examples at random times."""
-    sde = build.sde(config)
+    sde = assemble.sde(config)
     t = sj.objectives.draw_times(jax.random.key(0), sde, len(test))
     x = sde.perturb(jnp.asarray(test.examples), t, jax.random.normal(jax.random.key(1), test.examples.shape))
-    logits = jax.jit(classifiers.restore(workdir, sde, test).logits)(x, t)
+    logits = jax.jit(read(workdir, sde, test).logits)(x, t)
     found, exact = (jax.nn.sigmoid(odds) for odds in (logits[:, 1] - logits[:, 0], log_odds(sde, x, t)))
     return float(jnp.abs(found - exact).mean())
 
@@ -83,7 +90,7 @@ def test_the_trained_classifier_nears_the_exact_posterior(run):
 def test_labels_that_mean_nothing_teach_nothing(run, tmp_path):
     write_points(tmp_path, shuffled=True)
     config = small(tmp_path)
-    train.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     assert error(tmp_path / "run", config, run[2]) > 0.1
 
 
@@ -92,7 +99,7 @@ def test_accuracy_and_cross_entropy_are_those_of_the_exact_posterior_at_every_no
     evaluate.evaluate(config, workdir)
     [path] = (workdir / "eval").glob("step-*.json")
     measured = json.loads(path.read_text())["classification"]
-    sde, labels = build.sde(config), test.labels
+    sde, labels = assemble.sde(config), test.labels
     assert measured["examples"] == len(test) and len(measured["levels"]) == 11
     assert measured["guess_accuracy"] == pytest.approx(np.mean(labels == 1))
     for level in measured["levels"]:
@@ -111,7 +118,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, tmp_path):
     workdir, config, _ = run
     again = shutil.copytree(workdir, tmp_path / "run")
     shutil.rmtree(again / "checkpoints" / "600")
-    train.train(config, again)
+    train(config, again)
     assert same_bits(stored(config, again).fields, stored(config, workdir).fields)
 
 
@@ -121,7 +128,7 @@ def test_what_is_learnt_of_one_process_holds_for_every_other(run):
     noise = jax.random.normal(jax.random.key(3), points.shape)
 
     def answers(sde, log_snr):
-        bound = classifiers.restore(workdir, sde, test)
+        bound = read(workdir, sde, test)
         t = jnp.broadcast_to(sde.inverse_log_snr(jnp.float32(log_snr)), 20)
         return jax.jit(lambda logits, features, x: (logits(x, t), features(x, t)))(
             bound.logits, bound.features, sde.perturb(points, t, noise)
@@ -137,74 +144,88 @@ def test_what_is_learnt_of_one_process_holds_for_every_other(run):
 
 
 def test_a_classifier_of_another_run_of_things_is_refused(run, tmp_path):
-    workdir, config, test = run
-    sde = build.sde(config)
+    folder, config, test = run
+    sde = assemble.sde(config)
     with pytest.raises(ConfigError, match=r"ratios from -10.05 up; the score's EDM has noisier data, from -18.42 up"):
-        classifiers.restore(workdir, sj.edm(sigma_max=1e4), test)
+        read(folder, sj.edm(sigma_max=1e4), test)
     with pytest.raises(ConfigError, match="centered=True, the score with centered=False"):
-        classifiers.restore(workdir, sde, test, centered=False)
+        read(folder, sde, test, "data.centered=false")
     wide = dataclasses.replace(test, examples=np.zeros((len(test), 3), np.float32))
-    with pytest.raises(ConfigError, match=r"shape \(2,\) with gray_levels = None, the score on \(3,\)"):
-        classifiers.restore(workdir, sde, wide)
+    with pytest.raises(ConfigError, match=r"shape \(2,\) with None gray levels, the score on \(3,\)"):
+        read(folder, sde, wide)
     with pytest.raises(ConfigError, match="no config"):
-        classifiers.restore(tmp_path, sde, test)
+        read(tmp_path, sde, test)
 
 
-def test_a_network_that_is_told_sigma_serves_its_own_process_alone():
-    config = configs.load(str(ROOT / "configs/classifier.py:cifar10_ve"))
-    examples = type("Examples", (), {"shape": (8, 8, 3), "num_classes": 10, "name": "ten"})()
-    module = build.network(config, examples)
-    assert not build.by_log_snr(module)
-    with pytest.raises(ConfigError, match=r"trained for VE of another schedule than the score's VP"):
-        classifiers._check_process("run", config, module, sj.vp())
-    classifiers._check_process("run", config, module, build.sde(config))
+def test_a_run_that_tells_no_classes_of_noisy_data_is_refused(train, tmp_path):
+    for overrides, words in (((), "'exact_recipes:Pixels'"), (("features=false",), "'exact_recipes:PixelClasses'")):
+        name = "Pixels" if not overrides else "PixelClasses"
+        config = config_of(f"recipe=exact_recipes:{':'.join((name, *overrides))}")
+        workdir.claim(tmp_path, config)
+        with pytest.raises(ConfigError, match=f"{words}, which tells no classes of noisy data"):
+            classifiers.restore(tmp_path, About(config, Model(), assemble.sde(config), train))
+
+
+def test_a_network_that_is_told_sigma_serves_its_own_process_alone(train, tmp_path):
+    labels = np.arange(10, dtype=np.int32)
+    ten = data.Dataset("ten", np.zeros((10, 8, 8, 3), np.uint8), labels=labels, gray_levels=256, num_classes=10)
+    recipe = make_recipe(configs.load("classifier:cifar10_ve"), ten)
+    assert not recipe.model(recipe.shapes()).logits_of_any_process
+    config = config_of("recipe=exact_recipes:PixelClasses", "sde=ve")  # nor does this one serve any other
+    workdir.claim(tmp_path, config)
+    for sde in (sj.vp(), sj.ve(sigma_max=10.0)):
+        with pytest.raises(ConfigError, match=f"trained for VE of another schedule than the score's {type(sde).__name__}"):
+            classifiers.restore(tmp_path, About(config, Model(), sde, train))
+    own = classifiers.restore(tmp_path, About(config, Model(), sj.ve(), train))
+    assert own.logits(jnp.zeros((2, 8, 8, 1)), jnp.ones(2)).shape == (2, 10)
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["objective.name=denoising"], "is a classifier; set objective.name = 'classification'"),
-        (["objective.weighting=likelihood"], "'likelihood'; choose one of simple, log_snr"),
-        (["sde.name=ddpm", "objective.times=uniform"], "objective.weighting = 'log_snr'.*a continuous-time process"),
-        (["objective.label_smoothing=1"], r"label_smoothing = 1.0; it must lie in \[0, 1\)"),
-        (["objective.probes=3"], "'objective.probes' = 3 does not belong to classification"),
+        (["objective.weighting=likelihood"], "section 'objective' is set, but recipe 'classifier' does not read it"),
+        (["recipe.weighting=likelihood"], "'likelihood'; choose one of simple, log_snr"),
+        (["sde=ddpm", "recipe.time_sampling=uniform"], "recipe.weighting = 'log_snr'.*a continuous-time process"),
+        (["recipe.label_smoothing=1"], r"label_smoothing = 1.0; it must lie in \[0, 1\)"),
+        (["recipe.probes=3"], "'recipe.probes' does not belong to recipe 'classifier'.*label_smoothing"),
+        (["recipe.conditional=true"], "'recipe.conditional' does not belong to recipe 'classifier'"),
         (["train.preview_every=10"], "train.preview_every draws samples"),
-        (["model.name=mlp"], "objective.name = 'classification' needs a classifier"),
-        (["model.name=unet"], "unknown model.name 'unet'.*mlp_classifier"),
+        (["model=mlp"], "'mlp' is made for scores, recipe 'classifier' needs one for classes.*mlp_classifier"),
+        (["model=unet"], "unknown network 'unet'.*mlp_classifier"),
     ],
 )
 def test_settings_that_do_not_belong_together_are_refused(overrides, message):
     with pytest.raises(ConfigError, match=message):
-        build.check(configs.load(str(ROOT / "configs/classifier.py:moons"), overrides))
+        checks.check(configs.load(MOONS, overrides))
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.name=gaussian"], "needs two classes or more; 'gaussian' has none or one"),
+        (["data=gaussian"], "needs two classes or more; 'gaussian' has none or one"),
         (["data.classes=1"], r"'moons\[1\]' has none or one"),
-        (["model.conditional=true"], "tells the class and is not told it"),
-        (["model.name=wide_resnet", "model.features=none"], "does not fit data.name = 'moons'.*mlp_classifier"),
+        (["model=wide_resnet"], "does not fit data = 'moons'.*mlp_classifier"),
     ],
 )
 def test_data_that_no_classifier_can_be_built_for_are_refused(overrides, message):
-    config = configs.load(str(ROOT / "configs/classifier.py:moons"), overrides)
     with pytest.raises(ConfigError, match=message):
-        build.network(config, build.dataset(config))
+        make_recipe(configs.load(MOONS, overrides)).shapes()
 
 
-@pytest.mark.parametrize("mode", ["sample", "sweep", "calibrate", "train_dequantizer"])
-def test_a_classifier_draws_nothing(mode, tmp_path):
-    with pytest.raises(ConfigError, match=f"--mode={mode} needs a score, but .* is a classifier; choose train or eval"):
-        modes.run(mode, configs.load(str(ROOT / "configs/classifier.py:moons")), tmp_path)
+@pytest.mark.parametrize("mode", ["sample", "sweep", "calibrate", "train_dequantizer", "train_head"])
+def test_a_classifier_draws_nothing_and_nothing_is_trained_next_to_it(mode, run):
+    folder, config, _ = run
+    with pytest.raises(ConfigError, match=f"--mode={mode} needs a model with .*score; recipe 'classifier'.*logits"):
+        modes.run(mode, config, folder)
 
 
 @pytest.mark.slow
 def test_images_are_told_by_a_run_of_the_command_line(tmp_path):
-    config = configs.load(str(ROOT / "configs/classifier.py:tiny"), ["data.classes=(3,8)"])
+    config = configs.load("classifier:tiny", ["data.classes=(3,8)"])
     modes.run("train", config, tmp_path)
     [path] = (tmp_path / "eval").glob("step-*.json")
     assert json.loads(path.read_text())["classification"]["classes"] == [3, 8]
-    bound = classifiers.restore(tmp_path, build.sde(config), build.dataset(config))
+    examples, sde = assemble.dataset(config), assemble.sde(config)
+    bound = classifiers.restore(tmp_path, About(config, Model(), sde, examples))
     assert (bound.num_classes, bound.label_names) == (2, ("3", "8"))
     assert bound.features(jnp.zeros((2, 8, 8, 1)), jnp.full(2, 0.1)).shape == (2, 2, 2, 64)

@@ -5,25 +5,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from known import subject_of
 from runs import same_bits, small, stored
 
 from scorejax import data
-from scorejax.experiment import assemble as build
-from scorejax.experiment.evaluation import evaluate
-from scorejax.experiment.training import train
+from scorejax.experiment import assemble, checks
+from scorejax.experiment.evaluation import bits, evaluate
+from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.trained import restore
+from scorejax.experiment.training.train import init_state, make_update, train
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
-from scorejax.scores import analytic
 
-CHAIN = ("sde.name=ddpm", "sde.schedule=cosine", "sde.n=5", "model.learned_range=true", "sampler.steps=4")
+CHAIN = ("sde=ddpm:schedule=cosine:n=5", "model.learned_range=true", "sampler.steps=4")
 KINDS = {
-    "hybrid": (*CHAIN, "objective.name=hybrid"),
-    "vlb": (*CHAIN, "objective.name=vlb", "objective.times=importance"),
-    "learned": ("sde.name=learned", "sde.gamma_min=-6", "objective.name=continuous_vlb", "sampler.steps=4"),
+    "hybrid": (*CHAIN, "objective=hybrid"),
+    "vlb": (*CHAIN, "objective=vlb", "objective.time_sampling=importance"),
+    "learned": ("sde=learned:gamma_min=-6", "objective=continuous_vlb", "sampler.steps=4"),
 }
-SHORT = ("optim.decay=none", "sampler.t_min=none", "sampler.stepper=ancestral", "eval.samples=6", "eval.batch=6")
+SHORT = ("sampler.t_min=none", "sampler.stepper=ancestral", "eval.samples=6", "eval.batch=6")
 
 
 def run(kind, *overrides):
@@ -35,37 +37,37 @@ def whole(tmp_path_factory):
     """A run of every kind, of 8 steps, never interrupted."""
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
     for kind, folder in folders.items():
-        train.train(run(kind), folder)
+        train(run(kind), folder)
     return folders
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_resumed_half_way_is_the_uninterrupted_run_bit_for_bit(kind, whole, tmp_path):
     for steps in (4, 8):
-        train.train(run(kind, f"train.steps={steps}"), tmp_path)
+        train(run(kind, f"train.steps={steps}"), tmp_path)
     half, full = stored(run(kind), tmp_path), stored(run(kind), whole[kind])
     assert half.step == full.step == 8
     assert same_bits(half.fields, full.fields)
 
 
 def test_a_run_by_the_bound_alone_remembers_its_losses(whole):
-    memory = stored(run("vlb"), whole["vlb"]).fields["memory"]
+    memory = stored(run("vlb"), whole["vlb"]).fields["carry"]
     assert isinstance(memory, LossHistory)
     assert memory.losses.shape == (5, 10) and memory.counts.sum() == 8 * 16
     assert np.all(memory.counts >= 10), "so the last steps drew by their losses"
     assert np.ptp(np.asarray(memory.proposal())) > 0.05
-    assert "memory" not in stored(run("hybrid"), whole["hybrid"]).fields
+    assert "carry" not in stored(run("hybrid"), whole["hybrid"]).fields
 
 
 def test_a_learned_schedule_is_trained_averaged_and_used(whole):
     config = run("learned")
     fields = stored(config, whole["learned"]).fields
     ends, average = (fields[name]["process"] for name in ("params", "ema"))
-    start = build.sde(config)
+    start = assemble.sde(config)
     for name in ("gamma_min", "gamma_max"):
         assert ends[name] != getattr(start, name) and ends[name] != average[name]
-    model = evaluate.restore(config, whole["learned"], build.dataset(config))
-    np.testing.assert_allclose(model.process.gamma(jnp.array([0.0, 1.0])), list(average.values())[::-1], rtol=1e-6)
+    gamma = restore(config, whole["learned"]).sde.gamma(jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(gamma, [average["gamma_min"], average["gamma_max"]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "learned"])
@@ -76,17 +78,14 @@ def test_samples_of_such_a_run_can_be_drawn(kind, whole):
 
 def step_of(kind, lanes):
     """A training step in as many lanes as a pod would have devices, on its first state."""
-    config = run(kind)
-    process, examples = build.sde(config), build.dataset(config)
-    network, optimizer = build.network(config, examples), build.optimizer(config)
+    recipe = make_recipe(run(kind))
+    optimizer, examples = recipe.optimizer(assemble.optimizer(recipe.config)), recipe.given.examples
     feeder = data.feed(examples, 16, 0, parts=lanes, local=tuple(range(lanes)), sharding=parallel.replicated())
-    update = train.make_update(config, process, network, optimizer, feeder)
+    update = make_update(recipe, optimizer, feeder)
     mapped = jax.vmap(lambda lane, *given: update(*given), axis_name=parallel.AXIS, in_axes=(0, None, None))
-    memory = build.objective(config, process).memory
 
     def step(key):
-        state = train.init_state(network, optimizer, examples.shape, key, process=process, memory=memory)
-        return mapped(jnp.arange(lanes), state, feeder.payload(0, 1))
+        return mapped(jnp.arange(lanes), init_state(recipe, optimizer, key), feeder.payload(0, 1))
 
     return step
 
@@ -97,10 +96,10 @@ def test_every_device_remembers_the_losses_of_the_whole_batch():
     key = jax.random.key(0)
     steps = (jax.jit(step_of("vlb", lanes)).lower(key).compile(compiler_options=cheap) for lanes in (1, 4))
     (one, _), (four, _) = (step(key) for step in steps)
-    for single, several in zip(jax.tree.leaves(one.memory), jax.tree.leaves(four.memory), strict=True):
+    for single, several in zip(jax.tree.leaves(one.carry), jax.tree.leaves(four.carry), strict=True):
         assert np.all(several == several[:1]), "the devices disagree"
         np.testing.assert_allclose(several[0], single[0], rtol=1e-4)
-    assert one.memory.counts.sum() == 16
+    assert one.carry.counts.sum() == 16
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "vlb"])
@@ -118,10 +117,9 @@ def test_the_network_runs_once_for_its_score_and_its_variances(kind):
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "vlb"])
-def test_the_bound_is_taken_at_the_times_that_were_drawn(kind, monkeypatch):
-    config = run(kind)
-    process = build.sde(config)
-    objective = build.objective(config, process)
+def test_the_bound_is_taken_at_the_times_that_were_drawn(kind):
+    recipe = make_recipe(run(kind))
+    objective, history = recipe.objective, recipe.carry(jax.random.key(0))
     t = jnp.arange(1, 6) / 5
     seen = []
 
@@ -130,37 +128,32 @@ def test_the_bound_is_taken_at_the_times_that_were_drawn(kind, monkeypatch):
         return -x
 
     head = LearnedRange(lambda x, at: jnp.full_like(x, 0.5))
-    monkeypatch.setattr("scorejax.experiment.assemble.objectives.score_and_range", lambda *_, **__: (score, head))
     keys = jax.random.split(jax.random.key(0), 5)
-    loss = objective.loss({}, keys, jnp.ones((5, 2)), None, t, None, objective.memory)
+    loss = objective.loss(keys, recipe.sde, score, head, jnp.ones((5, 2)), t, history)
     np.testing.assert_allclose(seen[0], t, rtol=1e-6)
     assert loss.shape == (5,) and np.isfinite(loss).all()
     if kind == "vlb":
-        memory = objective.remember(objective.memory, t, loss)
-        np.testing.assert_allclose(memory.losses[:, -1], loss[::-1] / 5, rtol=1e-5)  # newest last, noisiest first
-        assert set(np.asarray(objective.draw(jax.random.key(1), memory, 200)).tolist()) == set(np.asarray(t).tolist())
+        history = objective.remember(history, t, loss)
+        np.testing.assert_allclose(history.losses[:, -1], loss[::-1] / 5, rtol=1e-5)  # newest last, noisiest first
+        assert set(np.asarray(objective.draw(history, jax.random.key(1), 200)).tolist()) == set(np.asarray(t).tolist())
 
 
 def test_the_halves_of_the_output_are_prediction_and_range():
-    config = run("hybrid")
-    process, examples = build.sde(config), build.dataset(config)
-    network = build.network(config, examples)
-    params = jax.tree.map(jnp.zeros_like, build.init_params(jax.random.key(0), network, examples.shape))
+    recipe = make_recipe(run("hybrid"))
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), recipe.shapes())
     params["dense_out"]["bias"] = jnp.repeat(jnp.array([0.7, -1.0, 1.0]), jnp.array([4, 2, 2]))
     x, t = jnp.zeros((1, 4)), jnp.array([0.4])
-    score, head = build.score_and_range(config, process, network, params)
-    np.testing.assert_allclose(-process.sigma(0.4) * score(x, t), 0.7, rtol=1e-5)
-    np.testing.assert_allclose(head.network(x, t), [[0.0, 0.0, 1.0, 1.0]], atol=1e-6)
+    model = recipe.model(params)
+    np.testing.assert_allclose(-model.sde.sigma(0.4) * model.score(x, t, None), 0.7, rtol=1e-5)
+    np.testing.assert_allclose(model.learned_range(None).network(x, t), [[0.0, 0.0, 1.0, 1.0]], atol=1e-6)
 
 
 @pytest.mark.slow
-def test_the_bound_of_an_exact_score_is_the_truth_for_a_learned_process(monkeypatch, tmp_path):
-    truth = analytic.gaussian(data.GAUSSIAN_MEAN, data.GAUSSIAN_COVARIANCE)
-    monkeypatch.setattr(build, "score", lambda config, process, module, params, **_: truth.score(process))
-    config = run("learned", "sde.gamma_min=-12", "sde.gamma_max=8", "eval.bound=400", "eval.likelihood_examples=200")
-    examples = build.dataset(config)
-    model = evaluate.Model(config, build.sde(config), build.network(config, examples), {}, 1)
-    result = evaluate.bits_per_dim(model, examples, build.dataset(config, "test"), tmp_path)
+def test_the_bound_of_an_exact_score_is_the_truth_for_a_learned_process(tmp_path):
+    exact = ("recipe=exact_recipes:Bounded", "init_from=known", "eval.bound=400", "eval.likelihood_examples=200")
+    config = run("learned", "sde.gamma_min=-12", "sde.gamma_max=8", *exact)
+    model, examples = subject_of(config)
+    result = bits.bits_per_dim(model, examples, assemble.dataset(config, "test"), tmp_path, None)
     # the decoder's noise has no mean over 200 examples of 4 dimensions: 0.5 / sqrt(2 * 800) nats
     assert abs(result["bound"] - result["truth"]) < 0.1
     assert abs(result["bits_per_dim"] - result["truth"]) < 0.01
@@ -169,20 +162,20 @@ def test_the_bound_of_an_exact_score_is_the_truth_for_a_learned_process(monkeypa
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["objective.name=vlb"], ["learned_range"]),
+        (["objective=vlb"], ["learned_range"]),
         (["model.learned_range=true"], ["hybrid", "'denoising'"]),
-        (["objective.name=hybrid", "model.learned_range=true"], ["'vp'", "ddpm", "continuous_vlb"]),
+        (["objective=hybrid", "model.learned_range=true"], ["'vp'", "ddpm", "continuous_vlb"]),
         ([*KINDS["hybrid"], "objective.weighting=likelihood"], ["objective.weighting", "hybrid"]),
         ([*KINDS["vlb"], "objective.lambda_vlb=0.1"], ["objective.lambda_vlb", "vlb"]),
-        ([*KINDS["hybrid"], "objective.times=importance"], ["importance", "chain"]),
-        (["sde.name=learned"], ["continuous_vlb", "'denoising'"]),
-        (["model.predicts=previous_mean"], ["VP has no levels", "ddpm"]),
-        ([*KINDS["hybrid"], "model.predicts=edm", "sampler.t_min=none"], ["model.learned_range", "'edm'"]),
+        ([*KINDS["hybrid"], "objective.time_sampling=importance"], ["importance", "chain"]),
+        (["sde=learned"], ["continuous_vlb", "'denoising'"]),
+        (["recipe.predicts=previous_mean"], ["VP has no levels", "ddpm"]),
+        ([*KINDS["hybrid"], "recipe.predicts=edm", "sampler.t_min=none"], ["model.learned_range", "'edm'"]),
     ],
 )
 def test_what_does_not_fit_together_is_told(overrides, words):
     with pytest.raises(ConfigError) as caught:
         config = small(*overrides)
-        build.check(config)
-        build.network(config, build.dataset(config))
+        checks.check(config)
+        make_recipe(config).shapes()
     assert all(word in str(caught.value) for word in words), str(caught.value)

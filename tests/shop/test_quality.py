@@ -121,22 +121,8 @@ def test_published_statistics_are_taken_for_inception_alone(train, samples, tmp_
     assert any("does not say which network" in note for note in result["notes"])
 
 
-class Spread(metrics.Metric):
-    """A metric of a few lines."""
-
-    needs_real = "nothing"
-
-    def measure(self, real, samples, network, *, seed=0):
-        assert real.features is None
-        return {"spread": float(samples.std()), "notes": ["of no use"]}
-
-    def lines(self, result):
-        return [("spread", f"{result['spread']:.3f}")]
-
-
-def test_another_metric_is_measured_and_reported_like_any_other(train, samples, tmp_path, monkeypatch):
-    monkeypatch.setitem(metrics.METRICS, "spread", Spread)  # where metrics of one's own are entered
-    judge = quality.judge(config("eval.samples=200", "eval.metrics=spread"), train)
+def test_another_metric_is_measured_and_reported_like_any_other(train, samples, tmp_path):
+    judge = quality.judge(config("eval.samples=200", "eval.metrics=strokes:Spread"), train)
     Strokes.seen = 0
     result = quality.measure(judge, train, samples, tmp_path)
     assert Strokes.seen == 256, "features of real examples, that nobody asked for, are not computed"

@@ -91,7 +91,7 @@ class Score(Recipe):
         return scores.with_process(self.sde, params)
 
     def carry(self, key: Array) -> LossHistory | None:
-        return self.objective.history
+        return self.objective.history()
 
     @functools.cached_property
     def objective(self) -> Objective:
@@ -164,9 +164,10 @@ class Score(Recipe):
         of_chain, of_bound = "chain" in parameters, "centered" in parameters
         learns_range = bool(getattr(self.config.model, "learned_range", None))
         if of_chain != learns_range:
+            bounds = ", ".join(name for name, other in objectives.OBJECTIVES.items() if "chain" in takes(other))
             raise ConfigError(
                 f"objective = {c.name!r} {'needs' if of_chain else 'does not go with'} model.learned_range=true: the "
-                "bounds of a chain train the variances, and no other objective does"
+                f"bounds of a chain ({bounds}) train the variances, and no other objective does"
             )
         if isinstance(sde, Learned) and not (of_bound and not of_chain):
             raise ConfigError(
@@ -205,14 +206,14 @@ class Objective(NamedTuple):
         draw: `(history, key, n) -> t [n]`.
         loss: `(keys [b], sde, score, head, x0 [b, ...], t [b], history) -> loss [b]`.
         remember: `(history, t [n], losses [n]) -> history`, after a batch.
-        history: before the first step; None if nothing is remembered.
+        history: makes the one before the first step; None if nothing is remembered.
         is_continuous_bound: whether it is a bound in continuous time.
     """
 
     draw: Callable[[LossHistory | None, Array, int], Array]
     loss: Callable[..., Array]
     remember: Callable[[Any, Array, Array], Any] = lambda history, t, losses: history
-    history: LossHistory | None = None
+    history: Callable[[], LossHistory | None] = lambda: None
     is_continuous_bound: bool = False
 
 
@@ -259,7 +260,8 @@ def _of_chain(function: Callable[..., Array], sde: Chain, time_sampling: str, ta
         return history.update(terms(t), losses * history.proposal()[terms(t)])
 
     if learns:
-        return Objective(draw, loss, remember, LossHistory.empty(sde.levels))
+        # Made when it is asked for: an array of a traced program must not outlive it in the cached objective.
+        return Objective(draw, loss, remember, functools.partial(LossHistory.empty, sde.levels))
     objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
     return Objective(_drawn(sde, time_sampling), loss)
 
