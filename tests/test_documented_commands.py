@@ -6,6 +6,7 @@ Nothing is trained, and no data are read.
 import functools
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from scorejax.__main__ import parse
 from scorejax.experiment import checks, modes
 from scorejax.experiment import config as configs
+from scorejax.experiment.config import reading
 from scorejax.experiment.evaluation import quality, sweep
 from scorejax.runtime.errors import ConfigError
 
@@ -90,6 +92,21 @@ def test_the_pages_show_commands():
     assert len(SETTINGS) > 40
 
 
+def test_configs_are_found_by_name_where_a_wheel_puts_them(tmp_path, monkeypatch):
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    for folder, patterns in data.items():
+        (tmp_path / "prefix" / folder).mkdir(parents=True)
+        for path in (path for pattern in patterns for path in ROOT.glob(pattern)):
+            (tmp_path / "prefix" / folder / path.name).write_text(path.read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reading, "__file__", str(tmp_path / "site/scorejax/experiment/config/reading.py"))
+    with pytest.raises(ConfigError, match="no config file 'vp_moons'"):
+        configs.load("vp_moons")
+    monkeypatch.setattr(reading.sysconfig, "get_path", lambda *_: str(tmp_path / "prefix"))
+    for path in CONFIGS:
+        assert configs.load(path.stem).name == path.stem  # one config reads another from its folder
+
+
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=lambda v: v.name if isinstance(v, Path) else v[:90])
 def test_a_command_is_read_and_its_parts_fit(path, command, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -98,9 +115,12 @@ def test_a_command_is_read_and_its_parts_fit(path, command, monkeypatch):
         return  # the command line's own tests ask for help
     own = [each for each in arguments if each.startswith("--") and "=" in each]
     flags = [each for each in own if re.match(r"--(config|workdir|mode)=", each)]
-    args, _ = parse([*flags, *["--config=vp_digits"] * ("--mode=calibrate" in flags)], "scorejax")
+    folder = next((each.partition("=")[2] for each in flags if each.startswith("--workdir=")), "RUN")
+    if not any(each.startswith("--config=") for each in flags):
+        flags.append(f"--config={RUNS[folder]}")
+    args, _ = parse(flags, "scorejax")
     assert args.mode in modes.MODES
-    config = configs.load(args.config or RUNS[args.workdir or "RUN"])
+    config = configs.load(args.config)
     given = [each for each in own if each.startswith("--config.")]
     configs.override(config, overrides(given))
     if "conditional" not in config.name and config.guidance.name == "classifier_free":
