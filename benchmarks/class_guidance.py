@@ -3,9 +3,9 @@
     python benchmarks/class_guidance.py --workdir=RUN --scales 0 1 2 4 8 [--classifier=CLASSIFIER] \
         [--config.data.data_dir=DIR]
 
-For runs on MNIST, whose classes a classifier of clean images tells, one that had no part in the guidance. Accuracy:
-share of the samples that it sees in the class they were asked for. Variety: variance of its features within a class,
-mean over the classes, as a share of that of as many test images. A picture shows a row for each scale.
+For runs on MNIST, whose classes are recognized by a classifier of clean images that had no part in the guidance.
+Accuracy: share of the samples that it sees in the class they were asked for. Variety: variance of its features within a
+class, mean over the classes, as a share of that of as many test images. A picture shows a row for each scale.
 """
 
 from __future__ import annotations

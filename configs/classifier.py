@@ -4,8 +4,8 @@
 
 A minute of CPU time. Prints accuracy and cross entropy from pure noise to clean data: 98 % of the test digits are
 recognized from a signal-to-noise ratio of 70 up, 94 % at 7. Data and process are those of the score to be guided, so
-each variant reads them from its config; the network is given the log signal-to-noise ratio and would serve any other
-process too.
+each variant reads them from the config of that score. The network is given the log signal-to-noise ratio, so it would
+serve any other process too.
 
     :moons       two half circles, for `vp_moons.py`
     :mnist       MNIST, for `vp_mnist.py`, sized for a CPU: 96.8 % of clean test images
@@ -13,7 +13,7 @@ process too.
     :cifar10     CIFAR-10, for `vp_cifar10.py`: WideResNet 28-10, for a GPU
     :cifar10_ve  CIFAR-10, for `ve_cifar10.py`: the network of Song et al., given sigma; for a GPU
 
-Domains of your own: `--config.data.name=folder --config.data.path=DIR`, one sub-folder each.
+For domains of your own: `--config.data=folder:path=DIR`, with one sub-folder for each.
 """
 
 from pathlib import Path

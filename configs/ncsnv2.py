@@ -9,7 +9,7 @@ denoising. Other sets, with levels, steps at each, and epsilon as published:
     :church     LSUN church, 96 pixels, sigma up to 140: 788 levels, 4, 4.9e-6
     :bedroom    LSUN bedroom, 128 pixels, sigma up to 190: 1086 levels, 3, 1.8e-6
     :tower      LSUN tower, as bedroom
-    :ffhq       FFHQ, 256 pixels, sigma up to 348: 2311 levels, 3, 9e-7; a folder: --config.data.path=DIR
+    :ffhq       FFHQ, 256 pixels, sigma up to 348: 2311 levels, 3, 9e-7; from a folder: --config.data.path=DIR
 
 For a set of your own, `scorejax.ncsnv2_levels` chooses the levels from the largest distance of two images.
 """

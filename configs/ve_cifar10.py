@@ -9,7 +9,7 @@ Variants, which combine, with the published FID / IS (no bits/dim of VE was ever
     :ddpm        Ho et al.'s network on the SMLD chain                      3.60 / -
     :bf16        computes in bfloat16; parameters and norms stay float32
 
-The published hyper-parameters: 62.8 million parameters, images in [0, 1], half the sum over pixels as loss, averages
+The published hyperparameters: 62.8 million parameters, images in [0, 1], half the sum over pixels as loss, averages
 that decay by 0.999; reverse diffusion with one Langevin step a level, 2,000 network evaluations a sample. Days on
 several GPUs.
 """

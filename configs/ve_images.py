@@ -8,9 +8,9 @@ said in their issue tracker). The other sets, with the largest sigma each (about
     :bedroom          LSUN bedroom, 256 pixels, sigma up to 378
     :church           LSUN church, 256 pixels, sigma up to 380
     :celebahq_256     CelebA-HQ, 256 pixels, sigma up to 348
-    :ffhq_256         FFHQ, 256 pixels, sigma up to 348; a folder: --config.data.path=DIR
+    :ffhq_256         FFHQ, 256 pixels, sigma up to 348; from a folder: --config.data.path=DIR
     :celebahq_1024    CelebA-HQ, 1024 pixels, sigma up to 1348
-    :ffhq_1024        FFHQ, 1024 pixels, sigma up to 1348; a folder: --config.data.path=DIR
+    :ffhq_1024        FFHQ, 1024 pixels, sigma up to 1348; from a folder: --config.data.path=DIR
 
 Of these the paper shows samples and gives no FID. 65.6 million parameters at 256 pixels, 105.8 million at 1024.
 Sample VE by predictor and corrector: its probability-flow ODE gives blurred or noisy images at these sizes.

@@ -15,7 +15,7 @@ Variants, which combine (`:ncsnpp,deep`), with the published FID / IS / bits per
     :conditional            with class labels, a tenth of them hidden, for classifier-free guidance
     :bf16                   computes in bfloat16; parameters and norms stay float32
 
-The published hyper-parameters: 61.8 million parameters, 1.3 million steps of batch 128 with horizontal flips and
+The published hyperparameters: 61.8 million parameters, 1.3 million steps of batch 128 with horizontal flips and
 without dequantization. That is days on several GPUs. The FID is of 50,000 samples by Euler-Maruyama with 1,000
 steps (the ODE's for `:ddpm`) in Inception features (`--config.eval.features=inception`); the bits/dim are means
 of 5 dequantizations.

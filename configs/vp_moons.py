@@ -2,7 +2,7 @@
 
     python main.py --config=configs/vp_moons.py
 
-About 1 minute on 2 CPU cores; `samples/` then shows samples beside data.
+About 1 minute on 2 CPU cores; `samples/` then shows samples next to data.
 """
 
 from scorejax.config import Config, base

@@ -1,8 +1,8 @@
 """Named parts: factories whose keyword parameters, with their types and defaults, are the settings of a config.
 
 A part is written `NAME`, `NAME:key=value:key=value`, or `package.module:NAME:key=value` for one of the user's own; a
-word that is no identifier is the value of the first setting (`superresolution:2`). There is no list of settings beside
-the signatures: a new part is a new factory in the table of its room.
+word that is no identifier is the value of the first setting (`superresolution:2`). The signatures are the only list of
+settings: a new part is a new factory in the table of its room.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Seam:
             settings = ", ".join(str(setting) for setting in self.settings(name).values())
             doc = (inspect.getdoc(factory) or "").partition("\n")[0]
             lines.append(f"  {name:<26}{doc}\n{'':28}{settings or 'no settings'}")
-        lines.append(f"  {'package.module:NAME':<26}A {self.noun} of your own.")
+        lines.append(f"  {'package.module:NAME':<26}Your own {self.noun}.")
         return "\n".join(lines)
 
     def _first(self) -> str:

@@ -19,6 +19,14 @@ RENAMED = {
     "objective.times": "objective.time_sampling",
     "eval.elbo_times": "eval.elbo_time_grid",
     "eval.inception": "eval.features=inception:weights=FILE",
+    "dequantizer.times": "dequantizer.times_per_example",
+    "objective.label_smoothing": "recipe.label_smoothing",
+    **{
+        f"guidance.{key}": f"guidance.method.{key}"
+        for key in (
+            "rounds", "jump", "zeta", "steps", "data_std", "iterations", "tolerance", "clip", "eta", "eta_b",
+        )
+    },
     **{f"model.{key}": f"recipe.{key}" for key in ("predicts", "sigma_data", "conditional", "label_dropout")},
     "sampler.corrector_steps": "sampler.corrector.steps",
     "sampler.steps_per_level": "sampler.stepper.steps",

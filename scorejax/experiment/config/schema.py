@@ -137,7 +137,7 @@ OF_SOME_RECIPES = ("sde", "model", "objective", "sampler", "guidance", "sweep")
 
 
 def schema() -> dict[str, Any]:
-    """The sections of every config, and one for each recipe that trains something beside a trained model."""
+    """The sections of every config, and one for each recipe that trains something next to a trained model."""
     beside = importlib.import_module("scorejax.experiment.recipes").BESIDE
     return SCHEMA | {
         recipe.section: Seam({name: recipe}, "recipe", name, common=recipe.training) for name, recipe in beside.items()
