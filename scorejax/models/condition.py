@@ -65,8 +65,8 @@ class ClassEmbedding(nn.Module):
     """A learnt vector per class, and one more, with index `num_classes`, that means "no class".
 
     Attributes:
-        num_classes: Number of classes.
-        features: Length of the vectors.
+        num_classes: number of classes.
+        features: length of the vectors.
     """
 
     num_classes: int
@@ -85,10 +85,10 @@ def condition_vector(
     """What a label or a vector adds to a noise embedding; for use inside a compact method of a network.
 
     Args:
-        condition: As checked by `check_condition`.
-        num_classes: Of labels; None for vectors.
-        features: Length of the noise embedding.
-        dtype: Type to compute in.
+        condition: as checked by `check_condition`.
+        num_classes: of labels; None for vectors.
+        features: length of the noise embedding.
+        dtype: type to compute in.
 
     Returns:
         `[B, features]`, or None for a sequence or no condition.

@@ -17,7 +17,7 @@ def dense_init(scale: float = 1.0) -> jax.nn.initializers.Initializer:
     """Uniform weights of variance `2 scale / (fan_in + fan_out)` (Ho et al. 2020).
 
     Args:
-        scale: Factor on the variance. 0 stands for 1e-10: a layer that starts at nothing, but not at a point
+        scale: factor on the variance. 0 stands for 1e-10: a layer that starts at nothing, but not at a point
             where all of its weights are equal.
     """
     return nn.initializers.variance_scaling(max(scale, 1e-10), "fan_avg", "uniform")
@@ -43,8 +43,8 @@ class GroupNorm(nn.Module):
     `(x - mean) / sqrt(variance + epsilon) * scale + bias`, moments over pixels and the channels of a group.
 
     Attributes:
-        epsilon: Added to the variance.
-        group_size: Fewest channels in a group; there are at most 32 groups.
+        epsilon: added to the variance.
+        group_size: fewest channels in a group; there are at most 32 groups.
     """
 
     epsilon: float = 1e-6
@@ -96,15 +96,15 @@ class ResBlock(nn.Module):
     image nor the number of channels changes. Without `r` it is the block of Ho et al. 2020.
 
     Attributes:
-        features: Channels of the result.
-        resample: A map of images to images of another size, without parameters, or None.
-        dropout: Probability to drop a value in training.
-        init_scale: Variance factor of the last convolution's initial weights.
-        shortcut_scale: Variance factor of the shortcut's initial weights.
-        skip_rescale: Whether the sum is divided by sqrt(2).
-        nonlinearity: Name of `act`, in `NONLINEARITIES`.
-        group_size: Fewest channels in a group of the norms.
-        dtype: Type to compute in. Norms are float32.
+        features: channels of the result.
+        resample: a map of images to images of another size, without parameters, or None.
+        dropout: probability to drop a value in training.
+        init_scale: variance factor of the last convolution's initial weights.
+        shortcut_scale: variance factor of the shortcut's initial weights.
+        skip_rescale: whether the sum is divided by sqrt(2).
+        nonlinearity: name of `act`, in `NONLINEARITIES`.
+        group_size: fewest channels in a group of the norms.
+        dtype: type to compute in. Norms are float32.
     """
 
     features: int
@@ -147,10 +147,10 @@ class AttentionBlock(nn.Module):
     nothing before training.
 
     Attributes:
-        init_scale: Variance factor of the output map's initial weights.
-        skip_rescale: Whether the sum is divided by sqrt(2).
-        group_size: Fewest channels in a group of the norm.
-        dtype: Type to compute in. Norm and softmax are float32.
+        init_scale: variance factor of the output map's initial weights.
+        skip_rescale: whether the sum is divided by sqrt(2).
+        group_size: fewest channels in a group of the norm.
+        dtype: type to compute in. Norm and softmax are float32.
     """
 
     init_scale: float = 0.0

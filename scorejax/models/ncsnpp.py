@@ -36,44 +36,44 @@ class NCSNpp(nn.Module):
     `model.apply({"params": params}, x, labels, condition=None, train=False, rngs={"dropout": key})`
 
     Attributes:
-        features: Channels at the first level.
-        channel_multipliers: Factor on `features` at each level; each level halves the image.
-        blocks_per_level: Residual blocks per level on the way down; one more on the way up.
-        attention_resolutions: Sizes (the longer side of the image, in pixels) at which attention is added;
+        features: channels at the first level.
+        channel_multipliers: factor on `features` at each level; each level halves the image.
+        blocks_per_level: residual blocks per level on the way down; one more on the way up.
+        attention_resolutions: sizes (the longer side of the image, in pixels) at which attention is added;
             sizes that no level has are passed over. There is always attention in the middle.
-        attention_up: On the way up, attention follows every "block" (Ho et al. 2020) or the last block of a
+        attention_up: on the way up, attention follows every "block" (Ho et al. 2020) or the last block of a
             "level" (Song et al. 2021).
-        dropout: Probability to drop a value in training.
-        num_classes: Number of classes, or None for an unconditional network. Class label `num_classes` means
+        dropout: probability to drop a value in training.
+        num_classes: number of classes, or None for an unconditional network. Class label `num_classes` means
             "no class".
-        condition: What the network is conditioned on if at all: "label", "vector", or "sequence", to which every
+        condition: what the network is conditioned on if at all: "label", "vector", or "sequence", to which every
             attention block attends; see `models.condition`.
-        condition_dim: Length of a vector, or of the vectors of a sequence.
-        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
+        condition_dim: length of a vector, or of the vectors of a sequence.
+        learned_range: whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
             between two bounds (improved DDPM, see `variance.LearnedRange`).
-        scale_by_sigma: Divide the output by sigma (VE).
-        noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
+        scale_by_sigma: divide the output by sigma (VE).
+        noise_levels: what sigma a label stands for: the largest and smallest sigma and the number of levels,
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
-        centered_input: Whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
+        centered_input: whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
         embedding: "positional": waves of the label (VP: 999 t). "fourier": random waves of log sigma.
             "none": the blocks are not told the label.
-        fourier_scale: Standard deviation of the random frequencies.
+        fourier_scale: standard deviation of the random frequencies.
         block: "biggan": residual blocks change the size of the image. "ddpm": layers of their own do.
-        resample_with_conv: Whether those layers are 3x3 convolutions, or without parameters; for "ddpm" alone.
-        fir: Whether sizes change by a finite impulse response filter, or by means and repeated pixels.
-        fir_kernel: Taps of the filter along either axis.
-        progressive_input: How the image, shrunk to each level, joins the way down: "input_skip" adds a 1x1
+        resample_with_conv: whether those layers are 3x3 convolutions, or without parameters; for "ddpm" alone.
+        fir: whether sizes change by a finite impulse response filter, or by means and repeated pixels.
+        fir_kernel: taps of the filter along either axis.
+        progressive_input: how the image, shrunk to each level, joins the way down: "input_skip" adds a 1x1
             convolution of it, "residual" a running sum of 3x3 convolutions; or "none".
-        progressive_combine: Whether "input_skip" is added ("sum") or put beside ("cat").
-        progressive: How the result is gathered on the way up: "output_skip" sums an image of each level,
+        progressive_combine: whether "input_skip" is added ("sum") or put beside ("cat").
+        progressive: how the result is gathered on the way up: "output_skip" sums an image of each level,
             "residual" a running sum of features; or "none".
-        init_scale: Variance factor of the initial weights of the layers that end a residual branch or the
+        init_scale: variance factor of the initial weights of the layers that end a residual branch or the
             network.
-        skip_rescale: Whether residual sums are divided by sqrt(2).
+        skip_rescale: whether residual sums are divided by sqrt(2).
         nonlinearity: "silu", "elu", "relu" or "leaky_relu" (of slope 0.2).
-        group_size: Fewest channels in a group of the norms; there are at most 32 groups.
-        dtype: Type to compute in, e.g. bfloat16. Parameters, norms, softmax and output are float32.
-        remat: Recompute the blocks in the backward pass instead of storing what is inside them. Neither
+        group_size: fewest channels in a group of the norms; there are at most 32 groups.
+        dtype: type to compute in, e.g. bfloat16. Parameters, norms, softmax and output are float32.
+        remat: recompute the blocks in the backward pass instead of storing what is inside them. Neither
             parameters nor values depend on it.
     """
 
@@ -117,11 +117,11 @@ class NCSNpp(nn.Module):
         """Evaluate the network.
 
         Args:
-            x: Images `[B, H, W, C]`.
-            labels: Noise labels `[B]`.
-            condition: Class labels `[B]`, vectors `[B, condition_dim]` or sequences `[B, L, condition_dim]`, for a
+            x: images `[B, H, W, C]`.
+            labels: noise labels `[B]`.
+            condition: class labels `[B]`, vectors `[B, condition_dim]` or sequences `[B, L, condition_dim]`, for a
                 conditional network only.
-            train: Whether to drop values; needs `rngs={"dropout": key}`.
+            train: whether to drop values; needs `rngs={"dropout": key}`.
 
         Returns:
             Float32 array of the shape of `x`, or with twice the channels.

@@ -19,10 +19,10 @@ class Style:
     """What all layers of one network have in common.
 
     Attributes:
-        channel_ddof: Taken off the number of channels when InstanceNorm++ divides by it.
-        nonlinearity: Name of the activation, in `layers.NONLINEARITIES`.
-        interpolation: One of `INTERPOLATIONS`.
-        dtype: Type to compute in. Norms are float32.
+        channel_ddof: taken off the number of channels when InstanceNorm++ divides by it.
+        nonlinearity: name of the activation, in `layers.NONLINEARITIES`.
+        interpolation: one of `INTERPOLATIONS`.
+        dtype: type to compute in. Norms are float32.
     """
 
     channel_ddof: int = 0
@@ -50,7 +50,7 @@ def level_weights(labels: jax.Array, num_levels: int) -> jax.Array:
     that solvers may stop between the levels. A label outside of 0 .. L - 1 gives NaN.
 
     Args:
-        labels: Positions in the table `[B]`.
+        labels: positions in the table `[B]`.
         num_levels: `L`.
     """
     labels = labels.astype(jnp.float32)[:, None]
@@ -76,7 +76,7 @@ class InstanceNormPlus(nn.Module):
     Attributes:
         channel_ddof: `v^2` divides by `channels - channel_ddof`. The JAX code of score_sde takes 0; networks
             trained in PyTorch take 1.
-        epsilon: Added to both variances.
+        epsilon: added to both variances.
     """
 
     channel_ddof: int = 0
@@ -87,8 +87,8 @@ class InstanceNormPlus(nn.Module):
         """Normalise images.
 
         Args:
-            x: Images `[B, H, W, C]`.
-            levels: Weights `[B, L]` of L noise levels, each of which has its own gamma, alpha and beta. None:
+            x: images `[B, H, W, C]`.
+            levels: weights `[B, L]` of L noise levels, each of which has its own gamma, alpha and beta. None:
                 there is one set.
 
         Returns:
@@ -171,11 +171,11 @@ class ResidualBlock(nn.Module):
     """Pre-activation residual block: `shortcut(x) + conv(act(norm(conv(act(norm(x))))))`.
 
     Attributes:
-        features: Channels of the result.
-        style: What the network's layers share.
-        entry: Whether this is the first block of a stage. It has a convolution on its shortcut and, unless
+        features: channels of the result.
+        style: what the network's layers share.
+        entry: whether this is the first block of a stage. It has a convolution on its shortcut and, unless
             dilated, halves the image.
-        dilation: Distance of the pixels that a convolution sees.
+        dilation: distance of the pixels that a convolution sees.
     """
 
     features: int
@@ -202,8 +202,8 @@ class ResidualUnits(nn.Module):
     """Residual convolution units of RefineNet: `num_units` times `x + conv(act(conv(act(x))))`.
 
     Attributes:
-        num_units: How many.
-        style: What the network's layers share.
+        num_units: how many.
+        style: what the network's layers share.
     """
 
     num_units: int
@@ -229,9 +229,9 @@ class RefineBlock(nn.Module):
     does not normalise and pools maxima.
 
     Attributes:
-        features: Channels of the result; if there is one input, those of the input.
-        style: What the network's layers share.
-        output_units: Number of residual units at the end.
+        features: channels of the result; if there is one input, those of the input.
+        style: what the network's layers share.
+        output_units: number of residual units at the end.
     """
 
     features: int

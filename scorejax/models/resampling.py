@@ -41,8 +41,8 @@ def fir_halve(x: jax.Array, kernel: Kernel) -> jax.Array:
     `a = (len(k) - 1) // 2`; beyond the edges the image is zero (Karras et al. 2020, as in Song et al. 2021).
 
     Args:
-        x: Images.
-        kernel: Taps of the filter along either axis, at least two, e.g. (1, 3, 3, 1).
+        x: images.
+        kernel: taps of the filter along either axis, at least two, e.g. (1, 3, 3, 1).
     """
     x, taps = _even(x), _normalised(kernel)
     pads = (len(taps) - 1) // 2, (len(taps) - 2) // 2
@@ -55,9 +55,9 @@ def fir_double(x: jax.Array, kernel: Kernel, margin: int = 0) -> jax.Array:
     The kernel has sum 2 along either axis, so that a flat image stays as it is, but for its edges.
 
     Args:
-        x: Images.
-        kernel: As in `fir_halve`.
-        margin: Pixels more on each side: what the filter spills over the edges.
+        x: images.
+        kernel: as in `fir_halve`.
+        margin: pixels more on each side: what the filter spills over the edges.
     """
     taps = [2 * tap for tap in _normalised(kernel)]
     before = (len(taps) + 1) // 2 + margin
@@ -75,9 +75,9 @@ class Downsample(nn.Module):
     """Half the size by a 3x3 convolution of stride 2, after a filter if there is one.
 
     Attributes:
-        features: Channels of the result.
-        fir_kernel: Taps of the filter along either axis, or None for none.
-        dtype: Type to compute in.
+        features: channels of the result.
+        fir_kernel: taps of the filter along either axis, or None for none.
+        dtype: type to compute in.
     """
 
     features: int
@@ -101,10 +101,10 @@ class Upsample(nn.Module):
     """Double the size, cut to a given one, by repeated pixels or a filter, with a 3x3 convolution.
 
     Attributes:
-        features: Channels of the result.
-        size: Height and width of the result.
-        fir_kernel: Taps of the filter along either axis, or None for repeated pixels.
-        dtype: Type to compute in.
+        features: channels of the result.
+        size: height and width of the result.
+        fir_kernel: taps of the filter along either axis, or None for repeated pixels.
+        dtype: type to compute in.
     """
 
     features: int

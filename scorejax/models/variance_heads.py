@@ -24,9 +24,9 @@ class ImageHead(nn.Module):
     comes before it, as SN-DPM needs on larger images.
 
     Attributes:
-        channels: Channels of the result, those of the images.
-        deep: Whether to add the residual block.
-        layer: The layer of the frozen network whose input is its last feature map, see `last_norm`.
+        channels: channels of the result, those of the images.
+        deep: whether to add the residual block.
+        layer: the layer of the frozen network whose input is its last feature map, see `last_norm`.
     """
 
     channels: int
@@ -48,8 +48,8 @@ class VectorHead(nn.Module):
     """Head for networks of vectors: a multi-layer perceptron of the input, the predicted noise and the label.
 
     Attributes:
-        features: Width of the hidden layers; a multiple of 4.
-        depth: Number of hidden layers.
+        features: width of the hidden layers; a multiple of 4.
+        depth: number of hidden layers.
     """
 
     features: int = 64

@@ -164,7 +164,7 @@ def restore_ema(workdir: str | Path, params: Any, step: int | None = None) -> Re
         step: which checkpoint; the newest whole one if not given.
 
     Returns:
-        The step, and `fields["ema"]` as numpy arrays.
+        the step, and `fields["ema"]` as numpy arrays.
 
     Raises:
         CheckpointError: no checkpoints, no such step, or none that can be read.

@@ -25,7 +25,7 @@ def from_diffusers(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     labels 0..999 (`google/ddpm-*`), the score for labels sigma (`google/ncsnpp-*`).
 
     Args:
-        path: A folder with `config.json` and weights (or a pipeline's folder, with these in `unet/`), or the file of
+        path: a folder with `config.json` and weights (or a pipeline's folder, with these in `unet/`), or the file of
             the weights, with `config.json` beside it.
 
     Raises:
@@ -47,13 +47,13 @@ def params_from_diffusers(
     """A state dict of `UNet2DModel` as parameters of a network of ours.
 
     Args:
-        state_dict: Arrays by name.
-        module: The network, like those of `module_from_diffusers_config`.
-        image_size: Pixels on a side of the images, which say where attention sits.
-        channels: Of the images.
+        state_dict: arrays by name.
+        module: the network, like those of `module_from_diffusers_config`.
+        image_size: pixels on a side of the images, which say where attention sits.
+        channels: of the images.
 
     Returns:
-        Parameters, float32 numpy arrays.
+        parameters, float32 numpy arrays.
 
     Raises:
         StateDictError: with every tensor that is missing, left over, or of another shape.

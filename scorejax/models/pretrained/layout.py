@@ -18,9 +18,9 @@ class Entry(NamedTuple):
     """One module of a reference network.
 
     Attributes:
-        prefix: Its name in the state dict, e.g. "all_modules.3".
-        path: Ours, in the parameter tree, joined by "/", e.g. "down_0_block_0".
-        kind: Key of `KINDS`, or of `LAYERS`.
+        prefix: its name in the state dict, e.g. "all_modules.3".
+        path: ours, in the parameter tree, joined by "/", e.g. "down_0_block_0".
+        kind: key of `KINDS`, or of `LAYERS`.
     """
 
     prefix: str
@@ -106,9 +106,9 @@ class Naming(NamedTuple):
     """How a library names and lays out the tensors of a network.
 
     Attributes:
-        kinds: Kind -> (part there, part here, layer).
-        layers: Layer -> (tensor there, tensor here, change of layout).
-        separator: What stands between the parts of a name.
+        kinds: kind -> (part there, part here, layer).
+        layers: layer -> (tensor there, tensor here, change of layout).
+        separator: what stands between the parts of a name.
     """
 
     kinds: Mapping[str, tuple[tuple[str, str, str], ...]]
@@ -129,14 +129,14 @@ def convert(
     """Lay a state dict out as a parameter tree.
 
     Args:
-        state_dict: Arrays by name, without a leading "module.".
-        entries: The network.
-        tree: Nested dict of what our network's parameters look like (arrays or shapes).
-        derived: Names in the state dict that hold no weights.
-        naming: Of the library that wrote it.
+        state_dict: arrays by name, without a leading "module.".
+        entries: the network.
+        tree: nested dict of what our network's parameters look like (arrays or shapes).
+        derived: names in the state dict that hold no weights.
+        naming: of the library that wrote it.
 
     Returns:
-        Parameters, float32 numpy arrays.
+        parameters, float32 numpy arrays.
 
     Raises:
         StateDictError: with every tensor that is missing, left over, or of another shape.

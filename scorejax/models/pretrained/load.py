@@ -27,15 +27,15 @@ def load(
     """Parameters for a network of ours, and the step they were taken at.
 
     Args:
-        path: A checkpoint of score_sde_pytorch or of score_sde (flax); a state dict of score_sde_pytorch or of
+        path: a checkpoint of score_sde_pytorch or of score_sde (flax); a state dict of score_sde_pytorch or of
             diffusers, written by torch.save or as safetensors; or a folder of diffusers.
-        module: The network.
-        image_size: Pixels on a side of the images, which say where attention sits.
+        module: the network.
+        image_size: pixels on a side of the images, which say where attention sits.
         weights: "ema" for the averages, "model" for the weights as they were trained; of a file that holds both.
-        channels: Of the images.
+        channels: of the images.
 
     Returns:
-        Parameters, float32 numpy arrays. Optimizer steps taken; 0 if the file does not say.
+        parameters, float32 numpy arrays. Optimizer steps taken; 0 if the file does not say.
 
     Raises:
         CheckpointError: there is no such file, or it is none of these, is damaged, or is of a network that computes

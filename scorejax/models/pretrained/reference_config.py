@@ -13,8 +13,8 @@ def setting(config: Any, path: str) -> Any:
     """The setting at a dotted path.
 
     Args:
-        config: Nested dicts, or objects with attributes.
-        path: For example "model.nf".
+        config: nested dicts, or objects with attributes.
+        path: for example "model.nf".
 
     Raises:
         ConfigError: there is no such setting.

@@ -26,8 +26,8 @@ def ncsnv2(config: Any, stages: int) -> NCSNv2:
     """The network of a configuration with `model.name` "ncsnv2_64", "ncsnv2_128" or "ncsnv2_256".
 
     Args:
-        config: The configuration.
-        stages: Depth of the network: 4, 5 or 6.
+        config: the configuration.
+        stages: depth of the network: 4, 5 or 6.
 
     Raises:
         ConfigError: if a setting is missing or has a value that no network of ours computes.

@@ -22,8 +22,8 @@ def from_score_sde(state_dict: Mapping[str, Any], config: Any) -> tuple[nn.Modul
     `module.apply({"params": params}, x, labels)` is the reference's `model(x, labels)`, with channels last.
 
     Args:
-        state_dict: Arrays by name, of the raw or of the averaged weights; a leading "module." is dropped.
-        config: The reference's own nested configuration, a dict or an object with attributes.
+        state_dict: arrays by name, of the raw or of the averaged weights; a leading "module." is dropped.
+        config: the reference's own nested configuration, a dict or an object with attributes.
 
     Raises:
         ConfigError: if the configuration lacks a setting or has one that no network of ours computes.
@@ -38,7 +38,7 @@ def module_from_score_sde_config(config: Any) -> nn.Module:
     """The network that a configuration of score_sde describes.
 
     Args:
-        config: The reference's own nested configuration, a dict or an object with attributes.
+        config: the reference's own nested configuration, a dict or an object with attributes.
 
     Raises:
         ConfigError: if the configuration lacks a setting or has one that no network of ours computes.
@@ -52,13 +52,13 @@ def params_from_score_sde(
     """A state dict of score_sde as parameters of a network of ours.
 
     Args:
-        state_dict: Arrays by name; a leading "module." is dropped.
-        module: The network.
-        image_size: Pixels on a side of the images that it was trained on, which say where attention sits.
-        channels: Of those images.
+        state_dict: arrays by name; a leading "module." is dropped.
+        module: the network.
+        image_size: pixels on a side of the images that it was trained on, which say where attention sits.
+        channels: of those images.
 
     Returns:
-        Parameters, float32 numpy arrays.
+        parameters, float32 numpy arrays.
 
     Raises:
         StateDictError: with every tensor that is missing, left over, or of another shape.
@@ -204,9 +204,9 @@ class Family(NamedTuple):
     """One network of the reference.
 
     Attributes:
-        make: Its configuration to our module.
-        module: The class of that module.
-        entries: Our module and the image size to the reference's modules, in its order.
+        make: its configuration to our module.
+        module: the class of that module.
+        entries: our module and the image size to the reference's modules, in its order.
     """
 
     make: Callable[[Any], nn.Module]

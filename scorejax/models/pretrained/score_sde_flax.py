@@ -32,13 +32,13 @@ def read_score_sde_flax(
 
     Args:
         path: of the file.
-        module: The network, an `NCSNpp` or one of its descendants.
-        image_size: Pixels on a side of the images that it was trained on.
+        module: the network, an `NCSNpp` or one of its descendants.
+        image_size: pixels on a side of the images that it was trained on.
         weights: "ema" for the averages, "model" for the weights as they were trained.
-        channels: Of those images.
+        channels: of those images.
 
     Returns:
-        Parameters, float32 numpy arrays. Optimizer steps taken.
+        parameters, float32 numpy arrays. Optimizer steps taken.
 
     Raises:
         CheckpointError: the file cannot be read, or is no checkpoint of score_sde.

@@ -26,7 +26,7 @@ def read_score_sde_torch(path: str | Path, weights: str = "ema") -> tuple[dict[s
         weights: "ema" for the averages, "model" for the weights as they were trained.
 
     Returns:
-        Arrays by name, without a leading "module."; buffers and frozen parameters are those of `model` in either
+        arrays by name, without a leading "module."; buffers and frozen parameters are those of `model` in either
         case. Optimizer steps taken.
 
     Raises:

@@ -70,7 +70,7 @@ def load(path: str | Path) -> Any:
         path: of the file.
 
     Returns:
-        The saved object: dicts, lists, numbers, strings; tensors and parameters as numpy arrays (read-only for zip
+        the saved object: dicts, lists, numbers, strings; tensors and parameters as numpy arrays (read-only for zip
         files; bfloat16 and float8 of `ml_dtypes`), `torch.Size` as tuple, devices and dtypes as their names.
 
     Raises:
