@@ -2,8 +2,8 @@
 
 A network names the kind of its condition when it is built:
 
-    "label"      class labels `[B]`, of which `num_classes` means "no class": a learnt vector for each
-    "vector"     embeddings `[B, condition_dim]`, of which zeros mean "no condition": a dense map
+    "label"      class labels `[B]`, where `num_classes` means "no class": a learned vector for each
+    "vector"     embeddings `[B, condition_dim]`, where zeros mean "no condition": a dense map
     "sequence"   embeddings `[B, L, condition_dim]`, e.g. of the words of a text: cross-attention
 
 Labels and vectors are added to the noise embedding. In a sequence, a token of zeros is absent: pad with zeros,
@@ -62,7 +62,7 @@ def no_condition(network: Any) -> jax.Array | None:
 
 
 class ClassEmbedding(nn.Module):
-    """A learnt vector per class, and one more, with index `num_classes`, that means "no class".
+    """A learned vector per class, and one more, with index `num_classes`, that means "no class".
 
     Attributes:
         num_classes: number of classes.
@@ -98,7 +98,7 @@ def condition_vector(
     if num_classes is not None:
         return ClassEmbedding(num_classes, features, name="classes")(condition).astype(dtype)
     # Silent at first, so that training may start from the weights of an unconditional network. The bias says that
-    # there is a condition: without it a small one could not be told from none.
+    # there is a condition: without it a small one could not be distinguished from none.
     added = nn.Dense(features, kernel_init=nn.initializers.zeros, dtype=dtype, name="condition")(condition)
     return jnp.where(jnp.any(condition != 0, axis=-1, keepdims=True), added, 0)
 

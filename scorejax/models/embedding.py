@@ -1,4 +1,4 @@
-"""What a network is told of the noise: waves of its label, and the vector made of them."""
+"""What a network is given about the noise: waves of its label, and the vector made of them."""
 
 import flax.linen as nn
 import jax
@@ -56,7 +56,7 @@ def log_snr_features(labels: jax.Array, dim: int) -> jax.Array:
     """Slow waves of a log signal-to-noise ratio, the one label that means the same in every process.
 
     Rates from one turn in 100 units of `log(alpha^2 / sigma^2)` to one in 12: the ratios of our processes lie within
-    -15..15, and a posterior that changes slowly with them is learnt where few were seen.
+    -15..15, and a posterior that changes slowly with them is learned where few were seen.
 
     Args:
         labels: log signal-to-noise ratios `[B]`.
@@ -159,8 +159,8 @@ class NoiseEmbedding(nn.Module):
             h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_0")(waves)
             h = NONLINEARITIES[self.nonlinearity](h)
             h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_1")(h)
-        told = condition_vector(condition, self.num_classes, width, self.dtype)
-        return told if h is None else h if told is None else h + told
+        added = condition_vector(condition, self.num_classes, width, self.dtype)
+        return added if h is None else h if added is None else h + added
 
 
 def check_labels(batch: int, labels: jax.Array) -> None:

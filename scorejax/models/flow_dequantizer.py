@@ -1,4 +1,4 @@
-"""A normalising flow for the noise within grey levels: variational dequantization as in Flow++."""
+"""A normalizing flow for the noise within gray levels: variational dequantization as in Flow++."""
 
 from typing import Any
 

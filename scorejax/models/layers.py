@@ -32,13 +32,13 @@ NONLINEARITIES: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def group_count(channels: int, group_size: int = 4) -> int:
-    """Number of groups to normalise `channels` in: `min(channels / group_size, 32)`, or the next lower divisor."""
+    """Number of groups to normalize `channels` in: `min(channels / group_size, 32)`, or the next lower divisor."""
     most = max(1, min(channels // group_size, 32))
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation (Wu & He 2018) in float32, whatever the type of its input.
+    """Group normalization (Wu & He 2018) in float32, for any type of its input.
 
     `(x - mean) / sqrt(variance + epsilon) * scale + bias`, moments over pixels and the channels of a group.
 
@@ -52,7 +52,7 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalise `[B, ..., C]`; the result is float32."""
+        """Normalize `[B, ..., C]`; the result is float32."""
         channels = x.shape[-1]
         groups = group_count(channels, self.group_size)
         scale = self.param("scale", nn.initializers.ones, (channels,))
@@ -141,7 +141,7 @@ class ResBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Residual self-attention over all pixels, one head (Ho et al. 2020), and cross-attention to a sequence.
 
-    `(x + out(softmax(q k^T / sqrt(C)) v)) / sqrt(2)` with q, k, v dense maps of `norm(x)`. Told a sequence, the sum
+    `(x + out(softmax(q k^T / sqrt(C)) v)) / sqrt(2)` with q, k, v dense maps of `norm(x)`. Given a sequence, the sum
     has one more term of this form, whose k and v are maps of the tokens, and a key and a value of zeros for "none of
     them": with no token at all that is where the attention goes. Its `out` starts at zero, so that the sequence says
     nothing before training.
@@ -159,14 +159,14 @@ class AttentionBlock(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, told: Tokens | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, sequence: Tokens | None = None) -> jax.Array:
         """Map `[B, H, W, C]`, and a sequence if there is one, to the same shape."""
         pixels = GroupNorm(group_size=self.group_size, name="norm")(x).astype(self.dtype)
         pixels = pixels.reshape(x.shape[0], -1, x.shape[-1])
         h = self._attend(pixels, pixels, "", dense_init(self.init_scale))
-        if told is not None:
-            values = told.values.astype(self.dtype)
-            h = h + self._attend(pixels, values, "cross_", nn.initializers.zeros, told.present)
+        if sequence is not None:
+            values = sequence.values.astype(self.dtype)
+            h = h + self._attend(pixels, values, "cross_", nn.initializers.zeros, sequence.present)
         return residual_sum(x, h.reshape(x.shape), self.skip_rescale)
 
     def _attend(

@@ -90,8 +90,8 @@ class MLP(nn.Module):
     def _embed(self, labels: jax.Array, condition: jax.Array | None) -> jax.Array:
         h = self._dense(self.features, "label_0")(smooth_label_features(labels, self.features))
         h = self._dense(self.features, "label_1")(nn.silu(h))
-        told = condition_vector(condition, self.num_classes, self.features, self.dtype)
-        return h if told is None else h + told
+        added = condition_vector(condition, self.num_classes, self.features, self.dtype)
+        return h if added is None else h + added
 
     def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
         if x.ndim != 2:

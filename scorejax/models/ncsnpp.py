@@ -1,4 +1,4 @@
-"""NCSN++: the general U-Net of score-based generative modelling through SDEs."""
+"""NCSN++: the general U-Net of score-based generative modeling through SDEs."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ class NCSNpp(nn.Module):
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
         centered_input: whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
         embedding: "positional": waves of the label (VP: 999 t). "fourier": random waves of log sigma.
-            "none": the blocks are not told the label.
+            "none": the blocks do not see the label.
         fourier_scale: standard deviation of the random frequencies.
         block: "biggan": residual blocks change the size of the image. "ddpm": layers of their own do.
         resample_with_conv: whether those layers are 3x3 convolutions, or without parameters; for "ddpm" alone.
@@ -64,7 +64,7 @@ class NCSNpp(nn.Module):
         fir_kernel: taps of the filter along either axis.
         progressive_input: how the image, shrunk to each level, joins the way down: "input_skip" adds a 1x1
             convolution of it, "residual" a running sum of 3x3 convolutions; or "none".
-        progressive_combine: whether "input_skip" is added ("sum") or put beside ("cat").
+        progressive_combine: whether "input_skip" is added ("sum") or put next to it ("cat").
         progressive: how the result is gathered on the way up: "output_skip" sums an image of each level,
             "residual" a running sum of features; or "none".
         init_scale: variance factor of the initial weights of the layers that end a residual branch or the
@@ -142,8 +142,8 @@ class NCSNpp(nn.Module):
             name="embedding",
         )
         res_block = functools.partial(self._res_block, embedding=embed(labels, condition), train=train)
-        told = tokens(condition) if condition is not None and condition.ndim == 3 else None
-        attention = functools.partial(self._attention, told=told)
+        sequence = tokens(condition) if condition is not None and condition.ndim == 3 else None
+        attention = functools.partial(self._attention, sequence=sequence)
 
         image = x.astype(self.dtype) if self.centered_input else 2 * x.astype(self.dtype) - 1
         skips = self._down(image, res_block, attention)
@@ -276,9 +276,9 @@ class NCSNpp(nn.Module):
         )
         return block(h, embedding, train)
 
-    def _attention(self, h: jax.Array, name: str, *, told: Tokens | None) -> jax.Array:
+    def _attention(self, h: jax.Array, name: str, *, sequence: Tokens | None) -> jax.Array:
         make = nn.remat(AttentionBlock) if self.remat else AttentionBlock
-        return make(self.init_scale, self.skip_rescale, self.group_size, self.dtype, name=name)(h, told)
+        return make(self.init_scale, self.skip_rescale, self.group_size, self.dtype, name=name)(h, sequence)
 
     def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
         check_unet(self, x)

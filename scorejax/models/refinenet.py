@@ -64,7 +64,7 @@ class RefineNet(nn.Module):
     remat: bool = False
 
     def _trunk(self, x: jax.Array, levels: jax.Array | None) -> jax.Array:
-        """The map of images to images, told the weights `[B, L]` of noise levels, or nothing."""
+        """The map of images to images, given the weights `[B, L]` of noise levels, or none."""
         style = Style(self.channel_ddof, self.nonlinearity, self.interpolation, self.dtype)
         down, up = _MULTIPLIERS[self.stages]
         # Explicit names keep the tree the same under remat.
@@ -109,7 +109,7 @@ class RefineNet(nn.Module):
         given = self.refine_multipliers
         if given is not None and (len(given) != self.stages or given[0] != coarsest or min(given) < 1):
             raise ValueError(
-                f"refine_multipliers must be {self.stages} whole numbers, one per stage, of which the first is "
+                f"refine_multipliers must be {self.stages} whole numbers, one per stage, and the first must be "
                 f"{coarsest}, the factor of the coarsest stage; got {tuple(given)}: None takes those of the original"
             )
         check_labels(x.shape[0], labels)

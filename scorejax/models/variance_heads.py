@@ -104,7 +104,7 @@ def head_on(sde: LinearSDE, score: Score, head: Head, params: Any) -> Partial:
 
     Args:
         sde: the forward process.
-        score: the frozen network as a score, a pytree, of whatever it predicts.
+        score: the frozen network as a score, a pytree; its network may predict the noise, the data or anything else.
         head: an `ImageHead` for a network of images, or a `VectorHead`.
         params: the parameters of the head; the only ones to receive gradients.
     """

@@ -1,4 +1,4 @@
-"""The noise-conditional classifier of images, whose gradient steers samples towards a class."""
+"""The noise-conditional classifier of images, whose gradient steers samples toward a class."""
 
 import math
 from typing import ClassVar
@@ -14,7 +14,7 @@ EMBEDDINGS = ("log_snr", "fourier", "positional", "none")
 
 
 class WideResNetClassifier(nn.Module):
-    """Wide residual network told the noise level (Zagoruyko & Komodakis 2016; Song et al. 2021, appendix I).
+    """Wide residual network that sees the noise level (Zagoruyko & Komodakis 2016; Song et al. 2021, appendix I).
 
     A map `(noisy image, noise label) -> logits` of `p(class | x_t)`. Three groups of pre-activation blocks with
     `16 w`, `32 w` and `64 w` channels for width `w`; the last two halve the image. Batch norms are group

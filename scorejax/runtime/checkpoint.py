@@ -72,7 +72,7 @@ class Checkpoints:
         Args:
             step: number of optimizer steps taken.
             state: a NamedTuple of replicated arrays.
-            per_device: its fields of which each device has its own.
+            per_device: the fields that differ between devices, each device having its own.
 
         Raises:
             CheckpointError: this or the save before it could not be written.
@@ -116,11 +116,11 @@ class Checkpoints:
 
         Args:
             target: shapes and types by field, as `jax.eval_shape` gives them.
-            per_device: fields of which each device has its own, `[devices, ...]`.
+            per_device: the fields that differ between devices, `[devices, ...]`.
 
         Raises:
-            CheckpointError: there are checkpoints, but none can be read, or they are of another number of devices, of
-                which each had something of its own.
+            CheckpointError: there are checkpoints, but none can be read, or they hold something of each device, for
+                another number of devices.
         """
         restored, broken = _newest(self._root, target, per_device=per_device)
         if broken and parallel.is_main_process():

@@ -105,7 +105,7 @@ def train_map(
         payload_axis: axis of the payload over local devices; None gives every device the whole payload.
         constants: arrays that every call reads and none changes, such as frozen weights; what `step` closes over is
             compiled into it.
-        own: fields of the state (a NamedTuple) of which each device has its own, with an axis of local devices.
+        own: fields of the state (a NamedTuple) that differ between devices, with an axis of local devices.
     """
 
     def one(state: Any, mine: Any, payload: Any, lane: Array, constants: Any) -> tuple[Any, Any, Any]:

@@ -26,7 +26,7 @@ def from_diffusers(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
     Args:
         path: a folder with `config.json` and weights (or a pipeline's folder, with these in `unet/`), or the file of
-            the weights, with `config.json` beside it.
+            the weights, with `config.json` next to it.
 
     Raises:
         CheckpointError: a file is missing or cannot be read.
@@ -202,7 +202,7 @@ def _attention(config: Mapping[str, Any], skip: str) -> list[bool]:
 
 def _given(config: Mapping[str, Any], key: str) -> Any:
     if config.get(key) is None:
-        raise ConfigError(f"the configuration of diffusers lacks {key!r}: give the config.json beside the weights")
+        raise ConfigError(f"the configuration of diffusers lacks {key!r}: give the config.json next to the weights")
     return config[key]
 
 

@@ -1,4 +1,4 @@
-"""Published weights from a file of any kind that can be read, recognised by what is in it."""
+"""Published weights from a file of any kind that can be read, recognized by what is in it."""
 
 import dataclasses
 from collections.abc import Mapping

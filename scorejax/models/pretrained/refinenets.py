@@ -41,7 +41,7 @@ def _fields(config: Any) -> dict[str, Any]:
         "features": setting(config, "model.nf"),
         "nonlinearity": choice(config, "model.nonlinearity", NONLINEARITIES),
         "centered_input": setting(config, "data.centered"),
-        # In PyTorch both are fixed, whatever the configuration says.
+        # In PyTorch both are fixed; the configuration cannot change them.
         "interpolation": "bilinear_align_corners",
         "channel_ddof": 1,
     }
