@@ -14,7 +14,7 @@ multiply by a mask `[B, L, 1]`, and hide a whole condition by zeros. So what tra
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -51,14 +51,15 @@ def tokens(condition: jax.Array) -> Tokens:
     return Tokens(condition, jnp.any(condition != 0, axis=-1))
 
 
-def no_condition(network: Any) -> jax.Array | None:
+def no_condition(network: nn.Module) -> jax.Array | None:
     """The condition of one example that stands for none; None for an unconditional network."""
     kind = getattr(network, "condition", None)
-    if kind is None or (kind == "label" and network.num_classes is None):
+    num_classes, dim = getattr(network, "num_classes", None), getattr(network, "condition_dim", None)
+    if kind is None:
         return None
     if kind == "label":
-        return jnp.full(1, network.num_classes)
-    return jnp.zeros((1, 1, network.condition_dim) if kind == "sequence" else (1, network.condition_dim))
+        return None if num_classes is None else jnp.full(1, num_classes)
+    return jnp.zeros((1, 1, dim) if kind == "sequence" else (1, dim))
 
 
 class ClassEmbedding(nn.Module):
@@ -80,7 +81,7 @@ class ClassEmbedding(nn.Module):
 
 
 def condition_vector(
-    condition: jax.Array | None, num_classes: int | None, features: int, dtype: Any
+    condition: jax.Array | None, num_classes: int | None, features: int, dtype: jax.typing.DTypeLike
 ) -> jax.Array | None:
     """What a label or a vector adds to a noise embedding; for use inside a compact method of a network.
 

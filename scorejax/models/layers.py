@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import flax.linen as nn
 import jax
@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from scorejax.models.condition import Tokens
 
-Dtype = Any
+Dtype: TypeAlias = jax.typing.DTypeLike
+"""The type that a layer computes in, such as `jnp.bfloat16`."""
 
 
 def dense_init(scale: float = 1.0) -> jax.nn.initializers.Initializer:
@@ -170,11 +171,16 @@ class AttentionBlock(nn.Module):
         return residual_sum(x, h.reshape(x.shape), self.skip_rescale)
 
     def _attend(
-        self, pixels: jax.Array, others: jax.Array, name: str, init: Any, present: jax.Array | None = None
+        self,
+        pixels: jax.Array,
+        others: jax.Array,
+        name: str,
+        init: jax.nn.initializers.Initializer,
+        present: jax.Array | None = None,
     ) -> jax.Array:
         """`[B, P, C]` of what each pixel finds among the others `[B, L, D]` that are present."""
 
-        def dense(part: str, init: Any = None) -> nn.Dense:
+        def dense(part: str, init: jax.nn.initializers.Initializer | None = None) -> nn.Dense:
             init = dense_init(0.1) if init is None else init
             return nn.Dense(pixels.shape[-1], kernel_init=init, dtype=self.dtype, name=name + part)
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -23,6 +23,11 @@ from scorejax.models.layers import (
 )
 from scorejax.models.resampling import Downsample, Resample, Upsample, double_to, fir_double_to, fir_halve, halve
 from scorejax.models.unet_fields import TINY, check_unet
+
+MakeBlock: TypeAlias = Callable[..., jax.Array]
+"""`(features, name, channels, *, resample)`: run a residual block of that name on features `[B, H, W, C]`."""
+Attend: TypeAlias = Callable[[jax.Array, str], jax.Array]
+"""`(features, name)`: run an attention block of that name."""
 
 
 class NCSNpp(nn.Module):
@@ -159,7 +164,7 @@ class NCSNpp(nn.Module):
             return h
         return divide_score(h, noise_level(labels, self.noise_levels), x.shape[-1])
 
-    def _down(self, image: jax.Array, res_block: Any, attention: Any) -> list[jax.Array]:
+    def _down(self, image: jax.Array, res_block: MakeBlock, attention: Attend) -> list[jax.Array]:
         """All activations on the way down, from `conv_in` on, in order: the skips of the way up."""
         h = conv3x3(self.features, "conv_in", dtype=self.dtype)(image)
         skips, pyramid = [h], image
@@ -175,7 +180,14 @@ class NCSNpp(nn.Module):
                 skips.append(h)
         return skips
 
-    def _up(self, h: jax.Array, skips: list[jax.Array], res_block: Any, attention: Any, channels: int) -> jax.Array:
+    def _up(
+        self,
+        h: jax.Array,
+        skips: list[jax.Array],
+        res_block: MakeBlock,
+        attention: Attend,
+        channels: int,
+    ) -> jax.Array:
         """The way up, where each block takes the last skip not yet taken; features, or the image of "output_skip"."""
         skips, pyramid = list(skips), None
         for i, multiplier in reversed(list(enumerate(self.channel_multipliers))):
@@ -192,14 +204,14 @@ class NCSNpp(nn.Module):
                 h = self._double(h, f"up_{i}_resample", skips[-1].shape[1:3], res_block)
         return pyramid if self.progressive == "output_skip" and pyramid is not None else h
 
-    def _halve(self, h: jax.Array, name: str, res_block: Any) -> jax.Array:
+    def _halve(self, h: jax.Array, name: str, res_block: MakeBlock) -> jax.Array:
         if self.block == "biggan":
             return res_block(h, name, h.shape[-1], resample=self._halving)
         if self.resample_with_conv:
             return Downsample(h.shape[-1], self._fir_kernel, self.dtype, name=name)(h)
         return self._halving(h)
 
-    def _double(self, h: jax.Array, name: str, size: Sequence[int], res_block: Any) -> jax.Array:
+    def _double(self, h: jax.Array, name: str, size: Sequence[int], res_block: MakeBlock) -> jax.Array:
         if self.block == "biggan":
             return res_block(h, name, h.shape[-1], resample=self._doubling(size))
         if self.resample_with_conv:

@@ -88,7 +88,7 @@ class InstanceNormPlus(nn.Module):
 
         Args:
             x: images `[B, H, W, C]`.
-            levels: weights `[B, L]` of L noise levels, and each level has its own gamma, alpha and beta. None:
+            levels: weights `[B, L]` of L noise levels, each with its own gamma, alpha and beta. None:
                 there is one set.
 
         Returns:

@@ -5,13 +5,19 @@ layer, and a layer is a list of tensors. The tree of our network decides which p
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import flax.linen as nn
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.typing import ArrayLike
 
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import CheckpointError
+
+Params: TypeAlias = dict[str, PyTree]
+"""The parameters of a flax module by the name of its layers, nested."""
 
 
 class Entry(NamedTuple):
@@ -120,12 +126,12 @@ SCORE_SDE_TORCH = Naming(KINDS, LAYERS)
 
 
 def convert(
-    state_dict: Mapping[str, Any],
+    state_dict: Mapping[str, ArrayLike],
     entries: Iterable[Entry],
-    tree: Mapping[str, Any],
+    tree: Mapping[str, PyTree],
     derived: Iterable[str] = (),
     naming: Naming = SCORE_SDE_TORCH,
-) -> dict[str, Any]:
+) -> Params:
     """Lay a state dict out as a parameter tree.
 
     Args:
@@ -142,7 +148,7 @@ def convert(
         StateDictError: with every tensor that is missing, left over, or of another shape.
     """
     state = {name: np.asarray(value) for name, value in state_dict.items()}
-    leaves: dict[str, Any] = flatten_dict(dict(tree), sep="/")
+    leaves: dict[str, PyTree] = flatten_dict(dict(tree), sep="/")
     shapes = {path: leaf.shape for path, leaf in leaves.items()}
     left = set(state) - set(derived)
     params, problems = {}, []
@@ -182,7 +188,7 @@ def _join(separator: str, *parts: str) -> str:
     return separator.join(part for part in parts if part)
 
 
-def shape_tree(module: Any, image_shape: tuple[int, int, int]) -> Any:
+def shape_tree(module: nn.Module, image_shape: tuple[int, int, int]) -> PyTree:
     """Shapes of a network's parameters for images `[H, W, C]`, without computing any."""
     x = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     labels = jax.ShapeDtypeStruct((1,), np.float32)

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 import numpy as np
@@ -12,15 +11,16 @@ from flax import serialization
 from flax.traverse_util import flatten_dict
 
 from scorejax.models import NCSNpp
-from scorejax.models.pretrained.layout import KINDS, Entry, Naming, Relayout, convert, shape_tree
+from scorejax.models.pretrained.layout import KINDS, Entry, Naming, Params, Relayout, convert, shape_tree
 from scorejax.models.pretrained.score_sde import entries
 from scorejax.models.pretrained.score_sde_torch import check_weights
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import CheckpointError
 
 
 def read_score_sde_flax(
     path: str | Path, module: nn.Module, image_size: int, weights: str = "ema", channels: int = 3
-) -> tuple[dict[str, Any], int]:
+) -> tuple[Params, int]:
     """Parameters and step of a checkpoint of the JAX score_sde.
 
     What this relies on: the file is the msgpack of a state with the fields `step`, `optimizer` (`target` are the
@@ -48,13 +48,13 @@ def read_score_sde_flax(
     check_weights(weights)
     state = _restore(path)
     tree = state["params_ema"] if weights == "ema" else state["optimizer"]["target"]
-    flat: dict[str, Any] = flatten_dict(tree, sep="/")
+    flat: dict[str, PyTree] = flatten_dict(tree, sep="/")
     names = list(_flax_entries(module, image_size))
     shapes = shape_tree(module, (image_size, image_size, channels))
     return convert(flat, names, shapes, naming=_FLAX), int(state["step"])
 
 
-def _restore(path: str | Path) -> dict[str, Any]:
+def _restore(path: str | Path) -> dict[str, PyTree]:
     try:
         state = serialization.msgpack_restore(Path(path).read_bytes())
     except OSError as error:
