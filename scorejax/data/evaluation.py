@@ -14,7 +14,7 @@ def eval_batches(n: int, batch_size: int, start: int = 0) -> Iterator[tuple[np.n
         start: the first example, to resume half-way.
 
     Yields:
-        Indices int `[batch_size]` and a mask bool `[batch_size]`, False where an index is only filling. Over
+        indices int `[batch_size]` and a mask bool `[batch_size]`, False where an index is only filling. Over
         all batches the unmasked indices are each of `start..n-1` once, so sums weighted by the mask divided by
         the count are exact.
     """

@@ -12,7 +12,7 @@ axis.
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +33,9 @@ class Payload(NamedTuple):
         first: the chunk's first step, uint32; unused by `Resident`.
     """
 
-    examples: Any
-    labels: Any
-    first: Any
+    examples: np.ndarray | jax.Array
+    labels: np.ndarray | jax.Array | None
+    first: np.uint32 | jax.Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,8 @@ class Resident:
     ) -> tuple[jax.Array, jax.Array | None]:
         """Return examples `[B / parts, ...]` and labels of slice `part` of batch `step`; both may be traced."""
         chosen = indices(self.seed, step, self.batch_size, len(self.data), part=part, parts=self.parts)
-        return payload.examples[chosen], None if payload.labels is None else payload.labels[chosen]
+        examples, labels = jnp.asarray(payload.examples)[chosen], payload.labels
+        return examples, None if labels is None else jnp.asarray(labels)[chosen]
 
     def close(self) -> None:
         """Do nothing: there is nothing to stop."""

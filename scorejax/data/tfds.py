@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,10 @@ from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset
 from scorejax.data.picture import resized
 
+Builder: TypeAlias = Any
+"""A `tensorflow_datasets.core.DatasetBuilder`; its own types know nothing of the features of a set."""
+Features: TypeAlias = Mapping[str, Any]
+"""The features of such a set by name."""
 _BLOCK = 1_000  # records per read: reading one by one costs about twice the time
 
 
@@ -61,11 +66,15 @@ def exists(name: str, data_dir: str | Path | None = None) -> bool:
     return base.partition("/")[0] in tensorflow_datasets.list_builders(with_community_datasets=False)
 
 
-def _keys(builder: Any) -> tuple[str, str | None]:
+def _features(builder: Builder) -> Features:
+    return builder.info.features
+
+
+def _keys(builder: Builder) -> tuple[str, str | None]:
     """Names of the image feature and of the class label (or None)."""
     import tensorflow_datasets
 
-    kinds = {key: feature for key, feature in builder.info.features.items()}
+    kinds = dict(_features(builder))
     images = [key for key, feature in kinds.items() if isinstance(feature, tensorflow_datasets.features.Image)]
     labels = [key for key, feature in kinds.items() if isinstance(feature, tensorflow_datasets.features.ClassLabel)]
     if not images:
@@ -79,7 +88,7 @@ def _keys(builder: Any) -> tuple[str, str | None]:
 
 def _read(
     allocate: Allocate,
-    builder: Any,
+    builder: Builder,
     split: str,
     keys: tuple[str, str | None],
     size: int | None,
@@ -155,6 +164,5 @@ def tfds(
     labels = np.ascontiguousarray(table["label"])
     if labels.max() < 0:  # no label feature, or a test split published without labels
         return Dataset(dataset, table["image"], gray_levels=256)
-    features: Any = builder.info.features
-    names = tuple(features[keys[1]].names)
+    names = tuple(_features(builder)[keys[1] or ""].names)
     return Dataset(dataset, table["image"], labels, gray_levels=256, num_classes=len(names), label_names=names)

@@ -49,7 +49,7 @@ class Model:
         logits_of_features: `features [B, F] -> [B, K]`, the last layer of a classifier whose features are vectors.
         restore: `(x, t) -> x_0`, of degraded data.
         sample_nfe: network evaluations that `sample` makes.
-        variance_head: `(sde, score) -> VarianceHead`, of a head that was trained beside this score.
+        variance_head: `(sde, score) -> VarianceHead`, of a head that was trained next to this score.
         dequantizer: `(keys [B], raw [B, ...]) -> (noise in (0, 1), its log density [B])`.
         conditional: whether the score takes a condition.
         null_condition: the condition that stands for none; None if the model was not trained with one.

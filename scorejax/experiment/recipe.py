@@ -10,7 +10,7 @@ import abc
 import copy
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
+from typing import ClassVar, NamedTuple, Self, TypeAlias
 
 import jax
 import optax
@@ -20,10 +20,11 @@ from scorejax import data
 from scorejax.experiment.assemble.data import dataset
 from scorejax.experiment.config import Config
 from scorejax.experiment.model import Model
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 
-Params: TypeAlias = Any
+Params: TypeAlias = PyTree
 """A tree of arrays: what training changes."""
 Metrics: TypeAlias = dict[str, Array]
 
@@ -120,7 +121,7 @@ class Recipe(abc.ABC):
     section: ClassVar[str | None] = None
     """For what is trained next to a trained model: the section of that model's config with its settings; its mode is
     then `train_SECTION`."""
-    training: ClassVar[Mapping[str, Any]] = {}
+    training: ClassVar[Mapping[str, object]] = {}
     """For such a recipe: the settings of its training, with their defaults, see `training.beside`."""
 
     @staticmethod

@@ -78,7 +78,7 @@ def restore_beside(folder: str | Path, beside: Beside, examples: data.Dataset) -
     Args:
         folder: of the run.
         beside: the model; it must have the weights of that training.
-        examples: the data, of which only the form matters.
+        examples: the data; only their form matters.
 
     Raises:
         RunError: no readable checkpoint, or one that was made next to other weights.

@@ -1,4 +1,4 @@
-"""A run's folder belongs to the config that made it; one of what is trained beside a score, to that score as well.
+"""A run's folder belongs to the config that made it; one of what is trained next to a score, to that score as well.
 
 checkpoints/ samples/ eval/ tensorboard/ config.json metrics.jsonl
 dequantizer/ heads/KIND/   with checkpoints/ and files of their own, and score.json
@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from scorejax.experiment.config import Config, flatten, from_dict, to_dict
+from scorejax.experiment.config.values import Value, Values
 from scorejax.experiment.recipes import BESIDE
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, RunError
 
@@ -35,11 +36,11 @@ FREE_KEYS = (
 
 
 def claim(workdir: str | Path, config: Config) -> None:
-    """Write the config beside the run's checkpoints, or check that the run goes on as it began.
+    """Write the config next to the run's checkpoints, or check that the run goes on as it began.
 
     Raises:
-      ConfigError: the checkpoints there were made by another config.
-      RunError: the folder cannot be written.
+        ConfigError: the checkpoints there were made by another config.
+        RunError: the folder cannot be written.
     """
     check(workdir, config)
     _write(Path(workdir) / FILE, to_dict(config))
@@ -49,7 +50,7 @@ def check(workdir: str | Path, config: Config) -> None:
     """Refuse a folder whose checkpoints were made by another config.
 
     Raises:
-      ConfigError: they were; the message lists the differing keys.
+        ConfigError: they were; the message lists the differing keys.
     """
     if not checkpoint.steps(workdir) or not (Path(workdir) / FILE).is_file():
         return
@@ -62,27 +63,27 @@ def check(workdir: str | Path, config: Config) -> None:
         )
 
 
-def claim_beside(workdir: str | Path, step: int, params: Any) -> None:
-    """Write down which score something is trained beside, or check that it still is this one.
+def claim_beside(workdir: str | Path, step: int, params: PyTree) -> None:
+    """Write down which score something is trained next to, or check that it still is this one.
 
     Args:
-      workdir: folder of what is trained.
-      step: of the score's checkpoint.
-      params: the score's weights.
+        workdir: folder of what is trained.
+        step: of the score's checkpoint.
+        params: the score's weights.
 
     Raises:
-      ConfigError: the checkpoints there were made beside another score.
-      RunError: the folder cannot be written.
+        ConfigError: the checkpoints there were made next to another score.
+        RunError: the folder cannot be written.
     """
     check_beside(workdir, params)
     _write(Path(workdir) / NEIGHBOR, {"step": step, "checksum": checkpoint.checksum(params)})
 
 
-def check_beside(workdir: str | Path, params: Any) -> None:
-    """Refuse a folder whose checkpoints were made beside another score; one that does not say is not refused.
+def check_beside(workdir: str | Path, params: PyTree) -> None:
+    """Refuse a folder whose checkpoints were made next to another score; one that does not say is not refused.
 
     Raises:
-      ConfigError: they were.
+        ConfigError: they were.
     """
     path = Path(workdir) / NEIGHBOR
     if not checkpoint.steps(workdir) or not path.is_file():
@@ -90,7 +91,7 @@ def check_beside(workdir: str | Path, params: Any) -> None:
     there = json.loads(path.read_text())
     if there["checksum"] != checkpoint.checksum(params):
         raise ConfigError(
-            f"{workdir} was trained beside the score of step {there['step']}, not beside these weights; delete the "
+            f"{workdir} was trained next to the score of step {there['step']}, not next to these weights; delete the "
             "folder and train it again, or go back to that score"
         )
 
@@ -99,7 +100,7 @@ def saved_config(workdir: str | Path) -> Config:
     """The config a run was made with.
 
     Raises:
-      ConfigError: there is none.
+        ConfigError: there is none.
     """
     path = Path(workdir) / FILE
     if not path.is_file():
@@ -107,7 +108,7 @@ def saved_config(workdir: str | Path) -> Config:
     return from_dict(json.loads(path.read_text()))
 
 
-def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+def differences(old: Values, new: Values) -> dict[str, tuple[Value, Value]]:
     """Keys that must not differ between two configs and do, with both values."""
     before, after = (flatten(json.loads(json.dumps(c))) for c in (old, new))
     # With a decaying learning rate the length of the run is part of what each step computes.
@@ -120,7 +121,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any
     }
 
 
-def _write(path: Path, values: dict[str, Any]) -> None:
+def _write(path: Path, values: Values) -> None:
     if not parallel.is_main_process():
         return
     try:

@@ -114,7 +114,7 @@ def ddrm(
     sigma_y: float,
     *,
     shape: tuple[int, ...],
-    times: Array,
+    times: Array | np.ndarray,
     eta: float = 0.85,
     eta_b: float = 1.0,
     denoise: bool = True,

@@ -33,7 +33,7 @@ def inpaint(
     mask: Array | np.ndarray,
     *,
     stepper: Stepper,
-    times: Array,
+    times: Array | np.ndarray,
     corrector: Stepper | None = None,
     corrector_first: bool = False,
     rounds: int = 1,
@@ -77,7 +77,7 @@ def colorize(
     gray: Array,
     *,
     stepper: Stepper,
-    times: Array,
+    times: Array | np.ndarray,
     corrector: Stepper | None = None,
     corrector_first: bool = False,
     rounds: int = 1,
@@ -187,8 +187,8 @@ def sdedit(
 
 
 def _fill(
-    key: Array, sde: LinearSDE, score: Score, part: Known, shape: tuple[int, ...], *, stepper: Stepper, times: Array,
-    corrector: Stepper | None, corrector_first: bool, rounds: int, jump: int, denoise: bool, start: int | Array,
+    key: Array, sde: LinearSDE, score: Score, part: Known, shape: tuple[int, ...], *, stepper: Stepper,
+    times: Array | np.ndarray, corrector: Stepper | None, corrector_first: bool, rounds: int, jump: int, denoise: bool, start: int | Array,
 ) -> Sample:  # fmt: skip
     keys = keys_lib.per_example(key, shape[0], start)
     held = replacement(stepper, part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,8 @@ from scorejax.sdes.linear import LinearSDE
 Dequantizer = Callable[[Array, Array], tuple[Array, Array]]
 """`(keys [B], levels [B, ...]) -> (u [B, ...], log q(u | levels) [B])`: noise in (0, 1) within each level, and the
 log density in nats that it was drawn with."""
+
+Tree = TypeVar("Tree")  # a tree of arrays
 
 
 class Bits(NamedTuple):
@@ -188,8 +190,8 @@ def _passes(
     dequantizer: Dequantizer | None,
     centered: bool,
     passes: int,
-    cost: Callable[[Array, Array], Any],
-) -> tuple[Any, Array, Callable[[Array], Array]]:
+    cost: Callable[[Array, Array], Tree],
+) -> tuple[Tree, Array, Callable[[Array], Array]]:
     """Return the costs of dequantized examples, stacked `[passes, B]`, the densities of their noise, and the units."""
     if passes < 1:
         raise ValueError(f"bits of dequantized data need at least one pass, got {passes}")

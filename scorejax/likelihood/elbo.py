@@ -80,7 +80,7 @@ def elbo(
         cdf: `exact` or `tanh`, of the discretized decoder.
         decoder_variance: variance of `p(x_0 | x_min)`. Default: from the first level of a chain the posterior
             variance between its first two levels, as published; otherwise `sigma^2` of the last time. A
-            `LearnedRange` head moves it towards the first beta, as published.
+            `LearnedRange` head moves it toward the first beta, as published.
         prior_variance: variance of `p(x_T)`; default `sde.variance(sde.t_max)`. Published numbers take 1.
         terms: compute only so many KL terms per example, drawn with replacement.
         proposal: probabilities `[K - 1]` of drawing them; uniform if not given.

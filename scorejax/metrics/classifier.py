@@ -7,7 +7,6 @@ with the package; the docstring of that config says how its weights are written 
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from scipy.special import log_softmax
+
+from scorejax.numerics.trees import PyTree
 
 MNIST = "mnist_classifier-v1"
 
@@ -90,9 +91,9 @@ class ClassifierFeatures:
         return log_softmax(np.asarray(features, np.float64) @ self._last["kernel"] + self._last["bias"], axis=-1)
 
 
-def save(path: str | Path, params: Any, *, name: str, accuracy: float, shape: tuple[int, ...]) -> None:
+def save(path: str | Path, params: PyTree, *, name: str, accuracy: float, shape: tuple[int, ...]) -> None:
     """Write what `ClassifierFeatures` reads; weights as float16, so `accuracy` should be that of rounded ones."""
-    held: dict[str, Any] = {"name": np.array(name), "accuracy": np.array(accuracy), "shape": np.array(shape)}
+    held: dict[str, PyTree] = {"name": np.array(name), "accuracy": np.array(accuracy), "shape": np.array(shape)}
     for layer, leaves in params.items():
         held |= {f"{layer}.{leaf}": np.asarray(value, np.float16) for leaf, value in leaves.items()}
     np.savez_compressed(path, **held)

@@ -82,7 +82,7 @@ def frechet_distance(mu1: np.ndarray, cov1: np.ndarray, mu2: np.ndarray, cov2: n
         cov2: covariance `[F, F]`.
 
     Returns:
-        The distance, in squared units of the features; rounding can leave it at `-1e-12` of the traces.
+        the distance, in squared units of the features; rounding can leave it at `-1e-12` of the traces.
 
     Raises:
         ValueError: shapes that do not match, or values that are not finite.

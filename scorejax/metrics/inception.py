@@ -7,7 +7,6 @@ where the others average, and there are 1008 classes. Parts carry the names of t
 
 import functools
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -18,6 +17,7 @@ from scipy.special import log_softmax
 
 from scorejax.metrics import inception_weights
 from scorejax.metrics.naming import INCEPTION
+from scorejax.numerics.trees import PyTree
 
 SIZE = 299
 
@@ -182,14 +182,14 @@ class Inception(nn.Module):
 
 
 @functools.cache
-def variable_shapes() -> dict[str, Any]:
+def variable_shapes() -> dict[str, PyTree]:
     """Return shapes and types of the network's parameters and running statistics."""
     image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
     return jax.eval_shape(Inception().init, jax.random.key(0), image)
 
 
 @jax.jit
-def pooled_features(variables: Any, images: Array) -> Array:
+def pooled_features(variables: PyTree, images: Array) -> Array:
     """Return features `[B, 2048]` of images `[B, H, W, 1 or 3]` in 0..255; weights are an argument, not constants."""
     return jnp.asarray(Inception().apply(variables, resize(images)))
 

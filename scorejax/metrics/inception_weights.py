@@ -5,12 +5,13 @@ import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 
 from scorejax.data.cache import cache_folder
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import RunError
 
 FILE = "pt_inception-2015-12-05-6726825d.pth"
@@ -31,7 +32,7 @@ class Weights(NamedTuple):
         sha256: of the file.
     """
 
-    variables: dict[str, Any]
+    variables: dict[str, PyTree]
     classifier: np.ndarray
     sha256: str
 
@@ -64,7 +65,7 @@ def checksum(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read(path: str | Path, shapes: dict[str, Any]) -> Weights:
+def read(path: str | Path, shapes: dict[str, PyTree]) -> Weights:
     """Read a weights file.
 
     Args:
@@ -87,7 +88,7 @@ def read(path: str | Path, shapes: dict[str, Any]) -> Weights:
             f"{path} is not the Inception of 2015-12-05: {len(wrong)} of its {len(sizes)} weights are missing or of "
             f"another shape, first {wrong[0]}; {_by_hand(path)}"
         )
-    variables: dict[str, Any] = {}
+    variables: dict[str, PyTree] = {}
     for name, (place, _) in wanted.items():
         node = variables
         for part in place[:-1]:
@@ -97,7 +98,7 @@ def read(path: str | Path, shapes: dict[str, Any]) -> Weights:
     return Weights(variables, np.asarray(saved["fc.weight"], np.float64).T, checksum(path))
 
 
-def _leaves(tree: dict[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
+def _leaves(tree: dict[str, PyTree], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
     for name, node in tree.items():
         if hasattr(node, "shape"):
             yield (*place, name), tuple(node.shape)

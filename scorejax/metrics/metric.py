@@ -33,7 +33,7 @@ class Reference:
     features: np.ndarray | None = None
     statistics: Statistics | None = None
     file: str | None = None
-    about: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, object] = field(default_factory=dict)
 
     def of_examples(self) -> np.ndarray:
         """Return the features.

@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,10 +28,10 @@ class Statistics:
     covariance: np.ndarray
     count: int | None
     network: str | None
-    about: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, object] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, moments: Moments, **about: Any) -> Statistics:
+    def of(cls, moments: Moments, **about: object) -> Statistics:
         """Return the statistics of streamed moments."""
         return cls(moments.mean, moments.covariance, moments.count, moments.network, about)
 

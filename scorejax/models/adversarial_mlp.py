@@ -17,8 +17,8 @@ class GeneratorMLP(nn.Module):
     `model.apply({"params": params}, z, dimension)`
 
     Attributes:
-        features: Width of the hidden layers.
-        depth: Number of hidden layers.
+        features: width of the hidden layers.
+        depth: number of hidden layers.
     """
 
     role = "samples"
@@ -54,8 +54,8 @@ class DiscriminatorMLP(nn.Module):
     `model.apply({"params": params}, x)`
 
     Attributes:
-        features: Width of the hidden layers.
-        depth: Number of hidden layers.
+        features: width of the hidden layers.
+        depth: number of hidden layers.
     """
 
     role = "judgments"

@@ -2,8 +2,8 @@
 
 A network names the kind of its condition when it is built:
 
-    "label"      class labels `[B]`, of which `num_classes` means "no class": a learnt vector for each
-    "vector"     embeddings `[B, condition_dim]`, of which zeros mean "no condition": a dense map
+    "label"      class labels `[B]`, where `num_classes` means "no class": a learned vector for each
+    "vector"     embeddings `[B, condition_dim]`, where zeros mean "no condition": a dense map
     "sequence"   embeddings `[B, L, condition_dim]`, e.g. of the words of a text: cross-attention
 
 Labels and vectors are added to the noise embedding. In a sequence, a token of zeros is absent: pad with zeros,
@@ -14,7 +14,7 @@ multiply by a mask `[B, L, 1]`, and hide a whole condition by zeros. So what tra
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -51,22 +51,23 @@ def tokens(condition: jax.Array) -> Tokens:
     return Tokens(condition, jnp.any(condition != 0, axis=-1))
 
 
-def no_condition(network: Any) -> jax.Array | None:
+def no_condition(network: nn.Module) -> jax.Array | None:
     """The condition of one example that stands for none; None for an unconditional network."""
     kind = getattr(network, "condition", None)
-    if kind is None or (kind == "label" and network.num_classes is None):
+    num_classes, dim = getattr(network, "num_classes", None), getattr(network, "condition_dim", None)
+    if kind is None:
         return None
     if kind == "label":
-        return jnp.full(1, network.num_classes)
-    return jnp.zeros((1, 1, network.condition_dim) if kind == "sequence" else (1, network.condition_dim))
+        return None if num_classes is None else jnp.full(1, num_classes)
+    return jnp.zeros((1, 1, dim) if kind == "sequence" else (1, dim))
 
 
 class ClassEmbedding(nn.Module):
-    """A learnt vector per class, and one more, with index `num_classes`, that means "no class".
+    """A learned vector per class, and one more, with index `num_classes`, that means "no class".
 
     Attributes:
-        num_classes: Number of classes.
-        features: Length of the vectors.
+        num_classes: number of classes.
+        features: length of the vectors.
     """
 
     num_classes: int
@@ -80,15 +81,15 @@ class ClassEmbedding(nn.Module):
 
 
 def condition_vector(
-    condition: jax.Array | None, num_classes: int | None, features: int, dtype: Any
+    condition: jax.Array | None, num_classes: int | None, features: int, dtype: jax.typing.DTypeLike
 ) -> jax.Array | None:
     """What a label or a vector adds to a noise embedding; for use inside a compact method of a network.
 
     Args:
-        condition: As checked by `check_condition`.
-        num_classes: Of labels; None for vectors.
-        features: Length of the noise embedding.
-        dtype: Type to compute in.
+        condition: as checked by `check_condition`.
+        num_classes: of labels; None for vectors.
+        features: length of the noise embedding.
+        dtype: type to compute in.
 
     Returns:
         `[B, features]`, or None for a sequence or no condition.
@@ -98,7 +99,7 @@ def condition_vector(
     if num_classes is not None:
         return ClassEmbedding(num_classes, features, name="classes")(condition).astype(dtype)
     # Silent at first, so that training may start from the weights of an unconditional network. The bias says that
-    # there is a condition: without it a small one could not be told from none.
+    # there is a condition: without it a small one could not be distinguished from none.
     added = nn.Dense(features, kernel_init=nn.initializers.zeros, dtype=dtype, name="condition")(condition)
     return jnp.where(jnp.any(condition != 0, axis=-1, keepdims=True), added, 0)
 

@@ -22,11 +22,11 @@ class CouplingFlow(nn.Module):
     `model.apply({"params": params}, x)` is the forward map; `method="inverse"` inverts it.
 
     Attributes:
-        features: Width of the hidden layers of each coupling.
-        depth: Number of hidden layers of each coupling.
-        couplings: Number of couplings.
-        bound: Largest absolute value of `a`, approached as `bound tanh(a / bound)`.
-        dropout: Probability to drop a value of the last hidden layer of a coupling in training.
+        features: width of the hidden layers of each coupling.
+        depth: number of hidden layers of each coupling.
+        couplings: number of couplings.
+        bound: largest absolute value of `a`, approached as `bound tanh(a / bound)`.
+        dropout: probability to drop a value of the last hidden layer of a coupling in training.
     """
 
     role = "flows"
@@ -60,8 +60,8 @@ class CouplingFlow(nn.Module):
         """Map data to noise.
 
         Args:
-            x: Vectors `[B, D]` or images `[B, H, W, C]`.
-            train: Whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
+            x: vectors `[B, D]` or images `[B, H, W, C]`.
+            train: whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
 
         Returns:
             `z`, of the same shape, and the log determinant of `dz / dx` in nats, `[B]`; both float32.
@@ -85,7 +85,7 @@ class CouplingFlow(nn.Module):
         """Map noise to data: the inverse of `forward`, with no dropout.
 
         Args:
-            z: Vectors `[B, D]` or images `[B, H, W, C]`.
+            z: vectors `[B, D]` or images `[B, H, W, C]`.
 
         Raises:
             ValueError: if a field or the shape does not fit.

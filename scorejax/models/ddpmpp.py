@@ -1,4 +1,4 @@
-"""DDPM++: the U-Net of score-based generative modelling through SDEs for VP and sub-VP."""
+"""DDPM++: the U-Net of score-based generative modeling through SDEs for VP and sub-VP."""
 
 from scorejax.models.ncsnpp import NCSNpp
 

@@ -1,4 +1,4 @@
-"""What a network is told of the noise: waves of its label, and the vector made of them."""
+"""What a network is given about the noise: waves of its label, and the vector made of them."""
 
 import flax.linen as nn
 import jax
@@ -16,12 +16,12 @@ def sinusoidal(labels: jax.Array, dim: int, max_period: float = 10_000.0) -> jax
     al. 2017, in the arrangement of Ho et al. 2020). An odd `dim` gets a last column of zeros.
 
     Args:
-        labels: Noise labels `[B]`; the fastest wave turns once every 2 pi units of them.
-        dim: Number of features.
-        max_period: Ratio of the slowest to the fastest wavelength.
+        labels: noise labels `[B]`; the fastest wave turns once every 2 pi units of them.
+        dim: number of features.
+        max_period: ratio of the slowest to the fastest wavelength.
 
     Returns:
-        Features `[B, dim]`, float32.
+        features `[B, dim]`, float32.
     """
     half = dim // 2
     rates = np.exp(-np.log(max_period) * np.arange(half) / max(half - 1, 1)).astype(np.float32)
@@ -38,11 +38,11 @@ def smooth_label_features(labels: jax.Array, dim: int) -> jax.Array:
     score stays smooth in time and an ODE solver takes long steps.
 
     Args:
-        labels: Noise labels `[B]`, not negative.
-        dim: Number of features, a multiple of 4.
+        labels: noise labels `[B]`, not negative.
+        dim: number of features, a multiple of 4.
 
     Returns:
-        Features `[B, dim]`, float32.
+        features `[B, dim]`, float32.
     """
     labels = labels.astype(jnp.float32)
     # Half a turn up to 16 turns over 0..1000; and from one turn in 25 log units to two per log unit.
@@ -56,14 +56,14 @@ def log_snr_features(labels: jax.Array, dim: int) -> jax.Array:
     """Slow waves of a log signal-to-noise ratio, the one label that means the same in every process.
 
     Rates from one turn in 100 units of `log(alpha^2 / sigma^2)` to one in 12: the ratios of our processes lie within
-    -15..15, and a posterior that changes slowly with them is learnt where few were seen.
+    -15..15, and a posterior that changes slowly with them is learned where few were seen.
 
     Args:
-        labels: Log signal-to-noise ratios `[B]`.
-        dim: Number of features, even.
+        labels: log signal-to-noise ratios `[B]`.
+        dim: number of features, even.
 
     Returns:
-        Features `[B, dim]`, float32.
+        features `[B, dim]`, float32.
     """
     angles = labels.astype(jnp.float32)[:, None] * np.geomspace(0.0625, 0.5, dim // 2).astype(np.float32)
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
@@ -76,8 +76,8 @@ class GaussianFourier(nn.Module):
     others, but it receives no gradient.
 
     Attributes:
-        features: Number of frequencies; the output has twice as many columns.
-        scale: Standard deviation of the frequencies.
+        features: number of frequencies; the output has twice as many columns.
+        scale: standard deviation of the frequencies.
     """
 
     features: int
@@ -95,12 +95,12 @@ def noise_level(labels: jax.Array, noise_levels: tuple[float, float, int] | None
     """The sigma that a label stands for.
 
     Args:
-        labels: Noise labels `[B]`.
-        noise_levels: Largest and smallest sigma and number of levels, geometric; a label counts them from the
+        labels: noise labels `[B]`.
+        noise_levels: largest and smallest sigma and number of levels, geometric; a label counts them from the
             largest, 0, down. None: the label is sigma itself.
 
     Returns:
-        Sigmas `[B]`, float32.
+        sigmas `[B]`, float32.
 
     Raises:
         ValueError: unless `largest > smallest > 0` and there are at least two levels.
@@ -124,15 +124,15 @@ class NoiseEmbedding(nn.Module):
     Nichol 2021).
 
     Attributes:
-        features: Width of the network.
+        features: width of the network.
         kind: "positional" takes waves of the label, "fourier" random waves of the logarithm of sigma,
             "log_snr" slow waves of a label that is a log signal-to-noise ratio, "none" leaves the class vector
             alone, or nothing.
-        fourier_scale: Standard deviation of the random frequencies.
-        num_classes: Number of classes, or None for a network without.
-        noise_levels: What sigma a label stands for, see `noise_level`.
-        nonlinearity: Name of `act`, in `layers.NONLINEARITIES`.
-        dtype: Type to compute the dense layers in.
+        fourier_scale: standard deviation of the random frequencies.
+        num_classes: number of classes, or None for a network without.
+        noise_levels: what sigma a label stands for, see `noise_level`.
+        nonlinearity: name of `act`, in `layers.NONLINEARITIES`.
+        dtype: type to compute the dense layers in.
     """
 
     features: int
@@ -159,8 +159,8 @@ class NoiseEmbedding(nn.Module):
             h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_0")(waves)
             h = NONLINEARITIES[self.nonlinearity](h)
             h = nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="dense_1")(h)
-        told = condition_vector(condition, self.num_classes, width, self.dtype)
-        return told if h is None else h if told is None else h + told
+        added = condition_vector(condition, self.num_classes, width, self.dtype)
+        return added if h is None else h if added is None else h + added
 
 
 def check_labels(batch: int, labels: jax.Array) -> None:

@@ -18,9 +18,9 @@ class EnergyMLP(nn.Module):
     `model.apply({"params": params}, x)`
 
     Attributes:
-        features: Width of the hidden layers.
-        depth: Number of hidden layers.
-        confine: Curvature of the quadratic part, in inverse squared units of the data.
+        features: width of the hidden layers.
+        depth: number of hidden layers.
+        confine: curvature of the quadratic part, in inverse squared units of the data.
     """
 
     role = "energies"
@@ -36,10 +36,10 @@ class EnergyMLP(nn.Module):
         """Evaluate the energy.
 
         Args:
-            x: Vectors `[B, D]`.
+            x: vectors `[B, D]`.
 
         Returns:
-            Energies in nats, float32 `[B]`.
+            energies in nats, float32 `[B]`.
 
         Raises:
             ValueError: if a field or the shape does not fit.

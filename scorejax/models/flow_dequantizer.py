@@ -1,6 +1,4 @@
-"""A normalising flow for the noise within grey levels: variational dequantization as in Flow++."""
-
-from typing import Any
+"""A normalizing flow for the noise within gray levels: variational dequantization as in Flow++."""
 
 import flax.linen as nn
 import jax
@@ -93,7 +91,7 @@ class ChannelMap(nn.Module):
     """An affine map of each channel (Kingma & Dhariwal 2018), then an invertible one across them; first identities."""
 
     @nn.compact
-    def __call__(self, half: jax.Array) -> Any:
+    def __call__(self, half: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Map `[B, H, W, C]`; also return the log determinant, a scalar."""
         channels = half.shape[-1]
         scale = self.param("log_scale", nn.initializers.zeros, (channels,))
@@ -113,7 +111,7 @@ class Coupling(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, moved: jax.Array, fixed: jax.Array, context: jax.Array) -> Any:
+    def __call__(self, moved: jax.Array, fixed: jax.Array, context: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Map `moved [B, H, W, C]`; also return its log determinant, `[B]`."""
         h = conv3x3(self.features, "in")(fixed) + nn.Dense(self.features, kernel_init=dense_init(), name="image")(
             context

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import flax.linen as nn
 import jax
@@ -10,14 +10,15 @@ import jax.numpy as jnp
 
 from scorejax.models.condition import Tokens
 
-Dtype = Any
+Dtype: TypeAlias = jax.typing.DTypeLike
+"""The type that a layer computes in, such as `jnp.bfloat16`."""
 
 
 def dense_init(scale: float = 1.0) -> jax.nn.initializers.Initializer:
     """Uniform weights of variance `2 scale / (fan_in + fan_out)` (Ho et al. 2020).
 
     Args:
-        scale: Factor on the variance. 0 stands for 1e-10: a layer that starts at nothing, but not at a point
+        scale: factor on the variance. 0 stands for 1e-10: a layer that starts at nothing, but not at a point
             where all of its weights are equal.
     """
     return nn.initializers.variance_scaling(max(scale, 1e-10), "fan_avg", "uniform")
@@ -32,19 +33,19 @@ NONLINEARITIES: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def group_count(channels: int, group_size: int = 4) -> int:
-    """Number of groups to normalise `channels` in: `min(channels / group_size, 32)`, or the next lower divisor."""
+    """Number of groups to normalize `channels` in: `min(channels / group_size, 32)`, or the next lower divisor."""
     most = max(1, min(channels // group_size, 32))
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation (Wu & He 2018) in float32, whatever the type of its input.
+    """Group normalization (Wu & He 2018) in float32, for any type of its input.
 
     `(x - mean) / sqrt(variance + epsilon) * scale + bias`, moments over pixels and the channels of a group.
 
     Attributes:
-        epsilon: Added to the variance.
-        group_size: Fewest channels in a group; there are at most 32 groups.
+        epsilon: added to the variance.
+        group_size: fewest channels in a group; there are at most 32 groups.
     """
 
     epsilon: float = 1e-6
@@ -52,7 +53,7 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalise `[B, ..., C]`; the result is float32."""
+        """Normalize `[B, ..., C]`; the result is float32."""
         channels = x.shape[-1]
         groups = group_count(channels, self.group_size)
         scale = self.param("scale", nn.initializers.ones, (channels,))
@@ -96,15 +97,15 @@ class ResBlock(nn.Module):
     image nor the number of channels changes. Without `r` it is the block of Ho et al. 2020.
 
     Attributes:
-        features: Channels of the result.
-        resample: A map of images to images of another size, without parameters, or None.
-        dropout: Probability to drop a value in training.
-        init_scale: Variance factor of the last convolution's initial weights.
-        shortcut_scale: Variance factor of the shortcut's initial weights.
-        skip_rescale: Whether the sum is divided by sqrt(2).
-        nonlinearity: Name of `act`, in `NONLINEARITIES`.
-        group_size: Fewest channels in a group of the norms.
-        dtype: Type to compute in. Norms are float32.
+        features: channels of the result.
+        resample: a map of images to images of another size, without parameters, or None.
+        dropout: probability to drop a value in training.
+        init_scale: variance factor of the last convolution's initial weights.
+        shortcut_scale: variance factor of the shortcut's initial weights.
+        skip_rescale: whether the sum is divided by sqrt(2).
+        nonlinearity: name of `act`, in `NONLINEARITIES`.
+        group_size: fewest channels in a group of the norms.
+        dtype: type to compute in. Norms are float32.
     """
 
     features: int
@@ -141,16 +142,16 @@ class ResBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Residual self-attention over all pixels, one head (Ho et al. 2020), and cross-attention to a sequence.
 
-    `(x + out(softmax(q k^T / sqrt(C)) v)) / sqrt(2)` with q, k, v dense maps of `norm(x)`. Told a sequence, the sum
+    `(x + out(softmax(q k^T / sqrt(C)) v)) / sqrt(2)` with q, k, v dense maps of `norm(x)`. Given a sequence, the sum
     has one more term of this form, whose k and v are maps of the tokens, and a key and a value of zeros for "none of
     them": with no token at all that is where the attention goes. Its `out` starts at zero, so that the sequence says
     nothing before training.
 
     Attributes:
-        init_scale: Variance factor of the output map's initial weights.
-        skip_rescale: Whether the sum is divided by sqrt(2).
-        group_size: Fewest channels in a group of the norm.
-        dtype: Type to compute in. Norm and softmax are float32.
+        init_scale: variance factor of the output map's initial weights.
+        skip_rescale: whether the sum is divided by sqrt(2).
+        group_size: fewest channels in a group of the norm.
+        dtype: type to compute in. Norm and softmax are float32.
     """
 
     init_scale: float = 0.0
@@ -159,22 +160,27 @@ class AttentionBlock(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, told: Tokens | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, sequence: Tokens | None = None) -> jax.Array:
         """Map `[B, H, W, C]`, and a sequence if there is one, to the same shape."""
         pixels = GroupNorm(group_size=self.group_size, name="norm")(x).astype(self.dtype)
         pixels = pixels.reshape(x.shape[0], -1, x.shape[-1])
         h = self._attend(pixels, pixels, "", dense_init(self.init_scale))
-        if told is not None:
-            values = told.values.astype(self.dtype)
-            h = h + self._attend(pixels, values, "cross_", nn.initializers.zeros, told.present)
+        if sequence is not None:
+            values = sequence.values.astype(self.dtype)
+            h = h + self._attend(pixels, values, "cross_", nn.initializers.zeros, sequence.present)
         return residual_sum(x, h.reshape(x.shape), self.skip_rescale)
 
     def _attend(
-        self, pixels: jax.Array, others: jax.Array, name: str, init: Any, present: jax.Array | None = None
+        self,
+        pixels: jax.Array,
+        others: jax.Array,
+        name: str,
+        init: jax.nn.initializers.Initializer,
+        present: jax.Array | None = None,
     ) -> jax.Array:
         """`[B, P, C]` of what each pixel finds among the others `[B, L, D]` that are present."""
 
-        def dense(part: str, init: Any = None) -> nn.Dense:
+        def dense(part: str, init: jax.nn.initializers.Initializer | None = None) -> nn.Dense:
             init = dense_init(0.1) if init is None else init
             return nn.Dense(pixels.shape[-1], kernel_init=init, dtype=self.dtype, name=name + part)
 

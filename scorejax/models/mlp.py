@@ -22,18 +22,18 @@ class MLP(nn.Module):
     `model.apply({"params": params}, x, labels, condition=None, train=False, rngs={"dropout": key})`
 
     Attributes:
-        features: Width of the hidden layers; a multiple of 4.
-        depth: Number of residual blocks.
-        dropout: Probability to drop a value in training.
-        num_classes: Number of classes, or None for an unconditional network. Class label `num_classes` means
+        features: width of the hidden layers; a multiple of 4.
+        depth: number of residual blocks.
+        dropout: probability to drop a value in training.
+        num_classes: number of classes, or None for an unconditional network. Class label `num_classes` means
             "no class".
-        condition: What the network is conditioned on if at all, "label" or "vector", see `models.condition`.
-        condition_dim: Length of a vector.
-        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
+        condition: what the network is conditioned on if at all, "label" or "vector", see `models.condition`.
+        condition_dim: length of a vector.
+        learned_range: whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
             between two bounds (improved DDPM, see `variance.LearnedRange`).
-        scale_by_sigma: For a label that is sigma (VE): divide the input by `sqrt(1 + sigma^2)`, so that it
+        scale_by_sigma: for a label that is sigma (VE): divide the input by `sqrt(1 + sigma^2)`, so that it
             has unit size at all times if the data have, and the output by `sigma`, as a score is.
-        dtype: Type to compute in. Parameters and output are float32.
+        dtype: type to compute in. Parameters and output are float32.
     """
 
     role = "scores"
@@ -57,10 +57,10 @@ class MLP(nn.Module):
         """Evaluate the network.
 
         Args:
-            x: Vectors `[B, D]`.
-            labels: Noise labels `[B]`.
-            condition: Class labels `[B]` or vectors `[B, condition_dim]`, for a conditional network only.
-            train: Whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
+            x: vectors `[B, D]`.
+            labels: noise labels `[B]`.
+            condition: class labels `[B]` or vectors `[B, condition_dim]`, for a conditional network only.
+            train: whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
 
         Returns:
             Float32 array of the shape of `x`, or `[B, 2 D]` with the learned range.
@@ -90,8 +90,8 @@ class MLP(nn.Module):
     def _embed(self, labels: jax.Array, condition: jax.Array | None) -> jax.Array:
         h = self._dense(self.features, "label_0")(smooth_label_features(labels, self.features))
         h = self._dense(self.features, "label_1")(nn.silu(h))
-        told = condition_vector(condition, self.num_classes, self.features, self.dtype)
-        return h if told is None else h + told
+        added = condition_vector(condition, self.num_classes, self.features, self.dtype)
+        return h if added is None else h + added
 
     def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
         if x.ndim != 2:

@@ -20,11 +20,11 @@ class MLPClassifier(nn.Module):
     `model.apply({"params": params}, x, labels, train=False, rngs={"dropout": key})`
 
     Attributes:
-        num_classes: Number of classes, and of logits.
-        features: Width of the hidden layers.
-        depth: Number of residual blocks.
-        dropout: Probability to drop a value in training.
-        dtype: Type to compute in. Parameters and logits are float32.
+        num_classes: number of classes, and of logits.
+        features: width of the hidden layers.
+        depth: number of residual blocks.
+        dropout: probability to drop a value in training.
+        dtype: type to compute in. Parameters and logits are float32.
     """
 
     role = "classes"
@@ -43,13 +43,13 @@ class MLPClassifier(nn.Module):
         """Evaluate the classifier.
 
         Args:
-            x: Vectors `[B, D]`, of about unit size at every noise level.
-            labels: Log signal-to-noise ratios `[B]`.
-            train: Whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
-            headless: Whether to stop before the last layer.
+            x: vectors `[B, D]`, of about unit size at every noise level.
+            labels: log signal-to-noise ratios `[B]`.
+            train: whether to drop values; needs `rngs={"dropout": key}` if `dropout` is not 0.
+            headless: whether to stop before the last layer.
 
         Returns:
-            Logits `[B, num_classes]`, or the features they are made of, `[B, features]`; float32.
+            logits `[B, num_classes]`, or the features they are made of, `[B, features]`; float32.
 
         Raises:
             ValueError: if a field or a shape does not fit.

@@ -1,8 +1,8 @@
-"""NCSN++: the general U-Net of score-based generative modelling through SDEs."""
+"""NCSN++: the general U-Net of score-based generative modeling through SDEs."""
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -24,6 +24,11 @@ from scorejax.models.layers import (
 from scorejax.models.resampling import Downsample, Resample, Upsample, double_to, fir_double_to, fir_halve, halve
 from scorejax.models.unet_fields import TINY, check_unet
 
+MakeBlock: TypeAlias = Callable[..., jax.Array]
+"""`(features, name, channels, *, resample)`: run a residual block of that name on features `[B, H, W, C]`."""
+Attend: TypeAlias = Callable[[jax.Array, str], jax.Array]
+"""`(features, name)`: run an attention block of that name."""
+
 
 class NCSNpp(nn.Module):
     """NCSN++ U-Net (Song et al. 2021, appendix H): a map `(image, noise label) -> image`.
@@ -36,44 +41,44 @@ class NCSNpp(nn.Module):
     `model.apply({"params": params}, x, labels, condition=None, train=False, rngs={"dropout": key})`
 
     Attributes:
-        features: Channels at the first level.
-        channel_multipliers: Factor on `features` at each level; each level halves the image.
-        blocks_per_level: Residual blocks per level on the way down; one more on the way up.
-        attention_resolutions: Sizes (the longer side of the image, in pixels) at which attention is added;
+        features: channels at the first level.
+        channel_multipliers: factor on `features` at each level; each level halves the image.
+        blocks_per_level: residual blocks per level on the way down; one more on the way up.
+        attention_resolutions: sizes (the longer side of the image, in pixels) at which attention is added;
             sizes that no level has are passed over. There is always attention in the middle.
-        attention_up: On the way up, attention follows every "block" (Ho et al. 2020) or the last block of a
+        attention_up: on the way up, attention follows every "block" (Ho et al. 2020) or the last block of a
             "level" (Song et al. 2021).
-        dropout: Probability to drop a value in training.
-        num_classes: Number of classes, or None for an unconditional network. Class label `num_classes` means
+        dropout: probability to drop a value in training.
+        num_classes: number of classes, or None for an unconditional network. Class label `num_classes` means
             "no class".
-        condition: What the network is conditioned on if at all: "label", "vector", or "sequence", to which every
+        condition: what the network is conditioned on if at all: "label", "vector", or "sequence", to which every
             attention block attends; see `models.condition`.
-        condition_dim: Length of a vector, or of the vectors of a sequence.
-        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
+        condition_dim: length of a vector, or of the vectors of a sequence.
+        learned_range: whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
             between two bounds (improved DDPM, see `variance.LearnedRange`).
-        scale_by_sigma: Divide the output by sigma (VE).
-        noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
+        scale_by_sigma: divide the output by sigma (VE).
+        noise_levels: what sigma a label stands for: the largest and smallest sigma and the number of levels,
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
-        centered_input: Whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
+        centered_input: whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
         embedding: "positional": waves of the label (VP: 999 t). "fourier": random waves of log sigma.
-            "none": the blocks are not told the label.
-        fourier_scale: Standard deviation of the random frequencies.
+            "none": the blocks do not see the label.
+        fourier_scale: standard deviation of the random frequencies.
         block: "biggan": residual blocks change the size of the image. "ddpm": layers of their own do.
-        resample_with_conv: Whether those layers are 3x3 convolutions, or without parameters; for "ddpm" alone.
-        fir: Whether sizes change by a finite impulse response filter, or by means and repeated pixels.
-        fir_kernel: Taps of the filter along either axis.
-        progressive_input: How the image, shrunk to each level, joins the way down: "input_skip" adds a 1x1
+        resample_with_conv: whether those layers are 3x3 convolutions, or without parameters; for "ddpm" alone.
+        fir: whether sizes change by a finite impulse response filter, or by means and repeated pixels.
+        fir_kernel: taps of the filter along either axis.
+        progressive_input: how the image, shrunk to each level, joins the way down: "input_skip" adds a 1x1
             convolution of it, "residual" a running sum of 3x3 convolutions; or "none".
-        progressive_combine: Whether "input_skip" is added ("sum") or put beside ("cat").
-        progressive: How the result is gathered on the way up: "output_skip" sums an image of each level,
+        progressive_combine: whether "input_skip" is added ("sum") or put next to it ("cat").
+        progressive: how the result is gathered on the way up: "output_skip" sums an image of each level,
             "residual" a running sum of features; or "none".
-        init_scale: Variance factor of the initial weights of the layers that end a residual branch or the
+        init_scale: variance factor of the initial weights of the layers that end a residual branch or the
             network.
-        skip_rescale: Whether residual sums are divided by sqrt(2).
+        skip_rescale: whether residual sums are divided by sqrt(2).
         nonlinearity: "silu", "elu", "relu" or "leaky_relu" (of slope 0.2).
-        group_size: Fewest channels in a group of the norms; there are at most 32 groups.
-        dtype: Type to compute in, e.g. bfloat16. Parameters, norms, softmax and output are float32.
-        remat: Recompute the blocks in the backward pass instead of storing what is inside them. Neither
+        group_size: fewest channels in a group of the norms; there are at most 32 groups.
+        dtype: type to compute in, e.g. bfloat16. Parameters, norms, softmax and output are float32.
+        remat: recompute the blocks in the backward pass instead of storing what is inside them. Neither
             parameters nor values depend on it.
     """
 
@@ -117,11 +122,11 @@ class NCSNpp(nn.Module):
         """Evaluate the network.
 
         Args:
-            x: Images `[B, H, W, C]`.
-            labels: Noise labels `[B]`.
-            condition: Class labels `[B]`, vectors `[B, condition_dim]` or sequences `[B, L, condition_dim]`, for a
+            x: images `[B, H, W, C]`.
+            labels: noise labels `[B]`.
+            condition: class labels `[B]`, vectors `[B, condition_dim]` or sequences `[B, L, condition_dim]`, for a
                 conditional network only.
-            train: Whether to drop values; needs `rngs={"dropout": key}`.
+            train: whether to drop values; needs `rngs={"dropout": key}`.
 
         Returns:
             Float32 array of the shape of `x`, or with twice the channels.
@@ -142,8 +147,8 @@ class NCSNpp(nn.Module):
             name="embedding",
         )
         res_block = functools.partial(self._res_block, embedding=embed(labels, condition), train=train)
-        told = tokens(condition) if condition is not None and condition.ndim == 3 else None
-        attention = functools.partial(self._attention, told=told)
+        sequence = tokens(condition) if condition is not None and condition.ndim == 3 else None
+        attention = functools.partial(self._attention, sequence=sequence)
 
         image = x.astype(self.dtype) if self.centered_input else 2 * x.astype(self.dtype) - 1
         skips = self._down(image, res_block, attention)
@@ -159,7 +164,7 @@ class NCSNpp(nn.Module):
             return h
         return divide_score(h, noise_level(labels, self.noise_levels), x.shape[-1])
 
-    def _down(self, image: jax.Array, res_block: Any, attention: Any) -> list[jax.Array]:
+    def _down(self, image: jax.Array, res_block: MakeBlock, attention: Attend) -> list[jax.Array]:
         """All activations on the way down, from `conv_in` on, in order: the skips of the way up."""
         h = conv3x3(self.features, "conv_in", dtype=self.dtype)(image)
         skips, pyramid = [h], image
@@ -175,7 +180,14 @@ class NCSNpp(nn.Module):
                 skips.append(h)
         return skips
 
-    def _up(self, h: jax.Array, skips: list[jax.Array], res_block: Any, attention: Any, channels: int) -> jax.Array:
+    def _up(
+        self,
+        h: jax.Array,
+        skips: list[jax.Array],
+        res_block: MakeBlock,
+        attention: Attend,
+        channels: int,
+    ) -> jax.Array:
         """The way up, where each block takes the last skip not yet taken; features, or the image of "output_skip"."""
         skips, pyramid = list(skips), None
         for i, multiplier in reversed(list(enumerate(self.channel_multipliers))):
@@ -192,14 +204,14 @@ class NCSNpp(nn.Module):
                 h = self._double(h, f"up_{i}_resample", skips[-1].shape[1:3], res_block)
         return pyramid if self.progressive == "output_skip" and pyramid is not None else h
 
-    def _halve(self, h: jax.Array, name: str, res_block: Any) -> jax.Array:
+    def _halve(self, h: jax.Array, name: str, res_block: MakeBlock) -> jax.Array:
         if self.block == "biggan":
             return res_block(h, name, h.shape[-1], resample=self._halving)
         if self.resample_with_conv:
             return Downsample(h.shape[-1], self._fir_kernel, self.dtype, name=name)(h)
         return self._halving(h)
 
-    def _double(self, h: jax.Array, name: str, size: Sequence[int], res_block: Any) -> jax.Array:
+    def _double(self, h: jax.Array, name: str, size: Sequence[int], res_block: MakeBlock) -> jax.Array:
         if self.block == "biggan":
             return res_block(h, name, h.shape[-1], resample=self._doubling(size))
         if self.resample_with_conv:
@@ -276,9 +288,9 @@ class NCSNpp(nn.Module):
         )
         return block(h, embedding, train)
 
-    def _attention(self, h: jax.Array, name: str, *, told: Tokens | None) -> jax.Array:
+    def _attention(self, h: jax.Array, name: str, *, sequence: Tokens | None) -> jax.Array:
         make = nn.remat(AttentionBlock) if self.remat else AttentionBlock
-        return make(self.init_scale, self.skip_rescale, self.group_size, self.dtype, name=name)(h, told)
+        return make(self.init_scale, self.skip_rescale, self.group_size, self.dtype, name=name)(h, sequence)
 
     def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
         check_unet(self, x)

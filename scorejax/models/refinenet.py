@@ -34,21 +34,21 @@ class RefineNet(nn.Module):
     Any image size works: an odd side is halved upwards, and the way up resizes to the sizes of the way down.
 
     Attributes:
-        features: Channels at the first stage.
-        stages: Depth: 4 for images of about 32 to 64 pixels, 5 for 128, 6 for 256.
-        refine_multipliers: Factors on `features` in the RefineNet, from the coarsest stage to the finest. None
+        features: channels at the first stage.
+        stages: depth: 4 for images of about 32 to 64 pixels, 5 for 128, 6 for 256.
+        refine_multipliers: factors on `features` in the RefineNet, from the coarsest stage to the finest. None
             takes those of the original: (2, 2, 1, 1), (4, 2, 2, 1, 1) and (4, 2, 2, 2, 1, 1). The 4-stage
             network of the JAX code of score_sde has (2, 2, 2, 1).
-        centered_input: Whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
+        centered_input: whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
         nonlinearity: "elu", "relu", "leaky_relu" (of slope 0.2) or "silu".
-        interpolation: How coarse images are enlarged: "bilinear_align_corners" (the original and the PyTorch
+        interpolation: how coarse images are enlarged: "bilinear_align_corners" (the original and the PyTorch
             code of score_sde), "bilinear_half_pixel" (its JAX code) or "nearest".
-        channel_ddof: The variance over channels in InstanceNorm++ divides by `channels - channel_ddof`: 0 (the
+        channel_ddof: the variance over channels in InstanceNorm++ divides by `channels - channel_ddof`: 0 (the
             JAX code of score_sde) or 1 (networks trained in PyTorch).
-        learned_range: Whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
+        learned_range: whether the output has twice the channels; the second half is `2 v - 1` of a reverse variance
             between two bounds (improved DDPM, see `variance.LearnedRange`).
-        dtype: Type to compute in, e.g. bfloat16. Parameters, norms and output are float32.
-        remat: Recompute the blocks in the backward pass instead of storing what is inside them. Neither
+        dtype: type to compute in, e.g. bfloat16. Parameters, norms and output are float32.
+        remat: recompute the blocks in the backward pass instead of storing what is inside them. Neither
             parameters nor values depend on it.
     """
 
@@ -64,7 +64,7 @@ class RefineNet(nn.Module):
     remat: bool = False
 
     def _trunk(self, x: jax.Array, levels: jax.Array | None) -> jax.Array:
-        """The map of images to images, told the weights `[B, L]` of noise levels, or nothing."""
+        """The map of images to images, given the weights `[B, L]` of noise levels, or none."""
         style = Style(self.channel_ddof, self.nonlinearity, self.interpolation, self.dtype)
         down, up = _MULTIPLIERS[self.stages]
         # Explicit names keep the tree the same under remat.
@@ -109,7 +109,7 @@ class RefineNet(nn.Module):
         given = self.refine_multipliers
         if given is not None and (len(given) != self.stages or given[0] != coarsest or min(given) < 1):
             raise ValueError(
-                f"refine_multipliers must be {self.stages} whole numbers, one per stage, of which the first is "
+                f"refine_multipliers must be {self.stages} whole numbers, one per stage, and the first must be "
                 f"{coarsest}, the factor of the coarsest stage; got {tuple(given)}: None takes those of the original"
             )
         check_labels(x.shape[0], labels)
@@ -127,7 +127,7 @@ class NCSN(RefineNet):
     `model.apply({"params": params}, x, labels)`
 
     Attributes:
-        num_levels: Number of noise levels. The other attributes are those of `RefineNet`.
+        num_levels: number of noise levels. The other attributes are those of `RefineNet`.
     """
 
     role = "scores"
@@ -143,10 +143,10 @@ class NCSN(RefineNet):
         """Evaluate the network.
 
         Args:
-            x: Images `[B, H, W, C]`.
-            labels: Indices of noise levels `[B]`, 0 for the largest noise.
-            condition: Must be None: the network is unconditional.
-            train: Without effect: nothing is dropped.
+            x: images `[B, H, W, C]`.
+            labels: indices of noise levels `[B]`, 0 for the largest noise.
+            condition: must be None: the network is unconditional.
+            train: without effect: nothing is dropped.
 
         Returns:
             Float32 array of the shape of `x`, or with twice the channels.
@@ -188,10 +188,10 @@ class NCSNv2(RefineNet):
         """Evaluate the network.
 
         Args:
-            x: Images `[B, H, W, C]`.
-            labels: Indices of noise levels `[B]`, 0 for the largest noise; without `noise_levels`, sigma.
-            condition: Must be None: the network is unconditional.
-            train: Without effect: nothing is dropped.
+            x: images `[B, H, W, C]`.
+            labels: indices of noise levels `[B]`, 0 for the largest noise; without `noise_levels`, sigma.
+            condition: must be None: the network is unconditional.
+            train: without effect: nothing is dropped.
 
         Returns:
             Float32 array of the shape of `x`, or with twice the channels.

@@ -19,10 +19,10 @@ class Style:
     """What all layers of one network have in common.
 
     Attributes:
-        channel_ddof: Taken off the number of channels when InstanceNorm++ divides by it.
-        nonlinearity: Name of the activation, in `layers.NONLINEARITIES`.
-        interpolation: One of `INTERPOLATIONS`.
-        dtype: Type to compute in. Norms are float32.
+        channel_ddof: taken off the number of channels when InstanceNorm++ divides by it.
+        nonlinearity: name of the activation, in `layers.NONLINEARITIES`.
+        interpolation: one of `INTERPOLATIONS`.
+        dtype: type to compute in. Norms are float32.
     """
 
     channel_ddof: int = 0
@@ -35,7 +35,7 @@ class Style:
         return InstanceNormPlus(self.channel_ddof, name=name)(x, levels).astype(self.dtype)
 
     def refine_norm(self, x: jax.Array, levels: jax.Array | None, name: str) -> jax.Array:
-        """The norm inside RefineNet: there is one in a network that is told the noise level only."""
+        """The norm inside RefineNet: there is one only in a network that is given the noise level."""
         return x if levels is None else self.norm(x, levels, name)
 
     def activate(self, x: jax.Array) -> jax.Array:
@@ -46,11 +46,11 @@ class Style:
 def level_weights(labels: jax.Array, num_levels: int) -> jax.Array:
     """Weights `[B, L]` of linear interpolation in a table of `L` noise levels.
 
-    `max(0, 1 - |label - k|)` for k = 0 .. L - 1: one level at an integer label, two neighbours in between, so
+    `max(0, 1 - |label - k|)` for k = 0 .. L - 1: one level at an integer label, two neighbors in between, so
     that solvers may stop between the levels. A label outside of 0 .. L - 1 gives NaN.
 
     Args:
-        labels: Positions in the table `[B]`.
+        labels: positions in the table `[B]`.
         num_levels: `L`.
     """
     labels = labels.astype(jnp.float32)[:, None]
@@ -67,16 +67,16 @@ def _near_one_without_shift(key: jax.Array, shape: Sequence[int], dtype: Dtype =
 
 
 class InstanceNormPlus(nn.Module):
-    """InstanceNorm++ (Song & Ermon 2019, appendix A) in float32, whatever the type of its input.
+    """InstanceNorm++ (Song & Ermon 2019, appendix A) in float32, for any type of its input.
 
     `gamma_c ((x - mu_c) / sigma_c + alpha_c (mu_c - m) / v) + beta_c`, with mean `mu_c` and standard deviation
     `sigma_c` over the pixels of a channel, and mean `m` and standard deviation `v` of the `mu_c` over the
-    channels: what instance normalisation takes away, the mean of a channel against the others, comes back.
+    channels: what instance normalization takes away, the mean of a channel against the others, comes back.
 
     Attributes:
         channel_ddof: `v^2` divides by `channels - channel_ddof`. The JAX code of score_sde takes 0; networks
             trained in PyTorch take 1.
-        epsilon: Added to both variances.
+        epsilon: added to both variances.
     """
 
     channel_ddof: int = 0
@@ -84,11 +84,11 @@ class InstanceNormPlus(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, levels: jax.Array | None = None) -> jax.Array:
-        """Normalise images.
+        """Normalize images.
 
         Args:
-            x: Images `[B, H, W, C]`.
-            levels: Weights `[B, L]` of L noise levels, each of which has its own gamma, alpha and beta. None:
+            x: images `[B, H, W, C]`.
+            levels: weights `[B, L]` of L noise levels, each with its own gamma, alpha and beta. None:
                 there is one set.
 
         Returns:
@@ -171,11 +171,11 @@ class ResidualBlock(nn.Module):
     """Pre-activation residual block: `shortcut(x) + conv(act(norm(conv(act(norm(x))))))`.
 
     Attributes:
-        features: Channels of the result.
-        style: What the network's layers share.
-        entry: Whether this is the first block of a stage. It has a convolution on its shortcut and, unless
+        features: channels of the result.
+        style: what the network's layers share.
+        entry: whether this is the first block of a stage. It has a convolution on its shortcut and, unless
             dilated, halves the image.
-        dilation: Distance of the pixels that a convolution sees.
+        dilation: distance of the pixels that a convolution sees.
     """
 
     features: int
@@ -202,8 +202,8 @@ class ResidualUnits(nn.Module):
     """Residual convolution units of RefineNet: `num_units` times `x + conv(act(conv(act(x))))`.
 
     Attributes:
-        num_units: How many.
-        style: What the network's layers share.
+        num_units: how many.
+        style: what the network's layers share.
     """
 
     num_units: int
@@ -225,13 +225,13 @@ class ResidualUnits(nn.Module):
 class RefineBlock(nn.Module):
     """Block of RefineNet (Lin et al. 2017): adapt each input, fuse them at the finest size, pool, adapt again.
 
-    Told the noise level (NCSN), it normalises before every convolution and pools means; if not (NCSNv2), it
-    does not normalise and pools maxima.
+    Given the noise level (NCSN), it normalizes before every convolution and pools means; if not (NCSNv2), it
+    does not normalize and pools maxima.
 
     Attributes:
-        features: Channels of the result; if there is one input, those of the input.
-        style: What the network's layers share.
-        output_units: Number of residual units at the end.
+        features: channels of the result; if there is one input, those of the input.
+        style: what the network's layers share.
+        output_units: number of residual units at the end.
     """
 
     features: int

@@ -24,7 +24,7 @@ def halve(x: jax.Array) -> jax.Array:
 
 
 def double_to(height: int, width: int) -> Resample:
-    """Nearest-neighbour doubling, cut to `height` x `width`: the way back from `halve` for odd sizes too."""
+    """Nearest-neighbor doubling, cut to `height` x `width`: the way back from `halve` for odd sizes too."""
 
     def double(x: jax.Array) -> jax.Array:
         batch, rows, columns, channels = x.shape
@@ -41,10 +41,10 @@ def fir_halve(x: jax.Array, kernel: Kernel) -> jax.Array:
     `a = (len(k) - 1) // 2`; beyond the edges the image is zero (Karras et al. 2020, as in Song et al. 2021).
 
     Args:
-        x: Images.
-        kernel: Taps of the filter along either axis, at least two, e.g. (1, 3, 3, 1).
+        x: images.
+        kernel: taps of the filter along either axis, at least two, e.g. (1, 3, 3, 1).
     """
-    x, taps = _even(x), _normalised(kernel)
+    x, taps = _even(x), _normalized(kernel)
     pads = (len(taps) - 1) // 2, (len(taps) - 2) // 2
     return _correlate(_correlate(x, taps, 1, pads, stride=2), taps, 2, pads, stride=2)
 
@@ -55,11 +55,11 @@ def fir_double(x: jax.Array, kernel: Kernel, margin: int = 0) -> jax.Array:
     The kernel has sum 2 along either axis, so that a flat image stays as it is, but for its edges.
 
     Args:
-        x: Images.
-        kernel: As in `fir_halve`.
-        margin: Pixels more on each side: what the filter spills over the edges.
+        x: images.
+        kernel: as in `fir_halve`.
+        margin: pixels more on each side: what the filter spills over the edges.
     """
-    taps = [2 * tap for tap in _normalised(kernel)]
+    taps = [2 * tap for tap in _normalized(kernel)]
     before = (len(taps) + 1) // 2 + margin
     for axis in (1, 2):
         x = _interleave([_double_phase(x, taps, axis, before, margin, phase) for phase in (0, 1)], axis)
@@ -75,9 +75,9 @@ class Downsample(nn.Module):
     """Half the size by a 3x3 convolution of stride 2, after a filter if there is one.
 
     Attributes:
-        features: Channels of the result.
-        fir_kernel: Taps of the filter along either axis, or None for none.
-        dtype: Type to compute in.
+        features: channels of the result.
+        fir_kernel: taps of the filter along either axis, or None for none.
+        dtype: type to compute in.
     """
 
     features: int
@@ -90,7 +90,7 @@ class Downsample(nn.Module):
         padding = "SAME"
         if self.fir_kernel is not None:
             # One pixel more on each side than `fir_halve` needs, for the convolution to use up.
-            x, taps, padding = _even(x), _normalised(self.fir_kernel), "VALID"
+            x, taps, padding = _even(x), _normalized(self.fir_kernel), "VALID"
             pads = (len(taps) + 1) // 2, len(taps) // 2
             x = _correlate(_correlate(x, taps, 1, pads), taps, 2, pads)
         init = dense_init()
@@ -101,10 +101,10 @@ class Upsample(nn.Module):
     """Double the size, cut to a given one, by repeated pixels or a filter, with a 3x3 convolution.
 
     Attributes:
-        features: Channels of the result.
-        size: Height and width of the result.
-        fir_kernel: Taps of the filter along either axis, or None for repeated pixels.
-        dtype: Type to compute in.
+        features: channels of the result.
+        size: height and width of the result.
+        fir_kernel: taps of the filter along either axis, or None for repeated pixels.
+        dtype: type to compute in.
     """
 
     features: int
@@ -124,7 +124,7 @@ class Upsample(nn.Module):
         return nn.Conv(self.features, (3, 3), 1, "VALID", kernel_init=init, dtype=self.dtype, name="conv")(x)
 
 
-def _normalised(kernel: Kernel) -> list[float]:
+def _normalized(kernel: Kernel) -> list[float]:
     """The taps in the order of a correlation, of sum 1."""
     taps = np.asarray(kernel, np.float64)
     if taps.ndim != 1 or len(taps) < 2 or not taps.sum():

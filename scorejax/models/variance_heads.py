@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.module import InterceptorContext
 from jax.tree_util import Partial
 
 from scorejax.models.embedding import smooth_label_features
 from scorejax.models.layers import GroupNorm, ResBlock, conv3x3, dense_init
+from scorejax.numerics.trees import PyTree
 from scorejax.scores.predictions import Score, convert
 from scorejax.sdes.linear import LinearSDE
 
@@ -24,9 +26,9 @@ class ImageHead(nn.Module):
     comes before it, as SN-DPM needs on larger images.
 
     Attributes:
-        channels: Channels of the result, those of the images.
-        deep: Whether to add the residual block.
-        layer: The layer of the frozen network whose input is its last feature map, see `last_norm`.
+        channels: channels of the result, those of the images.
+        deep: whether to add the residual block.
+        layer: the layer of the frozen network whose input is its last feature map, see `last_norm`.
     """
 
     channels: int
@@ -48,8 +50,8 @@ class VectorHead(nn.Module):
     """Head for networks of vectors: a multi-layer perceptron of the input, the predicted noise and the label.
 
     Attributes:
-        features: Width of the hidden layers; a multiple of 4.
-        depth: Number of hidden layers.
+        features: width of the hidden layers; a multiple of 4.
+        depth: number of hidden layers.
     """
 
     features: int = 64
@@ -65,6 +67,7 @@ class VectorHead(nn.Module):
 
 
 Head = ImageHead | VectorHead
+Result = TypeVar("Result")
 
 
 def last_norm(network: nn.Module) -> str:
@@ -72,7 +75,7 @@ def last_norm(network: nn.Module) -> str:
     return "up_0_output_norm" if getattr(network, "progressive", None) == "output_skip" else "norm_out"
 
 
-def with_input_of(layer: str, apply: Callable[[], Any]) -> tuple[Any, jax.Array]:
+def with_input_of(layer: str, apply: Callable[[], Result]) -> tuple[Result, jax.Array]:
     """Run a linen network and return its result with what went into one of its layers.
 
     Args:
@@ -84,7 +87,7 @@ def with_input_of(layer: str, apply: Callable[[], Any]) -> tuple[Any, jax.Array]
     """
     seen = []
 
-    def watch(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
+    def watch(call: Callable, args: tuple, kwargs: dict, context: InterceptorContext) -> object:
         if context.module.name == layer and context.method_name == "__call__":
             seen.append(args[0])
         return call(*args, **kwargs)
@@ -96,7 +99,7 @@ def with_input_of(layer: str, apply: Callable[[], Any]) -> tuple[Any, jax.Array]
     return result, seen[0]
 
 
-def head_on(sde: LinearSDE, score: Score, head: Head, params: Any) -> Partial:
+def head_on(sde: LinearSDE, score: Score, head: Head, params: PyTree) -> Partial:
     """Return `head(x, t)` for `scorejax.variance`: a head on the network of a frozen score, which runs without dropout.
 
     Where the score is evaluated at the same points in one compiled program, the network runs once for both; for
@@ -104,14 +107,14 @@ def head_on(sde: LinearSDE, score: Score, head: Head, params: Any) -> Partial:
 
     Args:
         sde: the forward process.
-        score: the frozen network as a score, a pytree, of whatever it predicts.
+        score: the frozen network as a score, a pytree; its network may predict the noise, the data or anything else.
         head: an `ImageHead` for a network of images, or a `VectorHead`.
         params: the parameters of the head; the only ones to receive gradients.
     """
     return Partial(_HeadOn(head), sde, score if isinstance(score, Partial) else Partial(score), params)
 
 
-def init_head(key: jax.Array, sde: LinearSDE, score: Score, head: Head, shape: tuple[int, ...]) -> Any:
+def init_head(key: jax.Array, sde: LinearSDE, score: Score, head: Head, shape: tuple[int, ...]) -> PyTree:
     """Initial parameters of a head on a score of examples of the given shape.
 
     Raises:
@@ -128,9 +131,9 @@ class _HeadOn:
 
     head: Head
 
-    def __call__(self, sde: LinearSDE, score: Score, params: Any, x: jax.Array, t: jax.Array) -> jax.Array:
+    def __call__(self, sde: LinearSDE, score: Score, params: PyTree, x: jax.Array, t: jax.Array) -> jax.Array:
         read = jax.lax.stop_gradient(_read(self.head, sde, score, x, t))
-        value: Any = self.head.apply({"params": params}, *read)
+        value: PyTree = self.head.apply({"params": params}, *read)
         return value
 
 

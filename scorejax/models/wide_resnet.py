@@ -1,4 +1,4 @@
-"""The noise-conditional classifier of images, whose gradient steers samples towards a class."""
+"""The noise-conditional classifier of images, whose gradient steers samples toward a class."""
 
 import math
 from typing import ClassVar
@@ -14,7 +14,7 @@ EMBEDDINGS = ("log_snr", "fourier", "positional", "none")
 
 
 class WideResNetClassifier(nn.Module):
-    """Wide residual network told the noise level (Zagoruyko & Komodakis 2016; Song et al. 2021, appendix I).
+    """Wide residual network that sees the noise level (Zagoruyko & Komodakis 2016; Song et al. 2021, appendix I).
 
     A map `(noisy image, noise label) -> logits` of `p(class | x_t)`. Three groups of pre-activation blocks with
     `16 w`, `32 w` and `64 w` channels for width `w`; the last two halve the image. Batch norms are group
@@ -24,19 +24,19 @@ class WideResNetClassifier(nn.Module):
     `model.apply({"params": params}, x, labels, train=False, rngs={"dropout": key})`
 
     Attributes:
-        num_classes: Number of classes, and of logits.
-        depth: Number of convolutions on the longest path, `6 n + 4` for `n` blocks per group.
-        width: Factor on the channels.
-        dropout: Probability to drop a value between the convolutions of a block in training.
-        standardize: Whether each image is brought to mean 0 and standard deviation 1 first, as published. The
+        num_classes: number of classes, and of logits.
+        depth: number of convolutions on the longest path, `6 n + 4` for `n` blocks per group.
+        width: factor on the channels.
+        dropout: probability to drop a value between the convolutions of a block in training.
+        standardize: whether each image is brought to mean 0 and standard deviation 1 first, as published. The
             noise of VE makes images large; what the scale says of the noise, the label says better.
         embedding: "log_snr": the label is the log signal-to-noise ratio, for any process. "fourier": random
             waves of log sigma (VE, SMLD), as published. "positional": waves of the label itself (VP: 999 t).
             "none": the label is not looked at.
-        fourier_scale: Standard deviation of the random frequencies.
-        noise_levels: What sigma a label stands for: the largest and smallest sigma and the number of levels,
+        fourier_scale: standard deviation of the random frequencies.
+        noise_levels: what sigma a label stands for: the largest and smallest sigma and the number of levels,
             geometric, which the label counts from the largest, 0, down (SMLD). None: the label is sigma (VE).
-        dtype: Type to compute in, e.g. bfloat16. Parameters, norms and logits are float32.
+        dtype: type to compute in, e.g. bfloat16. Parameters, norms and logits are float32.
     """
 
     role = "classes"
@@ -58,13 +58,13 @@ class WideResNetClassifier(nn.Module):
         """Evaluate the classifier.
 
         Args:
-            x: Images `[B, H, W, C]`.
-            labels: Noise labels `[B]`.
-            train: Whether to drop values; needs `rngs={"dropout": key}`.
-            headless: Whether to stop at the last feature map.
+            x: images `[B, H, W, C]`.
+            labels: noise labels `[B]`.
+            train: whether to drop values; needs `rngs={"dropout": key}`.
+            headless: whether to stop at the last feature map.
 
         Returns:
-            Logits `[B, num_classes]`, or features `[B, H', W', 64 width]`; float32.
+            logits `[B, num_classes]`, or features `[B, H', W', 64 width]`; float32.
 
         Raises:
             ValueError: if a field or a shape does not fit.
@@ -118,10 +118,10 @@ class WideBlock(nn.Module):
     the shape changes, the shortcut is a 1x1 convolution of `h`.
 
     Attributes:
-        features: Channels of the result.
-        stride: Step of the first convolution.
-        dropout: Probability to drop a value.
-        dtype: Type to compute in. Norms are float32.
+        features: channels of the result.
+        stride: step of the first convolution.
+        dropout: probability to drop a value.
+        dtype: type to compute in. Norms are float32.
     """
 
     features: int

@@ -29,7 +29,7 @@ class HostArray:
         value = vars(instance)[self.name]
         return value.view() if isinstance(value, np.ndarray) else value
 
-    def __set__(self, instance: object, value: Any) -> None:
+    def __set__(self, instance: object, value: object) -> None:
         vars(instance)[self.name] = value
 
 
@@ -44,7 +44,7 @@ class HostArrays:
     It holds for fields without a default; one with a default is a number, or another dataclass.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         for name, kind in inspect.get_annotations(cls).items():
             if name not in vars(cls) and "ClassVar" not in str(kind):

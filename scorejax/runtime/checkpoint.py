@@ -12,13 +12,14 @@ import re
 import shutil
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import CheckpointError
 
@@ -36,7 +37,7 @@ class Restored(NamedTuple):
     """
 
     step: int
-    fields: dict[str, Any]
+    fields: dict[str, PyTree]
 
 
 class Checkpoints:
@@ -66,13 +67,13 @@ class Checkpoints:
         except OSError as error:
             raise CheckpointError(f"cannot write checkpoints to {self._root}: {_reason(error)}") from error
 
-    def save(self, step: int, state: Any, *, per_device: tuple[str, ...] = ()) -> None:
+    def save(self, step: int, state: PyTree, *, per_device: tuple[str, ...] = ()) -> None:
         """Copy the state and write it in the background; does nothing if this step is saved already.
 
         Args:
             step: number of optimizer steps taken.
             state: a NamedTuple of replicated arrays.
-            per_device: its fields of which each device has its own.
+            per_device: the fields that differ between devices, each device having its own.
 
         Raises:
             CheckpointError: this or the save before it could not be written.
@@ -109,18 +110,18 @@ class Checkpoints:
         except Exception as error:
             raise self._failed(self._writing, error) from error
 
-    def restore(self, target: dict[str, Any], *, per_device: tuple[str, ...] = ()) -> Restored | None:
+    def restore(self, target: dict[str, PyTree], *, per_device: tuple[str, ...] = ()) -> Restored | None:
         """Read the newest whole checkpoint; None if there is none at all.
 
         Unreadable newer ones are moved to `checkpoints-broken/`, saying so: training writes those steps again.
 
         Args:
             target: shapes and types by field, as `jax.eval_shape` gives them.
-            per_device: fields of which each device has its own, `[devices, ...]`.
+            per_device: the fields that differ between devices, `[devices, ...]`.
 
         Raises:
-            CheckpointError: there are checkpoints, but none can be read, or they are of another number of devices, of
-                which each had something of its own.
+            CheckpointError: there are checkpoints, but none can be read, or they hold something of each device, for
+                another number of devices.
         """
         restored, broken = _newest(self._root, target, per_device=per_device)
         if broken and parallel.is_main_process():
@@ -155,7 +156,7 @@ def steps(workdir: str | Path) -> list[int]:
     return sorted(int(p.name) for p in root.iterdir() if p.name.isdigit()) if root.is_dir() else []
 
 
-def restore_ema(workdir: str | Path, params: Any, step: int | None = None) -> Restored:
+def restore_ema(workdir: str | Path, params: PyTree, step: int | None = None) -> Restored:
     """Read the averaged weights alone, without opening the run for writing.
 
     Args:
@@ -164,7 +165,7 @@ def restore_ema(workdir: str | Path, params: Any, step: int | None = None) -> Re
         step: which checkpoint; the newest whole one if not given.
 
     Returns:
-        The step, and `fields["ema"]` as numpy arrays.
+        the step, and `fields["ema"]` as numpy arrays.
 
     Raises:
         CheckpointError: no checkpoints, no such step, or none that can be read.
@@ -180,7 +181,7 @@ def restore_ema(workdir: str | Path, params: Any, step: int | None = None) -> Re
     return restored
 
 
-def checksum(tree: Any) -> int:
+def checksum(tree: PyTree) -> int:
     """Return the CRC-32 of all bytes, shapes and types of a tree of numpy arrays."""
     value = 0
     for leaf in jax.tree.leaves(tree):
@@ -191,7 +192,7 @@ def checksum(tree: Any) -> int:
 
 
 def _newest(
-    root: Path, target: dict[str, Any], candidates: list[int] | None = None, per_device: tuple[str, ...] = ()
+    root: Path, target: dict[str, PyTree], candidates: list[int] | None = None, per_device: tuple[str, ...] = ()
 ) -> tuple[Restored | None, list[int]]:
     """The newest checkpoint that can be read, and the steps of newer ones that cannot."""
     candidates = steps(root.parent) if candidates is None else candidates
@@ -215,7 +216,7 @@ def _newest(
     return None, []
 
 
-def _read(folder: Path, target: dict[str, Any], per_device: tuple[str, ...] = ()) -> dict[str, Any]:
+def _read(folder: Path, target: dict[str, PyTree], per_device: tuple[str, ...] = ()) -> dict[str, PyTree]:
     """The fields of one checkpoint, with its version, shapes and checksums verified."""
     record = _restore(folder / "record", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
     if record["schema"] > SCHEMA:
@@ -237,12 +238,14 @@ def _read(folder: Path, target: dict[str, Any], per_device: tuple[str, ...] = ()
     return fields
 
 
-def _present(fields: dict[str, Any]) -> dict[str, Any]:
+def _present(fields: dict[str, PyTree]) -> dict[str, PyTree]:
     """What a run has: a field that is None is not stored."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _check_devices(folder: Path, fields: dict[str, Any], shapes: dict[str, Any], per_device: tuple[str, ...]) -> None:
+def _check_devices(
+    folder: Path, fields: dict[str, PyTree], shapes: dict[str, PyTree], per_device: tuple[str, ...]
+) -> None:
     """What each device had for itself cannot be shared out anew among another number of devices."""
     for name in per_device:
         got, wanted = jax.tree.leaves(fields[name])[0].shape[0], jax.tree.leaves(shapes[name])[0].shape[0]
@@ -253,7 +256,7 @@ def _check_devices(folder: Path, fields: dict[str, Any], shapes: dict[str, Any],
             )
 
 
-def _check_shapes(folder: Path, fields: dict[str, Any], shapes: dict[str, Any]) -> None:
+def _check_shapes(folder: Path, fields: dict[str, PyTree], shapes: dict[str, PyTree]) -> None:
     got, wanted = jax.tree.leaves_with_path(fields), jax.tree.leaves(shapes)
     for (path, leaf), shape in zip(got, wanted, strict=True):
         if leaf.shape != shape.shape:
@@ -263,12 +266,12 @@ def _check_shapes(folder: Path, fields: dict[str, Any], shapes: dict[str, Any]) 
             )
 
 
-def _restore(folder: Path, handler: Any, arguments: Any) -> Any:
+def _restore(folder: Path, handler: ocp.CheckpointHandler, arguments: ocp.args.CheckpointArgs) -> PyTree:
     with ocp.Checkpointer(handler) as reader:
         return reader.restore(folder, args=arguments)
 
 
-def _plain(leaf: Any) -> jax.ShapeDtypeStruct:
+def _plain(leaf: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     """Shape and type of a leaf as it is stored: PRNG keys as their data."""
     if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.eval_shape(jax.random.key_data, leaf)

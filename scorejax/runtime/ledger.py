@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -28,7 +27,7 @@ class Ledger:
         done: how many rows are.
     """
 
-    def __init__(self, folder: str | Path, name: str, rows: int, settings: Any) -> None:
+    def __init__(self, folder: str | Path, name: str, rows: int, settings: object) -> None:
         """Open, or continue, the ledger.
 
         Args:
@@ -41,7 +40,7 @@ class Ledger:
         owner = f"-process-{jax.process_index()}" if jax.process_index() else ""
         self.folder = Path(folder) / f"{name}-{digest(settings)}{owner}"
         self.rows = rows
-        self._arrays: dict[str, Any] = {}
+        self._arrays: dict[str, np.memmap] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         self._mark = self.folder / "done.json"
         self.done = json.loads(self._mark.read_text()) if self._mark.exists() else 0
@@ -69,7 +68,7 @@ class Ledger:
         self._arrays.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _open(self, name: str, values: np.ndarray) -> Any:
+    def _open(self, name: str, values: np.ndarray) -> np.memmap:
         if name not in self._arrays:
             path, shape = self.folder / f"{name}.npy", (self.rows, *values.shape[1:])
             if self.done == 0:
@@ -80,7 +79,7 @@ class Ledger:
         return self._arrays[name]
 
 
-def digest(settings: Any) -> str:
+def digest(settings: object) -> str:
     """Return twelve hexadecimal digits that differ when settings do."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 

@@ -8,7 +8,7 @@ it; so `to_host` compares them, bit for bit, whenever a state leaves the devices
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,13 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from scorejax.numerics.trees import PyTree
+
 AXIS = "batch"
+
+Tree = TypeVar("Tree")  # a tree of arrays that comes back in the same form
+State = TypeVar("State")
+Metrics = TypeVar("Metrics")
 
 
 class Rows(Protocol):
@@ -36,7 +42,7 @@ def local_parts() -> tuple[int, ...]:
     return tuple(range(first, first + jax.local_device_count()))
 
 
-def mean(tree: Any) -> Any:
+def mean(tree: Tree) -> Tree:
     """Average over all devices; inside a mapped function only."""
     return lax.pmean(tree, AXIS)
 
@@ -56,17 +62,17 @@ def replicated() -> NamedSharding:
     return NamedSharding(_mesh(), PartitionSpec())
 
 
-def replicate(tree: Any) -> Any:
+def replicate(tree: Tree) -> Tree:
     """Copy arrays to every local device."""
     return jax.device_put(tree, replicated())
 
 
-def shard(tree: Any) -> Any:
+def shard(tree: PyTree) -> PyTree:
     """Put host arrays `[local devices, ...]` on their devices."""
     return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec(AXIS)))
 
 
-def to_host(tree: Any) -> Any:
+def to_host(tree: PyTree) -> PyTree:
     """Copy replicated arrays to numpy, from one device; PRNG keys become their data.
 
     Raises:
@@ -76,7 +82,7 @@ def to_host(tree: Any) -> Any:
     return jax.tree.unflatten(structure, [_one_copy(jax.tree_util.keystr(path), leaf) for path, leaf in paths])
 
 
-def own(tree: Any) -> Any:
+def own(tree: PyTree) -> PyTree:
     """Give every local device its row of host arrays `[all devices, ...]`."""
 
     def mine(leaf: Any) -> Array:
@@ -87,7 +93,7 @@ def own(tree: Any) -> Any:
     return jax.tree.map(mine, tree)
 
 
-def own_to_host(tree: Any) -> Any:
+def own_to_host(tree: PyTree) -> PyTree:
     """Copy what each device has for itself to numpy, `[all devices, ...]`, on every process; keys become their data."""
     from jax.experimental import multihost_utils
 
@@ -98,12 +104,12 @@ def own_to_host(tree: Any) -> Any:
 
 
 def train_map(
-    step: Callable[..., tuple[Any, Any]],
+    step: Callable[..., tuple[State, Metrics]],
     payload_axis: int | None = None,
-    constants: tuple[Any, ...] = (),
+    constants: tuple[PyTree, ...] = (),
     *,
     own: tuple[str, ...] = (),
-) -> Callable[[Any, Any], tuple[Any, Any]]:
+) -> Callable[[State, PyTree], tuple[State, Metrics]]:
     """Run `step(state, payload, *constants) -> (state, metrics)` on every device; the state's memory is reused.
 
     Args:
@@ -112,10 +118,12 @@ def train_map(
         payload_axis: axis of the payload over local devices; None gives every device the whole payload.
         constants: arrays that every call reads and none changes, such as frozen weights; what `step` closes over is
             compiled into it.
-        own: fields of the state (a NamedTuple) of which each device has its own, with an axis of local devices.
+        own: fields of the state (a NamedTuple) that differ between devices, with an axis of local devices.
     """
 
-    def one(state: Any, mine: Any, payload: Any, lane: Array, constants: Any) -> tuple[Any, Any, Any]:
+    def one(
+        state: PyTree, mine: dict[str, PyTree], payload: PyTree, lane: Array, constants: tuple[PyTree, ...]
+    ) -> tuple[PyTree, dict[str, PyTree], Metrics]:
         state, metrics = step(state._replace(**mine), payload, *constants)
         return state._replace(**dict.fromkeys(own)), {name: getattr(state, name) for name in own}, metrics
 
@@ -129,7 +137,7 @@ def train_map(
     constants = replicate(constants)
     lanes = shard(np.arange(jax.local_device_count(), dtype=np.uint32))  # pmap wants something to map over
 
-    def call(state: Any, payload: Any) -> tuple[Any, Any]:
+    def call(state: PyTree, payload: PyTree) -> tuple[State, Metrics]:
         mine = {name: getattr(state, name) for name in own}
         # The same kind of array in every call: another kind would compile another program.
         payload = payload if payload_axis is None else shard(payload)
@@ -140,14 +148,14 @@ def train_map(
 
 
 def map_batches(
-    fn: Callable[..., Any],
-    carried: Any,
+    fn: Callable[..., PyTree],
+    carried: PyTree,
     arrays: tuple[Rows, ...] = (),
     *,
     stop: int,
     batch_size: int,
     start: int = 0,
-) -> Iterator[tuple[int, int, Any]]:
+) -> Iterator[tuple[int, int, PyTree]]:
     """Run `fn(carried, index, *arrays)` over examples `start .. stop - 1`, batch by batch, on every local device.
 
     Every example is computed exactly once; the last batch is filled with repeats of the last example, whose
@@ -185,7 +193,7 @@ def _mesh() -> Mesh:
     return Mesh(np.array(jax.local_devices()), (AXIS,))
 
 
-def _one_copy(name: str, leaf: Any) -> np.ndarray:
+def _one_copy(name: str, leaf: object) -> np.ndarray:
     if not isinstance(leaf, jax.Array):
         return np.array(leaf)
     if _is_key(leaf):

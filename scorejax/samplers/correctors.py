@@ -1,6 +1,6 @@
 """Langevin methods: steps at one noise level, used as correctors or on their own.
 
-As a corrector at level `t` such a step mixes the samples towards `p_t`; the time `s` below it only enters through
+As a corrector at level `t` such a step mixes the samples toward `p_t`; the time `s` below it only enters through
 `alpha_{t|s}^2`, the `alpha_i` of Score-SDE's step sizes.
 """
 

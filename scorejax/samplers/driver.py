@@ -60,7 +60,7 @@ def sample(
     shape: tuple[int, ...],
     *,
     stepper: Stepper,
-    times: Array,
+    times: Array | np.ndarray,
     corrector: Stepper | None = None,
     corrector_first: bool = False,
     x_init: Array | None = None,
@@ -105,7 +105,7 @@ def trajectory(
     shape: tuple[int, ...],
     *,
     stepper: Stepper,
-    times: Array,
+    times: Array | np.ndarray,
     corrector: Stepper | None = None,
     corrector_first: bool = False,
     x_init: Array | None = None,
@@ -218,7 +218,12 @@ def _check_decreasing(times: Array | np.ndarray) -> None:
 
 
 def _begin(
-    key: Array, sde: LinearSDE, shape: tuple[int, ...], times: Array, x_init: Array | None, start: int | Array
+    key: Array,
+    sde: LinearSDE,
+    shape: tuple[int, ...],
+    times: Array | np.ndarray,
+    x_init: Array | None,
+    start: int | Array,
 ) -> tuple[Array, Array]:
     times = jnp.asarray(times, jnp.result_type(float))
     _check_decreasing(times)

@@ -6,18 +6,20 @@ Every sample has a step size of its own, so that it does not depend on its batch
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics.batching import together
+from scorejax.numerics.trees import PyTree
 from scorejax.samplers.driver import Sample, as_pytree
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, probability_flow
 from scorejax.sdes.linear import LinearSDE, Time, static
 
+State = TypeVar("State")  # a tree of arrays
 EVALUATIONS_PER_STEP = 6  # Tsit5 reuses its last stage
 
 
@@ -65,8 +67,8 @@ def adaptive_probability_flow(rtol: float = 1e-5, atol: float = 1e-5, max_steps:
 
 
 def solve(
-    field, y: Any, t0: Time, t1: Time, rtol: float | Array, atol: float | Array, max_steps: int
-) -> tuple[Any, Array]:
+    field, y: State, t0: Time, t1: Time, rtol: float | Array, atol: float | Array, max_steps: int
+) -> tuple[State, Array]:
     """Solve `dy/dt = field(t, y, None)` from `t0` to `t1`; return `y(t1)` (NaN on failure) and evaluations made."""
     import diffrax
 
@@ -88,7 +90,7 @@ def solve(
     return end, EVALUATIONS_PER_STEP * solution.stats["num_steps"] + 1
 
 
-def _largest(error: Any) -> Array:
+def _largest(error: PyTree) -> Array:
     """Root mean square of the part of the state that is worst off: one density counts as much as many pixels."""
     return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(leaf**2)) for leaf in jax.tree.leaves(error)]))
 

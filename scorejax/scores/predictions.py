@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
+from scorejax.numerics.trees import PyTree
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE, Time
 
@@ -159,8 +159,8 @@ def score_from_energy(energy: Callable[[Array, Array], Array]) -> Score:
 
 def make_score(
     sde: LinearSDE,
-    apply_fn: Callable[[Any, Array, Array], Array],
-    params: Any,
+    apply_fn: Callable[[PyTree, Array, Array], Array],
+    params: PyTree,
     predicts: str = "noise",
     *,
     label: Callable[[Array], Array] | None = None,
@@ -191,8 +191,8 @@ def make_score(
 
 def make_conditional_score(
     sde: LinearSDE,
-    apply_fn: Callable[[Any, Array, Array, Array], Array],
-    params: Any,
+    apply_fn: Callable[[PyTree, Array, Array, Array], Array],
+    params: PyTree,
     predicts: str = "noise",
     *,
     label: Callable[[Array], Array] | None = None,
@@ -239,13 +239,13 @@ class _NetworkScore:
     label: Callable[[Array], Array] | None
     sigma_data: float
 
-    def __call__(self, sde: LinearSDE, params: Any, x: Array, t: Array, *condition: Array) -> Array:
+    def __call__(self, sde: LinearSDE, params: PyTree, x: Array, t: Array, *condition: Array) -> Array:
         if self.predicts == "edm":
             return convert(sde, x, t, self._denoise(sde, params, x, t, *condition), "data", "score")
         label = t if self.label is None else self.label(t)
         return convert(sde, x, t, self.apply_fn(params, x, label, *condition), self.predicts, "score")
 
-    def _denoise(self, sde: LinearSDE, params: Any, x: Array, t: Array, *condition: Array) -> Array:
+    def _denoise(self, sde: LinearSDE, params: PyTree, x: Array, t: Array, *condition: Array) -> Array:
         ratio = sde.sigma(t) / sde.alpha(t)
         c_skip, c_out, c_in, c_noise = edm_coefficients(ratio, self.sigma_data)
         y = sde.scale(1.0 / sde.alpha(t), t, x)

@@ -7,18 +7,18 @@ time grid are therefore made once, here, on the host.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from scorejax.numerics.trees import PyTree
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
 
-def evaluate(function: Callable[..., Any], sde: LinearSDE, *numbers: np.ndarray | float) -> Any:
+def evaluate(function: Callable[..., PyTree], sde: LinearSDE, *numbers: np.ndarray | float) -> PyTree:
     """Return `function(sde, *numbers)` computed in float64, as numpy arrays; also while another function is traced.
 
     A function defined once, not a new lambda each time, is compiled once.

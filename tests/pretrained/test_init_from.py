@@ -81,7 +81,9 @@ def write_flax_checkpoint(path, params):
 def write_diffusers_folder(path, params):
     path.mkdir()
     (path / "config.json").write_text(json.dumps(DIFFUSERS))
-    write_safetensors(path / diffusers.FILES[0], other_way(params, diffusers.diffusers_entries(MODULE), diffusers.DIFFUSERS))
+    write_safetensors(
+        path / diffusers.FILES[0], other_way(params, diffusers.diffusers_entries(MODULE), diffusers.DIFFUSERS)
+    )
     return path
 
 

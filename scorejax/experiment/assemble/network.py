@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 
 from scorejax import data, models
 from scorejax.experiment.config import Config, takes
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import ConfigError
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import SMLD
@@ -41,7 +41,7 @@ def network(
     examples: data.Dataset,
     role: str,
     process: LinearSDE | None = None,
-    **supplied: Any,
+    **supplied: object,
 ) -> nn.Module:
     """The network of section `model`, for this data.
 
@@ -73,7 +73,7 @@ def network(
     return config.model.make(**supplied, **(_noise_levels(process, kind) if process is not None else {}))
 
 
-def condition(config: Config, examples: data.Dataset) -> dict[str, Any]:
+def condition(config: Config, examples: data.Dataset) -> dict[str, object]:
     """What a conditional network is given: the number of classes, or the length of embeddings.
 
     Raises:
@@ -98,13 +98,13 @@ def dimension(examples: data.Dataset) -> int:
     return math.prod(examples.shape)
 
 
-def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Any:
+def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> PyTree:
     """Initial parameters of a network `(x, noise_label[, condition])` for examples of the given shape."""
     none = models.no_condition(module)
     return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), *(() if none is None else (none,)))["params"]
 
 
-def _noise_levels(process: LinearSDE, kind: Any) -> dict[str, Any]:
+def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, object]:
     """The sigma behind each label of an SMLD chain, for networks that need to know it."""
     fields = takes(kind)
     if not isinstance(process, SMLD):

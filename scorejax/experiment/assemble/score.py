@@ -1,14 +1,14 @@
 """A linen network as a score, as reverse variances, and as a classifier of noisy data.
 
 What is bound here are `jax.tree_util.Partial`s with static parts that are equal for equal networks, so that compiled
-programs are found again whatever the parameters are.
+programs are found again for any parameters.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Protocol, cast
 
 import flax.linen as nn
 import jax
@@ -16,28 +16,36 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
+from scorejax.numerics.trees import PyTree
 from scorejax.reverse.variance import LearnedRange
 from scorejax.scores.predictions import make_conditional_score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.learned import Learned
 
 
-def with_process(process: LinearSDE, params: Any) -> Any:
+class Applied(Protocol):
+    """What is applied as a linen module is; a protocol, since `run_once` gives something that is none."""
+
+    def apply(self, variables: PyTree, /, *args: PyTree, **options: PyTree) -> PyTree:
+        """Run the network with these variables."""
+
+
+def with_process(process: LinearSDE, params: PyTree) -> PyTree:
     """All that training changes: the parameters of a network, and of its process if that is learned."""
     if not isinstance(process, Learned):
         return params
     return {"network": params, "process": {"gamma_min": process.gamma_min, "gamma_max": process.gamma_max}}
 
 
-def process_of(process: LinearSDE, params: Any) -> LinearSDE:
+def process_of(process: LinearSDE, params: PyTree) -> LinearSDE:
     """The process as the parameters have it, where it is learned."""
     return process.replace(**params["process"]) if isinstance(process, Learned) else process
 
 
 def score(
     process: LinearSDE,
-    module: nn.Module,
-    params: Any,
+    module: Applied,
+    params: PyTree,
     predicts: str,
     *,
     sigma_data: float = 0.5,
@@ -61,9 +69,9 @@ def score(
 
 
 def learned_range(
-    process: LinearSDE, module: nn.Module, params: Any, condition: Array | None, dropout_key: Array | None = None
+    process: LinearSDE, module: Applied, params: PyTree, condition: Array | None, dropout_key: Array | None = None
 ) -> LearnedRange:
-    """The reverse variances that a network with `learned_range` puts out beside its prediction.
+    """The reverse variances that a network with `learned_range` puts out next to its prediction.
 
     Where score and variances are evaluated at the same points in one compiled program, the network runs once.
     """
@@ -71,7 +79,7 @@ def learned_range(
     return LearnedRange(Partial(_Share(_Apply(module, half=1), process.label), carried, condition))
 
 
-def run_once(module: nn.Module) -> Any:
+def run_once(module: nn.Module) -> _Once:
     """The network that keeps its last result: for two readers of the same points, also where derivatives are taken."""
     return _Once(module)
 
@@ -79,7 +87,7 @@ def run_once(module: nn.Module) -> Any:
 def logits(
     process: LinearSDE,
     module: nn.Module,
-    params: Any,
+    params: PyTree,
     *,
     dropout_key: Array | None = None,
     headless: bool = False,
@@ -116,7 +124,7 @@ def by_log_snr(module: nn.Module) -> bool:
 class _Apply:
     """`apply_fn` of a linen network; of one with a learned range one half: 0 the prediction, 1 the range."""
 
-    module: nn.Module
+    module: Applied
     half: int = 0
 
     def __call__(self, carried: tuple, x: Array, label: Array, condition: Array | None) -> Array:
@@ -135,7 +143,7 @@ class _Once:
     def __init__(self, module: nn.Module) -> None:
         self.module, self.last = module, (None, None)
 
-    def apply(self, variables: Any, x: Array, *rest: Any, **options: Any) -> Any:
+    def apply(self, variables: PyTree, x: Array, *rest: PyTree, **options: PyTree) -> PyTree:
         if self.last[0] is not x:
             self.last = x, self.module.apply(variables, x, *rest, **options)
         return self.last[1]
@@ -160,7 +168,7 @@ class _Logits:
     headless: bool
     cleanest: float | None
 
-    def __call__(self, process: LinearSDE, params: Any, dropout_key: Array | None, x: Array, t: Array) -> Array:
+    def __call__(self, process: LinearSDE, params: PyTree, dropout_key: Array | None, x: Array, t: Array) -> Array:
         t = jnp.broadcast_to(t, x.shape[:1])
         if by_log_snr(self.module):
             label = jnp.mean(process.log_snr(t).reshape(len(t), -1), axis=1)
@@ -173,5 +181,5 @@ class _Logits:
         return jnp.asarray(self.module.apply({"params": params}, x, label, train, self.headless, rngs=rngs))
 
 
-def _of_network(process: LinearSDE, params: Any) -> Any:
+def _of_network(process: LinearSDE, params: PyTree) -> PyTree:
     return params["network"] if isinstance(process, Learned) else params

@@ -20,10 +20,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from scorejax.experiment.config.values import Kind
+from scorejax.experiment.config.values import Kind, Value
 from scorejax.runtime.errors import ConfigError, user_errors
 
 Factory: TypeAlias = Callable[..., Any]
+"""A function or class; what it makes differs from seam to seam."""
+Hint: TypeAlias = Any
+"""An annotation: a type, a union of types, or `Annotated`."""
 REQUIRED = inspect.Parameter.empty
 
 
@@ -39,7 +42,7 @@ class Setting:
 
     name: str
     kind: Kind | Seam
-    default: Any = REQUIRED
+    default: Value = REQUIRED
 
     def __str__(self) -> str:
         return self.name if self.default is REQUIRED else f"{self.name}={shown(self.default)}"
@@ -63,7 +66,7 @@ class Seam:
     noun: str
     default: str
     supplied: frozenset[str] = frozenset()
-    common: Mapping[str, Any] = field(default_factory=dict)
+    common: Mapping[str, Value] = field(default_factory=dict)
     fallback: str | None = None
 
     def entries(self) -> Mapping[str, Factory]:
@@ -171,7 +174,7 @@ def settings_of(factory: Factory) -> dict[str, Setting]:
 
 
 def make(
-    seam: Seam, name: str, given: Mapping[str, Any], supplied: Mapping[str, Any], where: str, *positional: Any
+    seam: Seam, name: str, given: Mapping[str, Value], supplied: Mapping[str, object], where: str, *positional: object
 ) -> Any:
     """Call the factory of a part with its settings, and with those of the supplied arguments that it takes.
 
@@ -228,7 +231,7 @@ def _look_here() -> None:
         sys.path.append(here)
 
 
-def _hints(factory: Factory) -> dict[str, Any]:
+def _hints(factory: Factory) -> dict[str, Hint]:
     subject = factory.func if isinstance(factory, functools.partial) else factory
     if inspect.isclass(subject) and not dataclasses.is_dataclass(subject):
         subject = subject.__init__
@@ -238,7 +241,7 @@ def _hints(factory: Factory) -> dict[str, Any]:
         return {}
 
 
-def _kind(hint: Any, default: Any) -> Kind | Seam:
+def _kind(hint: Hint, default: Value) -> Kind | Seam:
     """What values a parameter takes, by its annotation, or else by its default."""
     if typing.get_origin(hint) is typing.Annotated:
         seams = [extra for extra in hint.__metadata__ if isinstance(extra, Seam)]
@@ -256,7 +259,7 @@ def _kind(hint: Any, default: Any) -> Kind | Seam:
     return Kind(tuple(kind for kind in (bool, int, float, tuple, str) if kind in found) or (str,), optional)
 
 
-def _plain(option: Any) -> type:
+def _plain(option: Hint) -> type:
     origin = typing.get_origin(option) or option
     if origin in (bool, int, float, str, type(None)):
         return origin
@@ -267,6 +270,6 @@ def _plain(option: Any) -> type:
     return object
 
 
-def shown(default: Any) -> str:
+def shown(default: Value) -> str:
     """A default as it is written in a config."""
     return default.__name__ if hasattr(default, "__name__") else str(default)

@@ -7,10 +7,10 @@ import runpy
 import sysconfig
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from scorejax.experiment.config.schema import OF_SOME_RECIPES, schema
 from scorejax.experiment.config.tree import HELP, Config, Help, Part
+from scorejax.experiment.config.values import Values
 from scorejax.runtime.errors import ConfigError, user_errors
 
 # What a setting was called before; used by error messages alone.
@@ -95,7 +95,7 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
     return config
 
 
-def from_dict(values: dict[str, Any]) -> Config:
+def from_dict(values: Values) -> Config:
     """The config that `to_dict` wrote.
 
     Raises:
@@ -111,19 +111,19 @@ def copy(config: Config) -> Config:
     return from_dict(to_dict(config))
 
 
-def to_dict(config: Config) -> dict[str, Any]:
+def to_dict(config: Config) -> Values:
     """Nested plain values, ready for JSON; unset ones are None, or absent where they are a part's own."""
     return config.to_dict()
 
 
-def chosen(config: Config, section: str) -> dict[str, Any]:
+def chosen(config: Config, section: str) -> Values:
     """What is set in a section, without what is left to the defaults of the parts that it names."""
     return {key: value for key, value in to_dict(config)[section].items() if value is not None}
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Values, prefix: str = "") -> Values:
     """Dotted keys of nested settings."""
-    flat: dict[str, Any] = {}
+    flat: Values = {}
     for key, value in values.items():
         flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return flat
@@ -190,7 +190,7 @@ def _parts(config: Config) -> list[Part]:
     return found + [part for value in config.values() if isinstance(value, Config) for part in _parts(value)]
 
 
-def _run_config_file(path: Path) -> dict[str, Any]:
+def _run_config_file(path: Path) -> Values:
     module = runpy.run_path(str(path))
     if "get_config" not in module:
         raise ConfigError(f"{path} defines no get_config(); see configs/vp_digits.py for one that does")

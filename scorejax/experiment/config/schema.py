@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 from scorejax.experiment.config.parts import Seam
+from scorejax.experiment.config.values import Values
 
 # A bare type stands for a setting that is unset by default.
-_DATA: dict[str, Any] = {
+_DATA: Values = {
     "size": int,  # resize images to size x size pixels
     "crop": int,  # cut the central square of so many pixels first; unset: the largest square
     "classes": tuple,  # keep the examples with these labels, numbered anew; unset: all
@@ -24,7 +24,7 @@ _OF_THE_RUN = ("t", "time_sampling", "gray_levels", "levels", "centered", "chain
 STEPPER = Seam("scorejax.samplers:STEPPERS", "stepper", "euler_maruyama", supplied=frozenset({"fitted", "data_range"}))
 TIME_GRID = Seam("scorejax.samplers:GRIDS", "time grid", "uniform", supplied=frozenset({"t_min", "fitted"}))
 
-SCHEMA: dict[str, Any] = {
+SCHEMA: Values = {
     "name": "run",
     "seed": 42,
     "init_from": str,  # published weights: what training starts from, and what is evaluated if nothing was trained
@@ -136,7 +136,7 @@ OF_SOME_RECIPES = ("sde", "model", "objective", "sampler", "guidance", "sweep")
 """Sections that a recipe reads only if it says so; for others they stay at their defaults."""
 
 
-def schema() -> dict[str, Any]:
+def schema() -> Values:
     """The sections of every config, and one for each recipe that trains something next to a trained model."""
     beside = importlib.import_module("scorejax.experiment.recipes").BESIDE
     return SCHEMA | {

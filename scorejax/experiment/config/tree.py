@@ -8,13 +8,14 @@ part of that name has too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import config_dict
 
 from scorejax.experiment.config import values as values_lib
-from scorejax.experiment.config.parts import REQUIRED, Seam, Setting, make, reject, shown
+from scorejax.experiment.config.parts import REQUIRED, Factory, Seam, Setting, make, reject, shown
+from scorejax.experiment.config.values import Value, Values
 from scorejax.runtime.errors import ConfigError
 
 HELP = "help"
@@ -27,7 +28,7 @@ class Help(ConfigError):
 class Config(config_dict.ConfigDict):
     """A section: fixed keys, each with a default, a section, or a node of its own."""
 
-    def __init__(self, schema: Mapping[str, Any], path: str = "") -> None:
+    def __init__(self, schema: Mapping[str, Value], path: str = "") -> None:
         """Every setting of the schema at its default.
 
         Args:
@@ -40,7 +41,7 @@ class Config(config_dict.ConfigDict):
         for key, default in schema.items():
             self._put(key, self._default(key, default))
 
-    def _default(self, key: str, default: Any) -> Any:
+    def _default(self, key: str, default: Value) -> Value:
         path = _join(self._path, key)
         if isinstance(default, Seam):
             return Part(default, path)
@@ -48,10 +49,10 @@ class Config(config_dict.ConfigDict):
             return Config(default, path)
         return None if isinstance(default, type) else default
 
-    def _put(self, key: str, value: Any) -> None:
+    def _put(self, key: str, value: Value) -> None:
         self._fields[key] = value
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: Value) -> None:
         if key not in self._schema:
             raise self._unknown(key)
         there = self._fields[key]
@@ -67,15 +68,15 @@ class Config(config_dict.ConfigDict):
             kind = values_lib.kind_of(self._schema[key])
             self._put(key, values_lib.check(_join(self._path, key), value, kind))
 
-    def __setattr__(self, key: str, value: Any) -> None:
+    def __setattr__(self, key: str, value: Value) -> None:
         self[key] = value
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> Value:
         if key not in self._fields:
             raise self._unknown(key)
         return self._fields[key]
 
-    def __getattr__(self, key: str) -> Any:
+    def __getattr__(self, key: str) -> Value:
         if key.startswith("_"):
             raise AttributeError(key)
         try:
@@ -83,7 +84,7 @@ class Config(config_dict.ConfigDict):
         except ConfigError as error:
             raise AttributeError(str(error)) from None
 
-    def update(self, *given: Mapping[str, Any], **more: Any) -> None:
+    def update(self, *given: Mapping[str, Value], **more: Value) -> None:
         """Set several keys; of a node its name first, since that decides which others it has."""
         for changes in (*given, more):
             for key in sorted(changes, key=lambda key: key != "name"):
@@ -118,7 +119,7 @@ class Config(config_dict.ConfigDict):
                     f"{error}; its default is {default!r}" if default is not None else str(error)
                 ) from None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Values:
         """Nested plain values, ready for JSON."""
         return {key: value.to_dict() if isinstance(value, Config) else value for key, value in self._fields.items()}
 
@@ -163,7 +164,7 @@ class Part(Config):
         for key, value in given.items():
             self.set_text(key, value)
 
-    def choose(self, value: Any) -> None:
+    def choose(self, value: Value) -> None:
         """Name another part: a text, a mapping with `name` and settings, or None for the default part.
 
         Raises:
@@ -201,7 +202,7 @@ class Part(Config):
 
     # ---- Its settings -------------------------------------------------------------------------------------------
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: Value) -> None:
         if key == "name":
             if value != self._fields["name"]:
                 self._rename(value, keep=True)
@@ -234,7 +235,7 @@ class Part(Config):
             raise ConfigError(f"{error}{known}") from None
         return None
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> Value:
         if key in self._fields:
             return self._fields[key]
         default = self._setting(key).default
@@ -247,7 +248,7 @@ class Part(Config):
             raise reject(self._path, self._seam.noun, self._fields["name"], key, known)
         return settings[key]
 
-    def _set(self, setting: Setting, value: Any) -> None:
+    def _set(self, setting: Setting, value: Value) -> None:
         # A default that is set once more is no difference between two configs; number formats are set by their names.
         default = shown(setting.default) if setting.name == "dtype" else setting.default
         if default is not REQUIRED and value == default and type(value) is type(default):
@@ -255,12 +256,12 @@ class Part(Config):
         else:
             self._put(setting.name, value)
 
-    def own(self) -> dict[str, Any]:
+    def own(self) -> Values:
         """What was set of the part's own settings; nodes below as partly called factories."""
         fields = {key: self._fields[key] for key in self._own_keys()}
         return {key: value.factory() if isinstance(value, Part) else value for key, value in fields.items()}
 
-    def make(self, *positional: Any, **supplied: Any) -> Any:
+    def make(self, *positional: object, **supplied: object) -> Any:
         """Call the part's factory: with positional arguments, its settings, and what it takes of the supplied.
 
         Raises:
@@ -269,16 +270,16 @@ class Part(Config):
         given = {key: _format(value) if key == "dtype" else value for key, value in self.own().items()}
         return make(self._seam, self._fields["name"], given, supplied, self._path, *positional)
 
-    def factory(self) -> Callable[..., Any]:
+    def factory(self) -> Factory:
         """The part as a function of what the program supplies."""
 
-        def chosen(*positional: Any, **supplied: Any) -> Any:
+        def chosen(*positional: object, **supplied: object) -> Any:
             return self.make(*positional, **supplied)
 
         chosen.__name__ = self._fields["name"]
         return chosen
 
-    def find(self) -> Callable[..., Any]:
+    def find(self) -> Factory:
         """The factory itself."""
         return self._seam.find(self._fields["name"])
 
@@ -289,7 +290,7 @@ class Part(Config):
         return f"\nand with each of them: {shown}"
 
 
-def _format(value: Any) -> Any:
+def _format(value: Value) -> Value:
     import jax.numpy as jnp
 
     return {"float32": jnp.float32, "bfloat16": jnp.bfloat16}[value] if isinstance(value, str) else value

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from scorejax.runtime.errors import ConfigError
 
+Value: TypeAlias = Any
+"""The value of a setting: a bool, int, float, str, tuple or None; which of them, its `Kind` says."""
+Values: TypeAlias = dict[str, Any]
+"""Values by key; those of a section are nested."""
 DTYPES = ("float32", "bfloat16")
 
 
@@ -29,14 +33,14 @@ class Kind:
         return " or ".join(dict.fromkeys(_NAMES[kind] if not self.words else _WORDS for kind in self.types))
 
 
-def kind_of(default: Any) -> Kind:
+def kind_of(default: Value) -> Kind:
     """The kind of a setting by its default; a bare type is a setting that is unset by default."""
     if isinstance(default, type):
         return Kind((default,), optional=True)
     return Kind((type(default),), words=isinstance(default, tuple) and any(isinstance(v, str) for v in default))
 
 
-def convert(key: str, text: str, kind: Kind) -> Any:
+def convert(key: str, text: str, kind: Kind) -> Value:
     """The value that a text stands for; `none` is None where the setting may be unset.
 
     Raises:
@@ -54,7 +58,7 @@ def convert(key: str, text: str, kind: Kind) -> Any:
     raise ConfigError(f"config key {key!r} takes {kind}, got {text!r}")
 
 
-def check(key: str, value: Any, kind: Kind) -> Any:
+def check(key: str, value: Value, kind: Kind) -> Value:
     """A value given in Python, in the type of its setting: whole numbers may stand for numbers, lists for tuples.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Exact bits/dim of test examples, beside those of the baselines; a cut-off evaluation goes on where it stopped."""
+"""Exact bits/dim of test examples, next to those of the baselines; a cut-off evaluation goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scorejax import data as data_lib
 from scorejax import likelihood, metrics
 from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.config import to_dict
-from scorejax.experiment.evaluation.evaluation import Evaluation, Held
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import BITS, Subject, carried, fingerprint, report_progress, settings
 from scorejax.experiment.evaluation.variances import restored_beside
 from scorejax.experiment.recipe import Params
@@ -31,7 +31,7 @@ _BOUND = 2**20  # stream of an example's key, beyond those of its passes
 
 def bits_per_dim(
     model: Subject, train: data_lib.Dataset, test: data_lib.Dataset, workdir: str | Path, dequantizer: Params | None
-) -> dict[str, Any]:
+) -> Result:
     """Exact bits/dim of test examples, each counted once, next to those of the baselines.
 
     Args:
@@ -96,7 +96,7 @@ def _gaussian_baseline(train: np.ndarray, test: np.ndarray) -> float | None:
     return metrics.gaussian_bits_per_dim(train, test) if len(train) > math.prod(train.shape[1:]) else None
 
 
-def _prepare(held: Held) -> Callable[[], dict[str, Any]]:
+def _prepare(held: Held) -> Callable[[], Result]:
     chosen = held.config.eval.dequantization
     pick("eval.dequantization", chosen, dict.fromkeys(DEQUANTIZATIONS))
     found = None
@@ -161,7 +161,7 @@ def labels_of(dataset: data_lib.Dataset) -> np.ndarray:
     return dataset.labels
 
 
-def _lines(bits: dict[str, Any]) -> list[str]:
+def _lines(bits: Result) -> list[str]:
     """The exact bits/dim, next to what they are held against."""
     lines = [f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}"]
     if bits["gaussian_baseline"] is not None:

@@ -29,11 +29,11 @@ def calibrate(config: Config, workdir: str | Path) -> Path:
     """Estimate the statistic of the newest checkpoint on `eval.calibration_examples`, write it and return its path.
 
     Args:
-      config: of the run.
-      workdir: of the run.
+        config: of the run.
+        workdir: of the run.
 
     Raises:
-      RunError: no readable checkpoint, or a config that does not fit.
+        RunError: no readable checkpoint, or a config that does not fit.
     """
     train = assemble.dataset(config, "train")
     model = Subject(restore(config, workdir, train))

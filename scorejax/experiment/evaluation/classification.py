@@ -1,11 +1,10 @@
-"""How well a classifier tells noisy examples: accuracy and cross entropy from the prior to the data."""
+"""How well a classifier recognizes noisy examples: accuracy and cross entropy from the prior to the data."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax.experiment.config import to_dict
-from scorejax.experiment.evaluation.evaluation import Evaluation, Held
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import CLASSIFICATION, Subject, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
@@ -25,14 +24,14 @@ from scorejax.sdes import times
 STEPS = 10  # equal ones in the log signal-to-noise ratio, from `t_max` to the clean end `t_min`
 
 
-def classification(model: Subject, test: data_lib.Dataset, workdir: str | Path) -> dict[str, Any]:
+def classification(model: Subject, test: data_lib.Dataset, workdir: str | Path) -> Result:
     """Accuracy and cross entropy in nats on test examples, at each of 11 noise levels, with standard errors.
 
-    Beside them: what a guess by the frequencies of the classes gets. Each example is counted once at each level, and
+    Next to them: what a guess by the frequencies of the classes gets. Each example is counted once at each level, and
     draws its noise from its number alone.
 
     Raises:
-      ConfigError: the split has no labels.
+        ConfigError: the split has no labels.
     """
     c = model.config.eval
     if test.labels is None:
@@ -81,7 +80,7 @@ def _ratios(model: Subject, levels: Array) -> list[float | None]:
 
 
 def _classify(model: Subject, test: data_lib.Dataset, levels: Array) -> Callable[..., dict[str, Array]]:
-    """The function of one batch: at each level, whether an example is told rightly and what its class costs."""
+    """The function of one batch: at each level, whether an example is classified correctly and what its class costs."""
     c, sde = model.config.data, model.model.sde
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array) -> dict[str, Array]:
@@ -113,11 +112,11 @@ def _mean(name: str, values: np.ndarray) -> dict[str, float]:
     return {name: float(values.mean()), f"{name}_error": float(error)}
 
 
-def _prepare(held: Held) -> Callable[[], dict[str, Any]]:
+def _prepare(held: Held) -> Callable[[], Result]:
     return lambda: classification(held.subject, held.test, held.workdir)
 
 
-def _lines(c: dict[str, Any]) -> list[str]:
+def _lines(c: Result) -> list[str]:
     """A row for each noise level, from the prior to the data."""
     guess = f"  {'a guess':>8}{c['guess_accuracy']:12.2%}{'':10}{c['guess_cross_entropy']:13.4f} nats"
     return [

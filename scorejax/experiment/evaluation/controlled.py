@@ -7,12 +7,12 @@ What was cut off goes on where it stopped when the same command is given again.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from scorejax.experiment import assemble, steering
 from scorejax.experiment.config import Config, chosen
 from scorejax.experiment.evaluation import quality, restoration, variances
 from scorejax.experiment.evaluation import report as report_lib
+from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.given import read, wanted_labels
 from scorejax.experiment.evaluation.subject import (
     CONTROLLED,
@@ -29,11 +29,11 @@ from scorejax.runtime.errors import user_errors
 from scorejax.runtime.ledger import Ledger
 
 
-def control(config: Config, workdir: str | Path, *, perceptual: restoration.Distance | None = None) -> dict[str, Any]:
+def control(config: Config, workdir: str | Path, *, perceptual: restoration.Distance | None = None) -> Result:
     """Do what section `guidance` says with the given images, and measure what came of it.
 
-    Writes `samples/NAME-step-N-DIGEST/x.npy` (the results, as grey levels), `samples/NAME-step-N.png` (beside what they
-    were made from) and `eval/guidance-NAME-step-N.json`.
+    Writes `samples/NAME-step-N-DIGEST/x.npy` (the results, as gray levels), `samples/NAME-step-N.png` (next to what
+    they were made from) and `eval/guidance-NAME-step-N.json`.
 
     Args:
         config: the run's.
@@ -97,7 +97,7 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     return report
 
 
-def summary(report: dict[str, Any]) -> str:
+def summary(report: Result) -> str:
     """The numbers of a report as lines for a person."""
     lines = [f"{report['n']} of {report['of']} images, {report['nfe']} network evaluations each: {report['folder']}"]
     for of in ("restored", "pinv", "to_source"):
@@ -113,7 +113,7 @@ def summary(report: dict[str, Any]) -> str:
     if report["failed"]:
         lines.append(
             f"  {report['failed']} images are not finite: take more steps, sampler.stepper=ancestral with "
-            "sampler.times=log_snr, or another guidance.method"
+            "sampler.time_grid=log_snr, or another guidance.method"
         )
     if "realism" in report:
         before, after = (report["realism"][f"frechet_distance_of_{what}"] for what in ("source", "result"))

@@ -1,6 +1,6 @@
 """Samples of a model: drawn in batches into a file that grows, and their pictures.
 
-The file is `samples/step-N-DIGEST/x.npy`, of which no more than a batch is ever in memory. Sample `i` depends on its
+The file is `samples/step-N-DIGEST/x.npy`; no more than a batch of it is ever in memory. Sample `i` depends on its
 number and on the settings in the digest (weights, sampler, seed, ...), not on how many there are. So what was cut off
 goes on, 50,000 samples begin with the 10,000 that were drawn before, and samples of other settings lie in another
 folder.
@@ -37,16 +37,16 @@ from scorejax.runtime import parallel
 from scorejax.runtime.ledger import Ledger
 
 FRAMES = 10  # columns of the trajectory picture
-TO_LEVELS = "the grey level whose bin a value lies in"
+TO_LEVELS = "the gray level whose bin a value lies in"
 
 
 class Samples(NamedTuple):
     """Samples on a disk.
 
     Attributes:
-      x: grey levels uint8 `[N, H, W, C]`, or vectors float32 `[N, D]`; mapped from the file.
-      nfe: network evaluations for each.
-      folder: where they are.
+        x: gray levels uint8 `[N, H, W, C]`, or vectors float32 `[N, D]`; mapped from the file.
+        nfe: network evaluations for each.
+        folder: where they are.
     """
 
     x: np.ndarray
@@ -122,7 +122,7 @@ def save_pictures(model: Subject, train: data_lib.Dataset, workdir: str | Path, 
 
 
 def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray, columns: int | None = None) -> None:
-    """A grid of images, such as with a column for each class, or a scatter plot of vectors beside data."""
+    """A grid of images, such as with a column for each class, or a scatter plot of vectors next to data."""
     if train.gray_levels:
         pictures.save_grid(where, data_lib.to_bytes(x, train.gray_levels), columns)
     else:
@@ -130,7 +130,7 @@ def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray, columns: int 
 
 
 def _trajectory(model: Subject, train: data_lib.Dataset, rows: int) -> np.ndarray:
-    """A few samples on their way, as grey levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it."""
+    """A few samples on their way, as gray levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it."""
     of, sde = model.model, model.sde
     arguments: dict[str, Any] = dict(
         assemble.sampler(model.config, sde, model.fitted, assemble.data_range(model.config, train))

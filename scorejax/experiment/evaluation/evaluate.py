@@ -7,7 +7,6 @@ A cut-off evaluation goes on where it stopped when the same command is given aga
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from scorejax.experiment.evaluation import (
     variational,
 )
 from scorejax.experiment.evaluation import report as report_lib
-from scorejax.experiment.evaluation.evaluation import Held
+from scorejax.experiment.evaluation.evaluation import Held, Result
 from scorejax.experiment.evaluation.subject import Subject, need
 from scorejax.experiment.recipe import Params, make_recipe
 from scorejax.experiment.trained import Trained, restore
@@ -35,7 +34,7 @@ from scorejax.runtime.errors import ConfigError
 EVALUATIONS = (classification.EVALUATION, bits.EVALUATION, variational.EVALUATION, samples.EVALUATION)
 
 
-def evaluate(config: Config, workdir: str | Path) -> dict[str, Any]:
+def evaluate(config: Config, workdir: str | Path) -> Result:
     """Measure the newest checkpoint of a run and write `eval/step-N.json` and the pictures of `samples/`.
 
     Raises:

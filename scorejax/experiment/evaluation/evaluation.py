@@ -40,7 +40,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         name: its key in the report.
-        needs: capabilities, of which the model must have one.
+        needs: capabilities; the model must have at least one of them.
         asked: whether a config asks for it.
         prepare: finds what is missing, before any work, and returns what does the work.
         lines: its numbers for a person.

@@ -1,13 +1,14 @@
-"""The images that something is to be done with, and the labels that a conditional network is told for them."""
+"""The images that something is to be done with, and the labels that a conditional network is given for them."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from scorejax import data as data_lib
+from scorejax import metrics
 from scorejax.experiment import assemble, steering
 from scorejax.experiment.config import Config
 from scorejax.experiment.model import Model
@@ -17,7 +18,7 @@ from scorejax.runtime.errors import ConfigError, user_errors
 class Chosen:
     """Some images of an array or folder, read as they are asked for."""
 
-    def __init__(self, images: Any, numbers: np.ndarray) -> None:
+    def __init__(self, images: metrics.Examples, numbers: np.ndarray) -> None:
         self._images, self._numbers = images, numbers
 
     def __len__(self) -> int:
@@ -31,16 +32,16 @@ class Given(NamedTuple):
     """Given images.
 
     Attributes:
-        images: grey levels `[N, H, W, C]`, read as they are asked for.
+        images: gray levels `[N, H, W, C]`, read as they are asked for.
         labels: theirs `[N]`, or None.
         of: how many there were to choose from.
-        origin: where they are from, for the report and to recognise a cut-off run.
+        origin: where they are from, for the report and to recognize a cut-off run.
     """
 
-    images: Any
+    images: metrics.Examples
     labels: np.ndarray | None
     of: int
-    origin: dict[str, Any]
+    origin: dict[str, object]
 
 
 def read(config: Config, task: steering.Task, train: data_lib.Dataset) -> Given:
@@ -65,8 +66,10 @@ def read(config: Config, task: steering.Task, train: data_lib.Dataset) -> Given:
     return Given(Chosen(test.examples, numbers), labels, len(test), {"data": test.name, "split": config.eval.split})
 
 
-def images(config: Config, key: str, shape: tuple[int, ...], train: data_lib.Dataset, *, resize: bool = True) -> Any:
-    """The images at the path `guidance.KEY`, as grey levels like those of the data.
+def images(
+    config: Config, key: str, shape: tuple[int, ...], train: data_lib.Dataset, *, resize: bool = True
+) -> metrics.Examples:
+    """The images at the path `guidance.KEY`, as gray levels like those of the data.
 
     Raises:
         ConfigError: nothing there, or images that cannot be brought to the shape.
@@ -86,7 +89,7 @@ def wanted_labels(
     classes: steering.Classes,
     given: Given,
 ) -> np.ndarray | None:
-    """The label that a conditional network is told for each image; None for a network that takes none.
+    """The label that a conditional network is given for each image; None for a network that takes none.
 
     `guidance.labels` in turn; else, where the image itself is to be found again, its own label, or that of no class.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import ChainMap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +15,7 @@ from scorejax import metrics
 from scorejax.experiment.config import Config, Part, Seam
 from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
+from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.run_features import run
 from scorejax.runtime.errors import ConfigError, user_errors
 
@@ -105,14 +106,14 @@ def _feature_count(chosen: metrics.FeatureNetwork, train: data_lib.Dataset) -> i
     return chosen(jnp.asarray(one)).shape[1]
 
 
-def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: str | Path) -> dict[str, Any]:
+def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: str | Path) -> Result:
     """The numbers that `eval.metrics` asks for, with what they were measured on.
 
     Features are computed once for all numbers, and lie on the disk.
     """
     c, network = judge.config.eval, judge.network
     x = samples.x[: c.samples]
-    result: dict[str, Any] = {"n": len(x), "features": network.name, "metrics": list(c.metrics), "notes": []}
+    result: Result = {"n": len(x), "features": network.name, "metrics": list(c.metrics), "notes": []}
     with contextlib.ExitStack() as stack:
         pictures = reference.Pictures(x, train.gray_levels)
         drawn = stack.enter_context(
@@ -131,7 +132,7 @@ def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: st
     return result
 
 
-def lines(s: dict[str, Any]) -> list[str]:
+def lines(s: Result) -> list[str]:
     """The numbers of samples, as the metric of each puts them."""
     found = [f"  {label:<20}{value}" for name in s["metrics"] for label, value in metric(name).lines(s)]
     about = f"   ({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"

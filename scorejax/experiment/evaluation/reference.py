@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from scorejax.runtime.ledger import Ledger
 class Pictures:
     """Images as feature networks take them, in 0..255, converted as they are read; vectors as they are."""
 
-    def __init__(self, examples: np.ndarray, gray_levels: int | None) -> None:
+    def __init__(self, examples: metrics.Examples, gray_levels: int | None) -> None:
         self._examples, self._gray_levels = examples, gray_levels
 
     def __len__(self) -> int:
@@ -34,7 +33,7 @@ class Pictures:
 
 @contextlib.contextmanager
 def features(
-    network: metrics.FeatureNetwork, pictures: Pictures, batch: int, workdir: str | Path, what: str, depends: Any
+    network: metrics.FeatureNetwork, pictures: Pictures, batch: int, workdir: str | Path, what: str, depends: object
 ) -> Iterator[np.ndarray]:
     """Features `[N, F]` of all pictures, mapped from a file that is deleted when the numbers are made of them.
 
@@ -80,8 +79,8 @@ def compute(
         return metrics.Statistics.of(metrics.Moments.of_rows(found, network.name), **about(config, real))
 
 
-def about(config: Config, real: data_lib.Dataset) -> dict[str, Any]:
-    """What statistics of real examples carry besides their numbers."""
+def about(config: Config, real: data_lib.Dataset) -> dict[str, object]:
+    """What statistics of real examples carry apart from their numbers."""
     split = config.eval.reference_split
     return {"data": real.name, "split": split, "of": len(real), "shape": real.shape, "levels": real.gray_levels}
 

@@ -7,15 +7,14 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import jax
 
 import scorejax
-from scorejax.experiment.evaluation.evaluation import Evaluation
+from scorejax.experiment.evaluation.evaluation import Evaluation, Result
 
 
-def summary(report: dict[str, Any], evaluations: Sequence[Evaluation]) -> str:
+def summary(report: Result, evaluations: Sequence[Evaluation]) -> str:
     """The numbers of a report as lines for a person."""
     counted = next((report[each.name] for each in evaluations if "of" in report.get(each.name, {})), None)
     examples = f"{counted['examples']} of {counted['of']} {report['split']} examples of " if counted else ""
@@ -27,7 +26,7 @@ def summary(report: dict[str, Any], evaluations: Sequence[Evaluation]) -> str:
     return "\n".join(lines)
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Result:
     """Versions and devices, without which a number cannot be repeated."""
     packages = ("jax", "jaxlib", "flax", "diffrax", "numpy")
     device = jax.devices()[0]
@@ -42,7 +41,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write(path: Path, report: dict[str, Any]) -> None:
+def write(path: Path, report: Result) -> None:
     """Write a report as JSON, making the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2, default=str) + "\n")

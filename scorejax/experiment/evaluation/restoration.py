@@ -1,10 +1,9 @@
-"""Results made of given images: drawn batch by batch, measured image by image, and shown beside what they came from."""
+"""Results made of given images: drawn in batches, measured image by image, and shown next to what they came from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,12 +13,13 @@ from scorejax import data as data_lib
 from scorejax import metrics
 from scorejax.experiment import assemble, steering
 from scorejax.experiment.evaluation import reference, variances
+from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.given import Given, images
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.numerics import keys
 from scorejax.pictures import save_grid
 
-COLUMNS = 16  # images beside each other on the page
+COLUMNS = 16  # images next to each other on the page
 Distance = Callable[[Array, Array], Array]
 """A perceptual distance `(x, truth) -> [B]` of images `[B, H, W, C]` in [-1, 1], such as LPIPS."""
 _MEASURES = ("psnr", "ssim", "l2", "lpips")
@@ -28,7 +28,7 @@ _MEASURES = ("psnr", "ssim", "l2", "lpips")
 def batch_function(
     model: Subject, train: data_lib.Dataset, perceptual: Distance | None = None
 ) -> Callable[..., dict[str, Array]]:
-    """The function of one batch: results as grey levels, what they were made from, and the measures of each.
+    """The function of one batch: results as gray levels, what they were made from, and the measures of each.
 
     It carries the parameters, a key, the class guidance, the task and the head of a reverse chain.
     """
@@ -67,13 +67,13 @@ def batch_function(
     return fn
 
 
-def measures(task: steering.Task, rows: dict[str, np.ndarray], train: data_lib.Dataset) -> dict[str, Any]:
-    """Means and standard errors over the images, of the results and of the pseudo-inverse beside them."""
+def measures(task: steering.Task, rows: dict[str, np.ndarray], train: data_lib.Dataset) -> Result:
+    """Means and standard errors over the images, of the results and of the pseudo-inverse next to them."""
 
-    def of(prefix: str) -> dict[str, Any]:
+    def of(prefix: str) -> Result:
         return {name: metrics.mean_and_error(rows[prefix + name]) for name in _MEASURES if prefix + name in rows}
 
-    found: dict[str, Any] = {"ssim_window": metrics.fitting_window(train.shape[:2])} if "ssim" in rows else {}
+    found: Result = {"ssim_window": metrics.fitting_window(train.shape[:2])} if "ssim" in rows else {}
     if not isinstance(task, steering.Restoration):
         return {**found, "to_source": of("")}
     found |= {"sigma_y": task.sigma_y, "residual": metrics.mean_and_error(rows["residual"])}
@@ -88,7 +88,7 @@ def realism(
     x: np.ndarray,
     workdir: str | Path,
     digest: str,
-) -> dict[str, Any]:
+) -> Result:
     """How near results are to the domain they are meant for, and how near their sources were.
 
     Frechet distances to `guidance.target`, or to `eval.reference_examples` of the data. Where the feature network is a
@@ -98,12 +98,12 @@ def realism(
     target_path = getattr(config.guidance, "target", None)
     if target_path is None:
         real = reference.examples(config)
-        target: Any = real.examples[data_lib.spread(len(real), config.eval.reference_examples)]
+        target: metrics.Examples = real.examples[data_lib.spread(len(real), config.eval.reference_examples)]
         origin = f"{real.name}, {config.eval.reference_split}"
     else:
         target = images(config, "target", train.shape, train)
         origin = f"{target_path} {data_lib.stamp(target_path)}"
-    result: dict[str, Any] = {"features": network.name, "target": origin, "n_target": len(target)}
+    result: Result = {"features": network.name, "target": origin, "n_target": len(target)}
     moments = {}
     for what, shown in {"target": target, "source": given.images, "result": x}.items():
         of_them = reference.Pictures(shown, train.gray_levels)
@@ -129,7 +129,7 @@ def save_page(path: Path, train: data_lib.Dataset, given: Given, rows: dict[str,
     """
     columns = min(COLUMNS, wanted, len(rows["x"]))
     count = min(wanted, len(rows["x"])) // columns * columns
-    kinds = [rows["measured"], rows["x"]] if "measured" in rows else [given.images, rows["x"]]
+    kinds: list[metrics.Examples] = [rows["measured"], rows["x"]] if "measured" in rows else [given.images, rows["x"]]
     if "measured" in rows and "psnr" in rows:
         kinds.append(given.images)
     stacked = np.stack([kind[np.arange(count)] for kind in kinds]).reshape(len(kinds), -1, columns, *train.shape)
@@ -138,7 +138,7 @@ def save_page(path: Path, train: data_lib.Dataset, given: Given, rows: dict[str,
 
 
 def _compare(x: Array, truth: Array, levels: int, perceptual: Distance | None) -> dict[str, Array]:
-    """The measures of each image, of grey levels as they stand in a file."""
+    """The measures of each image, of gray levels as they stand in a file."""
     peak = levels - 1.0
     x, truth = x.astype(jnp.float32), truth.astype(jnp.float32)
     found = {

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from scorejax import data as data_lib
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation import draw, quality, variances
-from scorejax.experiment.evaluation.evaluation import Evaluation, Held
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.runtime import parallel
 
 
-def draw_and_measure(
-    model: Subject, train: data_lib.Dataset, judge: quality.Judge, workdir: str | Path
-) -> dict[str, Any]:
+def draw_and_measure(model: Subject, train: data_lib.Dataset, judge: quality.Judge, workdir: str | Path) -> Result:
     """Draw samples, keep them and their pictures, and measure what the judge was made for."""
     samples = draw.draw(model, train, workdir)
     if parallel.is_main_process():
@@ -34,7 +31,7 @@ def draw_and_measure(
     }
 
 
-def _prepare(held: Held) -> Callable[[], dict[str, Any]]:
+def _prepare(held: Held) -> Callable[[], Result]:
     judge = quality.judge(held.config, held.train)
     model = variances.with_fitted(held.subject, held.train, held.workdir)
     return lambda: draw_and_measure(model, held.train, judge, held.workdir)

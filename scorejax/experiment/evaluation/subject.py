@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -27,12 +27,12 @@ Batches = Iterator[tuple[int, int, dict[str, np.ndarray]]]
 
 
 class Subject(NamedTuple):
-    """A trained model, with what its samples need beside it.
+    """A trained model, with what its samples need next to it.
 
     Attributes:
         trained: the model.
         fitted: what was fitted to it for its sampler.
-        classes: towards which its samples are steered.
+        classes: those toward which its samples are steered.
         own_config: settings to draw with, if they are not those of the run.
     """
 
@@ -85,7 +85,7 @@ def carried(subject: Subject, stream: int) -> tuple[Params, Array]:
     return subject.trained.params, jax.random.fold_in(jax.random.key(subject.config.eval.seed), stream)
 
 
-def settings(subject: Subject) -> dict[str, Any]:
+def settings(subject: Subject) -> dict[str, object]:
     """What every result depends on, to recognize a cut-off evaluation; neither batch nor device count do."""
     sections = {
         section: chosen(subject.config, section)

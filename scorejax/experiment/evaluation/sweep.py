@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from absl import logging
 
@@ -14,6 +14,7 @@ from scorejax.experiment import config as configs
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import draw, quality, reference, report, variances, variational
 from scorejax.experiment.evaluation.evaluate import subject
+from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.subject import Subject, need
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
@@ -24,10 +25,10 @@ class Point(NamedTuple):
     """One sampler with one number of steps.
 
     Attributes:
-      sampler: as the config names it.
-      steps: of the time grid.
-      nfe: network evaluations for a sample, counted.
-      distance: Frechet distance to real examples.
+        sampler: as the config names it.
+        steps: of the time grid.
+        nfe: network evaluations for a sample, counted.
+        distance: Frechet distance to real examples.
     """
 
     sampler: str
@@ -36,7 +37,7 @@ class Point(NamedTuple):
     distance: float
 
 
-def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
+def sweep(config: Config, workdir: str | Path) -> Result:
     """Measure the newest checkpoint under every sampler of `sweep.samplers` with every number of `sweep.steps`.
 
     Writes `eval/sweep-N.json` and the picture `eval/sweep-N.png` of Frechet distance against network evaluations,
@@ -45,8 +46,8 @@ def sweep(config: Config, workdir: str | Path) -> dict[str, Any]:
     chains. Samples and bounds lie on the disk, so that a sweep which was cut off goes on where it stopped.
 
     Raises:
-      RunError: no readable checkpoint, an unknown sampler, settings that it does not take, or something that it needs
-        and that was not fitted.
+        RunError: no readable checkpoint, an unknown sampler, settings that it does not take, or something that it needs
+            and that was not fitted.
     """
     train = assemble.dataset(config, "train")
     judge = quality.judge(config, train)
@@ -146,7 +147,7 @@ def table(points: Sequence[Point], floor: float) -> str:
     return f"{_markdown(values)}\n\nfloor (real examples among themselves): {floor:.4g}"
 
 
-def bits_table(rows: Sequence[dict[str, Any]]) -> str:
+def bits_table(rows: Sequence[Result]) -> str:
     """Markdown of the bounds: a row for each chain, a column for each number of steps."""
     values = {(row["label"], row["steps"]): f"{row['bits_per_dim']:.3f}" for row in rows}
     first, error = rows[0], max(row["standard_error"] for row in rows)
@@ -189,7 +190,7 @@ def _models(model: Subject, train: data.Dataset, workdir: str | Path) -> dict[tu
 
 def _bits(
     bounds: dict[tuple[str, int], variational.Bound], config: Config, workdir: str | Path
-) -> tuple[list[dict[str, Any]], list[Ledger]]:
+) -> tuple[list[Result], list[Ledger]]:
     """Bits/dim of every bound on the same `sweep.bits` examples, and the ledgers they are from."""
     if not bounds:
         return [], []
@@ -204,7 +205,7 @@ def _bits(
     return rows, ledgers
 
 
-def _draw_bits(where: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _draw_bits(where: Path, rows: Sequence[Result]) -> None:
     called = dict.fromkeys(row["label"] for row in rows)
     curves = {name: [(r["evaluations"], r["bits_per_dim"]) for r in rows if r["label"] == name] for name in called}
     pictures.save_curves(where, curves, labels=("network evaluations", "bits/dim, variational bound"))

@@ -119,7 +119,7 @@ def load(workdir: str | Path, step: int, sde: LinearSDE) -> Gamma:
     """Read the statistic of a checkpoint.
 
     Raises:
-      ConfigError: there is none, or it belongs to another process.
+        ConfigError: there is none, or it belongs to another process.
     """
     path = gamma_path(workdir, step)
     if not path.is_file():
@@ -131,7 +131,7 @@ def read(path: str | Path, sde: LinearSDE) -> Gamma:
     """Read a statistic.
 
     Raises:
-      ConfigError: there is none, or it belongs to another process.
+        ConfigError: there is none, or it belongs to another process.
     """
     with user_errors(f"statistic {path}"):
         return Gamma.load(path, sde)

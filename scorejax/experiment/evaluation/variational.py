@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +18,7 @@ from scorejax.experiment import config as configs
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.evaluation.bits import labels_of
-from scorejax.experiment.evaluation.evaluation import Evaluation, Held
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import ELBO, Subject, carried, report_progress, settings
 from scorejax.numerics import keys
 from scorejax.reverse import ReverseChain
@@ -109,9 +109,7 @@ def of_sampler(model: Subject, train: data_lib.Dataset) -> Bound | None:
     return Bound(model, chain)
 
 
-def bits_per_dim(
-    bound: Bound, test: data_lib.Dataset, examples: int, workdir: str | Path
-) -> tuple[dict[str, Any], Ledger]:
+def bits_per_dim(bound: Bound, test: data_lib.Dataset, examples: int, workdir: str | Path) -> tuple[Result, Ledger]:
     """Bits/dim of `examples` test examples (0: all), each counted once, and its three parts, which sum to it.
 
     Returns the numbers, and the ledger of the examples, to be removed when the numbers are kept elsewhere.
@@ -201,10 +199,10 @@ def eta_of(config: Config) -> float:
     return getattr(config.sampler.stepper, "eta", 1.0)
 
 
-def _prepare(held: Held) -> Callable[[], dict[str, Any]]:
+def _prepare(held: Held) -> Callable[[], Result]:
     bound = asked(held.subject, held.train, held.workdir)
 
-    def measure() -> dict[str, Any]:
+    def measure() -> Result:
         found, rows = bits_per_dim(bound, held.test, held.config.eval.likelihood_examples, held.workdir)
         rows.remove()
         return found
@@ -212,7 +210,7 @@ def _prepare(held: Held) -> Callable[[], dict[str, Any]]:
     return measure
 
 
-def _lines(bound: dict[str, Any]) -> list[str]:
+def _lines(bound: Result) -> list[str]:
     """The variational bound and its parts."""
     about = f"{bound['variance']} variance, {bound['times']} times, {bound['evaluations']} evaluations"
     parts = f"prior {bound['prior']:.4f}, KL {bound['kl']:.4f}, decoder {bound['decoder']:.4f}"

@@ -1,10 +1,10 @@
-"""A classifier of noisy data, whose gradient steers scores towards a class."""
+"""A classifier of noisy data, whose gradient steers scores toward a class."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
@@ -61,7 +61,7 @@ class Classifier(Recipe):
         )
 
     @functools.cached_property
-    def network(self) -> Any:
+    def network(self) -> nn.Module:
         """The network for the data of the run."""
         examples = self.given.examples
         if examples.num_classes < 2:

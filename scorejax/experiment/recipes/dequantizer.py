@@ -137,5 +137,5 @@ class _Draw:
         # the middle of one of 2^23 cells: never 0, whose logit is infinite
         noise = jax.scipy.special.logit(jnp.clip(u, 2.0**-24, 1.0 - 2.0**-24))
         images = 2.0 * (examples.astype(jnp.float32) + 0.5) / self.gray_levels - 1.0
-        result: Any = self.flow.apply({"params": params}, noise, images)
+        result: Params = self.flow.apply({"params": params}, noise, images)
         return result

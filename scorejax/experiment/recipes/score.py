@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,7 +74,7 @@ class Score(Recipe):
             self._objective(None)  # found out here, not inside the compiled step
 
     @functools.cached_property
-    def network(self) -> Any:
+    def network(self) -> nn.Module:
         """The network for the data of the run."""
         examples = self.given.examples
         condition = networks.condition(self.config, examples) if self.conditional else {}
@@ -191,7 +192,13 @@ class Score(Recipe):
         objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
 
         def loss(
-            keys: Array, sde: LinearSDE, score: ScoreFunction, head: Any, x0: Array, t: Array, history: Any
+            keys: Array,
+            sde: LinearSDE,
+            score: ScoreFunction,
+            head: LearnedRange | None,
+            x0: Array,
+            t: Array,
+            history: LossHistory | None,
         ) -> Array:
             return function(keys, sde, score, x0, t=t)
 
@@ -212,7 +219,7 @@ class Objective(NamedTuple):
 
     draw: Callable[[LossHistory | None, Array, int], Array]
     loss: Callable[..., Array]
-    remember: Callable[[Any, Array, Array], Any] = lambda history, t, losses: history
+    remember: Callable[[LossHistory, Array, Array], LossHistory] = lambda history, t, losses: history
     history: Callable[[], LossHistory | None] = lambda: None
     is_continuous_bound: bool = False
 
@@ -223,7 +230,7 @@ def _try(function: Callable[..., Array], sde: LinearSDE) -> None:
     jax.eval_shape(lambda x0, t: function(key, sde, lambda x, t: x, x0, t=t), x0, t)
 
 
-def _drawn(sde: LinearSDE, time_sampling: str) -> Callable[[Any, Array, int], Array]:
+def _drawn(sde: LinearSDE, time_sampling: str) -> Callable[[LossHistory | None, Array, int], Array]:
     return lambda history, key, n: objectives.draw_times(key, sde, n, time_sampling)
 
 

@@ -1,4 +1,4 @@
-"""Steering towards a class: not at all, by the network's own conditions, or by a classifier of noisy data."""
+"""Steering toward a class: not at all, by the network's own conditions, or by a classifier of noisy data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ByClassifier(Guidance):
     Attributes:
         classifier: workdir of the classifier's run.
         labels: classes wanted, in turn; None: all.
-        scale: how strongly towards the class.
+        scale: how strongly toward the class.
         interval: (low, high) of the log SNR between which that acts; None: everywhere.
     """
 

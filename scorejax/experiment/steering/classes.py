@@ -1,4 +1,4 @@
-"""Towards which class each sample is steered, and how: conditioning is a transform of the score, made once."""
+"""Toward which class each sample is steered, and how: conditioning is a transform of the score, made once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Classes:
     """Class guidance; arrays are arguments of compiled programs.
 
     Attributes:
-        labels: `[K]`, of which sample `i` is to be of class `labels[i % K]` (or embeddings `[K, ...]`); None: of none.
+        labels: `[K]`; sample `i` is to be of class `labels[i % K]` (or embeddings `[K, ...]`); None: of none.
         away: the label that stands for no class, or the class to move away from; None: not needed.
         logits: of a classifier that knows the noise; None: none.
         scale: how strongly; 1 is the plain conditional law.
@@ -39,7 +39,7 @@ class Classes:
         return None if self.labels is None else self.labels[index % len(self.labels)]
 
     def score(self, model: Model, sde: LinearSDE, labels: Array | None) -> Score:
-        """The model's score, steered towards `labels [B]`.
+        """The model's score, steered toward `labels [B]`.
 
         Raises:
             ValueError: the model takes a condition, and there are no labels.

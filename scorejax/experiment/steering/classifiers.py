@@ -1,4 +1,4 @@
-"""A trained noise-conditional classifier, read from its run's folder: what guides a score towards a class."""
+"""A trained noise-conditional classifier, read from its run's folder: what guides a score toward a class."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Classifier(NamedTuple):
     """A classifier bound to a forward process; both functions are pytrees that carry its weights.
 
     Attributes:
-      logits: `(x [B, ...], t [B]) -> [B, K]` of `p(class | x_t)`, for `guidance.class_log_prob`.
-      features: `(x, t) -> [B, H', W', C]`, the last feature map (`[B, C]` of vectors), for `guidance.realistic`.
-      num_classes: `K`.
-      label_names: a name for each class; may be empty.
-      step: optimizer steps that it was trained for.
+        logits: `(x [B, ...], t [B]) -> [B, K]` of `p(class | x_t)`, for `guidance.class_log_prob`.
+        features: `(x, t) -> [B, H', W', C]`, the last feature map (`[B, C]` of vectors), for `guidance.realistic`.
+        num_classes: `K`.
+        label_names: a name for each class; may be empty.
+        step: optimizer steps that it was trained for.
     """
 
     logits: Partial
@@ -68,7 +68,7 @@ def restore(workdir: str | Path, about: About) -> Classifier:
     own, model = trained.recipe.given.examples, trained.model
     if model.logits is None or model.features is None or model.sde is None:
         raise ConfigError(
-            f"{workdir} holds a run of recipe {config.recipe.name!r}, which tells no classes of noisy data; give the "
+            f"{workdir} holds a run of recipe {config.recipe.name!r}, which does not classify noisy data; give the "
             "folder of a run like that of configs/classifier.py"
         )
     if (own.shape, own.gray_levels) != (about.examples.shape, about.examples.gray_levels):

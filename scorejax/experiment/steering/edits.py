@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 
 from scorejax import guidance, samplers
 from scorejax.experiment import assemble
+from scorejax.experiment.assemble.sampling import SamplerArguments
 from scorejax.experiment.steering import by_class, measurement
 from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
 from scorejax.guidance.operators import OPERATORS, Operator
@@ -40,11 +41,17 @@ class EditTask(Task):
     repeats: int = static()
 
     def sample(
-        self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
+        self,
+        keys: Array,
+        process: LinearSDE,
+        score: Score,
+        y: Array,
+        shape: tuple[int, ...],
+        **sampler: Unpack[SamplerArguments],
     ) -> samplers.Sample:
-        sampler = {**sampler, "steps": len(self.times) - 1, "grid": lambda *_: self.times}
-        del sampler["times"]
-        return guidance.sdedit(keys, process, score, y, self.t0, repeats=self.repeats, mask=self.editable, **sampler)
+        own: dict[str, Any] = {**sampler, "steps": len(self.times) - 1, "grid": lambda *_: self.times}
+        del own["times"]
+        return guidance.sdedit(keys, process, score, y, self.t0, repeats=self.repeats, mask=self.editable, **own)
 
 
 @jax.tree_util.register_dataclass
@@ -55,7 +62,7 @@ class TranslateTask(Task):
     Attributes:
         edit: how far and how often.
         features: of a classifier of domains that knows the noise.
-        low_pass: of which `A^+ A` keeps the low frequencies.
+        low_pass: the operator `A` for which `A^+ A` keeps the low frequencies.
         lambda_s: nats for losing the domain.
         lambda_i: nats for keeping the frequencies.
     """
@@ -67,7 +74,13 @@ class TranslateTask(Task):
     lambda_i: float = static()
 
     def sample(
-        self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
+        self,
+        keys: Array,
+        process: LinearSDE,
+        score: Score,
+        y: Array,
+        shape: tuple[int, ...],
+        **sampler: Unpack[SamplerArguments],
     ) -> samplers.Sample:
         noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), shape)
         energies = (
@@ -93,7 +106,7 @@ class Edit(OfImages):
     mask: Annotated[str, measurement.MASK_OR_NONE] = "none"
 
     def image_task(self, about: About) -> EditTask:
-        return _edit(about, self.t0, self.repeats, self.mask)
+        return _edit(about, self.t0, self.repeats, self.mask)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +142,7 @@ class Translate(OfImages):
         return TranslateTask(edit, features, means, self.lambda_s, self.lambda_i)
 
 
-def _edit(about: About, t0: float, repeats: int, mask: Any) -> EditTask:
+def _edit(about: About, t0: float, repeats: int, mask: measurement.MakeMask) -> EditTask:
     sde = about.sde
     if not sde.t_min < t0 <= sde.t_max:
         raise ConfigError(f"guidance.t0 = {t0} lies outside ({sde.t_min}, {sde.t_max}], the times of the process")

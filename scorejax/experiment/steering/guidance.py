@@ -1,6 +1,6 @@
 """What samples are steered by: the seam, and what all guidance of given images shares.
 
-A guidance is a part whose fields are its settings. It says towards which classes samples go and how (`classes`), and,
+A guidance is a part whose fields are its settings. It says toward which classes samples go and how (`classes`), and,
 if it is of given images, what is done with them (`task`).
 """
 
@@ -10,13 +10,14 @@ import abc
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax import data, samplers
+from scorejax.experiment.assemble.sampling import SamplerArguments
 from scorejax.experiment.config import Config, Part
 from scorejax.experiment.model import Model
 from scorejax.experiment.steering.classes import Classes
@@ -56,14 +57,20 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def sample(
-        self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
+        self,
+        keys: Array,
+        process: LinearSDE,
+        score: Score,
+        y: Array,
+        shape: tuple[int, ...],
+        **sampler: Unpack[SamplerArguments],
     ) -> samplers.Sample:
         """Draw images by the model's score.
 
         Args:
             keys: one per image, `[B]`.
             process: the forward process.
-            score: the model's, perhaps steered towards classes.
+            score: the model's, perhaps steered toward classes.
             y: the given images `[B, H, W, C]`, or the measurement of them, in the units of the data.
             shape: of what is drawn, `(B, H, W, C)`.
             sampler: keyword arguments of `scorejax.sample`.
@@ -75,7 +82,7 @@ class Guidance(abc.ABC):
 
     @abc.abstractmethod
     def classes(self, about: About) -> Classes:
-        """Return towards which class each sample is steered, and how.
+        """Return toward which class each sample is steered, and how.
 
         Raises:
             ConfigError: a label that does not exist, or a network or classifier that cannot do it.
@@ -96,7 +103,7 @@ class ByLabels(Guidance):
 
     Attributes:
         labels: classes wanted, in turn; None: all, or those of the given images.
-        scale: how strongly towards the class; 1 is the plain conditional law.
+        scale: how strongly toward the class; 1 is the plain conditional law.
         interval: (low, high) of the log SNR between which that acts; None: everywhere.
         negative: class to move away from.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 
 from scorejax import guidance, samplers
 from scorejax.experiment import assemble
+from scorejax.experiment.assemble.sampling import SamplerArguments
 from scorejax.experiment.config import Seam
 from scorejax.experiment.steering import measurement
 from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
@@ -71,7 +72,13 @@ class ByPosteriorScore(Restoration):
     bounds: tuple[float, float] | None = static()
 
     def sample(
-        self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
+        self,
+        keys: Array,
+        process: LinearSDE,
+        score: Score,
+        y: Array,
+        shape: tuple[int, ...],
+        **sampler: Unpack[SamplerArguments],
     ) -> samplers.Sample:
         guided = self.guide(process, score, self.operator, y)
         if self.bounds is not None:
@@ -93,7 +100,13 @@ class ByModes(Restoration):
     options: tuple[tuple[str, float], ...] = static()
 
     def sample(
-        self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
+        self,
+        keys: Array,
+        process: LinearSDE,
+        score: Score,
+        y: Array,
+        shape: tuple[int, ...],
+        **sampler: Unpack[SamplerArguments],
     ) -> samplers.Sample:
         own = {"times": sampler["times"], "denoise": sampler["denoise"], **dict(self.options)}
         return guidance.ddrm(keys, process, score, self.spectrum, y, self.sigma_y, shape=shape, **own)
@@ -113,7 +126,13 @@ class ByReplacement(Restoration):
     jump: int = static()
 
     def sample(
-        self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], **sampler: Any
+        self,
+        keys: Array,
+        process: LinearSDE,
+        score: Score,
+        y: Array,
+        shape: tuple[int, ...],
+        **sampler: Unpack[SamplerArguments],
     ) -> samplers.Sample:
         options: dict[str, Any] = {"rounds": self.rounds, "jump": self.jump}
         if isinstance(self.operator, Mask):
@@ -250,7 +269,7 @@ class Inpaint(OfImages):
         def make(shape: tuple[int, ...], key: Array) -> Operator:
             return measurement.masked(shape, key, mask=self.mask)
 
-        return _restoration(about, make, self.sigma_y, self.method, self.measured)
+        return _restoration(about, make, self.sigma_y, self.method, self.measured)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +293,7 @@ class Restore(OfImages):
 
 
 def _restoration(
-    about: About, make: measurement.MakeOperator, sigma_y: float, method: Any, measured: bool
+    about: About, make: measurement.MakeOperator, sigma_y: float, method: Method, measured: bool
 ) -> Restoration:
     found = measurement.operator(make, about.examples.shape, about.key)
     if not sigma_y >= 0:
@@ -282,12 +301,20 @@ def _restoration(
     return method(about, found, sigma_y=sigma_y, measured=measured)
 
 
-def _by_score(about: About, guide: Partial, clip: bool, **measured: Any) -> ByPosteriorScore:
+class Measured(TypedDict):
+    """The fields that every restoration has."""
+
+    operator: Operator
+    sigma_y: float
+    measured: bool
+
+
+def _by_score(about: About, guide: Partial, clip: bool, **measured: Unpack[Measured]) -> ByPosteriorScore:
     bounds = assemble.data_range(about.config, about.examples) if clip else None
     return ByPosteriorScore(guide=guide, bounds=bounds, **measured)
 
 
-def _set(**given: float | None) -> dict[str, Any]:
+def _set(**given: float | None) -> dict[str, float]:
     return {key: value for key, value in given.items() if value is not None}
 
 

@@ -26,8 +26,8 @@ class Finished(NamedTuple):
     """How training ended.
 
     Attributes:
-      step: optimizer steps taken.
-      interrupted: name of the signal that ended it early, or None.
+        step: optimizer steps taken.
+        interrupted: name of the signal that ended it early, or None.
     """
 
     step: int
@@ -51,14 +51,14 @@ def advance(
     """Take steps, from `step` to `config.train.steps` or until a signal; feeder and checkpoints are closed then.
 
     Args:
-      config: the run's.
-      workdir: its folder.
-      checkpoints: of that folder.
-      feeder: from `feed`.
-      update: one step, `(state, payload, *constants) -> (state, metrics)`.
-      state: at the start, on every device; its memory is reused.
-      step: its step.
-      constants: see `parallel.train_map`.
+        config: the run's.
+        workdir: its folder.
+        checkpoints: of that folder.
+        feeder: from `feed`.
+        update: one step, `(state, payload, *constants) -> (state, metrics)`.
+        state: at the start, on every device; its memory is reused.
+        step: its step.
+        constants: see `parallel.train_map`.
     """
     count = assemble.steps_per_call(config, step, convolutions=convolutions)
     own = () if carry_is_shared else ("carry",)

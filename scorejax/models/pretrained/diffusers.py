@@ -8,25 +8,26 @@ from typing import Any
 
 import flax.linen as nn
 import numpy as np
+from jax.typing import ArrayLike
 
 from scorejax.models import DDPM, NCSNpp
 from scorejax.models.pretrained import safetensors_file, torch_file
-from scorejax.models.pretrained.layout import LAYERS, Entry, Naming, StateDictError, convert, shape_tree
+from scorejax.models.pretrained.layout import LAYERS, Entry, Naming, Params, StateDictError, convert, shape_tree
 from scorejax.runtime.errors import CheckpointError, ConfigError
 
 CONFIG = "config.json"
 FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
-def from_diffusers(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def from_diffusers(path: str | Path) -> tuple[nn.Module, Params]:
     """The network and parameters of an unconditional U-Net of diffusers.
 
     `module.apply({"params": params}, x, labels)` is `model(x, labels).sample`, with channels last: the noise for
     labels 0..999 (`google/ddpm-*`), the score for labels sigma (`google/ncsnpp-*`).
 
     Args:
-        path: A folder with `config.json` and weights (or a pipeline's folder, with these in `unet/`), or the file of
-            the weights, with `config.json` beside it.
+        path: a folder with `config.json` and weights (or a pipeline's folder, with these in `unet/`), or the file of
+            the weights, with `config.json` next to it.
 
     Raises:
         CheckpointError: a file is missing or cannot be read.
@@ -42,18 +43,18 @@ def from_diffusers(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def params_from_diffusers(
-    state_dict: Mapping[str, Any], module: nn.Module, image_size: int, channels: int = 3
-) -> dict[str, Any]:
+    state_dict: Mapping[str, ArrayLike], module: nn.Module, image_size: int, channels: int = 3
+) -> Params:
     """A state dict of `UNet2DModel` as parameters of a network of ours.
 
     Args:
-        state_dict: Arrays by name.
-        module: The network, like those of `module_from_diffusers_config`.
-        image_size: Pixels on a side of the images, which say where attention sits.
-        channels: Of the images.
+        state_dict: arrays by name.
+        module: the network, like those of `module_from_diffusers_config`.
+        image_size: pixels on a side of the images, which say where attention sits.
+        channels: of the images.
 
     Returns:
-        Parameters, float32 numpy arrays.
+        parameters, float32 numpy arrays.
 
     Raises:
         StateDictError: with every tensor that is missing, left over, or of another shape.
@@ -108,7 +109,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder / CONFIG}: cannot be read: {error}") from error
 
 
-def read_state_dict(file: str | Path) -> Mapping[str, Any]:
+def read_state_dict(file: str | Path) -> Mapping[str, np.ndarray]:
     """Tensors by name, of a safetensors file or one of `torch.save`.
 
     Raises:
@@ -119,7 +120,7 @@ def read_state_dict(file: str | Path) -> Mapping[str, Any]:
 
 # ---- networks --------------------------------------------------------------------------------------------------
 
-Setting = tuple[Any, tuple[Any, ...]]  # the default of diffusers, and the values that our networks compute
+Setting = tuple[object, tuple[object, ...]]  # the default of diffusers, and the values that our networks compute
 _COMMON: dict[str, Setting] = {
     "act_fn": ("silu", ("silu", "swish")),
     "add_attention": (True, (True,)),
@@ -202,11 +203,11 @@ def _attention(config: Mapping[str, Any], skip: str) -> list[bool]:
 
 def _given(config: Mapping[str, Any], key: str) -> Any:
     if config.get(key) is None:
-        raise ConfigError(f"the configuration of diffusers lacks {key!r}: give the config.json beside the weights")
+        raise ConfigError(f"the configuration of diffusers lacks {key!r}: give the config.json next to the weights")
     return config[key]
 
 
-def _equal(value: Any, wanted: Any) -> bool:
+def _equal(value: object, wanted: object) -> bool:
     if isinstance(value, float) and isinstance(wanted, float):
         return math.isclose(value, wanted, rel_tol=1e-6)
     return value == wanted

@@ -5,22 +5,28 @@ layer, and a layer is a list of tensors. The tree of our network decides which p
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import flax.linen as nn
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.typing import ArrayLike
 
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import CheckpointError
+
+Params: TypeAlias = dict[str, PyTree]
+"""The parameters of a flax module by the name of its layers, nested."""
 
 
 class Entry(NamedTuple):
     """One module of a reference network.
 
     Attributes:
-        prefix: Its name in the state dict, e.g. "all_modules.3".
-        path: Ours, in the parameter tree, joined by "/", e.g. "down_0_block_0".
-        kind: Key of `KINDS`, or of `LAYERS`.
+        prefix: its name in the state dict, e.g. "all_modules.3".
+        path: ours, in the parameter tree, joined by "/", e.g. "down_0_block_0".
+        kind: key of `KINDS`, or of `LAYERS`.
     """
 
     prefix: str
@@ -106,9 +112,9 @@ class Naming(NamedTuple):
     """How a library names and lays out the tensors of a network.
 
     Attributes:
-        kinds: Kind -> (part there, part here, layer).
-        layers: Layer -> (tensor there, tensor here, change of layout).
-        separator: What stands between the parts of a name.
+        kinds: kind -> (part there, part here, layer).
+        layers: layer -> (tensor there, tensor here, change of layout).
+        separator: what stands between the parts of a name.
     """
 
     kinds: Mapping[str, tuple[tuple[str, str, str], ...]]
@@ -120,29 +126,29 @@ SCORE_SDE_TORCH = Naming(KINDS, LAYERS)
 
 
 def convert(
-    state_dict: Mapping[str, Any],
+    state_dict: Mapping[str, ArrayLike],
     entries: Iterable[Entry],
-    tree: Mapping[str, Any],
+    tree: Mapping[str, PyTree],
     derived: Iterable[str] = (),
     naming: Naming = SCORE_SDE_TORCH,
-) -> dict[str, Any]:
+) -> Params:
     """Lay a state dict out as a parameter tree.
 
     Args:
-        state_dict: Arrays by name, without a leading "module.".
-        entries: The network.
-        tree: Nested dict of what our network's parameters look like (arrays or shapes).
-        derived: Names in the state dict that hold no weights.
-        naming: Of the library that wrote it.
+        state_dict: arrays by name, without a leading "module.".
+        entries: the network.
+        tree: nested dict of what our network's parameters look like (arrays or shapes).
+        derived: names in the state dict that hold no weights.
+        naming: of the library that wrote it.
 
     Returns:
-        Parameters, float32 numpy arrays.
+        parameters, float32 numpy arrays.
 
     Raises:
         StateDictError: with every tensor that is missing, left over, or of another shape.
     """
     state = {name: np.asarray(value) for name, value in state_dict.items()}
-    leaves: dict[str, Any] = flatten_dict(dict(tree), sep="/")
+    leaves: dict[str, PyTree] = flatten_dict(dict(tree), sep="/")
     shapes = {path: leaf.shape for path, leaf in leaves.items()}
     left = set(state) - set(derived)
     params, problems = {}, []
@@ -182,7 +188,7 @@ def _join(separator: str, *parts: str) -> str:
     return separator.join(part for part in parts if part)
 
 
-def shape_tree(module: Any, image_shape: tuple[int, int, int]) -> Any:
+def shape_tree(module: nn.Module, image_shape: tuple[int, int, int]) -> PyTree:
     """Shapes of a network's parameters for images `[H, W, C]`, without computing any."""
     x = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     labels = jax.ShapeDtypeStruct((1,), np.float32)

@@ -1,16 +1,17 @@
-"""Published weights from a file of any kind that can be read, recognised by what is in it."""
+"""Published weights from a file of any kind that can be read, recognized by what is in it."""
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 
 from scorejax.models import no_condition
 from scorejax.models.pretrained import diffusers, safetensors_file, score_sde_torch, torch_file
+from scorejax.models.pretrained.layout import Params
 from scorejax.models.pretrained.score_sde import entries, params_from_score_sde
 from scorejax.models.pretrained.score_sde_flax import read_score_sde_flax
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import CheckpointError, ConfigError, user_errors
 
 KINDS = (
@@ -23,19 +24,19 @@ _FREE = ("attention_resolutions", "dropout", "dtype", "fourier_scale", "init_sca
 
 def load(
     path: str | Path, module: nn.Module, image_size: int, weights: str = "ema", channels: int = 3
-) -> tuple[dict[str, Any], int]:
+) -> tuple[Params, int]:
     """Parameters for a network of ours, and the step they were taken at.
 
     Args:
-        path: A checkpoint of score_sde_pytorch or of score_sde (flax); a state dict of score_sde_pytorch or of
+        path: a checkpoint of score_sde_pytorch or of score_sde (flax); a state dict of score_sde_pytorch or of
             diffusers, written by torch.save or as safetensors; or a folder of diffusers.
-        module: The network.
-        image_size: Pixels on a side of the images, which say where attention sits.
+        module: the network.
+        image_size: pixels on a side of the images, which say where attention sits.
         weights: "ema" for the averages, "model" for the weights as they were trained; of a file that holds both.
-        channels: Of the images.
+        channels: of the images.
 
     Returns:
-        Parameters, float32 numpy arrays. Optimizer steps taken; 0 if the file does not say.
+        parameters, float32 numpy arrays. Optimizer steps taken; 0 if the file does not say.
 
     Raises:
         CheckpointError: there is no such file, or it is none of these, is damaged, or is of a network that computes
@@ -52,7 +53,7 @@ def load(
     try:
         if path.is_dir():
             _check_config(path, module)
-            state: Any = diffusers.read_state_dict(diffusers.weights_file(diffusers.config_folder(path)))
+            state: PyTree = diffusers.read_state_dict(diffusers.weights_file(diffusers.config_folder(path)))
         elif safetensors_file.is_safetensors_file(path):
             state = safetensors_file.load(path)
         elif torch_file.is_torch_file(path):
@@ -97,5 +98,5 @@ def _check_config(path: Path, module: nn.Module) -> None:
             raise CheckpointError(f"{path}: the network there has {field.name} = {wanted!r}, the one here {got!r}")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return tuple(value) if isinstance(value, list | tuple) else value

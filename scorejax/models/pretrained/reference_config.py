@@ -1,20 +1,22 @@
 """Reading the nested configurations of score_sde."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from scorejax.runtime.errors import ConfigError
+
+Value = TypeVar("Value")
 
 # Name there -> name in `models.layers.NONLINEARITIES`.
 NONLINEARITIES = {"swish": "silu", "elu": "elu", "relu": "relu", "lrelu": "leaky_relu"}
 
 
-def setting(config: Any, path: str) -> Any:
+def setting(config: object, path: str) -> Any:
     """The setting at a dotted path.
 
     Args:
-        config: Nested dicts, or objects with attributes.
-        path: For example "model.nf".
+        config: nested dicts, or objects with attributes.
+        path: for example "model.nf".
 
     Raises:
         ConfigError: there is no such setting.
@@ -31,7 +33,7 @@ def setting(config: Any, path: str) -> Any:
     return node
 
 
-def choice(config: Any, path: str, table: Mapping[str, Any]) -> Any:
+def choice(config: object, path: str, table: Mapping[str, Value]) -> Value:
     """What the setting at a dotted path is called here.
 
     Raises:
@@ -43,7 +45,7 @@ def choice(config: Any, path: str, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
-def noise_levels(config: Any) -> tuple[float, float, int]:
+def noise_levels(config: object) -> tuple[float, float, int]:
     """The sigmas that the reference looks labels up in: its own list, from the largest down."""
     largest, smallest, count = (setting(config, f"model.{key}") for key in ("sigma_max", "sigma_min", "num_scales"))
     return float(largest), float(smallest), int(count)

@@ -13,7 +13,7 @@ _DOWN = {4: ("1", "2", "3", "4"), 5: ("1", "2", "3", "4", "5"), 6: ("1", "2", "3
 _UP = {4: ("1", "2", "3", "4"), 5: ("1", "2", "3", "4", "5"), 6: ("1", "2", "31", "3", "4", "5")}
 
 
-def ncsn(config: Any) -> NCSN:
+def ncsn(config: object) -> NCSN:
     """The network of a configuration with `model.name` "ncsn".
 
     Raises:
@@ -22,12 +22,12 @@ def ncsn(config: Any) -> NCSN:
     return NCSN(**_fields(config), num_levels=int(setting(config, "model.num_scales")))
 
 
-def ncsnv2(config: Any, stages: int) -> NCSNv2:
+def ncsnv2(config: object, stages: int) -> NCSNv2:
     """The network of a configuration with `model.name` "ncsnv2_64", "ncsnv2_128" or "ncsnv2_256".
 
     Args:
-        config: The configuration.
-        stages: Depth of the network: 4, 5 or 6.
+        config: the configuration.
+        stages: depth of the network: 4, 5 or 6.
 
     Raises:
         ConfigError: if a setting is missing or has a value that no network of ours computes.
@@ -35,13 +35,13 @@ def ncsnv2(config: Any, stages: int) -> NCSNv2:
     return NCSNv2(**_fields(config), stages=stages, noise_levels=noise_levels(config))
 
 
-def _fields(config: Any) -> dict[str, Any]:
+def _fields(config: object) -> dict[str, Any]:
     choice(config, "model.normalization", {"InstanceNorm++": None})
     return {
         "features": setting(config, "model.nf"),
         "nonlinearity": choice(config, "model.nonlinearity", NONLINEARITIES),
         "centered_input": setting(config, "data.centered"),
-        # In PyTorch both are fixed, whatever the configuration says.
+        # In PyTorch both are fixed; the configuration cannot change them.
         "interpolation": "bilinear_align_corners",
         "channel_ddof": 1,
     }

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
+from jax.typing import ArrayLike
 
 from scorejax.models import DDPM, NCSN, NCSNpp, NCSNv2
-from scorejax.models.pretrained.layout import Entry, StateDictError, convert, shape_tree
+from scorejax.models.pretrained.layout import Entry, Params, StateDictError, convert, shape_tree
 from scorejax.models.pretrained.reference_config import NONLINEARITIES, choice, noise_levels, setting
 from scorejax.models.pretrained.refinenets import ncsn, ncsnv2, refinenet_entries
 
@@ -16,14 +17,14 @@ from scorejax.models.pretrained.refinenets import ncsn, ncsnv2, refinenet_entrie
 DERIVED = ("sigmas",)
 
 
-def from_score_sde(state_dict: Mapping[str, Any], config: Any) -> tuple[nn.Module, dict[str, Any]]:
+def from_score_sde(state_dict: Mapping[str, ArrayLike], config: object) -> tuple[nn.Module, Params]:
     """The network and parameters of a PyTorch state dict of score_sde.
 
     `module.apply({"params": params}, x, labels)` is the reference's `model(x, labels)`, with channels last.
 
     Args:
-        state_dict: Arrays by name, of the raw or of the averaged weights; a leading "module." is dropped.
-        config: The reference's own nested configuration, a dict or an object with attributes.
+        state_dict: arrays by name, of the raw or of the averaged weights; a leading "module." is dropped.
+        config: the reference's own nested configuration, a dict or an object with attributes.
 
     Raises:
         ConfigError: if the configuration lacks a setting or has one that no network of ours computes.
@@ -34,11 +35,11 @@ def from_score_sde(state_dict: Mapping[str, Any], config: Any) -> tuple[nn.Modul
     return module, params_from_score_sde(state_dict, module, size, channels)
 
 
-def module_from_score_sde_config(config: Any) -> nn.Module:
+def module_from_score_sde_config(config: object) -> nn.Module:
     """The network that a configuration of score_sde describes.
 
     Args:
-        config: The reference's own nested configuration, a dict or an object with attributes.
+        config: the reference's own nested configuration, a dict or an object with attributes.
 
     Raises:
         ConfigError: if the configuration lacks a setting or has one that no network of ours computes.
@@ -47,18 +48,18 @@ def module_from_score_sde_config(config: Any) -> nn.Module:
 
 
 def params_from_score_sde(
-    state_dict: Mapping[str, Any], module: nn.Module, image_size: int, channels: int = 3
-) -> dict[str, Any]:
+    state_dict: Mapping[str, ArrayLike], module: nn.Module, image_size: int, channels: int = 3
+) -> Params:
     """A state dict of score_sde as parameters of a network of ours.
 
     Args:
-        state_dict: Arrays by name; a leading "module." is dropped.
-        module: The network.
-        image_size: Pixels on a side of the images that it was trained on, which say where attention sits.
-        channels: Of those images.
+        state_dict: arrays by name; a leading "module." is dropped.
+        module: the network.
+        image_size: pixels on a side of the images that it was trained on, which say where attention sits.
+        channels: of those images.
 
     Returns:
-        Parameters, float32 numpy arrays.
+        parameters, float32 numpy arrays.
 
     Raises:
         StateDictError: with every tensor that is missing, left over, or of another shape.
@@ -150,7 +151,7 @@ def _unet_modules(module: NCSNpp, image_size: int) -> Iterator[tuple[str, str]]:
         yield from (("norm_out", "group_norm"), ("conv_out", "conv"))
 
 
-def _unet_fields(config: Any) -> dict[str, Any]:
+def _unet_fields(config: object) -> dict[str, Any]:
     """The fields of our U-Nets that both of the reference's read from its configuration."""
     choice(config, "model.normalization", {"GroupNorm": None})
     return {
@@ -167,7 +168,7 @@ def _unet_fields(config: Any) -> dict[str, Any]:
     }
 
 
-def _ddpm(config: Any) -> DDPM:
+def _ddpm(config: object) -> DDPM:
     fields = _unet_fields(config)
     return DDPM(
         **fields,
@@ -176,7 +177,7 @@ def _ddpm(config: Any) -> DDPM:
     )
 
 
-def _ncsnpp(config: Any) -> NCSNpp:
+def _ncsnpp(config: object) -> NCSNpp:
     fields = _unet_fields(config)
     kind = choice(config, "model.embedding_type", {"fourier": "fourier", "positional": "positional"})
     # Under Fourier features the label is sigma; otherwise it is an index.
@@ -204,12 +205,12 @@ class Family(NamedTuple):
     """One network of the reference.
 
     Attributes:
-        make: Its configuration to our module.
-        module: The class of that module.
-        entries: Our module and the image size to the reference's modules, in its order.
+        make: its configuration to our module.
+        module: the class of that module.
+        entries: our module and the image size to the reference's modules, in its order.
     """
 
-    make: Callable[[Any], nn.Module]
+    make: Callable[[object], nn.Module]
     module: type[nn.Module]
     entries: Callable[[Any, int], Iterator[Entry]]
 
@@ -225,7 +226,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def _check_sigmas(sigmas: Any, module: nn.Module) -> None:
+def _check_sigmas(sigmas: ArrayLike | None, module: nn.Module) -> None:
     levels = getattr(module, "noise_levels", None)
     if sigmas is None or levels is None:
         return

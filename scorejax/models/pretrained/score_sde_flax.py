@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 import numpy as np
@@ -12,15 +11,16 @@ from flax import serialization
 from flax.traverse_util import flatten_dict
 
 from scorejax.models import NCSNpp
-from scorejax.models.pretrained.layout import KINDS, Entry, Naming, Relayout, convert, shape_tree
+from scorejax.models.pretrained.layout import KINDS, Entry, Naming, Params, Relayout, convert, shape_tree
 from scorejax.models.pretrained.score_sde import entries
 from scorejax.models.pretrained.score_sde_torch import check_weights
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import CheckpointError
 
 
 def read_score_sde_flax(
     path: str | Path, module: nn.Module, image_size: int, weights: str = "ema", channels: int = 3
-) -> tuple[dict[str, Any], int]:
+) -> tuple[Params, int]:
     """Parameters and step of a checkpoint of the JAX score_sde.
 
     What this relies on: the file is the msgpack of a state with the fields `step`, `optimizer` (`target` are the
@@ -32,13 +32,13 @@ def read_score_sde_flax(
 
     Args:
         path: of the file.
-        module: The network, an `NCSNpp` or one of its descendants.
-        image_size: Pixels on a side of the images that it was trained on.
+        module: the network, an `NCSNpp` or one of its descendants.
+        image_size: pixels on a side of the images that it was trained on.
         weights: "ema" for the averages, "model" for the weights as they were trained.
-        channels: Of those images.
+        channels: of those images.
 
     Returns:
-        Parameters, float32 numpy arrays. Optimizer steps taken.
+        parameters, float32 numpy arrays. Optimizer steps taken.
 
     Raises:
         CheckpointError: the file cannot be read, or is no checkpoint of score_sde.
@@ -48,13 +48,13 @@ def read_score_sde_flax(
     check_weights(weights)
     state = _restore(path)
     tree = state["params_ema"] if weights == "ema" else state["optimizer"]["target"]
-    flat: dict[str, Any] = flatten_dict(tree, sep="/")
+    flat: dict[str, PyTree] = flatten_dict(tree, sep="/")
     names = list(flax_entries(module, image_size))
     shapes = shape_tree(module, (image_size, image_size, channels))
     return convert(flat, names, shapes, naming=FLAX), int(state["step"])
 
 
-def _restore(path: str | Path) -> dict[str, Any]:
+def _restore(path: str | Path) -> dict[str, PyTree]:
     try:
         state = serialization.msgpack_restore(Path(path).read_bytes())
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def read_score_sde_torch(path: str | Path, weights: str = "ema") -> tuple[dict[s
         weights: "ema" for the averages, "model" for the weights as they were trained.
 
     Returns:
-        Arrays by name, without a leading "module."; buffers and frozen parameters are those of `model` in either
+        arrays by name, without a leading "module."; buffers and frozen parameters are those of `model` in either
         case. Optimizer steps taken.
 
     Raises:
@@ -36,7 +36,7 @@ def read_score_sde_torch(path: str | Path, weights: str = "ema") -> tuple[dict[s
     return weights_by_name(torch_file.load(path), path, weights)
 
 
-def weights_by_name(saved: Any, path: str | Path, weights: str = "ema") -> tuple[dict[str, np.ndarray], int]:
+def weights_by_name(saved: object, path: str | Path, weights: str = "ema") -> tuple[dict[str, np.ndarray], int]:
     """As `read_score_sde_torch`, of what the file was found to hold."""
     check_weights(weights)
     if not is_checkpoint(saved):
@@ -48,7 +48,7 @@ def weights_by_name(saved: Any, path: str | Path, weights: str = "ema") -> tuple
     return model, int(saved["step"])
 
 
-def is_checkpoint(saved: Any) -> bool:
+def is_checkpoint(saved: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether the content of a file has the fields of a checkpoint of score_sde_pytorch."""
     return isinstance(saved, Mapping) and {"model", "ema", "step"} <= saved.keys()
 

@@ -12,7 +12,7 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +25,9 @@ ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # as it stands within the first pickle of the file
 LEGACY_PROTOCOL = 1001
 
-_DTYPES: dict[str, Any] = {
+View = tuple[str, int, int]  # name, first element and length of a part of a storage
+
+_DTYPES: dict[str, type[np.generic]] = {
     "float64": np.float64,
     "float32": np.float32,
     "float16": np.float16,
@@ -44,7 +46,7 @@ _DTYPES: dict[str, Any] = {
     "uint8": np.uint8,
     "bool": np.bool_,
 }
-_STORAGES: dict[str, Any] = {
+_STORAGES: dict[str, type[np.generic]] = {
     "DoubleStorage": np.float64,
     "FloatStorage": np.float32,
     "HalfStorage": np.float16,
@@ -70,7 +72,7 @@ def load(path: str | Path) -> Any:
         path: of the file.
 
     Returns:
-        The saved object: dicts, lists, numbers, strings; tensors and parameters as numpy arrays (read-only for zip
+        the saved object: dicts, lists, numbers, strings; tensors and parameters as numpy arrays (read-only for zip
         files; bfloat16 and float8 of `ml_dtypes`), `torch.Size` as tuple, devices and dtypes as their names.
 
     Raises:
@@ -100,7 +102,7 @@ def is_torch_file(path: str | Path) -> bool:
     return head.startswith(ZIP_MAGIC) or LEGACY_MAGIC in head
 
 
-def _load_zip(path: Path) -> Any:
+def _load_zip(path: Path) -> object:
     """Zip format: the object in `NAME/data.pkl`, its storages in `NAME/data/KEY`, uncompressed."""
     everything = np.memmap(path, np.uint8, "r").view(np.ndarray)
     with zipfile.ZipFile(path) as archive:
@@ -112,7 +114,7 @@ def _load_zip(path: Path) -> Any:
         if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
             raise CheckpointError("written on a big-endian machine; save it again on a little-endian one")
 
-        def storage(dtype: np.dtype, key: str, count: int, view: Any) -> np.ndarray:
+        def storage(dtype: np.dtype, key: str, count: int, view: View | None) -> np.ndarray:
             info = members[f"{root}data/{key}"]
             if info.compress_type == zipfile.ZIP_STORED:
                 # A header of 30 bytes, that ends in the lengths of a name and of an extra field, and these two.
@@ -131,14 +133,14 @@ def _load_zip(path: Path) -> Any:
             return _Unpickler(file, storage).load()
 
 
-def _load_legacy(file: IO[bytes]) -> Any:
+def _load_legacy(file: IO[bytes]) -> object:
     """The format before torch 1.6: four pickles (magic, protocol, system, object), the storages' keys, their bytes."""
     file.seek(0, 2)
     total = file.tell()
     file.seek(0)
     storages: dict[str, np.ndarray] = {}
 
-    def storage(dtype: np.dtype, key: str, count: int, view: tuple[str, int, int] | None) -> np.ndarray:
+    def storage(dtype: np.dtype, key: str, count: int, view: View | None) -> np.ndarray:
         if count * dtype.itemsize > total:
             raise CheckpointError(f"storage {key} of {count} {dtype} does not fit into a file of {total} bytes")
         whole = storages.setdefault(key, np.empty(count, dtype))  # to be filled below: its bytes come last
@@ -163,10 +165,10 @@ class _Unpickler(pickle.Unpickler):
     change.
     """
 
-    def __init__(self, file: IO[bytes], storage: Callable[[np.dtype, str, int, Any], np.ndarray]) -> None:
+    def __init__(self, file: IO[bytes], storage: Callable[[np.dtype, str, int, View | None], np.ndarray]) -> None:
         super().__init__(file, encoding="utf-8")
         self._storage = storage
-        self._known: dict[str, Any] = {
+        self._known: dict[str, object] = {
             "collections.OrderedDict": collections.OrderedDict,
             "_codecs.encode": self._encode,
             "torch.Size": tuple,
@@ -183,7 +185,7 @@ class _Unpickler(pickle.Unpickler):
             **{f"numpy.{core}.multiarray._reconstruct": self._array for core in ("core", "_core")},
         }
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
+    def find_class(self, module_name: str, global_name: str, /) -> object:
         name = f"{module_name}.{global_name}"
         if name not in self._known:
             raise CheckpointError(
@@ -198,7 +200,9 @@ class _Unpickler(pickle.Unpickler):
             raise CheckpointError(f"the file asks for a {kind} of type {storage_type}; only storages can be read")
         return self._storage(np.dtype(_STORAGES[storage_type]), key, count, view[0] if view else None)
 
-    def _tensor(self, storage: np.ndarray, offset: int, shape: Any, strides: Any, *options: Any) -> np.ndarray:
+    def _tensor(
+        self, storage: np.ndarray, offset: int, shape: Sequence[int], strides: Sequence[int], *options: object
+    ) -> np.ndarray:
         """A tensor: a view of a storage; options are requires_grad, hooks, metadata."""
         if len(options) > 2 and options[2]:
             raise CheckpointError(f"a tensor has {options[2]}, which is not supported: save it resolved")
@@ -210,12 +214,21 @@ class _Unpickler(pickle.Unpickler):
         steps = [s * storage.itemsize for s in strides]
         return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=storage.flags.writeable)
 
-    def _tensor_of_type(self, storage: np.ndarray, offset: int, shape: Any, strides: Any, *options: Any) -> np.ndarray:
+    def _tensor_of_type(
+        self,
+        storage: np.ndarray,
+        offset: int,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        requires_grad: bool,
+        hooks: object,
+        dtype: str,
+        *metadata: object,
+    ) -> np.ndarray:
         """The same of an untyped storage; the type is the option after the hooks."""
-        requires_grad, hooks, dtype, *metadata = options
         return self._tensor(storage.view(_DTYPES[dtype]), offset, shape, strides, requires_grad, hooks, *metadata)
 
-    def _parameter(self, data: np.ndarray, requires_grad: bool, hooks: Any) -> np.ndarray:
+    def _parameter(self, data: np.ndarray, requires_grad: bool, hooks: object) -> np.ndarray:
         return data
 
     def _device(self, kind: str, index: int | None = None) -> str:
@@ -227,16 +240,16 @@ class _Unpickler(pickle.Unpickler):
             raise CheckpointError(f"bytes in the encoding {encoding}; only latin1 is written by pickle")
         return text.encode("latin1")
 
-    def _dtype(self, name: str, *options: Any) -> _Dtype:
+    def _dtype(self, name: str, *options: object) -> _Dtype:
         dtype = np.dtype(name)
         if dtype.kind not in "biufcSU":
             raise CheckpointError(f"the file holds a numpy array of {dtype}; only numbers and text can be read")
         return _Dtype(dtype)
 
-    def _scalar(self, dtype: _Dtype, content: bytes = b"") -> Any:
+    def _scalar(self, dtype: _Dtype, content: bytes = b"") -> np.generic:
         return np.frombuffer(content, dtype.value, 1)[0]
 
-    def _array(self, kind: str, shape: Any, code: Any) -> np.ndarray:
+    def _array(self, kind: str, shape: object, code: object) -> np.ndarray:
         return _Array(0, np.int8)
 
 
