@@ -188,7 +188,8 @@ def sdedit(
 
 def _fill(
     key: Array, sde: LinearSDE, score: Score, part: Known, shape: tuple[int, ...], *, stepper: Stepper,
-    times: Array | np.ndarray, corrector: Stepper | None, corrector_first: bool, rounds: int, jump: int, denoise: bool, start: int | Array,
+    times: Array | np.ndarray, corrector: Stepper | None, corrector_first: bool, rounds: int, jump: int,
+    denoise: bool, start: int | Array,
 ) -> Sample:  # fmt: skip
     keys = keys_lib.per_example(key, shape[0], start)
     held = replacement(stepper, part)

@@ -85,7 +85,7 @@ def to_host(tree: PyTree) -> PyTree:
 def own(tree: PyTree) -> PyTree:
     """Give every local device its row of host arrays `[all devices, ...]`."""
 
-    def mine(leaf: Any) -> Array:
+    def mine(leaf: Array) -> Array:
         keyed = _is_key(leaf)
         rows = shard(np.asarray(jax.random.key_data(leaf) if keyed else leaf)[list(local_parts())])
         return jax.random.wrap_key_data(rows) if keyed else rows
@@ -207,7 +207,7 @@ def _one_copy(name: str, leaf: object) -> np.ndarray:
     return np.array(first)  # a copy: a view would keep the buffer from being donated
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: object) -> bool:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 

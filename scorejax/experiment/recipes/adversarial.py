@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Hashable
 
 import flax.linen as nn
 import jax
@@ -99,7 +100,7 @@ class Adversarial(Recipe):
         )
 
     def optimizer(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-        players = {
+        players: dict[Hashable, optax.GradientTransformation] = {
             "generator": optimizer,
             "discriminator": optax.chain(optimizer, optax.scale(self.discriminator_rate)),
         }

@@ -122,7 +122,8 @@ def restore_or_init(
 
 def _typed(wanted: jax.ShapeDtypeStruct, stored: np.ndarray) -> Array | np.ndarray:
     """What a checkpoint holds of a leaf, as a PRNG key where it was one."""
-    return jax.random.wrap_key_data(stored) if jnp.issubdtype(wanted.dtype, jax.dtypes.prng_key) else stored
+    is_key = jnp.issubdtype(wanted.dtype, jax.dtypes.prng_key)
+    return jax.random.wrap_key_data(jnp.asarray(stored)) if is_key else stored
 
 
 def feed(config: Config, examples: data.Dataset) -> data.Resident | data.Streamed:
