@@ -174,7 +174,9 @@ def test_a_network_that_is_told_sigma_serves_its_own_process_alone(train, tmp_pa
     config = config_of("recipe=exact_recipes:PixelClasses", "sde=ve")  # nor does this one serve any other
     workdir.claim(tmp_path, config)
     for sde in (sj.vp(), sj.ve(sigma_max=10.0)):
-        with pytest.raises(ConfigError, match=f"trained for VE of another schedule than the score's {type(sde).__name__}"):
+        with pytest.raises(
+            ConfigError, match=f"trained for VE of another schedule than the score's {type(sde).__name__}"
+        ):
             classifiers.restore(tmp_path, About(config, Model(), sde, train))
     own = classifiers.restore(tmp_path, About(config, Model(), sj.ve(), train))
     assert own.logits(jnp.zeros((2, 8, 8, 1)), jnp.ones(2)).shape == (2, 10)
