@@ -121,6 +121,8 @@ class Recipe(abc.ABC):
     section: ClassVar[str | None] = None
     """For what is trained next to a trained model: the section of that model's config with its settings; its mode is
     then `train_SECTION`."""
+    needs: ClassVar[tuple[str, ...]] = ("score",)
+    """For such a recipe: capabilities, of which the model that it is trained next to must have one."""
     training: ClassVar[Mapping[str, object]] = {}
     """For such a recipe: the settings of its training, with their defaults, see `training.beside`."""
 

@@ -47,6 +47,23 @@ class Trained(NamedTuple):
             raise ConfigError(f"recipe {self.config.recipe.name!r} has no forward process")
         return found
 
+    def need(self, what: str, *capabilities: str) -> None:
+        """Refuse a model that has none of these capabilities.
+
+        Raises:
+            ConfigError: it has none of them.
+        """
+        model = self.model
+        if model.offers(*capabilities):
+            return
+        can = ", ".join(model.can()).replace(
+            "score", "score" if model.sde is not None else "score without a forward process"
+        )
+        raise ConfigError(
+            f"{what} needs a model with {' or '.join(capabilities)}; recipe {self.config.recipe.name!r} makes one with "
+            f"{can or 'none of the capabilities'}: choose another --mode, or the --workdir of another run"
+        )
+
     @property
     def beside(self) -> Beside:
         """What something else is trained next to."""

@@ -1,6 +1,6 @@
 """Recipes of models that are known exactly, in the place of trained networks; configs name them `exact_recipes:NAME`.
 
-None is trained: `init_from=known` is their only weight, a number that tells runs apart, of step 7.
+None is trained: `init_from=known` gives their only weight, a number, as that of step 7.
 """
 
 import jax
@@ -65,12 +65,13 @@ class Known(Recipe):
 class Gaussian(Known):
     """The exact score of the correlated Gaussian."""
 
-    def __init__(self, given, *, watch: bool = False):
+    def __init__(self, given, *, watch: bool = False, process: bool = True):
         super().__init__(given)
-        self.watch = watch
+        self.watch, self.process = watch, process
 
     def model(self, params):
-        return Model(sde=self.sde, score=Partial(gaussian_score_watched if self.watch else gaussian_score, self.sde))
+        score = Partial(gaussian_score_watched if self.watch else gaussian_score, self.sde)
+        return Model(sde=self.sde if self.process else None, score=score)
 
 
 class Density(Known):

@@ -9,7 +9,7 @@ from scorejax import metrics
 
 
 class Strokes:
-    """Means of rows and of their differences, as many as classes; it counts images and is cut off after `limit`."""
+    """Means of rows and of their differences; it counts what it sees, and is cut off after `limit` images."""
 
     name = "strokes-v1"
     seen, limit = 0, math.inf

@@ -14,7 +14,7 @@ from scorejax.experiment import assemble
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.evaluation.bits import labels_of
-from scorejax.experiment.evaluation.subject import CALIBRATION, Subject, carried, need, report_progress, settings
+from scorejax.experiment.evaluation.subject import CALIBRATION, Subject, carried, report_progress, settings
 from scorejax.experiment.trained import restore
 from scorejax.numerics import keys
 from scorejax.reverse import gamma
@@ -37,7 +37,7 @@ def calibrate(config: Config, workdir: str | Path) -> Path:
     """
     train = assemble.dataset(config, "train")
     model = Subject(restore(config, workdir, train))
-    need(model, "--mode=calibrate", "score")
+    model.trained.need("--mode=calibrate", "score")
     found = statistic(model, train, workdir, config.eval.calibration_examples)
     path = variances.gamma_path(workdir, model.step)
     if parallel.is_main_process():

@@ -19,7 +19,6 @@ from scorejax.experiment.evaluation.subject import (
     Subject,
     carried,
     fingerprint,
-    need,
     report_progress,
     settings,
 )
@@ -45,7 +44,7 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     """
     train = assemble.dataset(config, "train")
     trained = restore(config, workdir, train)
-    need(trained, f"guidance = {config.guidance.name!r}", "score")
+    trained.need(f"guidance = {config.guidance.name!r}", "score")
     model = variances.with_fitted(Subject(trained), train, workdir)
     task, classes = steering.task(config, trained, train), steering.classes(config, trained, train)
     given = read(config, task, train)

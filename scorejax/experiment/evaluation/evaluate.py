@@ -25,7 +25,7 @@ from scorejax.experiment.evaluation import (
 )
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.evaluation import Held, Result
-from scorejax.experiment.evaluation.subject import Subject, need
+from scorejax.experiment.evaluation.subject import Subject
 from scorejax.experiment.recipe import Params, make_recipe
 from scorejax.experiment.trained import Trained, restore
 from scorejax.runtime import parallel
@@ -43,6 +43,7 @@ def evaluate(config: Config, workdir: str | Path) -> Result:
     train, test = assemble.dataset(config, "train"), assemble.dataset(config, config.eval.split)
     # What is missing shows before any work.
     model = subject(config, workdir, train)
+    model.trained.need("--mode=eval", *(name for each in EVALUATIONS for name in each.needs))
     held = Held(model, train, test, Path(workdir))
     work = {each.name: each.prepare(held) for each in EVALUATIONS if each.applies(model)}
     report = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
@@ -63,7 +64,7 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
     """
     train = assemble.dataset(config, "train")
     model = subject(config, workdir, train)
-    need(model, "--mode=sample", "sample", "score")
+    model.trained.need("--mode=sample", "sample", "score")
     model = variances.with_fitted(model, train, workdir)
     drawn = draw.draw(model, train, workdir)
     if parallel.is_main_process():

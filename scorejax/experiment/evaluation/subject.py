@@ -18,7 +18,6 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Params
 from scorejax.experiment.steering import Classes
 from scorejax.experiment.trained import Trained
-from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.progress import Progress
 from scorejax.sdes import LinearSDE
 
@@ -64,20 +63,6 @@ class Subject(NamedTuple):
     def at(self, params: Params) -> Model:
         """The model with the weights that a compiled program was given."""
         return self.trained.recipe.model(params)
-
-
-def need(subject: Subject | Trained, what: str, *capabilities: str) -> None:
-    """Refuse a model that has none of these capabilities.
-
-    Raises:
-        ConfigError: it has none of them.
-    """
-    if not subject.model.offers(*capabilities):
-        can = subject.model.can()
-        raise ConfigError(
-            f"{what} needs a model with {' or '.join(capabilities)}; recipe {subject.config.recipe.name!r} makes one "
-            f"with {', '.join(can) or 'none of them'}: choose another --mode, or the --workdir of another run"
-        )
 
 
 def carried(subject: Subject, stream: int) -> tuple[Params, Array]:

@@ -15,7 +15,7 @@ from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import draw, quality, reference, report, variances, variational
 from scorejax.experiment.evaluation.evaluate import subject
 from scorejax.experiment.evaluation.evaluation import Result
-from scorejax.experiment.evaluation.subject import Subject, need
+from scorejax.experiment.evaluation.subject import Subject
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
@@ -52,7 +52,7 @@ def sweep(config: Config, workdir: str | Path) -> Result:
     train = assemble.dataset(config, "train")
     judge = quality.judge(config, train)
     model = subject(config, workdir, train)
-    need(model, "--mode=sweep", "score")
+    model.trained.need("--mode=sweep", "score")
     models = _models(model, train, workdir)
     bounds = {}
     if config.sweep.bits:

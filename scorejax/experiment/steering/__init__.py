@@ -41,6 +41,8 @@ def classes(config: Config, trained: Trained, examples: data_lib.Dataset) -> Cla
             it.
     """
     if not trained.model.offers("score"):
+        if config.guidance.name != "none":
+            trained.need(f"guidance = {config.guidance.name!r}", "score")
         return Classes()
     about = About(config, trained.model, trained.sde, examples)
     with user_errors(f"guidance = {config.guidance.name!r}"):

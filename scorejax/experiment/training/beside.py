@@ -41,8 +41,9 @@ def train_beside(kind: type[Recipe], config: Config, workdir: str | Path) -> Fin
     folder = Path(workdir) / kind.folder(config[kind.section].own())
     if checkpoint.steps(folder):
         _check_begun(folder, own, kind.section)
-    beside = trained_lib.restore(config, workdir).beside
-    return train(own, folder, beside=beside)
+    trained = trained_lib.restore(config, workdir)
+    trained.need(f"--mode=train_{kind.section}", *kind.needs)
+    return train(own, folder, beside=trained.beside)
 
 
 def own_config(config: Config, kind: type[Recipe]) -> Config:

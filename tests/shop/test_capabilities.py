@@ -1,0 +1,101 @@
+"""What each mode does with a model is decided by what the model can do, and said where it cannot."""
+
+import re
+
+import numpy as np
+import pytest
+from known import config_of
+from runs import store
+
+from scorejax.experiment import modes
+from scorejax.experiment.evaluation import evaluate
+from scorejax.runtime.errors import ConfigError
+
+SHORT = ("init_from=none", "sampler.steps=2", "eval.samples=6", "eval.grid=4", "eval.likelihood_examples=4")
+SWEEP = ("sweep.samplers=ancestral", "sweep.steps=(2,)", "eval.calibration_examples=4", "eval.reference_examples=8")
+# recipe, what its model can do as errors say it, sections of its report, modes that work
+KINDS = {
+    "score": ("Gaussian", "score", {"likelihood", "samples"}, {"sample", "sweep", "calibrate"}),
+    "score without process": ("Gaussian:process=false", "score without a forward process", None, set()),
+    "density and samples": ("Density", "log_prob, sample", {"likelihood", "samples"}, {"sample"}),
+    "density": ("Density:sample=false", "log_prob", {"likelihood"}, set()),
+    "samples": ("Density:log_prob=false", "sample", {"samples"}, {"sample"}),
+    "logits": ("Quadrants", "logits", {"classification"}, set()),
+    "nothing": ("Density:log_prob=false:sample=false", "none of the capabilities", None, set()),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request, tmp_path_factory):
+    """A stored model of each kind: its config, its folder, and what is expected of it."""
+    recipe, can, sections, works = KINDS[request.param]
+    data = "moons" if recipe == "Quadrants" else "gaussian"  # of which only the first have classes
+    config, folder = config_of(recipe, f"data={data}", *SHORT, *SWEEP), tmp_path_factory.mktemp("run")
+    store({"w": np.zeros(1, np.float32)}, folder, 7)
+    return config, folder, can, sections, works
+
+
+def refused(what, config, can):
+    """The error says what was asked, which recipe it is, and what its model can do."""
+    recipe = re.escape(config.recipe.name)
+    said = rf"{re.escape(what)} needs a model with .*; recipe '{recipe}' makes one with {can}: choose"
+    return pytest.raises(ConfigError, match=said)
+
+
+def test_an_evaluation_measures_what_a_model_can_or_is_refused(kind, capsys):
+    config, folder, can, sections, _ = kind
+    if sections is None:
+        with refused("--mode=eval", config, can):
+            modes.run("eval", config, folder)
+        return
+    report = evaluate.evaluate(config, folder)
+    assert {each.name for each in evaluate.EVALUATIONS} & set(report) == sections
+    assert report["step"] == 7 and (folder / "eval" / "step-7.json").is_file()
+    said = capsys.readouterr().out
+    for section, words in (("likelihood", "bits/dim"), ("samples", "Frechet"), ("classification", "accuracy")):
+        assert (words in said) == (section in sections)
+    if "likelihood" in sections:
+        # the density is exact; the score's has the error of its solver and of the prior at the last time
+        assert report["likelihood"]["bits_per_dim"] == pytest.approx(report["likelihood"]["truth"], abs=0.02)
+        assert (report["likelihood"]["evaluations_mean"] == 1) == ("log_prob" in can)
+    if "classification" in sections:
+        [level] = report["classification"]["levels"]  # clean data alone, for there is no process
+        assert level["log_snr"] is None and level["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("mode", ["sample", "sweep", "calibrate"])
+def test_a_mode_works_or_says_what_the_model_can_do(kind, mode, capsys):
+    config, folder, can, _, works = kind
+    if mode not in works:
+        with refused(f"--mode={mode}", config, can):
+            modes.run(mode, config, folder)
+        return
+    assert modes.run(mode, config, folder) is None
+    said = capsys.readouterr().out
+    if mode == "sample":
+        drawn = np.load(next(folder.glob("samples/step-7-*/x.npy")))
+        assert drawn.shape == (6, 4) and np.isfinite(drawn).all() and "6 samples" in said
+    if mode == "sweep":
+        assert "| ancestral |" in said and (folder / "eval" / "sweep-7.json").is_file()
+    if mode == "calibrate":
+        assert "4 examples" in said and (folder / "eval" / "gamma-step-7.npz").is_file()
+
+
+@pytest.mark.parametrize("mode", ["train_head", "train_dequantizer"])
+def test_what_is_trained_next_to_a_score_is_refused_next_to_anything_else(kind, mode):
+    config, folder, can, _, works = kind
+    if "calibrate" not in works:
+        with refused(f"--mode={mode}", config, can):
+            modes.run(mode, config, folder)
+
+
+@pytest.mark.parametrize("guidance", ["classifier_free", "inpaint"])
+def test_guidance_of_a_model_without_a_score_is_refused(kind, guidance):
+    config, folder, can, _, works = kind
+    config.guidance = guidance
+    try:
+        if "calibrate" not in works:
+            with refused(f"guidance = '{guidance}'", config, can):
+                modes.run("sample", config, folder)
+    finally:
+        config.guidance = "none"
