@@ -1,5 +1,5 @@
 """Train a score model, measure it, draw from it; the same command resumes what was stopped:
-scorejax --config=configs/X.py[:variant] [--workdir=DIR] [--mode=MODE] [--config.section.key=value]
+scorejax --config=NAME[:variant] [--workdir=DIR] [--mode=MODE] [--config.section.key=value]
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from scorejax.experiment.evaluation import quality, sweep
 from scorejax.runtime.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in ("choosing", "control", "benchmarks"))]
+PAGES = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in ("choosing", "control", "recipes", "benchmarks"))]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 # The configs of the runs that commands go on with.
 RUNS = {
@@ -61,13 +61,13 @@ def commands(path):
         found = re.search(
             r"(?:^|&& |^    |`)(?:\S*python )?(?:main\.py|\S*scorejax|benchmarks/\w+\.py) (--[^`]*)", line
         )
-        if found and "configs/NAME" not in line:
+        if found and "--config=my_" not in line:
             yield re.sub(r"\$(\w)", lambda m: variables[m.group(1)], found.group(1))
 
 
 def shown(path):
     """Overrides `key=value` that are shown outside of commands."""
-    text = text_of(path)
+    text = re.sub(r"^```python\n.*?^```", "", text_of(path), flags=re.DOTALL | re.MULTILINE)
     yield from overrides(re.findall(r"--config\.[\w.]+=[^\s`|\]\"]+", text))
     for key, value in re.findall(r"`([a-z_]+\.[a-z_.]+)(?:=([^`\s]+))?`", text):
         if key.partition(".")[0] in configs.base() and not key.endswith((".py", ".md", ".json", ".npz", ".npy")):
