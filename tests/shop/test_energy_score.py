@@ -36,6 +36,7 @@ def moments(log_p):
     return mean, (GRID - mean).T @ (weight[:, None] * (GRID - mean))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["annealed_langevin", "langevin", "ald"])
 def test_langevin_samplers_on_its_score_draw_from_its_density(energy, way):
     found, log_p = energy
@@ -54,6 +55,7 @@ def test_langevin_samplers_on_its_score_draw_from_its_density(energy, way):
     np.testing.assert_allclose(np.cov(np.asarray(x).T), covariance, atol=0.1)
 
 
+@pytest.mark.slow
 def test_the_likelihood_on_its_score_is_its_density_by_quadrature(energy):
     """The flow of a process that stands still moves nothing, and ends in the density that it is given for the prior."""
     found, log_p = energy
@@ -69,6 +71,7 @@ def test_the_likelihood_on_its_score_is_its_density_by_quadrature(energy):
     np.testing.assert_allclose(got.value, of_points, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_its_score_is_the_slope_of_the_density_on_the_grid(energy):
     found, log_p = energy
     spacing = SIDE[1] - SIDE[0]
