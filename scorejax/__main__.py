@@ -20,7 +20,7 @@ configs that come with the package; --config=NAME --config.help=all shows all se
 
 
 def parse(argv: list[str], program: str) -> tuple[argparse.Namespace, list[str]]:
-    """Flags, and the overrides `key=value`."""
+    """Split the command line into flags and the overrides `key=value` of the config."""
     parser = argparse.ArgumentParser(
         program,
         description=str(__doc__).replace("scorejax --", f"{program} --"),
@@ -57,7 +57,7 @@ def _show(text: str) -> None:
 
 
 def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
-    """Exit code: 1 for a mistake, said in one line; 0 also when a signal ended the run, since it can go on."""
+    """Run the program and return its exit code: 1 for a mistake, 0 also after a signal, since the run can go on."""
     argv = sys.argv[1:] if argv is None else argv
     args, overrides = parse(argv, program)
     import jax

@@ -36,7 +36,7 @@ def cached(
     *,
     cache_dir: str | Path | None = None,
 ) -> np.ndarray:
-    """Return an array on disk, memory-mapped; decode it only if it was not before, from these files and settings.
+    """Return a memory-mapped array, decoded only if these files and settings were not decoded before.
 
     The file appears under its name only when complete: interrupted or parallel runs leave no broken array.
 

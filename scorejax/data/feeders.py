@@ -25,7 +25,7 @@ RESIDENT_BYTES = 2 * 2**30
 
 
 class Payload(NamedTuple):
-    """What a compiled chunk is given.
+    """The arrays that one compiled chunk of training steps is called with.
 
     Attributes:
         examples: the whole set `[N, ...]`, or the chunk's batches `[count, B, ...]`.
@@ -64,7 +64,7 @@ class Resident:
 
     @property
     def payload_axis(self) -> int | None:
-        """None: every device is given the same payload."""
+        """None, since every device is given the same payload."""
         return None
 
     def payload(self, step: int, count: int) -> Payload:
@@ -147,7 +147,7 @@ class Streamed:
     def draw(
         self, payload: Payload, step: int | jax.Array, part: int | jax.Array = 0
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Return batch `step` out of the payload (without its device axis), which has settled `part` already."""
+        """Return batch `step` from the payload of one device; `part` was chosen when the payload was made."""
         at = jnp.asarray(step).astype(jnp.uint32) - payload.first
         return payload.examples[at], None if payload.labels is None else payload.labels[at]
 

@@ -24,7 +24,7 @@ _Words = np.ndarray | jax.Array  # uint32 words, in numpy or in jax.numpy: the s
 
 
 def rounds(n: int) -> int:
-    """Return the number of rounds: one element is then within about sqrt(n) 2^(-rounds/2) <= 2^-16 of uniform."""
+    """Return how many rounds bring one element within about sqrt(n) 2^(-rounds/2) <= 2^-16 of a uniform law."""
     return 32 + n.bit_length()
 
 
@@ -117,7 +117,7 @@ def indices(
 def indices_on_host(
     seed: int, steps: np.ndarray, batch_size: int, n: int, *, part: int = 0, parts: int = 1
 ) -> np.ndarray:
-    """Follow the law of `indices` in numpy, for several steps: int32 `[len(steps), batch_size // parts]`."""
+    """Return what `indices` does, computed in numpy for several steps: int32 `[len(steps), batch_size // parts]`."""
     _check(batch_size, n, parts)
     count = batch_size // parts
     slot, step = np.broadcast_arrays(

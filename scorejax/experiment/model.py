@@ -82,12 +82,12 @@ class Model:
         return [name for name in CAPABILITIES if getattr(self, name) is not None]
 
     def offers(self, *capabilities: str) -> bool:
-        """Whether one of these is there; a score counts only with a process, whose noisy data it is of."""
+        """Whether the model has one of these capabilities; a score counts only together with its process."""
         there = set(self.can()) - (set() if self.sde is not None else {"score"})
         return bool(there & set(capabilities))
 
     def score_given(self, condition: Array | None) -> Score:
-        """The score of this condition, as every sampler takes it.
+        """The score `(x, t)` given this condition, in the form that samplers take.
 
         Raises:
             ValueError: the model has no score.

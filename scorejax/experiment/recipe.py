@@ -70,7 +70,7 @@ class Beside(NamedTuple):
 
     @property
     def model(self) -> Model:
-        """Its capabilities."""
+        """The capabilities of the model."""
         return self.recipe.model(self.params)
 
 
@@ -103,7 +103,7 @@ class Batch(NamedTuple):
         return lax.dynamic_slice_in_dim(draw(self.whole_key, count * self.parts), self.part * count, count)
 
     def gather(self, values: Array) -> Array:
-        """Everybody's `values [b, ...]` in the order of their parts, `[n, ...]`."""
+        """The `values [b, ...]` of all devices in the order of their parts, `[n, ...]`."""
         return parallel.gather(values)
 
 

@@ -66,7 +66,7 @@ class Trained(NamedTuple):
 
     @property
     def beside(self) -> Beside:
-        """What something else is trained next to."""
+        """The model in the form that a recipe trained next to it takes."""
         return Beside(self.recipe, self.params, self.step)
 
 

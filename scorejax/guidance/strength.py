@@ -53,7 +53,7 @@ def as_leaf(strength: Strength) -> Strength:
 
 
 def is_exactly(strength: Strength, value: float) -> bool:
-    """Return whether a strength is this very number, known before any tracing."""
+    """Return whether a strength is a plain number (not traced by JAX) that equals this one."""
     return isinstance(strength, Real) and float(strength) == value
 
 

@@ -99,6 +99,7 @@ def _solve(
     exact: bool,
     max_steps: int,
 ) -> LogProb:
+    # Each example has step sizes of its own, but the score is a function of the whole batch.
     derivatives = together(score_and_products(score), x, jnp.zeros(x.shape[0], x.dtype), vectors)
 
     def one(point: Array, probes: Array) -> tuple[tuple[Array, Array], Array]:
@@ -109,11 +110,13 @@ def _solve(
         return solve(field, state, sde.t_min, sde.t_max, rtol, atol, max_steps)
 
     (latent, change), nfe = jax.vmap(one)(x, vectors)
+    # The solver saw the change per dimension, see `_flow_and_divergence`.
     change = change * math.prod(x.shape[1:])
     prior = sde.prior_logp(latent) if prior_logp is None else prior_logp(latent)
     value = prior + jnp.mean(change, axis=1)
     ok = jnp.isfinite(value) & jnp.all(jnp.isfinite(latent.reshape(x.shape[0], -1)), axis=1)
     stderr = jnp.zeros_like(value) if exact else jnp.std(change, axis=1, ddof=1) / change.shape[1] ** 0.5
+    # NaN, not the last value before the solver gave up, so that no mean takes it for a density.
     return LogProb(jnp.where(ok, value, jnp.nan), latent, nfe, ok, stderr)
 
 

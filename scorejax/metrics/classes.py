@@ -14,7 +14,7 @@ SPLITS = 10
 
 
 class ClassScore(NamedTuple):
-    """A score over splits.
+    """A class score: mean and standard deviation over splits of the samples.
 
     Attributes:
         mean: of the splits' scores; between 1 and the number of classes.

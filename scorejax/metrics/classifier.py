@@ -34,7 +34,7 @@ class ConvClassifier(nn.Module):
     features: int = 64
 
     def setup(self) -> None:
-        """Layers, by the names that the weights file has."""
+        """Make the layers, under the names that the weights file has."""
         self.convs = [nn.Conv(c, (3, 3), (2, 2), name=f"conv_{i}") for i, c in enumerate(self.channels)]
         self.dense = nn.Dense(self.features)
         self.classes = nn.Dense(self.num_classes)

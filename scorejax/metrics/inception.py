@@ -59,7 +59,7 @@ def _halve(x: Array) -> Array:
 
 
 class BlockA(nn.Module):
-    """35 x 35: kernels 1, 5, 3-3 and a pool side by side."""
+    """Block at 35 x 35: branches with kernels 1, 5 and 3-3 and a pool, side by side."""
 
     pooled: int
 
@@ -77,7 +77,7 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
-    """From 35 x 35 to 17 x 17."""
+    """Block that shrinks 35 x 35 to 17 x 17."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -90,7 +90,7 @@ class BlockB(nn.Module):
 
 
 class BlockC(nn.Module):
-    """17 x 17: kernels of 7, cut into rows and columns."""
+    """Block at 17 x 17: kernels of 7, cut into rows and columns."""
 
     inner: int
 
@@ -111,7 +111,7 @@ class BlockC(nn.Module):
 
 
 class BlockD(nn.Module):
-    """From 17 x 17 to 8 x 8."""
+    """Block that shrinks 17 x 17 to 8 x 8."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -126,7 +126,7 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """8 x 8: kernels of 3 that end in a row and a column side by side."""
+    """Block at 8 x 8: kernels of 3 that end in a row and a column side by side."""
 
     maximum: bool
 

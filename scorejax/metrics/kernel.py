@@ -14,12 +14,12 @@ BLOCK = 1000
 
 
 class KernelDistance(NamedTuple):
-    """A squared maximum mean discrepancy.
+    """A kernel distance, the squared maximum mean discrepancy, with its standard error.
 
     Attributes:
         value: mean over blocks; unbiased, so about 0, and as often negative, for sets of one law.
         standard_error: of that mean, over the blocks; None for a single one.
-        blocks: into which both sets were cut.
+        blocks: number of blocks that both sets were cut into.
     """
 
     value: float

@@ -13,7 +13,7 @@ _BLOCK = 1000
 
 
 class PrecisionRecall(NamedTuple):
-    """Shares between 0 and 1.
+    """Improved precision and recall, shares between 0 and 1.
 
     Attributes:
         precision: of the samples that lie in the manifold of the real examples.

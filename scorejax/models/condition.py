@@ -47,7 +47,7 @@ class Tokens(NamedTuple):
 
 
 def tokens(condition: jax.Array) -> Tokens:
-    """A condition `[B, L, D]`, whose zeros are absent."""
+    """The tokens of a condition `[B, L, D]`; those that are all zeros are marked as absent."""
     return Tokens(condition, jnp.any(condition != 0, axis=-1))
 
 

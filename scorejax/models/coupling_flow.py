@@ -126,10 +126,12 @@ class Conditioner(nn.Module):
         h = y * mask
         for i in range(self.depth):
             new = nn.silu(dense(self.features, f"dense_{i}", jnp.float32)(h))
+            # The first layer changes the width, so that there is nothing to add to.
             h = new if i == 0 else h + new
         h = nn.Dropout(self.dropout, deterministic=not train)(h)
         a, b = jnp.split(dense(2 * y.shape[1], "dense_out", jnp.float32, 0.0)(h), 2, axis=1)
         free = 1 - mask
+        # A bounded log scale keeps `exp` and its inverse finite, even far away from the data.
         return self.bound * jnp.tanh(a / self.bound) * free, b * free
 
 

@@ -73,11 +73,13 @@ class MLP(nn.Module):
         sigma = labels[:, None].astype(jnp.float32)
         x = x.astype(jnp.float32)
         if self.scale_by_sigma:
+            # Unit size at every noise level, for data of about unit size.
             x = x * jax.lax.rsqrt(1 + sigma**2)
         embedding = nn.silu(self._embed(labels, condition))
         h = self._dense(self.features, "dense_in")(x)
         for i in range(self.depth):
             h = h + branch(h, embedding, f"block_{i}", self.features, self.dropout, train, self.dtype)
+        # A gain on the input alone: the score of a Gaussian is linear in x, and needs no hidden layer.
         gain = self._dense(x.shape[-1], "gain", 0.0)(embedding)
         dimension = x.shape[-1]
         out = self._dense(dimension * (1 + self.learned_range), "dense_out", 0.0)(nn.silu(h)).astype(jnp.float32)

@@ -16,7 +16,7 @@ INTERPOLATIONS = ("bilinear_align_corners", "bilinear_half_pixel", "nearest")
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """What all layers of one network have in common.
+    """The settings that all layers of one network share.
 
     Attributes:
         channel_ddof: taken off the number of channels when InstanceNorm++ divides by it.

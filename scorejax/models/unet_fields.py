@@ -28,7 +28,7 @@ TINY: dict[str, object] = {
 
 
 class Unet(Protocol):
-    """The fields that are checked against each other."""
+    """The fields of a U-Net that `check_unet` checks against each other."""
 
     @property
     def features(self) -> int: ...

@@ -83,6 +83,7 @@ class WideResNetClassifier(nn.Module):
         h = standardized(x) if self.standardize else x
         h = _conv(16, "conv_in", self.dtype)(h)
         for i in range(3):
+            # A depth of 6 n + 4 counts n blocks of two convolutions in each of the three groups, and four more layers.
             for j in range((self.depth - 4) // 6):
                 block = WideBlock(
                     16 * 2**i * self.width,

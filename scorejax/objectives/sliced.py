@@ -116,6 +116,7 @@ def _loss(
 ) -> Array:
     t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     keys = keys_lib.per_example(noise_key, x0.shape[0])
+    # Two streams: the probes must not depend on the noise in `x`.
     x = (diffuse or _kernel(sde))(keys_lib.fold_in(keys, 0), x0, t)
     vectors = draw_vectors(keys_lib.fold_in(keys, 1), x)
     value, products = probes_lib.score_and_products(score)(x, t, vectors)
@@ -125,6 +126,7 @@ def _loss(
         return sde.scale(weights**power, t, sde.scale(variance**power, t, y))
 
     def one(v: Array, product: Array) -> Array:
+        # Both squares have the same mean, since E[v v^T] = I; the first needs no draw of `v`.
         square = _dot(metric(value), value) if variance_reduced else _dot(metric(v, 0.5), value) ** 2
         return square + 2.0 * _dot(metric(v), product)
 

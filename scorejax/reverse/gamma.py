@@ -105,12 +105,14 @@ class Gamma:
         """
         self.check(sde)
         t = exact_times(sde, t)
+        # Times that passed through float32 may lie a rounding error outside the grid.
         slack = 1e-9 + 1e-6 * self.times[-1]
         if t.size and not (self.times[0] - slack <= t.min() and t.max() <= self.times[-1] + slack):
             raise ValueError(
                 f"Gamma was estimated for times {self.times[0]:.6g} to {self.times[-1]:.6g}, got {t.min():.6g} to "
                 f"{t.max():.6g}; estimate it for a grid that holds them"
             )
+        # The mean over finitely many examples can exceed one, where no variance is left.
         return np.maximum(np.interp(t, self.times, 1.0 - self.mean_square), 0.0)
 
     def check(self, sde: LinearSDE) -> None:
@@ -143,6 +145,7 @@ class Gamma:
         return gamma
 
     def _refuse_other_schedule(self, log_alpha: np.ndarray, variance: np.ndarray, other: str) -> None:
+        # Relative, as the scales of a process span many orders of magnitude; log alpha may also be 0.
         apart = np.abs(self.log_alpha - log_alpha) > 1e-5 * (1.0 + np.abs(self.log_alpha))
         apart |= np.abs(self.variance - variance) > 1e-5 * self.variance
         if np.any(apart):
@@ -158,6 +161,7 @@ def grid(sde: LinearSDE) -> np.ndarray:
     """Return the times of an estimate, increasing: all levels of a chain, or a thousand of a continuous process."""
     if isinstance(sde, Chain):
         return np.arange(1, sde.levels + 1) / sde.levels
+    # As many as a published chain has levels; `residual` interpolates between them.
     return np.linspace(sde.t_min, sde.t_max, 1000)
 
 
@@ -185,6 +189,7 @@ def estimate(key: Array, sde: LinearSDE, score: Score, x0: Array, times: Array |
         return jnp.mean(predicted.reshape(x0.shape[0], -1) ** 2, axis=1)
 
     times = jnp.asarray(times, jnp.result_type(float))
+    # One time after the other: all at once would need memory for a batch n times as large.
     return jax.lax.map(one, (jnp.arange(times.shape[0]), times)).T
 
 

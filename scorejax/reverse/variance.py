@@ -33,7 +33,7 @@ class UnboundHead:
 
 @dataclass(frozen=True)
 class VarianceHead(abc.ABC):
-    """What turns the output of a head into a variance.
+    """A variance that a network predicts: it turns the output of a head into a variance.
 
     Attributes:
         network: `network(x, t)`.
@@ -61,7 +61,7 @@ class VarianceHead(abc.ABC):
 
     @abc.abstractmethod
     def value(self, output: Array, noise: Array) -> Array:
-        """Return the same from the output of the head."""
+        """Return the variance (or the share) for this output of the head."""
 
 
 @jax.tree_util.register_dataclass

@@ -29,7 +29,7 @@ BROKEN = "checkpoints-broken"
 
 
 class Restored(NamedTuple):
-    """What was read.
+    """The content of a checkpoint that was read.
 
     Attributes:
         step: of the checkpoint.

@@ -48,7 +48,7 @@ def mean(tree: Tree) -> Tree:
 
 
 def gather(values: Array) -> Array:
-    """Return everybody's `values [b]` in the order of their parts, `[devices * b]`; inside a mapped function only."""
+    """Return all devices' `values [b]` in the order of their parts, `[devices * b]`; inside a mapped function only."""
     return lax.all_gather(values, AXIS, tiled=True)
 
 

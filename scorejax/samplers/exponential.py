@@ -34,7 +34,7 @@ Rule = Callable[[Array, Sequence[Array]], list[Array]]
 
 
 class Node(NamedTuple):
-    """Where the integrand is known: the coefficients of a process at one time, scalars or one per mode."""
+    """A node of the quadrature: the coefficients of a process at one time, scalars or one per mode."""
 
     log_alpha: Array
     log_sigma: Array
@@ -176,7 +176,7 @@ def quadrature(nodes: Sequence[Array], moments: Sequence[Array]) -> list[Array]:
 
 
 def dot(a: Sequence[Array], b: Sequence[Array]) -> Array:
-    """Return the sum of the products, the sequences being short."""
+    """Return the sum of the products of two short sequences."""
     return jnp.sum(jnp.stack([x * y for x, y in zip(a, b, strict=True)]), axis=0)
 
 

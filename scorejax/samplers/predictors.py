@@ -74,6 +74,7 @@ class ProbabilityFlow(Stepper):
     method: str = static(default="euler")
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+        # `h` is negative: time runs from the prior down to the data.
         drift, h = flow_drift(sde, score), s - t
         k1 = drift(x, t)
         if self.method == "euler":

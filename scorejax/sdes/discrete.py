@@ -36,9 +36,11 @@ class Table:
         from scipy.interpolate import CubicSpline, PchipInterpolator  # slow to import, needed by chains alone
 
         knots = np.arange(len(values))
+        # Too few knots for the end conditions of the cubic spline.
         if len(values) < 4:
             return Table(coefficients=PchipInterpolator(knots, values).c)
         spline = CubicSpline(knots, values)
+        # A spline may overshoot between its knots, and a curve that turns back has no inverse.
         fine = np.linspace(0, knots[-1], 16 * len(values))
         monotone = np.all(spline(fine, 1) > 0)
         return Table(coefficients=spline.c if monotone else PchipInterpolator(knots, values).c)
@@ -47,6 +49,7 @@ class Table:
         """Return the curve at `position`; beyond the ends the last polynomials go on."""
         position = jnp.asarray(position, jnp.result_type(float))
         table = jnp.asarray(self.coefficients, position.dtype)
+        # The piece is chosen without a gradient; within it the polynomial is differentiable in `position`.
         left = jnp.clip(jnp.floor(jax.lax.stop_gradient(position)), 0, table.shape[1] - 1)
         cubic, square, slope, value = table[:, left.astype(jnp.int32)]
         u = position - left

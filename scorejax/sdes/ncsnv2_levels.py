@@ -77,6 +77,7 @@ def largest_distance(data: np.ndarray, *, limit: int = 20_000, block: int = 1024
     for i in range(0, len(order), block):
         left = _rows(data, order[i : i + block]) - center
         for j in range(i, len(order), block):
+            # By the triangle inequality no pair of this block or a later one can be farther apart.
             if radii[order[i]] + radii[order[j]] < best:
                 break
             right = _rows(data, order[j : j + block]) - center
@@ -134,6 +135,7 @@ def number_of_levels(dims: int, sigma_min: float, sigma_max: float, overlap: flo
     if not 0.0 < overlap < 0.99:
         raise ValueError(f"overlap must lie in (0, 0.99), got {overlap}; NCSNv2 uses about 0.5")
     low, high = 2, 2
+    # The overlap grows with the number of levels: double until it is enough, then bisect.
     while level_overlap(level_ratio(sigma_min, sigma_max, high), dims) < overlap:
         low, high = high, 2 * high
     while high - low > 1:

@@ -36,6 +36,7 @@ def quadratic(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
         ValueError: if `n < 1` or `t_min` is not inside the process's times.
     """
     end = _end(sde, n, t_min)
+    # The ends are set, not computed: rounding may carry them out of the process's times.
     return (jnp.linspace(sde.t_max**0.5, end**0.5, n + 1) ** 2).at[0].set(sde.t_max).at[-1].set(end)
 
 
@@ -146,6 +147,7 @@ def ddim_quadratic_levels(chain: Chain, n: int) -> np.ndarray:
 
 def level_times(chain: Chain, levels: np.ndarray) -> np.ndarray:
     """Return the decreasing times in float64 of increasing levels of a chain."""
+    # In float64: in float32 `n / N` is no exact level any more, and tables are looked up by level.
     return np.asarray(levels, np.float64)[::-1] / chain.levels
 
 
@@ -166,6 +168,7 @@ def _chain(grid: str, sde: LinearSDE, n: int, t_min: float | None) -> Chain:
 
 
 def _between(sde: LinearSDE, log_snr: Array, end: float) -> Array:
+    # The inverse is exact up to rounding only, and a solver must not start outside the process's times.
     return sde.inverse_log_snr(log_snr).at[0].set(sde.t_max).at[-1].set(end)
 
 

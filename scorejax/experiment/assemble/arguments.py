@@ -11,7 +11,7 @@ Entry = TypeVar("Entry")
 
 
 def pick(what: str, name: str, table: Mapping[str, Entry]) -> Entry:
-    """The entry of a table by name.
+    """Look a name up in a table, with an error that lists the names.
 
     Raises:
         ConfigError: no such entry.

@@ -8,7 +8,7 @@ from scorejax.runtime.errors import ConfigError, user_errors
 
 
 def dataset(config: Config, split: str = "train") -> data.Dataset:
-    """One split of the data.
+    """Load one split of the data that section `data` names.
 
     Raises:
         ConfigError: no such data, or settings that do not fit them.

@@ -17,7 +17,7 @@ from scorejax.sdes.discrete import SMLD
 
 
 def sde(config: Config) -> LinearSDE:
-    """The forward process; where it is learned, as it begins."""
+    """The forward process of section `sde`; a learned one as it is before training."""
     return config.sde.make()
 
 
@@ -94,7 +94,7 @@ def condition(config: Config, examples: data.Dataset) -> dict[str, object]:
 
 
 def dimension(examples: data.Dataset) -> int:
-    """Numbers in one example."""
+    """How many numbers one example has."""
     return math.prod(examples.shape)
 
 

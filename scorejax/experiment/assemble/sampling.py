@@ -20,7 +20,7 @@ from scorejax.sdes import LinearSDE
 
 
 def none() -> None:
-    """No corrector."""
+    """Use no corrector."""
     return
 
 
@@ -120,7 +120,7 @@ def data_range(config: Config, examples: data.Dataset) -> tuple[float, float] | 
 
 
 def needed(config: Config, sde: LinearSDE | None = None) -> set[str]:
-    """Names of variances whose fit the sampler of a config asks for; found by asking it.
+    """Names of the variances that must be fitted before the sampler of a config can run.
 
     Raises:
         ConfigError: the sampler cannot be.
@@ -142,7 +142,7 @@ def needed(config: Config, sde: LinearSDE | None = None) -> set[str]:
 
 
 def stand_in_for(name: str, sde: LinearSDE) -> Gamma | UnboundHead:
-    """What fits every chain, to find mistakes in one before anything was fitted."""
+    """A stand-in for what is fitted later, so that a chain can be checked before."""
     if name != STATISTIC:
         return UnboundHead()
     times = gamma.grid(sde)

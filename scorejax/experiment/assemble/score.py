@@ -38,7 +38,7 @@ def with_process(process: LinearSDE, params: PyTree) -> PyTree:
 
 
 def process_of(process: LinearSDE, params: PyTree) -> LinearSDE:
-    """The process as the parameters have it, where it is learned."""
+    """The process with the learned parameters put in; one that is not learned as it is."""
     return process.replace(**params["process"]) if isinstance(process, Learned) else process
 
 
@@ -80,7 +80,7 @@ def learned_range(
 
 
 def run_once(module: nn.Module) -> _Once:
-    """The network that keeps its last result: for two readers of the same points, also where derivatives are taken."""
+    """The network with its last result kept, so that two readers of the same points run it once."""
     return _Once(module)
 
 
@@ -111,7 +111,7 @@ def logits(
 
 
 def of_process(bound: Partial, process: LinearSDE, cleanest: float | None) -> Partial:
-    """What `logits` returned, for another process; see there for `cleanest`."""
+    """Bind the result of `logits` to another process; see there for `cleanest`."""
     return Partial(dataclasses.replace(cast(_Logits, bound.func), cleanest=cleanest), process, *bound.args[1:])
 
 

@@ -271,5 +271,5 @@ def _plain(option: Hint) -> type:
 
 
 def shown(default: Value) -> str:
-    """A default as it is written in a config."""
+    """A default, written as in a config."""
     return default.__name__ if hasattr(default, "__name__") else str(default)

@@ -59,7 +59,7 @@ def convert(key: str, text: str, kind: Kind) -> Value:
 
 
 def check(key: str, value: Value, kind: Kind) -> Value:
-    """A value given in Python, in the type of its setting: whole numbers may stand for numbers, lists for tuples.
+    """Check a value given in Python and return it in the type of its setting (an int as a float, a list as a tuple).
 
     Raises:
         ConfigError: it is of another type.

@@ -156,7 +156,7 @@ def _of_density(
 
 
 def labels_of(dataset: data_lib.Dataset) -> np.ndarray:
-    """The labels, which a conditional model's data have."""
+    """The labels of a data set that must have some, that of a conditional model."""
     assert dataset.labels is not None  # the recipe refuses conditions of data without labels
     return dataset.labels
 

@@ -72,7 +72,7 @@ def draw(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Sample
 
 
 def batch_function(model: Subject, train: data_lib.Dataset) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
-    """The function of one batch, which returns the samples with the given numbers; and what it carries."""
+    """Return the function that draws the samples with given numbers, and the arguments that it carries."""
     if model.model.sample is not None:
         return _by_itself(model, train)
     arguments = assemble.sampler(

@@ -29,7 +29,7 @@ class Chosen:
 
 
 class Given(NamedTuple):
-    """Given images.
+    """Images that the user gives, to be restored or edited.
 
     Attributes:
         images: gray levels `[N, H, W, C]`, read as they are asked for.

@@ -43,7 +43,7 @@ def metric(text: str) -> metrics.Metric:
 
 
 class Judge(NamedTuple):
-    """What samples are measured with; making one finds out what is missing.
+    """What samples are measured with; something missing shows when it is made.
 
     Attributes:
         config: the run's.

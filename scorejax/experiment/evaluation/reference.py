@@ -59,7 +59,7 @@ def features(
 def real_features(
     config: Config, real: data_lib.Dataset, network: metrics.FeatureNetwork, workdir: str | Path
 ) -> contextlib.AbstractContextManager[np.ndarray]:
-    """Features of `eval.reference_examples` of the real examples, as of `features`."""
+    """Features of `eval.reference_examples` real examples, in a file as those of `features`."""
     c = config.eval
     chosen = data_lib.spread(len(real), c.reference_examples)
     pictures = Pictures(real.examples if len(chosen) == len(real) else real.examples[chosen], real.gray_levels)
@@ -74,7 +74,7 @@ def examples(config: Config) -> data_lib.Dataset:
 def compute(
     config: Config, real: data_lib.Dataset, network: metrics.FeatureNetwork, workdir: str | Path
 ) -> metrics.Statistics:
-    """Statistics of the real examples, and of what they are."""
+    """Statistics of the features of the real examples, with a record of which data they are."""
     with real_features(config, real, network, workdir) as found:
         return metrics.Statistics.of(metrics.Moments.of_rows(found, network.name), **about(config, real))
 

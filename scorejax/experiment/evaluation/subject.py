@@ -47,7 +47,7 @@ class Subject(NamedTuple):
 
     @property
     def model(self) -> Model:
-        """What it can do."""
+        """The capabilities of the model."""
         return self.trained.model
 
     @property
@@ -57,7 +57,7 @@ class Subject(NamedTuple):
 
     @property
     def step(self) -> int:
-        """Of its checkpoint."""
+        """The step of its checkpoint."""
         return self.trained.step
 
     def at(self, params: Params) -> Model:

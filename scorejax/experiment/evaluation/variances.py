@@ -38,7 +38,7 @@ def with_fitted(model: Subject, train: data_lib.Dataset, workdir: str | Path) ->
 
 
 def find(needed: set[str], model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Fitted:
-    """What variances of these names need, of the run's folder; the statistic of the file `sampler.gamma`, if it is set.
+    """Read what variances of these names need from the run's folder, or a statistic from the file `sampler.gamma`.
 
     Raises:
         RunError: something was not fitted, or belongs to other weights.
@@ -138,6 +138,6 @@ def read(path: str | Path, sde: LinearSDE) -> Gamma:
 
 
 def about(fitted: Fitted) -> dict[str, str]:
-    """What results depend on, of what was fitted; nothing where nothing was."""
+    """The part of the fitted things that results depend on, for their digest; empty if nothing was fitted."""
     statistic = [] if fitted.gamma is None else [fitted.gamma.times, fitted.gamma.mean_square]
     return {"fitted": fingerprint((statistic, fitted.head))} if any(part is not None for part in fitted) else {}

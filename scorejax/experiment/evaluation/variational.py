@@ -32,7 +32,7 @@ PARTS = ("prior", "kl", "decoder")
 
 
 class Bound(NamedTuple):
-    """A bound to be computed: making one finds out what is missing.
+    """A bound to be computed; something missing shows when it is made.
 
     Attributes:
         model: with what its chain needs; its settings draw from the same chain.
@@ -77,7 +77,7 @@ def of_chain(config: Config, variance: str) -> Config:
 
 
 def asked(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Bound:
-    """The bound of `eval.elbo`.
+    """Prepare the bound that `eval.elbo` asks for.
 
     Raises:
         RunError: settings that no bound has, or a variance that was not fitted.

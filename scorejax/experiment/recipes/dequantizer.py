@@ -79,12 +79,12 @@ class Dequantizer(Recipe):
 
     @staticmethod
     def folder(settings: dict[str, object]) -> str:
-        """Where it lies in the folder of the score's run."""
+        """The folder of the dequantizer, within that of the score's run."""
         return "dequantizer"
 
     @property
     def gray_levels(self) -> int:
-        """Those of the data, which must have some."""
+        """The number of gray levels of the data, which must have some."""
         examples = self.given.examples
         if examples.gray_levels is None:
             raise ConfigError(f"{examples.name!r} holds vectors: only gray levels are dequantized")

@@ -129,5 +129,5 @@ class _Law:
         return self.of_levels(params, data.to_levels(x, self.gray_levels, centered=self.centered), "penultimate")
 
     def logits_of_features(self, params: Params, features: Array) -> Array:
-        """The last layer."""
+        """Apply the last layer to features."""
         return features @ params["classes"]["kernel"] + params["classes"]["bias"]

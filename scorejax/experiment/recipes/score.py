@@ -96,7 +96,7 @@ class Score(Recipe):
 
     @functools.cached_property
     def objective(self) -> Objective:
-        """What is minimized."""
+        """The objective that training minimizes."""
         return self._objective(self.given.examples.gray_levels)
 
     def loss(

@@ -87,7 +87,7 @@ class VarianceHead(Recipe):
 
     @staticmethod
     def folder(settings: dict[str, object]) -> str:
-        """Where it lies in the folder of the score's run."""
+        """The folder of the head, within that of the score's run."""
         return f"heads/{settings.get('kind', 'npr')}"
 
     @functools.cached_property

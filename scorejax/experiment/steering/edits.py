@@ -57,7 +57,7 @@ class EditTask(Task):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TranslateTask(Task):
-    """The same, led away from what marks the source's domain and held to its low frequencies (EGSDE).
+    """An edit led away from what marks the source's domain, and held to the source's low frequencies (EGSDE).
 
     Attributes:
         edit: how far and how often.

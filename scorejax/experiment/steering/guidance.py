@@ -29,7 +29,7 @@ NOISE = 2**31 + 1  # a stream apart from those of the samplers
 
 
 class About(NamedTuple):
-    """What is steered.
+    """What a guidance is made for: a run, its model and its data.
 
     Attributes:
         config: the run's.
@@ -131,7 +131,7 @@ class ByLabels(Guidance):
 
 @dataclass(frozen=True, kw_only=True)
 class OfImages(ByLabels):
-    """What is done with given images.
+    """Guidance that does something with given images.
 
     Attributes:
         input: folder of images, or .npz file; None: images of `eval.split` of the data.
@@ -217,10 +217,10 @@ def known_labels(labels: tuple[int, ...] | None, count: int, key: str = "guidanc
 
 
 def checked_interval(interval: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The interval.
+    """Return the interval of log SNR, refusing one that is not (low, high).
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not.
     """
     if interval is not None and (len(interval) != 2 or not interval[0] <= interval[1]):
         raise ConfigError(f"guidance.interval = {interval}; wanted (low, high), log signal-to-noise ratios")

@@ -61,7 +61,7 @@ class Restoration(Task):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class ByPosteriorScore(Restoration):
-    """By the score given the measurement, under any sampler.
+    """Restoration by the score given the measurement, under any sampler.
 
     Attributes:
         guide: `(sde, score, operator, y) -> score`, a pytree.
@@ -89,7 +89,7 @@ class ByPosteriorScore(Restoration):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class ByModes(Restoration):
-    """Mode by mode (DDRM), with steps of its own: of the sampler, the times and the last denoising.
+    """Restoration mode by mode (DDRM), with steps of its own: of the sampler, the times and the last denoising.
 
     Attributes:
         spectrum: the operator's modes.
@@ -115,7 +115,7 @@ class ByModes(Restoration):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class ByReplacement(Restoration):
-    """By putting what is known, as noisy as the sample, in its place after each step of any sampler.
+    """Restoration by putting what is known, as noisy as the sample, in its place after each step.
 
     Attributes:
         rounds: how often each step is taken (RePaint).

@@ -82,7 +82,7 @@ def advance(
 
 
 class Run:
-    """What happens between calls: numbers are read one call late, so that the device never waits for the host."""
+    """The work between compiled calls; it reads numbers one call late, so that the device never waits for the host."""
 
     def __init__(
         self,

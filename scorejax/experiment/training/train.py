@@ -87,7 +87,7 @@ CARRY = 2**16  # apart from all other streams of the run's key
 def restore_or_init(
     checkpoints: checkpoint.Checkpoints, recipe: Recipe, optimizer: optax.GradientTransformation
 ) -> tuple[State, int]:
-    """The newest state there is, or a first one; on every device, with its step."""
+    """Restore the newest state of the run, or make a first one, on every device; also return its step."""
     config, key = recipe.config, jax.random.key(recipe.config.seed)
 
     def make_state(key: Array) -> State:
@@ -172,7 +172,7 @@ def make_update(
 def make_batch(
     x: Array, raw: Array, labels: Array | None, state: State, stream: list[Array], part: Array, parts: int
 ) -> Batch:
-    """What a recipe is given of one step."""
+    """Make the batch that a recipe is given for one step."""
     device_key = jax.random.fold_in(jax.random.fold_in(stream[DROPOUT], state.step), part)
     whole_key = jax.random.fold_in(stream[TIMES], state.step)
     return Batch(x, raw, labels, state.step, device_key, whole_key, part, parts)

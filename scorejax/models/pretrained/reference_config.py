@@ -34,7 +34,7 @@ def setting(config: object, path: str) -> Any:
 
 
 def choice(config: object, path: str, table: Mapping[str, Value]) -> Value:
-    """What the setting at a dotted path is called here.
+    """Our name for the value of the setting at a dotted path.
 
     Raises:
         ConfigError: there is no such setting, or it is not in the table.

@@ -37,7 +37,7 @@ def read_score_sde_torch(path: str | Path, weights: str = "ema") -> tuple[dict[s
 
 
 def weights_by_name(saved: object, path: str | Path, weights: str = "ema") -> tuple[dict[str, np.ndarray], int]:
-    """As `read_score_sde_torch`, of what the file was found to hold."""
+    """Weights by name, and the step, from the content of a checkpoint that was read already."""
     check_weights(weights)
     if not is_checkpoint(saved):
         keys = ", ".join(map(str, saved)) if isinstance(saved, Mapping) else type(saved).__name__

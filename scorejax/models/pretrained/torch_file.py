@@ -96,7 +96,7 @@ def load(path: str | Path) -> Any:
 
 
 def is_torch_file(path: str | Path) -> bool:
-    """Whether a file begins as one of `torch.save` does, whole or not."""
+    """Whether a file begins as those of `torch.save` do; the rest of it is not looked at."""
     with Path(path).open("rb") as file:
         head = file.read(16)
     return head.startswith(ZIP_MAGIC) or LEGACY_MAGIC in head
