@@ -5,139 +5,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias, TypedDict, Unpack
+from typing import Annotated, TypeAlias, TypedDict, Unpack
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import guidance, samplers
+from scorejax import guidance
 from scorejax.experiment import assemble
-from scorejax.experiment.assemble.sampling import SamplerArguments
 from scorejax.experiment.config import Seam
 from scorejax.experiment.steering import measurement
-from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
-from scorejax.guidance.ddrm import Spectrum, spectrum_of
+from scorejax.experiment.steering.guidance import About, OfImages
+from scorejax.experiment.steering.restoration_tasks import ByModes, ByPosteriorScore, ByReplacement, Restoration
+from scorejax.guidance.ddrm import spectrum_of
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Channels, Mask
-from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import ConfigError
-from scorejax.scores.predictions import Score
-from scorejax.sdes import LinearSDE
-from scorejax.sdes.linear import static
 
 Method: TypeAlias = Callable[..., "Restoration"]
 """`(about, operator, sigma_y=..., measured=...) -> Restoration`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Restoration(Task):
-    """Samples given `y = A x_0 + sigma_y n`.
-
-    Attributes:
-        operator: `A`.
-        sigma_y: in the units of the data.
-        measured: whether the given images are the measurements, not what is to be found.
-    """
-
-    restores = True
-
-    operator: Operator
-    sigma_y: float = static()
-    measured: bool = static()
-
-    def measure(self, keys: Array, x0: Array) -> Array:
-        """Return `y` for the images `x0 [B, H, W, C]`, the noise of each by its own key."""
-        y = self.operator.forward(x0)
-        noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), y.shape, y.dtype)
-        return self.operator.clean(y + self.sigma_y * noise)
-
-    def measured_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the measurement of one image of this shape."""
-        return jax.eval_shape(self.operator.forward, jax.ShapeDtypeStruct((1, *shape), jnp.float32)).shape[1:]
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class ByPosteriorScore(Restoration):
-    """Restoration by the score given the measurement, under any sampler.
-
-    Attributes:
-        guide: `(sde, score, operator, y) -> score`, a pytree.
-        bounds: of the posterior mean, see `guidance.clipped`; None: none.
-    """
-
-    guide: Partial
-    bounds: tuple[float, float] | None = static()
-
-    def sample(
-        self,
-        keys: Array,
-        process: LinearSDE,
-        score: Score,
-        y: Array,
-        shape: tuple[int, ...],
-        **sampler: Unpack[SamplerArguments],
-    ) -> samplers.Sample:
-        guided = self.guide(process, score, self.operator, y)
-        if self.bounds is not None:
-            guided = guidance.clipped(process, guided, self.bounds)
-        return samplers.sample(keys, process, guided, shape, **sampler)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class ByModes(Restoration):
-    """Restoration mode by mode (DDRM), with steps of its own: of the sampler, the times and the last denoising.
-
-    Attributes:
-        spectrum: the operator's modes.
-        options: of `guidance.ddrm`.
-    """
-
-    spectrum: Spectrum
-    options: tuple[tuple[str, float], ...] = static()
-
-    def sample(
-        self,
-        keys: Array,
-        process: LinearSDE,
-        score: Score,
-        y: Array,
-        shape: tuple[int, ...],
-        **sampler: Unpack[SamplerArguments],
-    ) -> samplers.Sample:
-        own = {"times": sampler["times"], "denoise": sampler["denoise"], **dict(self.options)}
-        return guidance.ddrm(keys, process, score, self.spectrum, y, self.sigma_y, shape=shape, **own)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class ByReplacement(Restoration):
-    """Restoration by putting what is known, as noisy as the sample, in its place after each step.
-
-    Attributes:
-        rounds: how often each step is taken (RePaint).
-        jump: over how many steps each round goes back.
-    """
-
-    rounds: int = static()
-    jump: int = static()
-
-    def sample(
-        self,
-        keys: Array,
-        process: LinearSDE,
-        score: Score,
-        y: Array,
-        shape: tuple[int, ...],
-        **sampler: Unpack[SamplerArguments],
-    ) -> samplers.Sample:
-        options: dict[str, Any] = {"rounds": self.rounds, "jump": self.jump}
-        if isinstance(self.operator, Mask):
-            return guidance.inpaint(keys, process, score, y, self.operator.mask, **sampler, **options)
-        return guidance.colorize(keys, process, score, y, **sampler, **options)
 
 
 # ---- Methods: their keyword parameters are their settings -----------------------------------------------------------
