@@ -122,7 +122,7 @@ class Recipe(abc.ABC):
     """For what is trained next to a trained model: the section of that model's config with its settings; its mode is
     then `train_SECTION`."""
     needs: ClassVar[tuple[str, ...]] = ("score",)
-    """For such a recipe: capabilities, of which the model that it is trained next to must have one."""
+    """For such a recipe: capabilities; the model that it is trained next to must have at least one of them."""
     training: ClassVar[Mapping[str, object]] = {}
     """For such a recipe: the settings of its training, with their defaults, see `training.beside`."""
 

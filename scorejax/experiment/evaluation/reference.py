@@ -74,7 +74,7 @@ def examples(config: Config) -> data_lib.Dataset:
 def compute(
     config: Config, real: data_lib.Dataset, network: metrics.FeatureNetwork, workdir: str | Path
 ) -> metrics.Statistics:
-    """Statistics of the features of the real examples, with a record of which data they are."""
+    """Statistics of the features of the real examples, with a record of the data that they come from."""
     with real_features(config, real, network, workdir) as found:
         return metrics.Statistics.of(metrics.Moments.of_rows(found, network.name), **about(config, real))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -79,7 +78,7 @@ class _Law:
         """The log density of model space in nats, `[B]`."""
         y, log_slope = self._unbounded(x)
         training = {} if dropout_key is None else {"train": True, "rngs": {"dropout": dropout_key}}
-        result: Any = self.network.apply({"params": params}, y, **training)
+        result: Params = self.network.apply({"params": params}, y, **training)
         z, log_det = result
         normal = jnp.sum(jax.scipy.stats.norm.logpdf(z).reshape(len(x), -1), axis=1)
         return normal + log_det + log_slope
