@@ -20,9 +20,9 @@ from scorejax.experiment.recipes.variance_head import KINDS, VarianceHead
 from scorejax.experiment.trained import restore
 from scorejax.experiment.training.beside import own_config, train_beside
 from scorejax.experiment.training.loop import Finished
-from scorejax.metrics import read_log
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError, ConfigError
+from scorejax.runtime.writers import read_log
 
 DIGITS = str(ROOT / "configs/vp_digits.py") + ":tiny"
 
