@@ -139,7 +139,7 @@ def test_a_head_of_another_score_is_refused(digits):
     kept = record.read_text()
     try:
         record.write_text(json.dumps({"step": 3, "checksum": 1}))
-        with pytest.raises(ConfigError, match="trained beside the score of step 3"):
+        with pytest.raises(ConfigError, match="trained next to the score of step 3"):
             loaded(tiny(), digits, "npr")
         with pytest.raises(ConfigError, match="delete the folder and train it again"):
             train_head(tiny(), digits)
