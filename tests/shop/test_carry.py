@@ -11,9 +11,9 @@ from runs import same_bits, stored, toy
 from scorejax.experiment.recipe import make_recipe
 from scorejax.experiment.training.loop import Finished
 from scorejax.experiment.training.train import train
-from scorejax.metrics import read_log
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError
+from scorejax.runtime.writers import read_log
 
 # One process for everything that needs eight devices: starting one costs more than what it computes.
 EIGHT = """

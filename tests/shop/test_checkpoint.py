@@ -160,7 +160,7 @@ def test_a_newer_layout_is_refused(saved, target):
         checkpoint.Checkpoints(saved).restore(target)
 
 
-def test_a_full_disk_is_told_and_leaves_earlier_checkpoints_intact(saved, state, target, monkeypatch):
+def test_a_full_disk_is_named_and_leaves_earlier_checkpoints_intact(saved, state, target, monkeypatch):
     import orbax.checkpoint as ocp
 
     def full(*_, **__):
@@ -178,7 +178,7 @@ def test_a_full_disk_is_told_and_leaves_earlier_checkpoints_intact(saved, state,
     assert restored.step == 30
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot write checkpoints to"):
         checkpoint.Checkpoints(tmp_path / "file")

@@ -9,7 +9,7 @@ from toy_recipes import squared_score
 from scorejax.experiment import config as configs
 from scorejax.experiment.trained import restore
 from scorejax.experiment.training.train import feed, train
-from scorejax.metrics import read_log
+from scorejax.runtime.writers import read_log
 
 LABELS = {"classes": np.arange(40) % 3, "embeddings": np.random.default_rng(1).standard_normal((40, 3))}
 

@@ -10,7 +10,7 @@ import pytest
 from runs import ROOT, SMALL, same_bits, small, stored
 
 from scorejax.experiment.training.train import train
-from scorejax.metrics import read_log
+from scorejax.runtime.writers import read_log
 
 pytestmark = pytest.mark.slow
 

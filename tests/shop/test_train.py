@@ -16,9 +16,9 @@ from scorejax.experiment.recipe import make_recipe
 from scorejax.experiment.training.loop import Finished
 from scorejax.experiment.training.state import EXAMPLES, TIMES, average, repeat
 from scorejax.experiment.training.train import feed, init_state, make_update, train
-from scorejax.metrics import read_log
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError, DivergedError
+from scorejax.runtime.writers import read_log
 
 
 @pytest.fixture(scope="module")

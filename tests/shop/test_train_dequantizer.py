@@ -18,9 +18,9 @@ from scorejax.experiment.trained import restore
 from scorejax.experiment.training.beside import own_config, train_beside
 from scorejax.experiment.training.loop import Finished
 from scorejax.likelihood import bound_bits
-from scorejax.metrics import read_log
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError, ConfigError
+from scorejax.runtime.writers import read_log
 from scorejax.scores import analytic
 
 DIGITS = str(ROOT / "configs/vp_digits.py") + ":tiny"

@@ -20,9 +20,9 @@ from scorejax.experiment.recipes.variance_head import KINDS, VarianceHead
 from scorejax.experiment.trained import restore
 from scorejax.experiment.training.beside import own_config, train_beside
 from scorejax.experiment.training.loop import Finished
-from scorejax.metrics import read_log
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import CheckpointError, ConfigError
+from scorejax.runtime.writers import read_log
 
 DIGITS = str(ROOT / "configs/vp_digits.py") + ":tiny"
 
@@ -139,7 +139,7 @@ def test_a_head_of_another_score_is_refused(digits):
     kept = record.read_text()
     try:
         record.write_text(json.dumps({"step": 3, "checksum": 1}))
-        with pytest.raises(ConfigError, match="trained beside the score of step 3"):
+        with pytest.raises(ConfigError, match="trained next to the score of step 3"):
             loaded(tiny(), digits, "npr")
         with pytest.raises(ConfigError, match="delete the folder and train it again"):
             train_head(tiny(), digits)
