@@ -141,8 +141,10 @@ def test_a_conditional_image_model_is_evaluated_with_its_labels(tmp_path):
     chosen = data.spread(len(test), 4)
     middles = (test.examples[chosen] + 0.5) * 2 / 17 - 1
     squares = (middles - np.asarray(class_mean(test.labels[chosen]))) ** 2 + (2 / 17) ** 2 / 12
-    nats = 0.5 * np.log(2 * np.pi * VARIANCE) + np.mean(squares) / (2 * VARIANCE) - np.log(2 / 17)
-    assert result["bits_per_dim"] == pytest.approx(nats / np.log(2), abs=0.03) and result["levels"] == 17
+    nats = 0.5 * np.log(2 * np.pi * VARIANCE) + squares.mean((1, 2, 3)) / (2 * VARIANCE) - np.log(2 / 17)
+    expected = nats / np.log(2)
+    assert result["bits_per_dim"] == pytest.approx(expected.mean(), abs=0.03) and result["levels"] == 17
+    assert result["standard_error"] == pytest.approx(expected.std(ddof=1) / 2, abs=0.01)
     result = samples.draw_and_measure(model, train, quality.judge(config, train), tmp_path)
     assert np.isfinite(result["frechet_distance"])
     folder = tmp_path / "samples"
