@@ -269,10 +269,11 @@ def test_a_trained_head_is_found_by_the_bound_the_sampler_and_the_sweep(tmp_path
 
     def run(mode, *settings):
         common = ("eval.exact=false", "eval.samples=12", "eval.grid=4", "eval.likelihood_examples=4")
-        modes.run(mode, load("vp_digits:tiny", [*common, *settings]), tmp_path)
+        modes.run(mode, load("vp_digits:tiny", [*network, *common, *settings]), tmp_path)
         return capsys.readouterr().out
 
-    stand_in(load("vp_digits:tiny"), tmp_path)
+    network = ("model.features=8", "model.channel_multipliers=(1,)", "model.attention_resolutions=()")
+    stand_in(load("vp_digits:tiny", network), tmp_path)
     run("train_head", "head.kind=npr")
     run("calibrate", "eval.calibration_examples=8")
     assert "npr variance, even times, 3 evaluations" in run("eval", "eval.samples=0", "eval.elbo=3")
