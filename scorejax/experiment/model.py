@@ -49,12 +49,13 @@ class Model:
         logits_of_features: `features [B, F] -> [B, K]`, the last layer of a classifier whose features are vectors.
         restore: `(x, t) -> x_0`, of degraded data.
         sample_nfe: network evaluations that `sample` makes.
+        of_process: `(sde, cleanest) -> Model`, the same weights for another process: of a classifier that follows the
+            log SNR. Data cleaner than the log SNR `cleanest` pass for that clean. None: for its own process alone.
         variance_head: `(sde, score) -> VarianceHead`, of a head that was trained next to this score.
         dequantizer: `(keys [B], raw [B, ...]) -> (noise in (0, 1), its log density [B])`.
         conditional: whether the score takes a condition.
         null_condition: the condition that stands for none; None if the model was not trained with one.
         num_classes: how many classes the condition or the logits have; 0 for none.
-        logits_of_any_process: whether the classifier follows the log SNR, and so serves every process.
         feature_layer: the layer of an image network whose input is its last feature map.
     """
 
@@ -68,13 +69,13 @@ class Model:
     features: Partial | None = None
     logits_of_features: Partial | None = None
     restore: Partial | None = None
+    of_process: Partial | None = None
     variance_head: Partial | None = None
     dequantizer: Partial | None = None
     conditional: bool = static(default=False)
     sample_nfe: int = static(default=1)
     null_condition: float | None = static(default=None)
     num_classes: int = static(default=0)
-    logits_of_any_process: bool = static(default=False)
     feature_layer: str = static(default="norm_out")
 
     def can(self) -> list[str]:
@@ -107,6 +108,7 @@ CAPABILITIES = (
     "features",
     "logits_of_features",
     "restore",
+    "of_process",
     "variance_head",
     "dequantizer",
 )

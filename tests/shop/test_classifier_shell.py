@@ -169,7 +169,7 @@ def test_a_network_that_is_told_sigma_serves_its_own_process_alone(train, tmp_pa
     labels = np.arange(10, dtype=np.int32)
     ten = data.Dataset("ten", np.zeros((10, 8, 8, 3), np.uint8), labels=labels, gray_levels=256, num_classes=10)
     recipe = make_recipe(configs.load("classifier:cifar10_ve"), ten)
-    assert not recipe.model(recipe.shapes()).logits_of_any_process
+    assert recipe.model(recipe.shapes()).of_process is None
     config = config_of("recipe=exact_recipes:PixelClasses", "sde=ve")  # nor does this one serve any other
     workdir.claim(tmp_path, config)
     for sde in (sj.vp(), sj.ve(sigma_max=10.0)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 import flax.linen as nn
 import jax
@@ -108,11 +108,6 @@ def logits(
         cleanest: the largest log signal-to-noise ratio that the network is given; cleaner data pass for this clean.
     """
     return Partial(_Logits(module, headless, cleanest), process, params, dropout_key)
-
-
-def of_process(bound: Partial, process: LinearSDE, cleanest: float | None) -> Partial:
-    """Bind the result of `logits` to another process; see there for `cleanest`."""
-    return Partial(dataclasses.replace(cast(_Logits, bound.func), cleanest=cleanest), process, *bound.args[1:])
 
 
 def by_log_snr(module: nn.Module) -> bool:

@@ -7,6 +7,7 @@ import functools
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 
 from scorejax import objectives
 from scorejax.experiment.assemble import network as networks
@@ -16,6 +17,7 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import ConfigError, user_errors
+from scorejax.sdes import LinearSDE
 
 _OBJECTIVE = 1  # stream of an example's key; 0 prepares the example
 
@@ -79,11 +81,15 @@ class Classifier(Recipe):
         return self.entropy(keys, self.sde, logits, batch.x, batch.labels, t=t), None, {}
 
     def model(self, params: Params) -> Model:
-        of = functools.partial(scores.logits, self.sde, self.network, params)
+        return self._model(params, self.sde, None)
+
+    def _model(self, params: Params, sde: LinearSDE, cleanest: float | None) -> Model:
+        """What it can do on data of this process, the cleanest of which pass for this clean."""
+        of = functools.partial(scores.logits, sde, self.network, params, cleanest=cleanest)
         return Model(
-            sde=self.sde,
+            sde=sde,
             logits=of(),
             features=of(headless=True),
+            of_process=Partial(self._model, params) if scores.by_log_snr(self.network) else None,
             num_classes=self.given.examples.num_classes,
-            logits_of_any_process=scores.by_log_snr(self.network),
         )

@@ -12,7 +12,6 @@ from jax.tree_util import Partial
 
 from scorejax.experiment import trained as trained_lib
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.assemble.score import of_process
 from scorejax.experiment.model import Model
 from scorejax.experiment.steering.guidance import About
 from scorejax.runtime.errors import ConfigError
@@ -80,11 +79,10 @@ def restore(workdir: str | Path, about: About) -> Classifier:
     cleanest = _check_process(workdir, model, model.sde, about.sde)
     params = jax.tree.map(jax.numpy.asarray, trained.params)
     bound = trained.recipe.model(params)
+    if cleanest is not None and bound.of_process is not None:
+        bound = bound.of_process(about.sde, cleanest)
     assert bound.logits is not None and bound.features is not None  # refused above
-    logits, features = bound.logits, bound.features
-    if cleanest is not None:
-        logits, features = (of_process(found, about.sde, cleanest) for found in (logits, features))
-    return Classifier(logits, features, own.num_classes, own.label_names, trained.step)
+    return Classifier(bound.logits, bound.features, own.num_classes, own.label_names, trained.step)
 
 
 def _check_process(workdir: str | Path, model: Model, own: LinearSDE, process: LinearSDE) -> float | None:
@@ -94,7 +92,7 @@ def _check_process(workdir: str | Path, model: Model, own: LinearSDE, process: L
     if all(a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(here, there, strict=True)):
         return None
     said = f"the classifier in {workdir} was trained for {type(own).__name__}"
-    if not model.logits_of_any_process or here[0].ndim > 1 or there[0].ndim > 1:
+    if model.of_process is None or here[0].ndim > 1 or there[0].ndim > 1:
         raise ConfigError(
             f"{said} of another schedule than the score's {type(process).__name__}; train one with the score's section "
             "sde, and with model.embedding='log_snr' if it is to serve several processes"
