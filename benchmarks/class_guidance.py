@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from scorejax import metrics, pictures
-from scorejax.experiment import assemble as build
-from scorejax.experiment import config as config
-from scorejax.experiment import workdir
+from scorejax.experiment import assemble, config, workdir
 from scorejax.experiment.evaluation import draw, evaluate, variances
+from scorejax.experiment.trained import restore
 
 
 def variety(features: np.ndarray, labels: np.ndarray) -> float:
@@ -43,9 +42,10 @@ def main() -> None:
     if args.classifier:
         given = ["guidance.name=classifier", f"guidance.classifier={args.classifier}"]
     config.override(base, [*given, *(text.removeprefix("--config.") for text in rest)])
-    train, test = build.dataset(base), build.dataset(base, "test")
+    train, test = assemble.dataset(base), assemble.dataset(base, "test")
     network = metrics.feature_network("mnist_classifier")
-    model = variances.with_fitted(evaluate.restore(base, args.workdir, train), train, args.workdir)
+    assert isinstance(network, metrics.Classifier)
+    trained = restore(base, args.workdir, train)
 
     count = base.eval.samples
     wanted = np.arange(count) % train.num_classes
@@ -57,7 +57,8 @@ def main() -> None:
     for scale in args.scales:
         own = config.from_dict(config.to_dict(base))
         own.guidance.scale = scale
-        x = draw.draw(evaluate.steered(model._replace(config=own), train), train, args.workdir).x[:count]
+        model = variances.with_fitted(evaluate.steered(trained._replace(config=own), train), train, args.workdir)
+        x = draw.draw(model, train, args.workdir).x[:count]
         page.append(x[: train.num_classes])
         features = features_of(network, x)
         right = network.log_probabilities(features).argmax(axis=1) == wanted

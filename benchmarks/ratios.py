@@ -26,11 +26,11 @@ import numpy as np
 import optax
 
 import scorejax as sj
-from scorejax import data, models, objectives, reverse
-from scorejax.experiment import assemble as build
-from scorejax.experiment import config as config
+from scorejax import data, models, reverse
+from scorejax.experiment import assemble, config
+from scorejax.experiment.recipe import Batch, make_recipe
 from scorejax.experiment.training import train
-from scorejax.experiment.training.loop import repeat
+from scorejax.experiment.training.state import repeat
 from scorejax.numerics import keys
 from scorejax.reverse import gamma, variance
 from scorejax.runtime import parallel
@@ -60,15 +60,17 @@ class Setting:
 
     def __init__(self, run: config.Config) -> None:
         self.config = run
-        self.train = build.dataset(run)
-        self.sde = build.sde(run)
-        self.network = build.network(run, self.train)
-        params = jax.jit(lambda key: build.init_params(key, self.network, self.train.shape))(jax.random.key(0))
+        self.train = assemble.dataset(run)
+        self.recipe = make_recipe(run, self.train)
+        params = jax.jit(self.recipe.init)(jax.random.key(0))
         # The last layer starts at zero, which would make every ODE trivial: a little of everything instead.
         leaves, tree = jax.tree.flatten(params)
         noise = [0.02 * jax.random.normal(jax.random.key(i), leaf.shape) for i, leaf in enumerate(leaves)]
         self.params = jax.tree.map(jnp.add, params, tree.unflatten(noise))
-        self.score = build.score(run, self.sde, self.network, self.params)
+        model = self.recipe.model(self.params)
+        if model.sde is None or model.score is None:
+            raise SystemExit(f"the ratios are of scores; recipe {run.recipe.name!r} makes none")
+        self.sde, self.score, self.layer = model.sde, model.score_given(None), model.feature_layer
         self.shape = (run.train.batch, *self.train.shape)
         self.x = jax.random.normal(jax.random.key(1), self.shape)
         self.t = jnp.full(run.train.batch, 0.5)
@@ -88,7 +90,7 @@ def solving(setting: Setting, steps: list[int], rounds: int) -> Iterator[Row]:
     known = gamma.grid(sde)
     statistic = gamma.Gamma.of(sde, known, np.full((1, len(known)), 0.5))
     images = len(examples.shape) == 3
-    layer = models.last_norm(setting.network)
+    layer = setting.layer
     module = models.ImageHead(examples.shape[-1], layer=layer) if images else models.VectorHead()
     params = models.init_head(jax.random.key(2), sde, setting.score, module, examples.shape)
 
@@ -158,15 +160,15 @@ def likelihood(setting: Setting, rounds: int) -> Iterator[Row]:
 def training(setting: Setting, rounds: int, calls: int = 10) -> Iterator[Row]:
     """The loop of `train` (data, logging of the call before) against its bare compiled gradient step."""
     run = setting.config
-    optimizer = build.optimizer(run)
-    count = build.steps_per_call(run)
+    optimizer = assemble.optimizer(run)
+    count = assemble.steps_per_call(run, convolutions=setting.recipe.has_convolutions)
     feeder = data.feed(
         setting.train, run.train.batch, 0, parts=jax.device_count(),
         local=parallel.local_parts(), sharding=parallel.replicated(),
     )  # fmt: skip
-    step = train.make_update(run, setting.sde, setting.network, optimizer, feeder)
+    step = train.make_update(setting.recipe, optimizer, feeder)
     chunk = parallel.train_map(repeat(step, count), feeder.payload_axis)
-    make = jax.jit(lambda key: train.init_state(setting.network, optimizer, setting.train.shape, key))
+    make = jax.jit(lambda key: train.init_state(setting.recipe, optimizer, key))
     state = parallel.replicate(make(jax.random.key(0)))
     at = 0
 
@@ -197,17 +199,18 @@ def training(setting: Setting, rounds: int, calls: int = 10) -> Iterator[Row]:
 
 def _bare_step(setting: Setting, optimizer: optax.GradientTransformation, count: int) -> tuple[Any, Any, Any]:
     """Loss, gradient, Adam and average on one ready batch: what anybody's training step has to do."""
-    run, process, size = setting.config, setting.sde, setting.config.train.batch
+    size, labels = setting.config.train.batch, setting.train.labels
     each = keys.per_example(jax.random.key(3), size)
-    t = objectives.draw_times(jax.random.key(4), process, size, run.objective.times)
-    _, x0 = data.prepare(each, jnp.asarray(setting.train.examples[:size]), setting.train.gray_levels)
-    loss_of = build.objective(run, process, setting.network, setting.train.gray_levels).loss
+    raw, x0 = data.prepare(each, jnp.asarray(setting.train.examples[:size]), setting.train.gray_levels)
+    labels = None if labels is None else jnp.asarray(labels[:size])
+    ready = Batch(x0, raw, labels, jnp.int32(0), jax.random.key(5), jax.random.key(4), jnp.int32(0), 1)
 
     def once(state: Any, batch: Any) -> tuple[Any, Any]:
         params, ema, opt_state = state
 
         def loss(params: Any) -> Any:
-            return jnp.mean(loss_of(params, batch[1], batch[0], None, batch[2], jax.random.key(5), None))
+            whole = ready._replace(x=batch[0])  # an argument, or the compiler would compute with it beforehand
+            return jnp.mean(setting.recipe.loss(params, None, whole, batch[1])[0])
 
         value, gradient = jax.value_and_grad(loss)(params)
         updates, opt_state = optimizer.update(gradient, opt_state, params)
@@ -220,7 +223,7 @@ def _bare_step(setting: Setting, optimizer: optax.GradientTransformation, count:
 
     params = setting.params
     state = (params, jax.tree.map(jnp.copy, params), optimizer.init(params))
-    return jax.jit(once if count == 1 else several, donate_argnums=0), jax.tree.map(jnp.copy, state), (x0, each, t)
+    return jax.jit(once if count == 1 else several, donate_argnums=0), jax.tree.map(jnp.copy, state), (x0, each)
 
 
 def importing(rounds: int) -> Iterator[Row]:
