@@ -42,8 +42,8 @@ def parse(argv: list[str], program: str) -> tuple[argparse.Namespace, list[str]]
         parser.exit(0)
     if unknown := [flag for flag in rest if not flag.startswith("--config.")]:
         parser.error(f"unknown flags {unknown}; choose --config, --workdir, --mode or --config.KEY=VALUE")
-    if not args.config and (args.mode == "train" or not args.workdir) and not any("help" in flag for flag in rest):
-        parser.error("--config=configs/X.py is missing")
+    if not (args.config or args.workdir) and not any("help" in flag for flag in rest):
+        parser.error("give --config=NAME (--config=help lists them), or the --workdir of a run")
     return args, [flag.removeprefix("--config.") for flag in rest]
 
 

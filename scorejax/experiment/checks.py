@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from scorejax.experiment import assemble
-from scorejax.experiment.config import Config, base, chosen
+from scorejax.experiment.config import Config, base, chosen, tiny
 from scorejax.experiment.config.schema import OF_SOME_RECIPES
-from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.recipe import Recipe, make_recipe
 from scorejax.runtime.errors import ConfigError
 
 
@@ -17,15 +17,26 @@ def check(config: Config, devices: int = 1) -> None:
             divide.
     """
     recipe = make_recipe(config)
-    default = base()
-    for section in OF_SOME_RECIPES:
-        if section not in recipe.uses and chosen(config, section) != chosen(default, section):
-            raise ConfigError(
-                f"section {section!r} is set, but recipe {config.recipe.name!r} does not read it; it reads "
-                f"{', '.join(recipe.uses) or 'none of these sections'}: leave {section} at its defaults"
-            )
+    refuse_unread(config, recipe)
     if "sampler" in recipe.uses:
         assemble.needed(config)
     if config.train.preview_every and not recipe.draws:
         raise ConfigError(f"train.preview_every draws samples, which recipe {config.recipe.name!r} cannot; set it to 0")
     assemble.check_numbers(config, devices)
+
+
+def refuse_unread(config: Config, recipe: Recipe) -> None:
+    """Refuse sections that are set, although the recipe never reads them.
+
+    Raises:
+        ConfigError: one is.
+    """
+    default, shrunk = base(), base()
+    tiny(shrunk)  # what the variant `tiny` sets, nobody asked for
+    for section in OF_SOME_RECIPES:
+        untouched = [chosen(each, section) for each in (default, shrunk)]
+        if section not in recipe.uses and chosen(config, section) not in untouched:
+            raise ConfigError(
+                f"section {section!r} is set, but recipe {config.recipe.name!r} does not read it; it reads "
+                f"{', '.join(recipe.uses) or 'none of these sections'}: leave {section} at its defaults"
+            )

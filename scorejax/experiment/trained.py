@@ -60,8 +60,8 @@ class Trained(NamedTuple):
             "score", "score" if model.sde is not None else "score without a forward process"
         )
         raise ConfigError(
-            f"{what} needs a model with {' or '.join(capabilities)}; recipe {self.config.recipe.name!r} makes one with "
-            f"{can or 'none of the capabilities'}: choose another --mode, or the --workdir of another run"
+            f"{what} needs a model with {' or '.join(dict.fromkeys(capabilities))}; recipe {self.config.recipe.name!r} "
+            f"makes one with {can or 'none of the capabilities'}: leave it out, or choose another --mode or --workdir"
         )
 
     @property

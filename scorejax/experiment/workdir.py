@@ -35,6 +35,9 @@ FREE_KEYS = (
 )
 
 
+_SHOWN = 8  # differing settings in a message
+
+
 def claim(workdir: str | Path, config: Config) -> None:
     """Write the config next to the run's checkpoints, or check that the run goes on as it began.
 
@@ -57,7 +60,10 @@ def check(workdir: str | Path, config: Config) -> None:
     # read as a config, so that settings younger than the folder have their defaults there
     changed = differences(to_dict(saved_config(workdir)), to_dict(config))
     if changed:
-        listed = "; ".join(f"{key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items())
+        # What a part is called decides which settings it has: those come first, and the rest is cut short.
+        order = sorted(changed, key=lambda key: not key.endswith(".name"))
+        listed = "; ".join(f"{key}: {changed[key][0]!r} there, {changed[key][1]!r} now" for key in order[:_SHOWN])
+        listed += f"; and {len(order) - _SHOWN} more" if len(order) > _SHOWN else ""
         raise ConfigError(
             f"{workdir} holds checkpoints of another config ({listed}); choose another --workdir, or the old values"
         )
@@ -104,8 +110,18 @@ def saved_config(workdir: str | Path) -> Config:
     """
     path = Path(workdir) / FILE
     if not path.is_file():
-        raise ConfigError(f"no {FILE} in {workdir}: give --config=configs/X.py")
-    return from_dict(json.loads(path.read_text()))
+        raise ConfigError(
+            f"{workdir} holds no run: there is no {FILE} in it; name another folder, or give --config=NAME"
+        )
+    try:
+        values = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} is damaged: {error}; give --config=NAME to go on with the run's checkpoints"
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings but {type(values).__name__}; give --config=NAME")
+    return from_dict(values)
 
 
 def differences(old: Values, new: Values) -> dict[str, tuple[Value, Value]]:

@@ -17,7 +17,7 @@ from scorejax.runtime.errors import ConfigError
 OPTIMIZERS = ("adam", "adamw")
 DECAYS = ("none", "cosine")
 STEPS_PER_CALL = 10
-_AT_LEAST_ONE = ("train.steps", "train.log_every", "train.checkpoint_every", "train.keep", "eval.batch")
+_AT_LEAST_ONE = ("train.steps", "train.batch", "train.log_every", "train.checkpoint_every", "train.keep", "eval.batch")
 
 
 def learning_rate(config: Config) -> Callable[[ArrayLike], jax.Array]:
@@ -56,15 +56,15 @@ def check_numbers(config: Config, devices: int = 1) -> None:
     """
     optimizer(config)
     steps_per_call(config)
-    if config.train.batch < 1 or config.train.batch % devices:
-        raise ConfigError(
-            f"train.batch = {config.train.batch} cannot be shared equally by {devices} devices; choose a multiple "
-            f"of {devices}"
-        )
     for key in _AT_LEAST_ONE:
         section, name = key.split(".")
         if config[section][name] < 1:
             raise ConfigError(f"{key} = {config[section][name]}; it must be at least 1")
+    if config.train.batch % devices:
+        raise ConfigError(
+            f"train.batch = {config.train.batch} cannot be shared equally by {devices} devices; choose a multiple "
+            f"of {devices}"
+        )
 
 
 def steps_per_call(config: Config, start: int = 0, *, convolutions: bool = False) -> int:

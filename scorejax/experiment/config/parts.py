@@ -12,22 +12,20 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import os
-import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from scorejax.experiment.config.importing import Factory, imported, is_importable
 from scorejax.experiment.config.values import Kind, Value
 from scorejax.runtime.errors import ConfigError, user_errors
 
-Factory: TypeAlias = Callable[..., Any]
-"""A function or class; what it makes differs from seam to seam."""
 Hint: TypeAlias = Any
 """An annotation: a type, a union of types, or `Annotated`."""
 REQUIRED = inspect.Parameter.empty
+_USER_ERRORS = (ValueError, TypeError, KeyError, FileNotFoundError)  # what `user_errors` explains
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ class Seam:
         supplied: parameters of its parts that the program fills in, which are therefore no settings.
         common: settings that every part has here, with their defaults; a bare type is unset by default.
         fallback: the entry that takes a name which is not in the table as the value of its first setting.
+        makes: the class of what its parts make, `package.module:CLASS`; None: anything.
+        closed: whether it takes no parts but those of its table.
     """
 
     table: str | Mapping[str, Factory]
@@ -68,6 +68,8 @@ class Seam:
     supplied: frozenset[str] = frozenset()
     common: Mapping[str, Value] = field(default_factory=dict)
     fallback: str | None = None
+    makes: str | None = None
+    closed: bool = False
 
     def entries(self) -> Mapping[str, Factory]:
         """The parts by name."""
@@ -85,10 +87,10 @@ class Seam:
         table = self.entries()
         if name in table:
             return table[name]
-        if self.fallback is not None and not self._importable(name):
+        if self.fallback is not None and not is_importable(name):
             return functools.partial(table[self.fallback], **{self._first(): name})
-        if ":" in name:
-            return _imported(self.noun, name)
+        if ":" in name and not self.closed:
+            return imported(self.noun, name)
         raise ConfigError(
             f"unknown {self.noun} {name!r}; choose one of {', '.join(table)}, or package.module:NAME of your own"
         )
@@ -109,7 +111,7 @@ class Seam:
         if words[0] not in self.entries():
             if len(words) > 1 and words[1].isidentifier():
                 count = 2  # module:NAME
-            if self.fallback is not None and not self._importable(":".join(words[:count])):
+            if self.fallback is not None and not is_importable(":".join(words[:count])):
                 # A name of the fallback may hold colons, as `mnist:3.0.1` does.
                 count = next((i for i, word in enumerate(words) if "=" in word), len(words))
         name, rest = ":".join(words[:count]), words[count:]
@@ -120,12 +122,12 @@ class Seam:
             key, equals, value = word.partition("=")
             if equals:
                 given[key.strip()] = value
-            elif first is not None and first not in given and not word.isidentifier():
+            elif first is not None and first not in given and _is_value(word, settings[first].kind):
                 given[first] = word
             else:
                 raise ConfigError(
                     f"{self.noun} {text!r}: {word!r} is no setting; write {name}:key=value with keys among "
-                    f"{', '.join(settings) or 'none'}"
+                    f"{', '.join(settings) or 'none'}; a value that holds a colon is set by its own key"
                 )
         return name, given
 
@@ -143,22 +145,17 @@ class Seam:
         """The parameter of the fallback that takes a name."""
         return next(iter(settings_of(self.entries()[self.fallback or ""])))
 
-    def _importable(self, name: str) -> bool:
-        module = name.partition(":")[0]
-        if ":" not in name:
-            return False
-        _look_here()
-        try:
-            return importlib.util.find_spec(module) is not None
-        except (ImportError, ValueError):
-            return False
-
 
 def settings_of(factory: Factory) -> dict[str, Setting]:
     """The keyword parameters of a factory; for a class, of its constructor."""
     hints = _hints(factory)
     found = {}
-    parameters = inspect.signature(factory).parameters
+    try:
+        parameters = inspect.signature(factory).parameters
+    except ValueError as error:
+        raise ConfigError(
+            f"{factory!r} has no signature to read its settings from; write a function of your own"
+        ) from error
     for name, parameter in parameters.items():
         variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         positional = parameter.default is REQUIRED and parameter.kind is not parameter.KEYWORD_ONLY
@@ -188,8 +185,29 @@ def make(
         raise ConfigError(f"{where}: {name} needs {', '.join(missing)}; set --config.{where}.{missing[0]}=VALUE")
     taken = inspect.signature(factory).parameters
     extra = {key: value for key, value in supplied.items() if key in taken}
+    # Of the package's own parts other errors than these are faults of the package, and keep their traceback.
+    foreign = (Exception,) if ":" in name and name not in seam.entries() else ()
     with user_errors(f"section {where}"):
-        return factory(*positional, **{**extra, **given})
+        try:
+            made = factory(*positional, **{**extra, **given})
+        except (ConfigError, *_USER_ERRORS):
+            raise
+        except foreign as error:
+            raise ConfigError(f"{where} = {name!r} raised {type(error).__name__}: {error}") from error
+    if seam.makes is not None:
+        module, _, kind = seam.makes.partition(":")
+        expected = getattr(importlib.import_module(module), kind)
+        if not isinstance(made, expected) and not (made is None and name == "none"):
+            raise ConfigError(
+                f"{where} = {name!r} makes a {type(made).__name__}, but a {seam.noun} is a {kind}; see "
+                "docs/extending.md"
+            )
+    return made
+
+
+def _is_value(word: str, kind: Kind | Seam) -> bool:
+    """Whether a word without a key can be the value of a setting: text may be any, a number is no identifier."""
+    return isinstance(kind, Kind) and (str in kind.types or not word.isidentifier())
 
 
 def takes(factory: Factory) -> frozenset[str]:
@@ -203,32 +221,6 @@ def reject(where: str, noun: str, name: str, key: str, settings: Iterable[str]) 
         f"config key '{where}.{key}' does not belong to {noun} {name!r}, which takes: "
         f"{', '.join(settings) or 'nothing'}"
     )
-
-
-def _imported(noun: str, name: str) -> Factory:
-    module, _, attribute = name.partition(":")
-    _look_here()
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise ConfigError(
-            f"{noun} {name!r}: module {module!r} cannot be imported ({error}); it must lie in the working directory or "
-            "be installed"
-        ) from error
-    except AttributeError:
-        raise ConfigError(f"{noun} {name!r}: module {module!r} has no {attribute!r}") from None
-    if not callable(found):
-        raise ConfigError(
-            f"{noun} {name!r} is {type(found).__name__}, which cannot be called; name a function or class"
-        )
-    return found
-
-
-def _look_here() -> None:
-    """Modules of the working directory can be imported, whichever way the program was started."""
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
 
 
 def _hints(factory: Factory) -> dict[str, Hint]:

@@ -21,7 +21,13 @@ _DATA: Values = {
 _OF_THE_DATA = ("num_classes", "condition", "condition_dim", "centered_input", "noise_levels", "num_levels")
 _OF_THE_RUN = ("t", "time_sampling", "gray_levels", "levels", "centered", "chain", "terms", "proposal", "diffuse")
 
-STEPPER = Seam("scorejax.samplers:STEPPERS", "stepper", "euler_maruyama", supplied=frozenset({"fitted", "data_range"}))
+STEPPER = Seam(
+    "scorejax.samplers:STEPPERS",
+    "stepper",
+    "euler_maruyama",
+    supplied=frozenset({"fitted", "data_range"}),
+    makes="scorejax.samplers:Stepper",
+)
 TIME_GRID = Seam("scorejax.samplers:GRIDS", "time grid", "uniform", supplied=frozenset({"t_min", "fitted"}))
 
 SCHEMA: Values = {
@@ -29,7 +35,7 @@ SCHEMA: Values = {
     "seed": 42,
     "init_from": str,  # published weights: what training starts from, and what is evaluated if nothing was trained
     # What kind of training this is, with its own settings.
-    "recipe": Seam("scorejax.experiment.recipes:RECIPES", "recipe", "score"),
+    "recipe": Seam("scorejax.experiment.recipes:RECIPES", "recipe", "score", makes="scorejax.experiment.recipe:Recipe"),
     "data": Seam(
         "scorejax.data:SOURCES",
         "data source",
@@ -38,8 +44,20 @@ SCHEMA: Values = {
         common=_DATA,
         fallback="tfds",
     ),
-    "sde": Seam("scorejax.sdes:SDES", "forward process", "vp", supplied=frozenset({"key"})),
-    "model": Seam("scorejax.models:NETWORKS", "network", "mlp", supplied=frozenset(_OF_THE_DATA)),
+    "sde": Seam(
+        "scorejax.sdes:SDES",
+        "forward process",
+        "vp",
+        supplied=frozenset({"key"}),
+        makes="scorejax.sdes:LinearSDE",
+    ),
+    "model": Seam(
+        "scorejax.models:NETWORKS",
+        "network",
+        "mlp",
+        supplied=frozenset(_OF_THE_DATA),
+        makes="flax.linen:Module",
+    ),
     "objective": Seam(
         "scorejax.objectives:OBJECTIVES",
         "objective",
@@ -75,12 +93,19 @@ SCHEMA: Values = {
         "time_grid": TIME_GRID,
         "t_min": float,  # last time of the grid; unset: the process's
         "denoise": True,
-        "corrector": Seam("scorejax.experiment.assemble:CORRECTORS", "corrector", "none"),
+        "corrector": Seam(
+            "scorejax.experiment.assemble:CORRECTORS", "corrector", "none", makes="scorejax.samplers:Stepper"
+        ),
         "corrector_first": False,
         "gamma": str,  # a file of --mode=calibrate; unset: the run's own
     },
     # What samples are steered by.
-    "guidance": Seam("scorejax.experiment.steering:GUIDANCE", "guidance", "none"),
+    "guidance": Seam(
+        "scorejax.experiment.steering:GUIDANCE",
+        "guidance",
+        "none",
+        makes="scorejax.experiment.steering:Guidance",
+    ),
     "eval": {
         "after_training": True,
         "seed": 43,
@@ -140,5 +165,6 @@ def schema() -> Values:
     """The sections of every config, and one for each recipe that trains something next to a trained model."""
     beside = importlib.import_module("scorejax.experiment.recipes").BESIDE
     return SCHEMA | {
-        recipe.section: Seam({name: recipe}, "recipe", name, common=recipe.training) for name, recipe in beside.items()
+        recipe.section: Seam({name: recipe}, "recipe", name, common=recipe.training, closed=True)
+        for name, recipe in beside.items()
     }

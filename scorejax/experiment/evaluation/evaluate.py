@@ -104,6 +104,7 @@ def check(config: Config) -> None:
     if not recipe.draws:
         return
     if c.after_training:
+        steering.refuse_images(config)
         for each in EVALUATIONS:
             if each.asked(config):
                 each.check(config)

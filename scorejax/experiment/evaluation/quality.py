@@ -27,7 +27,7 @@ def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
 
 # A view of the table of the room, with two parts that only the workshop can make.
 FEATURES = ChainMap({"auto": auto, "run": run}, metrics.FEATURES)
-METRIC = Seam("scorejax.metrics:METRICS", "metric", "frechet")
+METRIC = Seam("scorejax.metrics:METRICS", "metric", "frechet", makes="scorejax.metrics:Metric")
 
 
 def metric(text: str) -> metrics.Metric:
@@ -72,6 +72,9 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
     """
     c = config.eval
     asked = tuple(metric(name) for name in c.metrics)
+    kinds = [type(each) for each in asked]
+    if twice := [text for text, kind in zip(c.metrics, kinds, strict=True) if kinds.count(kind) > 1]:
+        raise ConfigError(f"eval.metrics names one metric twice, {', '.join(twice)}; ask for one of them at a time")
     least = max((each.least for each in asked), default=2)
     if c.samples < least:
         raise ConfigError(f"eval.samples = {c.samples}; {', '.join(c.metrics)} need at least {least}, 0 for none")

@@ -116,7 +116,13 @@ def with_sampler(config: Config, text: str, steps: int) -> Config:
         raise ConfigError(
             f"sweep.samplers has {text!r}: the stepper stands before the first setting, the steps in sweep.steps"
         )
-    copy.sampler.stepper = own
+    try:
+        copy.sampler.stepper = own
+    except ConfigError as error:
+        raise ConfigError(
+            f"sweep.samplers has {text!r}: {error}; keys of section sampler may stand there too: "
+            f"{', '.join(key for key in fresh if key not in ('stepper', 'steps'))}"
+        ) from error
     return configs.override(copy, [f"sampler.{key}={value}" for key, value in of_section])
 
 

@@ -13,8 +13,13 @@ from jax import Array, lax
 from scorejax.experiment.config import Config
 from scorejax.experiment.recipe import Metrics, Params
 from scorejax.runtime import parallel
+from scorejax.runtime.errors import ConfigError
 
 INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded into the run's key
+
+
+RESERVED = ("step", "loss", "grad_norm", "lr", "steps_per_s", "images_per_s")
+"""Names that the loop logs itself."""
 
 
 class State(NamedTuple):
@@ -61,12 +66,49 @@ def descend(
     return State(state.step + 1, params, ema, opt_state, state.key, carry), metrics
 
 
+def checked(
+    found: tuple[Array, Params | None, Metrics], carry: Params | None, count: int
+) -> tuple[Array, Params | None, Metrics]:
+    """What the loss of a recipe returned, if it keeps the contract; found out while the step is traced.
+
+    Args:
+        found: the losses `[b]`, the new carry, and metrics by name.
+        carry: the carry before.
+        count: how many examples there were.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not (isinstance(found, tuple) and len(found) == 3 and isinstance(found[2], dict)):
+        raise ConfigError(f"the loss of a recipe returns (losses [b], carry, {{name: metric}}), got {_kind(found)}")
+    losses, after, metrics = found
+    if jnp.shape(losses) != (count,) or not jnp.issubdtype(jnp.result_type(losses), jnp.floating):
+        raise ConfigError(f"the loss of a recipe is one number for each of the {count} examples, got {_kind(losses)}")
+    forms = [jax.tree.map(lambda leaf: (jnp.shape(leaf), str(jnp.result_type(leaf))), tree) for tree in (carry, after)]
+    if forms[0] != forms[1]:
+        raise ConfigError(f"the carry of a recipe keeps its structure, shapes and types, {forms[0]}; got {forms[1]}")
+    for name, value in metrics.items():
+        if not isinstance(name, str) or name in RESERVED:
+            raise ConfigError(f"a metric of a recipe is called {name!r}; take text other than {', '.join(RESERVED)}")
+        if not isinstance(value, Array | float | int) or jnp.shape(value) not in ((), (count,)):
+            raise ConfigError(f"metric {name!r} of a recipe is a number, or one for each example; got {_kind(value)}")
+    return found
+
+
+def _kind(value: object) -> str:
+    """A value as a message shows it."""
+    if isinstance(value, Array):
+        return f"{value.dtype} of shape {value.shape}"
+    return f"{len(value)} things" if isinstance(value, tuple) else type(value).__name__
+
+
 def average(config: Config, ema: Params, params: Params, step: Array) -> Params:
     """`d ema + (1 - d) params`; with warm-up `d = min(decay, (1 + n) / (10 + n))`, for short runs."""
     decay = jnp.float32(config.ema.decay)
     if config.ema.warmup:
         decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, params)
+    # In the type of each leaf: parameters may be bfloat16.
+    return jax.tree.map(lambda old, new: (old + (1 - decay) * (new - old)).astype(old.dtype), ema, params)
 
 
 def repeat(update: Callable[..., tuple[State, Metrics]], count: int) -> Callable[..., tuple[State, Metrics]]:

@@ -16,11 +16,12 @@ from scorejax import data
 from scorejax.experiment import assemble, checks
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
-from scorejax.experiment.recipe import Batch, Beside, Params, Recipe, make_recipe
+from scorejax.experiment.recipe import Batch, Beside, Metrics, Params, Recipe, make_recipe
 from scorejax.experiment.training.loop import Finished, Preview, advance
-from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, descend
+from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, checked, descend
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime import checkpoint, parallel
+from scorejax.runtime.errors import ConfigError
 
 
 def train(
@@ -77,6 +78,12 @@ def train(
 def init_state(recipe: Recipe, optimizer: optax.GradientTransformation, key: Array) -> State:
     """The state before the first step; the average starts as a copy of the parameters."""
     params = recipe.init(jax.random.fold_in(key, INIT))
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ConfigError(
+                f"recipe {recipe.config.recipe.name!r}: parameter {jax.tree_util.keystr(path)} is {leaf.dtype}, and "
+                "only floating numbers are trained; keep it in the carry"
+            )
     carry = recipe.carry(jax.random.fold_in(key, INIT + CARRY))
     return State(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params), key, carry)
 
@@ -164,7 +171,11 @@ def make_update(
             mirror=config.data.flip,
         )
         batch = make_batch(x, raw, labels, state, stream, part, parts)
-        return descend(config, optimizer, state, lambda params: placed.loss(params, state.carry, batch, own))
+
+        def loss(params: Params) -> tuple[Array, Params | None, Metrics]:
+            return checked(placed.loss(params, state.carry, batch, own), state.carry, len(x))
+
+        return descend(config, optimizer, state, loss)
 
     return update
 
