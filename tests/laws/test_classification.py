@@ -20,7 +20,7 @@ WEIGHTS = np.exp(np.asarray(TWO_MODES.log_weights))
 
 
 # one program instead of forty operations
-classification = jax.jit(objectives.classification, static_argnames=("times", "weighting", "label_smoothing"))
+classification = jax.jit(objectives.classification, static_argnames=("time_sampling", "weighting", "label_smoothing"))
 
 
 def posterior(sde, sharpness, shift, x, t):

@@ -10,7 +10,7 @@ from scorejax import objectives
 from scorejax.objectives import draw_times
 
 # one program instead of forty operations; scores are then Partials
-denoising = jax.jit(objectives.denoising, static_argnames=("times", "weighting", "reduction"))
+denoising = jax.jit(objectives.denoising, static_argnames=("time_sampling", "weighting", "reduction"))
 time_density = jax.jit(objectives.time_density, static_argnums=2)
 
 N = 40_000

@@ -124,7 +124,7 @@ def test_remat_recomputes_every_block_and_leaves_the_tree_as_it_is(params):
         (TINY(nonlinearity="sin"), SHAPE, {}, "one of .*elu.*got 'sin'"),
         (TINY(channel_ddof=2), SHAPE, {}, "channel_ddof must be one of .*got 2"),
         (TINY(features=0), SHAPE, {}, "features must be at least 1, got 0"),
-        (TINY(refine_multipliers=(1, 2, 1, 1)), SHAPE, {}, "4 whole numbers.* the first is 2.*got"),
+        (TINY(refine_multipliers=(1, 2, 1, 1)), SHAPE, {}, "4 whole numbers.* the first must be 2.*got"),
         (TINY(refine_multipliers=(2, 1)), SHAPE, {}, "4 whole numbers"),
         (TINY(noise_levels=(0.01, 1.0, 10)), SHAPE, {}, "largest > smallest"),
         (TINY(), SHAPE, {"condition": np.zeros(2, int)}, "unconditional network"),
