@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from scorejax.experiment import checks, recipes, steering
+from scorejax.experiment import recipes, steering
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import calibrate as calibration
 from scorejax.experiment.evaluation import controlled, evaluate
 from scorejax.experiment.evaluation import sweep as sweeps
-from scorejax.experiment.recipe import Recipe, make_recipe
+from scorejax.experiment.recipe import Recipe
 from scorejax.experiment.training.beside import train_beside
 from scorejax.experiment.training.train import train as run_training
 
@@ -27,8 +27,7 @@ def run(mode: str, config: Config, workdir: str | Path) -> str | None:
     Raises:
         RunError: what is wrong with the config, the workdir or the data, in one line.
     """
-    if mode != "train":  # which checks more
-        checks.refuse_unread(config, make_recipe(config))
+    if mode != "train":
         workdir_lib.check(workdir, config)
     return MODES[mode](config, workdir)
 

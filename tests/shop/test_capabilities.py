@@ -38,7 +38,7 @@ def kind(request, tmp_path_factory):
 def refused(what, config, can):
     """The error says what was asked, which recipe it is, and what its model can do."""
     recipe = re.escape(config.recipe.name)
-    said = rf"{re.escape(what)} needs a model with .*; recipe '{recipe}' makes one with {can}: choose"
+    said = rf"{re.escape(what)} needs a model with .*; recipe '{recipe}' makes one with {can}: leave it out"
     return pytest.raises(ConfigError, match=said)
 
 

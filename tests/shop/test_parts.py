@@ -100,9 +100,9 @@ def test_help_lists_the_parts_with_the_first_lines_of_their_docstrings_and_their
 
 
 def test_a_table_of_a_room_is_all_that_a_seam_knows(monkeypatch):
-    monkeypatch.setitem(samplers.STEPPERS, "mine", lambda *, pace=1.0: ("mine", pace))
+    monkeypatch.setitem(samplers.STEPPERS, "mine", lambda *, pace=1.0: samplers.heun(churn=pace))
     config = configs.override(configs.base(), ["sampler.stepper=mine:pace=2"])
-    assert config.sampler.stepper.make() == ("mine", 2.0)
+    assert config.sampler.stepper.make() == samplers.heun(churn=2.0)
     assert "mine" in asked(config, "sampler.stepper")
 
 

@@ -41,7 +41,7 @@ def test_a_sampler_of_a_sweep_forgets_the_one_of_the_run():
     [
         ("ancestral:steps=3", "sweep.steps"),
         ("ancestral:color=x", "color"),
-        ("ancestral:x", "'x' is no setting"),
+        ("unipc:x", "'x' is no setting"),
         ("magic", "'magic'; choose one of euler_maruyama"),
         ("ancestral:time_grid=magic", "'magic'; choose one of uniform"),
     ],
