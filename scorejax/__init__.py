@@ -32,8 +32,8 @@ def _lazy(name: str, home: str) -> types.ModuleType:
     return module
 
 
-# What lies in a room and is used often has a short name, as an attribute and as a module. The two that need flax or
-# ml_collections are imported on first use: `import scorejax` stays light.
+# What lies in a room and is used often has a short name, as an attribute and as a module. The two that need
+# more than JAX are imported on first use: `import scorejax` stays light.
 config = _lazy("config", "scorejax.experiment.config")
 pretrained = _lazy("pretrained", "scorejax.models.pretrained")
 for _module in (analytic, config, gamma, ncsnv2_levels, pretrained, times, trajectories, variance):

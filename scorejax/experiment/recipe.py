@@ -29,6 +29,18 @@ Params: TypeAlias = PyTree
 Metrics: TypeAlias = dict[str, Array]
 
 
+TRAINING: Mapping[str, object] = {
+    "steps": 10_000,
+    "batch": 128,  # over all devices
+    "lr": 1e-3,
+    "warmup": 100,
+    "log_every": 50,
+    "checkpoint_every": 1000,
+}
+"""How something is trained next to a trained model, unless its recipe says otherwise; with `clip` (as optim.clip) and
+`ema_decay` these are all the settings of such a training."""
+
+
 class Given:
     """What a recipe is made for.
 

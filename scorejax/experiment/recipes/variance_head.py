@@ -18,7 +18,7 @@ from scorejax import models, objectives
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.model import Model
-from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.experiment.recipe import TRAINING, Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import variance
 from scorejax.runtime.errors import ConfigError, user_errors
@@ -51,16 +51,8 @@ class VarianceHead(Recipe):
     draws = False
     uses = ()
     section = "head"
-    training: ClassVar[Mapping[str, object]] = {
-        "steps": 10_000,
-        "batch": 128,  # over all devices
-        "lr": 1e-3,
-        "warmup": 100,
-        "clip": 0.0,  # none: it would bias the mean that is fitted
-        "ema_decay": 0.999,
-        "log_every": 50,
-        "checkpoint_every": 1000,
-    }
+    # No clipping: it would bias the mean that is fitted.
+    training: ClassVar[Mapping[str, object]] = {**TRAINING, "clip": 0.0, "ema_decay": 0.999}
     tiny: ClassVar[Mapping[str, object]] = {"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2}
 
     def __init__(
