@@ -126,6 +126,7 @@ def test_samples_are_those_of_the_reference_given_its_noise(run, kind, k, given_
     assert draw.nfe == k
 
 
+@pytest.mark.slow
 def test_more_levels_bring_the_samples_closer_to_the_data():
     """By the sliced Wasserstein distance, down to what two draws from the data differ by."""
     n, angle = 2000, np.arange(12) * np.pi / 12
@@ -226,6 +227,7 @@ def test_no_noise_at_all_leaves_the_smaller_of_the_two_upper_bounds():
         assert 0 < np.sum(in_range < any_data) < 49
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "subvp", "ve", "cosine", "flow", "ddpm", "smld"])
 @pytest.mark.parametrize("eta", [1.0, 0.5, 0.0])
 def test_the_optimal_step_matches_the_first_two_moments_of_any_data(name, eta):

@@ -65,6 +65,7 @@ STEPPERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stepper", STEPPERS, ids=lambda s: type(s).__name__)
 def test_every_sampler_step_turns_with_the_basis(stepper, given_noise):
     noise = np.random.default_rng(4).standard_normal((5, 3)).astype(np.float32)
@@ -77,6 +78,7 @@ def test_every_sampler_step_turns_with_the_basis(stepper, given_noise):
     assert np.abs(rotated - turn(X)).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_log_prob_is_exact_for_rotated_coefficients_per_mode():
     law = sj.analytic.gaussian([0.3, -0.2, 0.1], COVARIANCES[0])
     prior = jax.tree_util.Partial(lambda x: law.log_prob_at(ROTATED, x, 1.0))

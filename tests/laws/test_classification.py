@@ -42,6 +42,7 @@ def labelled():
     return np.float32(np.where(labels[:, None] == 0, *drawn)), labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "ve", "ddpm"])
 def test_the_exact_posterior_is_the_minimiser(name):
     sde, (x0, labels) = PROCESSES[name], labelled()

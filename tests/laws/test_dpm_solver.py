@@ -71,6 +71,7 @@ STEPPERS = [
 PER_MODE = PerMode(rates=np.array([0.5, 2.0, 9.0]), basis=sj.sdes.Rotation(rotation(3)), t_min=1e-3, t_max=1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sde",
     [pytest.param(s, marks=pytest.mark.slow) for s in PROCESSES.values()] + [PER_MODE],

@@ -138,6 +138,7 @@ def test_the_expected_kl_is_least_at_the_optimal_variance():
 FORWARD = {2: 0.193104, 10: 0.108562, 200: 0.094436}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 3, 10, 200])
 def test_for_normal_data_the_optimal_bound_is_tight_but_for_the_prior(k):
     """-ELBO - H(q_0) = KL(q_T || N(0, 1)), the same number for every trajectory, here cut at t = 0.2."""
@@ -230,6 +231,7 @@ def test_levels_and_their_points_are_the_same_data():
     np.testing.assert_allclose(level_points(dequantized, 256), level_points(k, 256), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_bound_in_bits_lies_above_the_entropy_of_the_levels():
     """Uniform levels have 8 bits; a score that knows only their variance pays more, but not much."""
     x0 = jax.random.randint(jax.random.key(0), (2000, 1), 0, 256)

@@ -213,6 +213,7 @@ def test_color_is_added_without_touching_gray_and_follows_its_law():
     assert float(jnp.var(chroma)) == pytest.approx(0.25, rel=0.1 + 5 * (2 / 1200) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("t0", "repeats"), [(0.1, 1), (0.3, 2), (0.5, 1), (0.999, 1)])
 def test_editing_gaussian_data_ends_at_the_closed_form(t0, repeats):
     """With `k = sqrt(a) v / (a v + 1 - a)`, each time anew from the last:

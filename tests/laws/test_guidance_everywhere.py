@@ -146,6 +146,7 @@ def either(guided, x, t):
     return jnp.where(guided, *values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPPERS)
 def test_every_stepper_steps_with_a_guided_score_as_with_the_conditional_laws_own(name):
     times = grid()[20:24]
@@ -273,6 +274,7 @@ SAMPLED = {
 KEY = jax.random.key(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLED)
 def test_no_edited_or_restored_example_depends_on_its_batch(name):
     assert set(SAMPLED) == returning(sj.guidance, lambda kind: kind is Sample)

@@ -41,6 +41,7 @@ def test_the_bias_of_a_corrector_is_half_its_step():
     np.testing.assert_allclose(stationary_variance(ald(snr), 4, 200), expected, rtol=0.02)  # 200 000 mixed draws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "excess"), [("sample", 4.0), ("dimension", 2.0)])
 def test_steps_by_a_samples_own_norm_widen_the_law_by_the_stated_amount(norm, excess):
     """A step size proportional to `1 / |score|^2` has the stationary density `p |x|^2`: variance `1 + 2 / D`, and as

@@ -24,6 +24,7 @@ def value(sde, law, x, **options):
     return sj.log_prob(jax.random.key(1), sde, law.score(sde), x, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in ("vp", "edm") else pytest.mark.slow) for n in PROCESSES if n != "ddpm"]
 )
@@ -95,6 +96,7 @@ def test_gaussian_probes_are_unbiased_too_and_one_probe_admits_no_error_bar():
     assert np.all(np.isnan(found.stderr))
 
 
+@pytest.mark.slow
 def test_an_examples_value_does_not_notice_its_batch_mates():
     sde, law = sj.vp(), sj.analytic.gaussian([0.0, 0.0], [0.5, 0.2])
     score = Partial(_elementwise)
@@ -149,6 +151,7 @@ def test_dequantized_levels_are_uniform_within_their_level_and_never_leave_it():
     np.testing.assert_array_equal(alone, x[:3])
 
 
+@pytest.mark.slow
 def test_a_loose_tolerance_does_not_misprice_narrow_data():
     """Data as narrow as a gray level: near t = 0 points hardly move while the density changes in every dimension."""
     sde = sj.vp()

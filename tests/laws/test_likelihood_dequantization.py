@@ -42,6 +42,7 @@ def bits(dequantizer, key=0):
     ).value  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_best_dequantizer_gives_the_probability_of_every_level_from_a_single_draw():
     np.testing.assert_allclose(bits(truncated), exact(), atol=1e-3)
 

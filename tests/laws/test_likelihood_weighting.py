@@ -23,6 +23,7 @@ def losses(sde, times):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "subvp"])
 def test_importance_sampling_has_the_expectation_of_uniform_times_and_less_variance(name):
     sde = CONTINUOUS[name].replace(t_min=1e-3)

@@ -34,6 +34,7 @@ def annealed(law, **options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_langevin_dynamics_does_not_find_the_weights_of_a_mixture():
     """1000 plain steps leave the weight of the basins the start fell into: 0.508 of the truth 0.8."""
     law, process = sj.analytic.mixture(WEIGHTS, MEANS, [1.0, 1.0]), sj.edm(1e-4, 1.0)
@@ -45,6 +46,7 @@ def test_langevin_dynamics_does_not_find_the_weights_of_a_mixture():
     assert 0.49 < weight_found(x) < 0.53
 
 
+@pytest.mark.slow
 def test_annealed_langevin_dynamics_finds_the_weights_of_a_mixture():
     """The released toy, whose component has the standard deviation sigma_i at level i: 0.782 of 0.8."""
     found = annealed(sj.analytic.mixture(WEIGHTS, MEANS, [0.0, 0.0]))
@@ -55,6 +57,7 @@ def test_annealed_langevin_dynamics_finds_the_weights_of_a_mixture():
     np.testing.assert_allclose(np.var(inside, axis=0), 1.026, rtol=5 * (2 / len(inside)) ** 0.5)
 
 
+@pytest.mark.slow
 def test_annealing_by_the_processs_own_marginals_finds_them_too():
     """Components of variance 1 + sigma_i^2, down to sigma = 1: 0.785 of 0.8."""
     found = annealed(sj.analytic.mixture(WEIGHTS, MEANS, [1.0, 1.0]))
@@ -113,6 +116,7 @@ def test_the_corrector_ald_takes_the_same_updates(snr, epsilon):
     np.testing.assert_allclose(sampler.x, corrector.x, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ratio", "steps", "relative", "expected"), [(5000 ** (1 / 231), 5, 0.062, 1.05547), (1.668, 100, 0.2, 10 / 9)]
 )

@@ -86,6 +86,7 @@ def test_inside_a_program_that_takes_the_grid_a_prepared_stepper_is_needed():
     np.testing.assert_allclose(jax.jit(lambda: draw(part))(), draw(part), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rounds", "jump"), [(1, 1), (2, 1), (3, 2), (2, 4)])
 def test_steps_that_go_back_up_the_grid_find_their_table_again(rounds, jump, monkeypatch):
     """Without noise a chain with `eta = 0` is DDIM, which is given its times and counts nothing."""

@@ -213,6 +213,7 @@ def test_the_driver_makes_the_published_predictor_corrector_run(key):
     assert_equal(found.x, key, 1e-4)  # fifty steps; 2e-5 was seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SDES)
 def test_the_adaptive_flow_arrives_where_the_published_ode_sampler_does(name):
     law = sj.analytic.gaussian(GOLDEN["mu"].ravel(), np.full(12, GOLDEN["s0"] ** 2))

@@ -105,6 +105,7 @@ def check(x, law, error):
 FAST = [pytest.param(n, marks=() if n == "vp" else pytest.mark.slow) for n in PROCESSES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["corrector_last", "corrector_first"]
 )

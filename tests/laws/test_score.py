@@ -145,6 +145,7 @@ def test_the_previous_mean_is_the_regression_of_the_level_below_on_this_one(name
             np.testing.assert_allclose(convert(sde, x, t, mean, "previous_mean", target), value, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
     """A network that predicts the truth plus `d` has the loss `k^2 d^2`, and exactly its gradient."""
@@ -246,6 +247,7 @@ def test_the_score_of_an_energy_is_its_negative_gradient():
     np.testing.assert_allclose(score(x, T), TWO_MODES.score_at(sde, x, T), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "ve", "flow"])
 def test_reverse_time_drifts_conserve_probability(name):
     """Fokker-Planck in 1-D: `dp/dt = -(v p)'` with the flow's drift `v`; the reverse drift is `v - g^2 score / 2`."""

@@ -88,6 +88,7 @@ def test_gradients_reach_the_ends_and_leave_the_shape_alone(given_noise):
         np.testing.assert_allclose(slope.weights, 0.0, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "steps", "published"),
     [

@@ -26,6 +26,7 @@ def share(value, x, t):
     return jnp.full_like(x, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [None, 64])
 @pytest.mark.parametrize("proposal", [None, (0.1, 0.1, 0.1, 0.1, 0.2, 0.4)])
 def test_a_weighted_term_is_an_unbiased_estimate_of_the_bound(world, levels, proposal):

@@ -67,6 +67,7 @@ def equinox():
     return lambda params, x, label: jax.vmap(eqx.combine(params, static))(features(x, label)), params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", [linen, nnx, equinox], ids=lambda f: f.__name__)
 def test_the_same_network_gives_the_same_samples_likelihoods_and_gradients(library):
     sde = sj.vp(t_min=1e-2)

@@ -42,6 +42,7 @@ def test_evaluations_are_counted_exactly(stepper, corrector, denoise, expected):
     assert int(found.nfe) == len(calls) == expected + denoise
 
 
+@pytest.mark.slow
 def test_evaluations_of_adaptive_solves_are_counted_exactly():
     """One example at a time: a vectorised callback would run for each."""
     score, calls = counted(LAW.score(SDE))

@@ -13,6 +13,7 @@ def test_it_is_unbiased_for_sets_of_one_law():
     assert abs(found.value) < 3 * found.standard_error
 
 
+@pytest.mark.slow
 def test_it_is_the_difference_of_the_moments_that_the_kernel_sees():
     """`(x y + 1)^3 = sum_k binom(3, k) (x y)^k`: the squared MMD is `sum_k binom(3, k) (E x^k - E y^k)^2`."""
     rng = np.random.default_rng(1)

@@ -10,6 +10,7 @@ from scorejax.metrics.classifier import ClassifierFeatures, ConvClassifier, save
 pytestmark = pytest.mark.optimized
 
 
+@pytest.mark.slow
 def test_a_classifier_is_read_back_with_its_name_and_accuracy(tmp_path):
     """Rounded to float16: its features and classes are those of the network that was saved."""
     test = load("digits", "test")

@@ -33,6 +33,7 @@ def test_the_inverse_inverts(make_params, shape):
     np.testing.assert_allclose(model.apply({"params": params}, back)[0], x, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_log_determinant_is_that_of_the_jacobian(make_params, shape):
     model, params = flow_and_params(make_params, shape)
@@ -49,6 +50,7 @@ def test_the_log_determinant_is_that_of_the_jacobian(make_params, shape):
     np.testing.assert_allclose(log_det, exact, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_density_in_the_plane_integrates_to_one(make_params):
     model, params = flow_and_params(make_params, (2,), bound=0.5)
     side = np.linspace(-15, 15, 1001, dtype=np.float32)
@@ -65,6 +67,7 @@ def test_the_untrained_flow_is_the_identity():
     np.testing.assert_array_equal(log_det, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_entry_is_moved_and_depends_on_every_entry(make_params, shape):
     model, params = flow_and_params(make_params, shape, couplings=8)

@@ -168,6 +168,7 @@ def test_beside_its_score_a_head_costs_its_own_layers_alone(frozen):
     assert both == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ncsn", "ncsnv2", "ddpm", "output_skip"])
 def test_every_image_network_has_a_last_feature_map(name):
     sde = sj.smld() if name.startswith("ncsn") else sj.vp()

@@ -51,6 +51,7 @@ def test_networks_have_the_published_number_of_parameters(model, size, count):
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes(model, (1, size, size, 3)))) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options))
 def test_every_option_builds_for_odd_sizes_too_and_has_a_gradient(options):
     model, shape = SMALL(**options), (2, 7, 5, 1)

@@ -98,6 +98,7 @@ def ve():
     return module_from_score_sde_config(config), state, to_flax(state, CLASSES["ncsnpp_ve_small"], True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("wide_norms", [True, False])
 def test_both_libraries_checkpoints_give_the_same_parameters(tmp_path, name, wide_norms):

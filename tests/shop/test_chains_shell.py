@@ -155,6 +155,7 @@ def test_a_bound_that_cannot_be_is_refused_before_any_work(exact, tmp_path, sett
             evaluate.check(load(NETWORK, [*DISCRETE, "eval.elbo=8", *settings]))
 
 
+@pytest.mark.slow
 def test_the_bound_of_an_evaluation_is_the_bound_of_its_chain_in_batches_of_any_size(calibrated, exact):
     """Equal to `likelihood.elbo` on the same keys; a calibrated run takes Analytic-DPM's variance."""
     model, train, workdir = calibrated
@@ -180,6 +181,7 @@ def test_the_bound_of_an_evaluation_is_the_bound_of_its_chain_in_batches_of_any_
     assert sum(result[part] for part in variational.PARTS) == pytest.approx(result["bits_per_dim"])
 
 
+@pytest.mark.slow
 def test_a_cut_off_bound_and_a_cut_off_calibration_go_on_where_they_stopped(calibrated):
     """A batch calls the score once for each of its levels; cut off in its second batch, the rest is two batches."""
     _, _, workdir = calibrated

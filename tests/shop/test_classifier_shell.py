@@ -83,10 +83,12 @@ def error(workdir, config, test):
     return float(jnp.abs(found - exact).mean())
 
 
+@pytest.mark.slow
 def test_the_trained_classifier_nears_the_exact_posterior(run):
     assert error(*run) < 0.03
 
 
+@pytest.mark.slow
 def test_labels_that_mean_nothing_teach_nothing(run, tmp_path):
     write_points(tmp_path, shuffled=True)
     config = small(tmp_path)

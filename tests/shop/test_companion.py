@@ -14,6 +14,7 @@ from scorejax.runtime.writers import read_log
 LABELS = {"classes": np.arange(40) % 3, "embeddings": np.random.default_rng(1).standard_normal((40, 3))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", LABELS)
 def test_a_step_is_down_the_mean_gradient_of_all_examples_each_under_its_own_condition(labels, tmp_path):
     """With the loss `p |score(x, label)|^2`, its logged gradient by `p` is the mean over the batch."""

@@ -81,6 +81,7 @@ def test_its_score_is_the_slope_of_the_density_on_the_grid(energy):
     np.testing.assert_allclose(np.asarray(score).reshape(*rows.shape, 2)[2:-2, 2:-2], slope, atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_likelihood_of_the_untrained_energy_is_normal():
     """The standard normal law is that of every time of VP, so the energy's one score is exact at each."""
     config = configs.load("energy:tiny")

@@ -132,6 +132,7 @@ def test_reports_say_what_a_number_means():
     json.dumps(numbers)
 
 
+@pytest.mark.slow
 def test_a_conditional_image_model_is_evaluated_with_its_labels(tmp_path):
     config = config_of_images(*CONDITIONAL, "eval.likelihood_examples=4", "eval.grid=4")
     train, test = assemble.dataset(config, "train"), assemble.dataset(config, "test")

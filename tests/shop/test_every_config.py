@@ -73,7 +73,7 @@ def test_every_variant_is_described_where_its_config_is_read(path):
     assert named == set(known) or "whose variants work here too" in docstring
 
 
-@pytest.mark.parametrize("run", RUNS, ids=run_id)
+@pytest.mark.parametrize("run", [r if not r[1] else pytest.param(r, marks=pytest.mark.slow) for r in RUNS], ids=run_id)
 def test_every_run_builds_everything_it_names(run):
     config = read(*run)
     checks.check(config)

@@ -51,7 +51,13 @@ def moved(params):
     return jax.tree.map(lambda leaf: leaf + jnp.asarray(0.1 * hat.standard_normal(leaf.shape), leaf.dtype), params)
 
 
-@pytest.fixture(scope="module", params=sorted(ROWS))
+LONG = (*BESIDE, "feature_network")  # to compile
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in sorted(ROWS)],
+)
 def trained(request):
     """A recipe, its first weights, its first carry, a batch and keys; and its loss as a compiled function."""
     recipe = recipe_of(request.param)

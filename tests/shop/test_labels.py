@@ -46,6 +46,7 @@ def step(label_dropout: float, parts: int = 1, classes=None):
     return before, after.params["classes"]["table"]["embedding"][0], metrics["loss"][0]
 
 
+@pytest.mark.slow
 def test_hidden_labels_train_the_null_class_and_labels_that_are_not_hidden_do_not():
     before, after, _ = step(0.0)
     np.testing.assert_array_equal(before[NULL], after[NULL])

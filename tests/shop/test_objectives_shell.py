@@ -41,6 +41,7 @@ def whole(tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_resumed_half_way_is_the_uninterrupted_run_bit_for_bit(kind, whole, tmp_path):
     for steps in (4, 8):
@@ -90,6 +91,7 @@ def step_of(kind, lanes):
     return step
 
 
+@pytest.mark.slow
 def test_every_device_remembers_the_losses_of_the_whole_batch():
     # One step is run, so its program need not be fast.
     cheap = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

@@ -130,6 +130,7 @@ def test_the_score_is_the_slope_of_minus_the_energy_at_every_time(energy):
         np.testing.assert_allclose(score(POINTS, jnp.full(B, t), None), -slope, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_chains_of_the_untrained_energy_are_normal():
     """E = |x|^2 / 2 at the start, whose Langevin chains have variance 1 / (1 - step_size / 2)."""
     recipe = made("energy:step_size=0.1:sample_steps=200", "energy_mlp:features=8:depth=1")
@@ -138,6 +139,7 @@ def test_chains_of_the_untrained_energy_are_normal():
     assert np.var(x) == pytest.approx(1 / 0.95, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_offers_of_a_fresh_start_alone_draw_from_the_law_of_the_energy(temperature):
     """Two modes of unequal weight, between which Langevin moves of this size would never cross."""

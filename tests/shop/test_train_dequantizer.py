@@ -49,6 +49,7 @@ def workdir(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_dequantizer_is_trained_next_to_its_score_and_found_there(workdir):
     assert modes.run("train_dequantizer", tiny(), workdir) is None
     assert [record["step"] for record in read_log(workdir / "dequantizer")] == [2, 4]

@@ -51,6 +51,7 @@ def digits(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_heads_are_trained_next_to_their_score_and_found_there(digits):
     of_head = jax.jit(lambda head, score, x, t: (head(x, t), score(x, t)))  # one program for both kinds
     for kind in ("npr", "sn"):
@@ -74,6 +75,7 @@ def test_the_weights_of_a_head_and_of_its_network_are_arguments_of_compiled_prog
     assert leaves[0] >= leaves[1] + leaves[2] > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_example_of_a_batch_is_fitted_by_itself(kind, tmp_path):
     """Its loss is its own, wherever in the batch it lies: one example is not repeated over the others."""
@@ -147,6 +149,7 @@ def test_a_head_of_another_score_is_refused(digits):
         record.write_text(kept)
 
 
+@pytest.mark.slow
 def test_a_head_on_embeddings_follows_the_embedding_of_its_own_example_and_is_sampled_with(tmp_path):
     rng, d = np.random.default_rng(0), 3
     short = ("head.steps=4", "head.batch=8", "head.log_every=4", "head.features=8", "head.lr=0.1", "head.warmup=0")
