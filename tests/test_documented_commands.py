@@ -107,6 +107,7 @@ def test_configs_are_found_by_name_where_a_wheel_puts_them(tmp_path, monkeypatch
         assert configs.load(path.stem).name == path.stem  # one config reads another from its folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=lambda v: v.name if isinstance(v, Path) else v[:90])
 def test_a_command_is_read_and_its_parts_fit(path, command, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -249,6 +249,7 @@ def test_the_optimal_step_matches_the_first_two_moments_of_any_data(name, eta):
         np.testing.assert_allclose(weights @ mean**2 + variance, weights @ at_s**2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_chain_of_optimal_steps_returns_normal_data_with_its_own_variance():
     s2 = 0.25
     law, *_ = normal_data(s2)

@@ -67,6 +67,7 @@ def test_with_the_exact_score_the_bound_is_the_cost_of_the_noisy_data_at_every_p
     assert np.all(found.stderr < 0.5)
 
 
+@pytest.mark.slow
 def test_with_the_exact_score_of_a_mixture_and_the_offset_the_bound_is_the_cost_of_the_data():
     """At t_min = 1e-5 the noise is 0.001 of the data's: what it hides is a thousandth of a nat."""
     sde = sj.vp()
@@ -153,6 +154,7 @@ def test_its_gradient_is_minus_the_score_of_the_data():
     np.testing.assert_allclose(jax.grad(cost)(X), expected, atol=0.3)
 
 
+@pytest.mark.slow
 def test_an_example_with_its_own_key_and_its_own_label_does_not_notice_its_batch_mates():
     keys, labels = jax.random.split(jax.random.key(6), 5), jnp.arange(5.0)
     x = CORRELATED.sample(jax.random.key(5), 5)

@@ -59,6 +59,7 @@ def test_the_exact_posterior_is_the_minimiser(name):
     assert mean(1.0, 0.0) < min(mean(0.8, 0.0), mean(1.25, 0.0), mean(1.0, 0.3), mean(1.0, -0.3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["simple", "log_snr"])
 def test_how_times_are_drawn_does_not_change_the_expectation(weighting):
     sde, (x0, labels) = sj.vp(t_min=1e-2), labelled()

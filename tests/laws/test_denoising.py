@@ -114,6 +114,7 @@ def test_reductions_differ_by_known_factors():
     np.testing.assert_allclose(loss("half_sum"), 7.5 * loss("mean"), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "flow"])
 def test_all_time_samplers_share_one_expectation(name, drawn):
     sde, exact = CONTINUOUS[name], LAW.score(CONTINUOUS[name])
@@ -191,6 +192,7 @@ def test_a_chain_trains_on_the_ddpm_objective():
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", ["uniform", "importance"])
 def test_an_example_with_its_own_key_does_not_notice_its_batch_mates(times):
     keys = jax.random.split(jax.random.key(0), 8)

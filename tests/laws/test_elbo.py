@@ -255,6 +255,7 @@ def test_an_example_has_the_same_bound_in_any_batch():
     np.testing.assert_allclose(whole.total[4:], part.total, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proposal", ["uniform", "by size"])
 def test_a_subset_of_the_terms_is_an_unbiased_estimate_of_all(proposal):
     x0 = jnp.tile(TWO_HUMPS.sample(jax.random.key(0), 1), (20_000, 1))

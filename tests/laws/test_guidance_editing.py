@@ -48,6 +48,7 @@ def filled():
     return fill(jnp.tile(jnp.array([1.5, jnp.nan]), (N, 1)))
 
 
+@pytest.mark.slow
 def test_known_pixels_end_exactly_as_they_are_and_nan_elsewhere_changes_nothing(filled):
     assert jnp.isfinite(filled.x).all()
     np.testing.assert_array_equal(filled.x[:, 0], 1.5)
@@ -133,6 +134,7 @@ def test_every_step_is_taken_in_every_round_but_those_before_the_first_whole_jum
     assert int(found.nfe) == once + rounds * (steps - once) + 1
 
 
+@pytest.mark.slow
 def test_replacement_sees_the_published_biased_score():
     # correlation 0.9, y = 1.5, noise 1: slope -0.6270 and intercept 0.423, exact -0.8403 and 1.134
     sde, n = sj.edm(1e-3, 100.0), 20000

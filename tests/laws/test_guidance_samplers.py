@@ -134,6 +134,7 @@ def test_beyond_scale_one_three_readings_of_the_guided_score_give_three_laws(w, 
     assert float(-1.0 / slope[0, 0]) == pytest.approx(tilted, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_new_measurements_and_scales_do_not_compile_again():
     seen = []
     prior = CORRELATED.score(SDE)

@@ -27,6 +27,7 @@ def stationary_variance(corrector, dim, steps, n=2000):
     return float(jnp.mean(squares[steps // 2 :])) / (1 + T**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("corrector", "tolerance"), [(langevin(0.1, norm="batch"), 0.02), (ald(0.3), 0.02)])
 def test_a_corrector_leaves_the_law_nearly_invariant(corrector, tolerance):
     # bias of a Langevin step e: variance 1 / (1 - e / 2), e = 2 snr^2 = 0.02 relative to the variance; noise 0.5 %

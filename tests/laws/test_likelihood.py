@@ -39,6 +39,7 @@ def test_the_density_of_a_correlated_gaussian_is_exact_under_every_process(name)
     np.testing.assert_array_equal(found.stderr, 0.0)
 
 
+@pytest.mark.slow
 def test_the_error_shrinks_with_the_tolerance():
     sde = sj.vp()
     with jax.enable_x64(True):
@@ -73,6 +74,7 @@ def test_a_mixture_in_sixteen_dimensions():
     np.testing.assert_allclose(found.value, law.log_prob_at(sde, x, sde.t_min), atol=0.02)
 
 
+@pytest.mark.slow
 def test_hutchinson_probes_are_unbiased_and_their_standard_error_is_honest():
     """Coverage of value +- 2 stderr, with five probes: 88 % for Student's t with four degrees of freedom."""
     law = sj.analytic.gaussian(np.zeros(2), [[0.5, 0.45], [0.45, 0.6]])
@@ -114,6 +116,7 @@ def _elementwise(x, t):
     return -x / (0.3 + t[:, None]) - jnp.tanh(x) * (1 - t[:, None])
 
 
+@pytest.mark.slow
 def test_a_failed_solve_is_flagged_not_silently_wrong():
     sde = sj.vp()
     found = value(sde, CORRELATED, X, max_steps=3)

@@ -47,6 +47,7 @@ def test_the_best_dequantizer_gives_the_probability_of_every_level_from_a_single
     np.testing.assert_allclose(bits(truncated), exact(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_uniform_noise_costs_the_divergence_between_it_and_the_density_within_the_level():
     """`E[-log p(k + u)] + log P(k)`, here by quadrature, is a Kullback-Leibler divergence and so positive."""
     u = (jnp.arange(400) + 0.5) / 400

@@ -63,6 +63,7 @@ HEADS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", HEADS)
 def test_what_a_head_finds_on_average_with_a_biased_network_is_known(target, given_noise):
     """With noise off by b = 0.3: `E Var + b^2`, `E Var - b^2` and `E Var`, of the best head without any input."""

@@ -95,6 +95,7 @@ def facts(name):
         return SimpleNamespace(**jax.tree.map(np.asarray, compute(sde, t)))
 
 
+@pytest.mark.slow
 @PARAMETERS
 def test_inverse_log_snr_is_the_inverse(name):
     np.testing.assert_allclose(facts(name).inverse, facts(name).t, rtol=1e-9)
@@ -109,6 +110,7 @@ def test_with_linear_beta_there_and_back_again_loses_no_digit():
     np.testing.assert_allclose(found, t, rtol=1e-14)
 
 
+@pytest.mark.slow
 @PARAMETERS
 def test_inverse_log_snr_is_the_inverse_in_float32(name):
     sde, f = PROCESSES[name], facts(name)
@@ -227,6 +229,7 @@ def test_a_changed_parameter_does_not_compile_again():
     np.testing.assert_allclose(values, [np.sqrt(-np.expm1(-0.05 - (b - 0.1) / 8)) for b in (10, 20, 30)], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_prior_is_normalised_and_sampled():
     sde = PerMode(rates=np.array([0.5, 3.0]), basis=sj.sdes.Rotation(rotation(2)), t_min=1e-3, t_max=1.0)
     for process in (sj.ve(0.01, 3.0), sde):

@@ -180,6 +180,7 @@ def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
             np.testing.assert_allclose(slope_of, 0.6 * squares.sum(), rtol=1e-4, err_msg=predicts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_all_five_targets_have_one_loss_and_one_gradient(name, given_noise):
     """Of one network, `a x + b` for the noise, in the words of each target: those of `mean (a x + b - noise)^2`."""

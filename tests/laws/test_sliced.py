@@ -40,6 +40,7 @@ def gap(sde, score, x0, t, sliced_options=None, **options):
     return losses[0].mean() - losses[1].mean(), 5 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "smld"])
 def test_denoising_less_sliced_is_the_weight_for_any_score(name):
     sde, t = (sj.vp(), 0.3) if name == "vp" else (sj.smld(0.1, 2.0, 10), 0.8)

@@ -101,6 +101,7 @@ def test_refuses(what):
         call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [sj.times.uniform, sj.times.quadratic, sj.times.log_snr, sj.times.karras])
 @pytest.mark.parametrize(
     "sde", [sj.vp(), sj.edm(), sj.flow(), sj.cosine(), sj.ddpm(), sj.smld()], ids=lambda s: type(s).__name__

@@ -66,6 +66,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sample_depends_neither_on_the_batch_nor_on_where_it_starts(kind):
     stepper, corrector = KINDS[kind]
@@ -164,6 +165,7 @@ def test_equal_angles_lie_between_interpolated_points():
     np.testing.assert_allclose(cosines, jnp.broadcast_to(cosines[0], cosines.shape), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_solve_that_does_not_arrive_is_nan_not_wrong():
     stepper = samplers.adaptive_probability_flow(1e-6, 1e-6, max_steps=2)
     found = sample(jax.random.key(0), SDE, LAW.score(SDE), (2, 3), stepper=stepper, times=TIMES)

@@ -21,6 +21,7 @@ def points(shape, count=3, scale=1.0):
     return (scale * np.random.default_rng(1).standard_normal((count, *shape))).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_inverse_inverts(make_params, shape):
     model, params = flow_and_params(make_params, shape)

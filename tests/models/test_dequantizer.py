@@ -10,6 +10,7 @@ from scorejax.models.flow_dequantizer import FlowDequantizer, merge, mixture_log
 TINY = FlowDequantizer(features=4, components=3, blocks=1, heads=2, flows=2)
 
 
+@pytest.mark.slow
 def test_log_q_is_the_density_of_the_noise_divided_by_the_jacobian():
     shape = (2, 2, 2, 2)
     params = _params(shape)

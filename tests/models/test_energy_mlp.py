@@ -26,6 +26,7 @@ def test_far_out_the_energy_is_that_of_the_quadratic(params):
     np.testing.assert_allclose(energy, 0.5 * np.sum(far**2, axis=1), rtol=0.05)
 
 
+@pytest.mark.slow
 def test_the_score_is_the_slope_of_the_energy_and_is_smooth(params):
     def energy(x):
         return jnp.sum(SMALL.apply({"params": params}, x))

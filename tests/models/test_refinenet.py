@@ -45,6 +45,7 @@ def plain(params):
 # ---- networks ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "size", "count"),
     [

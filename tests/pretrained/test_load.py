@@ -37,6 +37,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 def test_every_kind_of_score_sde_file_gives_the_same_weights(tmp_path, ddpm, kind):
     module, state = ddpm

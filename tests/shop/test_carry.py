@@ -77,6 +77,7 @@ def test_a_shared_carry_is_updated_at_every_step_and_saved(remembering):
     assert len(np.unique(drawn)) == 3  # drawn once, from the key of the run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["Remembering", "Buffering"])
 def test_a_run_with_a_carry_resumed_half_way_is_the_uninterrupted_one_bit_for_bit(recipe, remembering, tmp_path):
     whole = remembering

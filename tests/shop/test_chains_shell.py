@@ -220,6 +220,7 @@ def residual(value, x, t):
     return jnp.full_like(x, value)
 
 
+@pytest.mark.slow
 def test_a_head_that_predicts_one_residual_everywhere_is_analytic_dpm(exact, tmp_path):
     """Its samples and its bound, drawn through the shell, are those of a statistic of that residual."""
     model, train, statistic = exact

@@ -37,6 +37,7 @@ def test_every_shift_occurs_and_edges_are_repeated():
     assert len(counts) == 25 and counts.min() >= 5
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_cross_entropy_of_the_shifted_images():
     """With no shift that of the clean ones, by the logits of any value within the bins of their gray levels."""
     for shift in (0, 1):

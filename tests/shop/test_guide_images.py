@@ -52,6 +52,7 @@ def test_results_depend_neither_on_the_batch_nor_on_its_other_images(tmp_path, f
     assert np.abs(four["x"].astype(int) - three["x"]).max() <= 1 and np.mean(four["x"] != three["x"]) < 0.02
 
 
+@pytest.mark.slow
 def test_a_network_that_leaves_out_noise_is_kept_in_the_range_of_the_images(tmp_path):
     asked = ("recipe.lean=0.1", "guidance=inpaint", "guidance.method=pigdm", "sampler.steps=30")
     free, _ = control(tmp_path, *asked, "guidance.method.clip=false")

@@ -99,6 +99,7 @@ def energy():
     return recipe, stirred(recipe.init(jax.random.key(0)))
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_difference_of_the_mean_gradients_of_energies(energy):
     recipe, params = energy
     carry = recipe.carry(jax.random.key(1))
