@@ -9,7 +9,9 @@ from scorejax.data.dataset import Dataset
 from scorejax.data.evaluation import eval_batches, spread
 from scorejax.data.feeders import Payload, Resident, Streamed, feed
 from scorejax.data.given import given, stamp
+from scorejax.data.identity import describe, fingerprint_of
 from scorejax.data.permutation import indices, indices_on_host
+from scorejax.data.splits import compare
 from scorejax.data.subset import subset
 from scorejax.data.vectors import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, gaussian_entropy
 from scorejax.likelihood.gray_levels import bin_width, to_levels, to_model
@@ -24,9 +26,12 @@ __all__ = [
     "Source",
     "Streamed",
     "bin_width",
+    "compare",
+    "describe",
     "eval_batches",
     "example_keys",
     "feed",
+    "fingerprint_of",
     "flip",
     "from_bytes",
     "gaussian_entropy",

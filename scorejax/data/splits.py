@@ -1,0 +1,43 @@
+"""Splits of one data set, held against each other: they must be of one kind."""
+
+from scorejax.data.dataset import Dataset
+
+
+def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "test")) -> None:
+    """Refuse two splits that one model cannot serve.
+
+    Args:
+        train: the split that is trained on.
+        other: the one that is measured on.
+        names: of the two, for the message.
+
+    Raises:
+        ValueError: they differ in the shape or type of an example, in gray levels, in classes, or in what kind of
+            labels they have.
+    """
+    for what, remedy, of in (
+        ("examples", "bring both to one shape, images by data.size=N", _examples),
+        ("labels", "give labels of one kind to both splits, or to neither", _labels),
+    ):
+        ours, theirs = of(train), of(other)
+        if ours != theirs:
+            raise ValueError(
+                f"{train.name}: the {what} of split {names[0]!r} are {ours}, those of split {names[1]!r} are {theirs}; "
+                f"{remedy}."
+            )
+
+
+def _examples(split: Dataset) -> str:
+    shape = "x".join(map(str, split.shape))
+    if split.gray_levels is None:
+        return f"vectors of shape {shape}"
+    return f"images of shape {shape} with {split.gray_levels} gray levels"
+
+
+def _labels(split: Dataset) -> str:
+    if split.labels is None:
+        return "absent"
+    if split.embeddings:
+        return f"embeddings of shape {'x'.join(map(str, split.labels.shape[1:]))}"
+    names = f" ({', '.join(split.label_names)})" if split.label_names else ""
+    return f"{split.num_classes} classes{names}"
