@@ -12,6 +12,7 @@ from typing import Any
 
 from scorejax.data.dataset import Dataset
 from scorejax.data.digits import digits
+from scorejax.data.finite import not_finite
 from scorejax.data.folder import folder
 from scorejax.data.npz import npz
 from scorejax.data.subset import subset
@@ -54,7 +55,7 @@ def load(
 
     Raises:
         ValueError: an unknown name or split, a setting that the source does not take or that it lacks, a source that
-            returns something else than a `Dataset`, or classes that the set does not have.
+            returns something else than a `Dataset`, numbers that are not finite, or classes that the set does not have.
         FileNotFoundError: nothing at `path`, or a set that is not prepared.
     """
     if isinstance(name, str):
@@ -68,6 +69,9 @@ def load(
             f"data source {called!r} returned {type(examples).__name__}; return a scorejax.data.Dataset(name, "
             "examples, labels, gray_levels=..., num_classes=...)."
         )
+    for what, array in (("examples", examples.examples), ("labels", examples.labels)):
+        if array is not None and (bad := not_finite(array)):
+            raise ValueError(f"{examples.name}: row {bad[0]} of the {what} of split {split!r}, {bad[1]}.")
     return examples if classes is None else subset(examples, classes)
 
 

@@ -1,24 +1,15 @@
 """A folder of images, in any format Pillow reads."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from scorejax.data import notice, picture
 from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset, check_split
-from scorejax.data.picture import pixels
-
-SPLITS = ("train", "test")
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Return the files under a folder that Pillow can read, by name."""
-    from PIL import Image
-
-    known = Image.registered_extensions()
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in known)
+from scorejax.data.walk import folders_in, images_in, splits_of
 
 
 def is_test(name: str, test_fraction: float) -> bool:
@@ -27,19 +18,134 @@ def is_test(name: str, test_fraction: float) -> bool:
     return int.from_bytes(digest, "big") < test_fraction * 2**32
 
 
-def _read(allocate: Allocate, files: Sequence[Path], size: int | None, crop: int | None, where: Path) -> None:
-    from PIL import Image
+def folder(
+    split: str,
+    *,
+    path: str | Path,
+    size: int | None = None,
+    crop: int | None = None,
+    alpha: str | None = None,
+    test_fraction: float = 0.1,
+    cache_dir: str | Path | None = None,
+) -> Dataset:
+    """Read every image under `path`; sub-folders directly below it are classes, in alphabetical order.
 
-    modes = set()
-    for file in files:  # headers only
-        with Image.open(file) as image:
-            modes.add(image.mode)
-    # one colored image makes the whole set colored; an alpha channel alone does not
-    gray = modes <= {"1", "L", "LA", "I;16"}
+    If `path` holds folders `train` and `test`, those are the splits; without `test`, one of `val`, `valid` or
+    `validation` serves as it. Otherwise about `test_fraction` of the files, chosen by a hash of the file's name
+    relative to `path`, are the test split. Hidden files and folders are not read, and files that are no images are
+    skipped.
+
+    Args:
+        split: "train" or "test", or the name of a folder of validation images.
+        path: the folder.
+        size: side in pixels to which the largest centered square is resized; None keeps images, which must
+            agree in size.
+        crop: side in pixels of the centered square to cut instead, where images are larger than that.
+        alpha: what becomes of pixels that are not opaque: `white`, `black` or `gray` shows through, or `keep`: alpha
+            is one more channel; None refuses them.
+        test_fraction: expected share of the test split where the folder has none of its own.
+        cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
+
+    Raises:
+        FileNotFoundError: no folder, or no image in it.
+        ValueError: a split that it does not have or for which no image is left, images of different sizes and no
+            `size`, or a file that cannot be read rightly, by its name.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"path = {str(root)!r} is not a folder; give the folder that holds the images.")
+    if not 0 <= test_fraction < 1:
+        raise ValueError(f"test_fraction = {test_fraction}; it is a share, at least 0 and less than 1.")
+    tops = _own_splits(root)
+    if tops:
+        check_split("folder", split, tuple(tops))
+        files = images_in(tops[split])
+        if not files:
+            raise FileNotFoundError(f"no image that can be read lies under {tops[split]}.")
+        # Splits of the user's own may differ in color, which `compare` refuses; those made here may not.
+        of_one_kind = files
+    else:
+        check_split("folder", split)
+        top = _top(root)
+        tops = {"train": top, "test": top}
+        of_one_kind = images_in(tops[split])
+        files = _chosen(root, of_one_kind, split, test_fraction)
+    labels, classes = _labels(files, tops, split)
+    examples = cached(
+        lambda allocate: _read(allocate, files, of_one_kind, size, crop, alpha, tops[split]),
+        f"folder-{root.name}-{split}",
+        of_one_kind,
+        (picture.VERSION, split, size, crop, alpha, test_fraction),
+        cache_dir=cache_dir,
+    )
+    return Dataset(root.name, examples, labels, gray_levels=256, num_classes=len(classes), label_names=classes)
+
+
+def _own_splits(root: Path) -> Mapping[str, Path]:
+    """The folders of the splits; none where the folder has no splits of its own."""
+    found = splits_of(folders_in(root))
+    if not found:
+        return {}
+    if found["test"].lower() != "test":
+        notice.inform(f"{root}: its folder {found['test']!r} serves as the test split")
+    if unread := [name for name in folders_in(root) if name not in found.values()]:
+        notice.warn(f"{root} holds splits; its other folders are not read: {', '.join(unread)}")
+    return {split: root / name for split, name in found.items()}
+
+
+def _top(root: Path) -> Path:
+    """Where classes begin if the program makes the splits: below a lonely folder `train`, else at the root."""
+    below = folders_in(root)
+    return root / below[0] if [name.lower() for name in below] == ["train"] else root
+
+
+def _chosen(root: Path, everything: Sequence[Path], split: str, test_fraction: float) -> list[Path]:
+    """The files of a split that the program makes."""
+    if not everything:
+        raise FileNotFoundError(f"no image that can be read lies under {root}.")
+    is_of = split == "test"
+    files = [f for f in everything if is_test(f.relative_to(root).as_posix(), test_fraction) == is_of]
+    if not files:
+        raise ValueError(
+            f"{root} holds {len(everything)} images: none is left for the {split} split; put some into a folder named "
+            f"{split} and the others into one named {'train' if is_of else 'test'}, or set data.test_fraction (now "
+            f"{test_fraction})."
+        )
+    return files
+
+
+def _labels(files: Sequence[Path], tops: Mapping[str, Path], split: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The class of each file, by the folder below that of its split, and the names of all classes."""
+    top = tops[split]
+    # Numbered over all splits, so that a class without an example in one keeps its number.
+    of_all = {t: images_in(t) for t in tops.values()}
+    classes = sorted({f.relative_to(t).parts[0] for t, found in of_all.items() for f in found if f.parent != t})
+    if not classes:
+        return None, ()
+    if empty := sorted({name for t in of_all for name in folders_in(t)} - set(classes)):
+        notice.warn(f"folders without an image are no classes: {', '.join(empty)}, under {top}")
+    loose = sum(f.parent == t for t, found in of_all.items() for f in found)
+    if loose:
+        notice.warn(f"{loose} images lie directly in {top}, others in folders: these are not taken for classes")
+        return None, ()
+    return np.array([classes.index(f.relative_to(top).parts[0]) for f in files], np.int32), tuple(classes)
+
+
+def _read(
+    allocate: Allocate,
+    files: Sequence[Path],
+    of_one_kind: Sequence[Path],
+    size: int | None,
+    crop: int | None,
+    alpha: str | None,
+    where: Path,
+) -> None:
+    # One colored image makes the whole set colored; an alpha channel alone does not.
+    gray = all(picture.is_gray(file) for file in of_one_kind)
+    channels = (1 if gray else 3) + (alpha == "keep")
     out = None
     for i, file in enumerate(files):
-        with Image.open(file) as image:
-            array = pixels(image, size, crop, gray=gray)
+        array = picture.pixels(file, channels, size=size, crop=crop, alpha=alpha)
         out = allocate((len(files), *array.shape), np.uint8) if out is None else out
         if array.shape != out.shape[1:]:
             raise ValueError(
@@ -48,59 +154,3 @@ def _read(allocate: Allocate, files: Sequence[Path], size: int | None, crop: int
                 "size=N to cut and resize all of them to N x N."
             )
         out[i] = array
-
-
-def folder(
-    split: str,
-    *,
-    path: str | Path,
-    size: int | None = None,
-    crop: int | None = None,
-    test_fraction: float = 0.1,
-    cache_dir: str | Path | None = None,
-) -> Dataset:
-    """Read every image under `path`; sub-folders directly below it are classes, in alphabetical order.
-
-    If `path` holds both `train` and `test`, those are the splits. Otherwise about `test_fraction` of the
-    files, chosen by a hash of the file's name relative to `path`, are the test split.
-
-    Args:
-        split: "train" or "test".
-        path: the folder.
-        size: side in pixels to which the largest centered square is resized; None keeps images, which must
-            agree in size.
-        crop: side in pixels of the centered square to cut instead, where images are larger than that.
-        test_fraction: expected share of the test split where the folder has none of its own.
-        cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
-
-    Raises:
-        FileNotFoundError: no folder, or no image in it.
-        ValueError: images of different sizes and no `size`.
-    """
-    check_split("folder", split, SPLITS)
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(f"path = {str(root)!r} is not a folder; give the folder that holds the images.")
-    own_splits = all((root / s).is_dir() for s in SPLITS)
-    top = root / split if own_splits else root
-    files = images_in(top)
-    if not own_splits:
-        files = [f for f in files if is_test(f.relative_to(root).as_posix(), test_fraction) == (split == "test")]
-    if not files:
-        raise FileNotFoundError(f"no image of split {split!r} under {top} that Pillow can read.")
-
-    # classes are numbered over both splits, so that a class without an example in one keeps its number
-    tops = [root / s for s in SPLITS] if own_splits else [root]
-    classes = sorted({f.relative_to(t).parts[0] for t in tops for f in images_in(t) if f.parent != t})
-    labels = None
-    if classes and all(f.parent != top for f in files):
-        labels = np.array([classes.index(f.relative_to(top).parts[0]) for f in files], np.int32)
-    examples = cached(
-        lambda allocate: _read(allocate, files, size, crop, top),
-        f"folder-{root.name}-{split}",
-        files,
-        (split, size, crop),
-        cache_dir=cache_dir,
-    )
-    names = tuple(classes) if labels is not None else ()
-    return Dataset(root.name, examples, labels, gray_levels=256, num_classes=len(names), label_names=names)

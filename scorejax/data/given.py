@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from scorejax.data import arrays
 from scorejax.data.batch import from_bytes
 from scorejax.data.cache import fingerprint
-from scorejax.data.folder import images_in
 from scorejax.data.picture import pixels
+from scorejax.data.walk import images_in
 
 
 class Files:
@@ -20,13 +21,21 @@ class Files:
         names: of the files, relative to their folder.
     """
 
-    def __init__(self, root: Path, shape: tuple[int, ...], gray_levels: int, crop: int | None, resize: bool) -> None:
+    def __init__(
+        self,
+        root: Path,
+        shape: tuple[int, ...],
+        gray_levels: int,
+        crop: int | None,
+        resize: bool,
+        alpha: str | None = None,
+    ) -> None:
         files = images_in(root)
         if not files:
-            raise FileNotFoundError(f"no image under {root} that Pillow can read.")
+            raise FileNotFoundError(f"no image that can be read lies under {root}.")
         # like the data: the largest centered square, or the one asked for, resized
         self._fit = {"size": shape[1] if shape[0] == shape[1] else None, "crop": crop} if resize else {}
-        self._files, self._gray_levels = files, gray_levels
+        self._files, self._gray_levels, self._alpha = files, gray_levels, alpha
         self.shape = (len(files), *shape)
         self.names = [file.relative_to(root).as_posix() for file in files]
 
@@ -37,18 +46,21 @@ class Files:
         return np.stack([self._read(self._files[i]) for i in np.asarray(index)])
 
     def _read(self, file: Path) -> np.ndarray:
-        from PIL import Image
-
-        high, wide, channels = self.shape[1:]
-        with Image.open(file) as image:
-            array = pixels(image, **self._fit, gray=channels == 1)
+        array = pixels(file, self.shape[-1], **self._fit, alpha=self._alpha)
         if array.shape != self.shape[1:]:
-            raise ValueError(f"{file} is {array.shape[1]}x{array.shape[0]}; images of {wide}x{high} are needed here.")
+            got, wanted = ("x".join(map(str, shape)) for shape in (array.shape, self.shape[1:]))
+            raise ValueError(f"{file} is {got} (height, width, channels); images of {wanted} are needed here.")
         return from_bytes(array, self._gray_levels)
 
 
 def given(
-    path: str | Path, shape: tuple[int, ...], gray_levels: int, *, crop: int | None = None, resize: bool = True
+    path: str | Path,
+    shape: tuple[int, ...],
+    gray_levels: int,
+    *,
+    crop: int | None = None,
+    alpha: str | None = None,
+    resize: bool = True,
 ) -> Files | np.ndarray:
     """Return the images at a path, as gray levels `[N, H, W, C]`.
 
@@ -59,6 +71,7 @@ def given(
             colored.
         gray_levels: the model's number of gray levels.
         crop: side of the centered square to cut first, as for data.
+        alpha: what becomes of pixels that are not opaque, as for data.
         resize: whether files of another size are cut and resized; if not, they are refused.
 
     Raises:
@@ -68,14 +81,14 @@ def given(
     """
     where = Path(path).expanduser()
     if where.is_dir():
-        return Files(where, shape, gray_levels, crop, resize)
-    if where.suffix != ".npz" or not where.is_file():
+        return Files(where, shape, gray_levels, crop, resize, alpha)
+    if where.suffix not in (".npz", ".npy") or not where.is_file():
         raise FileNotFoundError(f"{str(where)!r} is neither a folder of images nor an .npz file.")
-    with np.load(where, allow_pickle=False) as file:
-        key = next((key for key in ("x", "test") if key in file.files), None)
-        if key is None:
-            raise ValueError(f"{where} holds {sorted(file.files)}; wanted 'x', the images.")
-        x = file[key]
+    names = list(arrays.headers(where))
+    key = next((key for key in ("x", "test") if key in names), None)
+    if key is None:
+        raise ValueError(f"{where} holds {sorted(names)}; wanted 'x', the images.")
+    x = arrays.read(where, (key,))[key]
     x = x[..., None] if x.ndim == 3 and shape[-1] == 1 else x
     if x.dtype != np.uint8 or x.shape[1:] != tuple(shape) or not len(x):
         raise ValueError(f"{where}: {key!r} is {x.dtype} of shape {x.shape}; wanted uint8 [N, {shape}].")

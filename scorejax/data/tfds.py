@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -86,6 +86,17 @@ def _keys(builder: Builder) -> tuple[str, str | None]:
     return images[0], label
 
 
+def _records(source: Any, block: range, of: str) -> Sequence[Any]:
+    """Read and decode some records; what decoders say of damaged ones becomes one line."""
+    try:
+        return source.__getitems__(list(block))
+    except Exception as error:
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"{of}: a record of {block.start}..{block.stop - 1} is damaged: {said}; prepare the set again."
+        ) from error
+
+
 def _read(
     allocate: Allocate,
     builder: Builder,
@@ -100,7 +111,11 @@ def _read(
     table = None
     for start in range(0, len(source), _BLOCK):
         block = range(start, min(start + _BLOCK, len(source)))
-        for i, record in zip(block, source.__getitems__(list(block)), strict=True):
+        for i, record in zip(block, _records(source, block, f"{builder.info.name}, split {split!r}"), strict=True):
+            if record[image_key].dtype != np.uint8:
+                raise ValueError(
+                    f"{builder.info.name}: its images are {record[image_key].dtype}; only images of 8 bits are supported."
+                )
             image = resized(record[image_key], size, crop)
             if table is None:
                 table = allocate((len(source),), [("image", np.uint8, image.shape), ("label", np.int32)])

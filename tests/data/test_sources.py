@@ -246,7 +246,7 @@ def array(split):
         (
             "folder",
             {"size": 8},
-            "'folder' needs path=...; its settings are: path, size, crop, test_fraction, cache_dir",
+            "'folder' needs path=...; its settings are: path, size, crop, alpha, test_fraction, cache_dir",
         ),
         ("tfds", {}, "'tfds' needs dataset=..."),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scorejax import data
 from scorejax.experiment.config import Config
+from scorejax.experiment.config.parts import takes
 from scorejax.runtime.errors import ConfigError, user_errors
 
 
@@ -15,6 +16,8 @@ def dataset(config: Config, split: str = "train") -> data.Dataset:
     """
     c = config.data
     settings = c.own() | {key: c[key] for key in ("size", "crop") if c[key] is not None}
+    if c.alpha is not None and "alpha" in takes(c.find()):  # images that are given read it as well
+        settings["alpha"] = c.alpha
     with user_errors("section data"):
         # Our own sources go by their names, whose errors say which sets are prepared; others by what they import.
         source = c.find() if ":" in c.name and "/" not in c.name else c.name

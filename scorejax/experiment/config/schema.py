@@ -11,6 +11,7 @@ from scorejax.experiment.config.values import Values
 _DATA: Values = {
     "size": int,  # resize images to size x size pixels
     "crop": int,  # cut the central square of so many pixels first; unset: the largest square
+    "alpha": str,  # what shows through transparent pixels: white, black, gray; or keep; unset: they are refused
     "classes": tuple,  # keep the examples with these labels, numbered anew; unset: all
     "centered": True,  # images in [-1, 1); False: in [0, 1)
     "dequantize": True,  # uniform noise within each gray level; False: the middle of the level

@@ -76,7 +76,14 @@ def images(
     """
     assert train.gray_levels is not None  # `steering.task` refuses vectors
     with user_errors(f"config key 'guidance.{key}'"):
-        found = data_lib.given(config.guidance[key], shape, train.gray_levels, crop=config.data.crop, resize=resize)
+        found = data_lib.given(
+            config.guidance[key],
+            shape,
+            train.gray_levels,
+            crop=config.data.crop,
+            alpha=config.data.alpha,
+            resize=resize,
+        )
         found[np.arange(1)]  # an image that does not fit shows before any work
         return found
 

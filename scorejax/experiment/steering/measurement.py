@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 import jax
 import numpy as np
 
+from scorejax.data.picture import read as read_picture
 from scorejax.experiment.config import Seam
 from scorejax.guidance import operators
 from scorejax.guidance.operators import Operator
@@ -53,12 +54,10 @@ def random_pixels(shape: Shape, key: jax.Array, *, share: float = 0.5) -> np.nda
 
 def file(shape: Shape, key: jax.Array, *, path: str) -> np.ndarray:
     """A PNG of the images' size, white where they are drawn anew."""
-    from PIL import Image
-
     if not Path(path).is_file():
         raise ConfigError(f"mask {path!r} is neither a PNG file nor one of {', '.join(MASKS)}")
-    with user_errors(f"mask {path!r}"), Image.open(path) as image:
-        pixels = np.asarray(image.convert("L"))
+    with user_errors(f"mask {path!r}"):
+        pixels = np.asarray(read_picture(Path(path), remedy="save it without transparency").convert("L"))
     if pixels.shape != shape[:2]:
         raise ConfigError(
             f"mask {path!r} is {pixels.shape[1]}x{pixels.shape[0]}, the images are {shape[1]}x{shape[0]}; a mask is "
