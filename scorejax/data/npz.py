@@ -127,9 +127,7 @@ def _gray_levels(where: Path, examples: Sequence[np.ndarray], asked: int | None)
         return asked
     if max(int(array.max()) for array in examples) != 1:
         return 256
-    notice.inform(
-        f"{where}: no pixel is above 1, so its images have 2 gray levels; data.gray_levels=256 if they do not"
-    )
+    notice.inform(f"{where}: no pixel is above 1, so its images have 2 gray levels; if not, set data.gray_levels")
     return 2
 
 

@@ -63,10 +63,13 @@ def _opened(file: Path) -> "Iterator[Image.Image]":
         raise
     except Image.UnidentifiedImageError as error:
         raise PictureError(f"{file} is no picture that can be read; remove it, or save it as PNG or JPEG.") from error
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise PictureError(f"{file} has more than {most:,} pixels; store a smaller picture, or remove it.") from error
     # Decoders of some forty formats raise nearly anything on a damaged file.
     except Exception as error:
         said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise PictureError(f"{file} is damaged or too large to be read: {said}; replace it or remove it.") from error
+        raise PictureError(f"{file} is damaged or cannot be read: {said}; replace it, or remove it.") from error
 
 
 def is_gray(file: Path) -> bool:

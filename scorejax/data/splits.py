@@ -16,7 +16,7 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
             labels they have.
     """
     for what, remedy, of in (
-        ("examples", "bring both to one shape, images by data.size=N", _examples),
+        ("examples", "bring both to one kind and shape (images of other sizes by data.size=N)", _examples),
         ("labels", "give labels of one kind to both splits, or to neither", _labels),
     ):
         ours, theirs = of(train), of(other)

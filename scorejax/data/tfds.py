@@ -113,9 +113,8 @@ def _read(
         block = range(start, min(start + _BLOCK, len(source)))
         for i, record in zip(block, _records(source, block, f"{builder.info.name}, split {split!r}"), strict=True):
             if record[image_key].dtype != np.uint8:
-                raise ValueError(
-                    f"{builder.info.name}: its images are {record[image_key].dtype}; only images of 8 bits are supported."
-                )
+                got = record[image_key].dtype
+                raise ValueError(f"{builder.info.name}: its images are {got}; only images of 8 bits are supported.")
             image = resized(record[image_key], size, crop)
             if table is None:
                 table = allocate((len(source),), [("image", np.uint8, image.shape), ("label", np.int32)])

@@ -54,11 +54,21 @@ def fit_gaussian(examples: np.ndarray) -> GaussianFit:
     quantized = examples.dtype == np.uint8
     mean, second = _level_moments(examples) if quantized else _vector_moments(examples)
     dim = len(mean)
-    if not quantized and np.linalg.matrix_rank(second) < dim:
-        raise ValueError(
-            f"{len(examples)} vectors span fewer than their {dim} dimensions; a Gaussian has no density there."
-        )
+    if not quantized:
+        _check_density(mean, second, len(examples))
     return GaussianFit(mean + 0.5 * quantized, second + quantized / 12 * np.eye(dim), quantized)
+
+
+def _check_density(mean: np.ndarray, covariance: np.ndarray, count: int) -> None:
+    """Refuse vectors that lie in fewer dimensions than they have numbers, in whatever units their columns are."""
+    deviation = np.sqrt(np.diag(covariance))
+    constant = np.flatnonzero(deviation <= np.finfo(np.float64).eps * np.abs(mean))
+    if len(constant):
+        raise ValueError(f"column {constant[0]} is constant; a Gaussian has no density there.")
+    if np.linalg.matrix_rank(covariance / np.outer(deviation, deviation), hermitian=True) < len(mean):
+        raise ValueError(
+            f"{count} vectors span fewer than their {len(mean)} dimensions; a Gaussian has no density there."
+        )
 
 
 def _vector_moments(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,8 @@
-"""PNG files of image grids and of sampling trajectories, with Pillow alone."""
+"""PNG files of image grids and of sampling trajectories, with Pillow alone.
+
+Images of one channel are gray, those of three are colors; of any other number of channels, each is shown in gray, one
+to the right of the other.
+"""
 
 from pathlib import Path
 
@@ -10,24 +14,26 @@ _TARGET = 64  # tiny images are enlarged to about this many pixels
 
 def _check(images: np.ndarray, rank: int, shape: str) -> np.ndarray:
     images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != rank or images.shape[-1] not in (1, 3) or not images.size:
+    if images.dtype != np.uint8 or images.ndim != rank or not images.size:
         raise ValueError(
-            f"images are {images.dtype} of shape {images.shape}; wanted uint8 {shape} with C = 1 or 3 "
+            f"images are {images.dtype} of shape {images.shape}; wanted a non-empty uint8 {shape} "
             "(scorejax.data.to_levels, then to_bytes, turn model space into these)."
         )
-    return images
+    if images.shape[-1] in (1, 3):
+        return images
+    return np.concatenate(np.split(images, images.shape[-1], axis=-1), axis=-2)
 
 
 def grid(images: np.ndarray, columns: int | None = None, scale: int | None = None) -> np.ndarray:
     """Lay images out in rows on white paper.
 
     Args:
-        images: uint8 `[N, H, W, C]` in 0..255, C = 1 or 3.
+        images: uint8 `[N, H, W, C]` in 0..255.
         columns: images per row; None: about as many as rows.
         scale: each pixel becomes a square of this side; None: whole number that brings images to about 64 pixels.
 
     Returns:
-        uint8 `[height, width, C]`.
+        uint8 `[height, width, 1 or 3]`.
     """
     images = _check(images, 4, "[N, H, W, C]")
     count, high, wide, channels = images.shape

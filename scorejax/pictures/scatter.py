@@ -1,55 +1,72 @@
-"""PNG scatter plots of 2-D vectors, data to the left of samples, with Pillow alone."""
+"""PNG pictures of vectors, data to the left of samples: histograms of one number, scatter plots of pairs of numbers."""
 
+from itertools import combinations, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-_SHARP = 3  # drawn this much larger, then reduced: smooth dots
-_INK = ((70, 98, 160), (206, 96, 46))  # blue for data, orange for samples
-_FRAME, _TEXT = (205, 205, 205), (60, 60, 60)
-_GAP, _TITLE = 14, 22
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-
-def _limits(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Lower corner and side of a square that holds all but the outermost 0.2 percent, with a margin of 8 percent."""
-    low, high = np.quantile(points, [0.001, 0.999], axis=0)
-    side = float(np.max(high - low)) * 1.16 or 1.0
-    return (low + high) / 2 - side / 2, side
+PAIRS = 3  # rows of the page at most: columns 0 and 1, 0 and 2, 1 and 2 of vectors of three numbers and more
+_BINS = 60
+_INK = ((70 / 255, 98 / 255, 160 / 255), (206 / 255, 96 / 255, 46 / 255))  # blue for data, orange for samples
 
 
 def save_scatter(path: str | Path, data: np.ndarray, samples: np.ndarray, *, size: int = 360, most: int = 4000) -> None:
     """Draw data on the left and samples on the right, on the same axes, fixed by the data.
 
+    Vectors of one number make a histogram, longer ones a scatter plot of each pair of their first three numbers.
+
     Args:
         path: PNG file to write.
-        data: `[N, D]`; the first two coordinates are drawn.
+        data: `[N, D]`.
         samples: `[M, D]`; points outside the data's window, or not finite, are left out and counted in the title.
         size: side of a panel in pixels.
         most: points drawn per panel, the first ones.
 
     Raises:
-        ValueError: not two-dimensional arrays with at least two columns.
+        ValueError: not two-dimensional arrays of vectors of one length.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    for name, points in (("data", data), ("samples", samples)):
-        if np.ndim(points) != 2 or np.shape(points)[1] < 2 or not len(points):
-            raise ValueError(f"{name} has shape {np.shape(points)}; wanted a non-empty [N, D] with D >= 2.")
-    low, side = _limits(np.asarray(data, np.float64)[:, :2])
-    high = (size + 2 * _GAP + _TITLE) * _SHARP
-    page = Image.new("RGB", ((2 * size + 3 * _GAP) * _SHARP, high), "white")
-    pen, font = ImageDraw.Draw(page, "RGBA"), ImageFont.load_default(13 * _SHARP)
-    panel, radius = size * _SHARP, 1.3 * _SHARP
-    for i, (name, points) in enumerate((("data", data), ("samples", samples))):
-        left, top = (_GAP + i * (size + _GAP)) * _SHARP, (_GAP + _TITLE) * _SHARP
-        unit = (np.asarray(points, np.float64)[:most, :2] - low) / side
-        inside = np.all((unit >= 0) & (unit <= 1), axis=1)  # False for NaN
-        for x, y in unit[inside] * panel:
-            at = (left + x - radius, top + panel - y - radius, left + x + radius, top + panel - y + radius)
-            pen.ellipse(at, fill=(*_INK[i], 110))
-        pen.rectangle((left, top, left + panel, top + panel), outline=_FRAME, width=_SHARP)
-        outside = int(np.sum(~inside))
-        title = f"{name}, {len(unit)} points" + (f", {outside} of them outside" if outside else "")
-        pen.text((left, _GAP * _SHARP), title, fill=_TEXT, font=font)
+    sets = [("data", np.asarray(data)), ("samples", np.asarray(samples))]
+    for name, points in sets:
+        if points.ndim != 2 or not points.size or points.shape[1] != sets[0][1].shape[-1]:
+            raise ValueError(f"{name} has shape {points.shape}; wanted a non-empty [N, D], D the same for both.")
+    width = sets[0][1].shape[1]
+    pairs = list(islice(combinations(range(min(width, PAIRS)), 2), PAIRS)) or [(0,)]
+    figure = Figure(figsize=(2 * size / 100, len(pairs) * size / 100), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)  # without pyplot there is no global state, and no display is looked for
+    panels = figure.subplots(len(pairs), 2, squeeze=False, sharex="row", sharey="row")
+    for row, pair in zip(panels, pairs, strict=True):
+        window = np.stack([_limits(np.asarray(sets[0][1][:, column], np.float64)) for column in pair])
+        for axes, (name, points), ink in zip(row, sets, _INK, strict=True):
+            chosen = np.asarray(points[:most, list(pair)], np.float64)
+            inside = np.all((chosen >= window[:, 0]) & (chosen <= window[:, 1]), axis=1)  # False for NaN
+            _draw(axes, chosen[inside], window, ink)
+            outside = int(np.sum(~inside))
+            axes.set_title(f"{name}, {len(chosen)} points" + (f", {outside} of them outside" if outside else ""))
+            axes.set_xlabel(f"column {pair[0]}")
+        row[0].set_ylabel(f"column {pair[1]}" if len(pair) == 2 else "density")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    page.resize((page.width // _SHARP, page.height // _SHARP), Image.Resampling.LANCZOS).save(path, "png")
+    figure.savefig(path, format="png")
+
+
+def _draw(axes: "Axes", points: np.ndarray, window: np.ndarray, ink: tuple[float, float, float]) -> None:
+    """Points in the window `[axes, 2]`, or how often they lie in each of its bins."""
+    axes.set_xlim(*window[0])
+    if len(window) == 1:
+        axes.hist(points[:, 0], bins=_BINS, range=tuple(window[0]), density=len(points) > 0, color=ink)
+        return
+    axes.set_ylim(*window[1])
+    axes.scatter(points[:, 0], points[:, 1], s=5, color=ink, alpha=0.45, linewidths=0)
+
+
+def _limits(column: np.ndarray) -> tuple[float, float]:
+    """An interval that holds all but the outermost 0.2 percent, with a margin of 8 percent on each side."""
+    low, high = np.quantile(column, [0.001, 0.999])
+    margin = 0.08 * (high - low) or max(0.5, abs(low) / 2)  # of a constant column there must be something to see
+    return float(low - margin), float(high + margin)

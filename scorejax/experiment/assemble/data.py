@@ -25,3 +25,31 @@ def dataset(config: Config, split: str = "train") -> data.Dataset:
     if c.flip and examples.gray_levels is None:
         raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
     return examples
+
+
+def check_splits(config: Config, train: data.Dataset) -> None:
+    """Refuse, before training, what could not be measured after it: splits of another kind than the training data.
+
+    A split that cannot be read is no fault of a training that no evaluation follows.
+
+    Raises:
+        ConfigError: such a split.
+    """
+    for split in {config.eval.split, config.eval.reference_split} - {"train"}:
+        try:
+            other = dataset(config, split)
+        except ConfigError:
+            if config.eval.after_training:
+                raise
+            continue
+        compare_splits(train, other, split)
+
+
+def compare_splits(train: data.Dataset, other: data.Dataset, split: str) -> None:
+    """Refuse a split of another kind than the training data.
+
+    Raises:
+        ConfigError: it differs in shape, gray levels, classes or labels.
+    """
+    with user_errors("section data"):
+        data.compare(train, other, ("train", split))

@@ -75,7 +75,7 @@ def bits_per_dim(
         "dequantization": c.dequantization if test.gray_levels else None,
         "levels": test.gray_levels,
         "evaluations_mean": float(rows["nfe"].mean()),
-        "gaussian_baseline": _gaussian_baseline(fitted_to, examples),
+        **_gaussian_baseline(fitted_to, examples),
         "uniform_baseline": metrics.uniform_bits_per_dim(test.gray_levels) if test.gray_levels else None,
     }
     if c.bound:
@@ -91,9 +91,20 @@ def bits_per_dim(
     return result
 
 
-def _gaussian_baseline(train: np.ndarray, test: np.ndarray) -> float | None:
-    """None if there are no more examples than dimensions: some then have no variance, and the number no meaning."""
-    return metrics.gaussian_bits_per_dim(train, test) if len(train) > math.prod(train.shape[1:]) else None
+def _gaussian_baseline(train: np.ndarray, test: np.ndarray) -> Result:
+    """The baseline, or None with the reason that there is none.
+
+    With no more examples than dimensions some of these have no variance, and the number no meaning.
+    """
+    dim, reason = math.prod(train.shape[1:]), None
+    if len(train) <= dim:
+        reason = f"it needs more training examples than an example has numbers: {len(train)} for {dim}"
+    else:
+        try:
+            return {"gaussian_baseline": metrics.gaussian_bits_per_dim(train, test)}
+        except ValueError as error:
+            reason = str(error).rstrip(".")
+    return {"gaussian_baseline": None, "gaussian_baseline_reason": reason}
 
 
 def _prepare(held: Held) -> Callable[[], Result]:
@@ -166,6 +177,8 @@ def _lines(bits: Result) -> list[str]:
     lines = [f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}"]
     if bits["gaussian_baseline"] is not None:
         lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}")
+    elif "gaussian_baseline_reason" in bits:
+        lines.append(f"  Gaussian baseline   none: {bits['gaussian_baseline_reason']}")
     if bits["uniform_baseline"] is not None:
         lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} gray levels)")
     if "bound" in bits:

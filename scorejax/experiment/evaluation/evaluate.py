@@ -41,6 +41,7 @@ def evaluate(config: Config, workdir: str | Path) -> Result:
         RunError: no readable checkpoint, or a config that does not fit.
     """
     train, test = assemble.dataset(config, "train"), assemble.dataset(config, config.eval.split)
+    assemble.compare_splits(train, test, config.eval.split)
     # What is missing shows before any work.
     model = subject(config, workdir, train)
     model.trained.need("--mode=eval", *(name for each in EVALUATIONS for name in each.needs))

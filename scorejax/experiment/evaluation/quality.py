@@ -88,7 +88,15 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
     if 0 < c.reference_examples < 2 * least:
         raise ConfigError(f"eval.reference_examples = {c.reference_examples}; wanted at least {2 * least}, 0: all")
     statistics = reference.load(c.stats, chosen, _feature_count(chosen, train)) if c.stats else None
-    return Judge(config, asked, chosen, statistics)
+    judge = Judge(config, asked, chosen, statistics)
+    if judge.needs_real_features():
+        real = train if c.reference_split == "train" else reference.examples(config)
+        if len(real) < 2 * least:
+            raise ConfigError(
+                f"split {c.reference_split!r} holds {len(real)} examples; {', '.join(c.metrics)} and its floor need at "
+                f"least {2 * least} real ones: give more, or set eval.samples=0"
+            )
+    return judge
 
 
 def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:

@@ -45,6 +45,7 @@ def train(
     workdir = Path(workdir)
     recipe = make_recipe(config, beside=beside)
     examples = recipe.given.examples
+    assemble.check_splits(config, examples)
     optimizer = recipe.optimizer(assemble.optimizer(config))
 
     # ---- Take over the workdir, and go on where a run before left off.
