@@ -63,8 +63,9 @@ def npz(
         if bad := not_finite(array):
             part = "" if in_test is None else f" ({'test' if in_test[bad[0]] else 'train'} split)"
             raise ValueError(f"{where}: row {bad[0]} of {key!r}{part}, {bad[1]}; remove such rows, or fill them in.")
-    levels = _gray_levels(where, list(examples.values()), gray_levels)
     chosen = examples[keys[split]][rows]
+    images = [array for array in examples.values() if array.dtype == np.uint8]
+    levels = _gray_levels(where, images, gray_levels) if chosen.dtype == np.uint8 else None
     if not label_keys:
         return Dataset(where.stem, chosen, gray_levels=levels)
     labels = _labels(where, stored, keys, label_keys)
@@ -119,10 +120,8 @@ def _in_test(where: Path, count: int, test_fraction: float) -> np.ndarray:
     return np.arange(count) % every == every - 1
 
 
-def _gray_levels(where: Path, examples: Sequence[np.ndarray], asked: int | None) -> int | None:
-    """The number of gray levels of all splits together; None for vectors."""
-    if any(array.dtype != np.uint8 for array in examples):
-        return None
+def _gray_levels(where: Path, examples: Sequence[np.ndarray], asked: int | None) -> int:
+    """The number of gray levels of the images of all splits together."""
     if asked is not None:
         return asked
     if max(int(array.max()) for array in examples) != 1:

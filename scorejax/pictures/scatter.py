@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PAIRS = 3  # rows of the page at most: columns 0 and 1, 0 and 2, 1 and 2 of vectors of three numbers and more
 _BINS = 60
+_COMPARABLE = 4
 _INK = ((70 / 255, 98 / 255, 160 / 255), (206 / 255, 96 / 255, 46 / 255))  # blue for data, orange for samples
 
 
@@ -42,7 +43,7 @@ def save_scatter(path: str | Path, data: np.ndarray, samples: np.ndarray, *, siz
     FigureCanvasAgg(figure)  # without pyplot there is no global state, and no display is looked for
     panels = figure.subplots(len(pairs), 2, squeeze=False, sharex="row", sharey="row")
     for row, pair in zip(panels, pairs, strict=True):
-        window = np.stack([_limits(np.asarray(sets[0][1][:, column], np.float64)) for column in pair])
+        window = _window(np.asarray(sets[0][1][:, list(pair)], np.float64))
         for axes, (name, points), ink in zip(row, sets, _INK, strict=True):
             chosen = np.asarray(points[:most, list(pair)], np.float64)
             inside = np.all((chosen >= window[:, 0]) & (chosen <= window[:, 1]), axis=1)  # False for NaN
@@ -65,8 +66,16 @@ def _draw(axes: "Axes", points: np.ndarray, window: np.ndarray, ink: tuple[float
     axes.scatter(points[:, 0], points[:, 1], s=5, color=ink, alpha=0.45, linewidths=0)
 
 
-def _limits(column: np.ndarray) -> tuple[float, float]:
-    """An interval that holds all but the outermost 0.2 percent, with a margin of 8 percent on each side."""
-    low, high = np.quantile(column, [0.001, 0.999])
-    margin = 0.08 * (high - low) or max(0.5, abs(low) / 2)  # of a constant column there must be something to see
-    return float(low - margin), float(high + margin)
+def _window(points: np.ndarray) -> np.ndarray:
+    """Lower and upper limits `[axes, 2]` that hold all but the outermost 0.2 percent, with a margin of 8 percent.
+
+    Axes of about the same extent are given the same, so that a circle of the data is one in the picture.
+    """
+    low, high = np.quantile(points, [0.001, 0.999], axis=0)
+    side = 1.16 * (high - low)
+    # Of a constant column there must be something to see.
+    side = np.where(side > 0, side, np.maximum(1, np.abs(low)))
+    if side.max() < _COMPARABLE * side.min():
+        side = np.full_like(side, side.max())
+    middle = (low + high) / 2
+    return np.stack([middle - side / 2, middle + side / 2], axis=1)

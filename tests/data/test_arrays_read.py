@@ -1,0 +1,278 @@
+"""Arrays of the user's own: read rightly, or refused with the file, the key and what to do, before memory is taken."""
+
+import io
+import logging
+import re
+import struct
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+
+from scorejax.data import compare, given, load
+
+N = 40
+draw = np.random.default_rng(0)
+IMAGES = draw.integers(0, 256, (N, 6, 5), dtype=np.uint8)
+COLORS = draw.integers(0, 256, (N, 6, 5, 3), dtype=np.uint8)
+VECTORS = draw.normal(size=(N, 2))
+CLASSES = np.arange(N) % 3
+HOLES = np.where((np.arange(N)[:, None] == 19) & (np.arange(2) == 1), np.nan, VECTORS)
+
+
+def both(path, **settings):
+    found = load("npz", path=path, **settings), load("npz", "test", path=path, **settings)
+    compare(*found)
+    return found
+
+
+READ = {  # name -> (arrays, settings, examples, labels, gray levels, names of classes, what is said)
+    "gray images": ({"x": IMAGES}, {}, IMAGES[..., None], None, 256, (), None),
+    "channels last": ({"x": COLORS}, {}, COLORS, None, 256, (), None),
+    "channels first": ({"x": COLORS.transpose(0, 3, 1, 2)}, {"axes": "NCHW"}, COLORS, None, 256, (), None),
+    "two channels": ({"x": COLORS[..., :2]}, {}, COLORS[..., :2], None, 256, (), None),
+    "channels last, said so": ({"x": COLORS[:, :3]}, {"axes": "NHWC"}, COLORS[:, :3], None, 256, (), None),
+    "binary": ({"x": IMAGES // 128}, {}, IMAGES[..., None] // 128, None, 2, (), "have 2 gray levels"),
+    "bool": ({"x": IMAGES > 127}, {}, IMAGES[..., None] // 128, None, 2, (), "have 2 gray levels"),
+    "binary, said so": ({"x": IMAGES // 128}, {"gray_levels": 17}, IMAGES[..., None] // 128, None, 17, (), None),
+    "black": ({"x": IMAGES * 0}, {}, IMAGES[..., None] * 0, None, 256, (), None),
+    "vectors": ({"x": VECTORS}, {}, VECTORS.astype(np.float32), None, None, (), None),
+    "classes": ({"x": IMAGES, "labels": CLASSES}, {}, IMAGES[..., None], CLASSES, 256, (), None),
+    "a column": ({"x": IMAGES, "labels": CLASSES[:, None]}, {}, IMAGES[..., None], CLASSES, 256, (), None),
+    "yes and no": ({"x": IMAGES, "labels": CLASSES > 0}, {}, IMAGES[..., None], CLASSES > 0, 256, (), None),
+    "texts": (
+        {"x": IMAGES, "labels": np.array(["eel", "cat", "dog"])[CLASSES]},
+        {},
+        IMAGES[..., None],
+        np.array([2, 0, 1])[CLASSES],
+        256,
+        ("cat", "dog", "eel"),
+        None,
+    ),
+    "bytes": (
+        {"x": IMAGES, "labels": np.array([b"b", b"a", b"c"])[CLASSES][:, None]},
+        {},
+        IMAGES[..., None],
+        np.array([1, 0, 2])[CLASSES],
+        256,
+        ("a", "b", "c"),
+        None,
+    ),
+    "a number as condition": (
+        {"x": IMAGES, "labels": VECTORS[:, :1]},
+        {},
+        IMAGES[..., None],
+        VECTORS[:, :1].astype(np.float32),
+        256,
+        (),
+        None,
+    ),
+    "a key more": (
+        {"x": IMAGES, "y": CLASSES},
+        {},
+        IMAGES[..., None],
+        None,
+        256,
+        (),
+        "keys not read: y; examples are read from x, labels from labels",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_arrays_are_read_as_people_store_them(name, tmp_path, caplog):
+    stored, settings, examples, labels, levels, names, said = READ[name]
+    np.savez(tmp_path / "a.npz", **stored)
+    with caplog.at_level(logging.INFO):
+        train, test = both(tmp_path / "a.npz", **settings)
+    in_test = np.arange(N) % 10 == 9
+    for found, rows in ((train, ~in_test), (test, in_test)):
+        np.testing.assert_array_equal(found.examples, examples[rows])
+        assert (found.gray_levels, found.label_names) == (levels, names)
+        if labels is None:
+            assert found.labels is None
+        else:
+            np.testing.assert_array_equal(found.labels, labels[rows])
+            assert found.num_classes == (0 if labels.dtype == np.float32 else labels.max() + 1)
+    assert len(caplog.records) == (said is not None)
+    assert said is None or said in caplog.text
+
+
+def test_a_plain_npy_file_holds_examples(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGES)
+    train, test = both(tmp_path / "a.npy")
+    assert (len(train), len(test), train.shape) == (36, 4, (6, 5, 1))
+    np.testing.assert_array_equal(given(tmp_path / "a.npy", (6, 5, 1), 256)[..., 0], IMAGES)
+
+
+def test_validation_examples_serve_as_the_test_split_where_there_is_none(tmp_path, caplog):
+    np.savez(tmp_path / "a.npz", Train=IMAGES, val=IMAGES[:7], Train_labels=CLASSES, val_labels=CLASSES[:7])
+    with caplog.at_level(logging.INFO):
+        assert [len(part) for part in both(tmp_path / "a.npz")] == [N, 7]
+    assert "its key 'val' serves as the test split" in caplog.text
+    np.savez(tmp_path / "b.npz", train=IMAGES, val=IMAGES[:7], test=IMAGES[:3])
+    assert [len(load("npz", s, path=tmp_path / "b.npz")) for s in ("train", "val", "test")] == [N, 7, 3]
+
+
+def test_gray_levels_and_classes_are_found_over_all_splits(tmp_path):
+    arrays = {"train": IMAGES // 128, "test": IMAGES[:5], "train_labels": CLASSES, "test_labels": CLASSES[:5] * 0}
+    np.savez(tmp_path / "a.npz", **arrays)
+    train, test = both(tmp_path / "a.npz")
+    assert train.gray_levels == test.gray_levels == 256 and train.num_classes == test.num_classes == 3
+
+
+REFUSED = {
+    "float labels": ({"x": IMAGES, "labels": VECTORS[:, 0]}, "'labels' is float64 .* store.* labels[:, None]"),
+    "whole float labels": ({"x": IMAGES, "labels": CLASSES * 1.0}, "store labels.astype(int)"),
+    "short labels": ({"x": IMAGES, "labels": CLASSES[:30]}, "'labels' holds 30 labels for 40 examples"),
+    "one label": ({"x": IMAGES, "labels": np.int64(3)}, "'labels' holds one value for 40 examples"),
+    "negative labels": ({"x": IMAGES, "labels": CLASSES - 1}, "run from -1 to 1"),
+    "scattered labels": ({"x": IMAGES, "labels": CLASSES * 10**9}, "to 2000000000 for 40 .* return_inverse"),
+    "complex labels": ({"x": IMAGES, "labels": CLASSES * 1j}, "'labels' is complex128"),
+    "holes in labels": ({"x": IMAGES, "labels": HOLES}, "row 19 of 'labels', column 1 is nan"),
+    "labels of one split": ({"train": IMAGES, "test": IMAGES, "train_labels": CLASSES}, "but not 'test_labels'"),
+    "labels of two kinds": (
+        {"train": IMAGES, "test": IMAGES, "train_labels": CLASSES, "test_labels": VECTORS},
+        "'train_labels' holds classes, 'test_labels' holds embeddings",
+    ),
+    "channels first": ({"x": COLORS.transpose(0, 3, 1, 2)}, "6x5 pixels of 3 channels (NCHW), which is likelier; set"),
+    "channels anywhere": (
+        {"x": COLORS[:, :3]},
+        "3x5 pixels of 3 channels (NHWC) or 5x3 pixels of 3 channels (NCHW); set",
+    ),
+    "no examples": ({"x": IMAGES[:0]}, "no example at all"),
+    "three": ({"x": IMAGES[:3]}, "'x' holds 3 examples: none is left for the test split"),
+    "series": ({"x": VECTORS[:, :, None]}, "wanted uint8 images"),
+    "volumes": ({"x": COLORS[..., None]}, "wanted uint8 images"),
+    "float images": ({"x": COLORS / 255}, "np.round(255 * x).astype(np.uint8)"),
+    "16 bit": ({"x": IMAGES.astype(np.uint16)}, "is uint16 .* gray levels become uint8 by"),
+    "whole vectors": ({"x": CLASSES[:, None]}, "store x.astype(np.float32) for vectors"),
+    "numbers": ({"x": VECTORS[:, 0]}, "store x[:, None]"),
+    "objects": ({"x": np.array([None] * N)}, "'x' holds Python objects"),
+    "a hole": ({"x": HOLES}, "row 19 of 'x' (test split), column 1 is nan"),
+    "a hole in a split": ({"train": VECTORS, "test": HOLES}, "row 19 of 'test', column 1 is nan"),
+    "too large": ({"x": np.where(np.isnan(HOLES), -1e39, HOLES)}, "row 19 of 'x' (test split), column 1 is -inf"),
+    "shapes of splits": ({"train": IMAGES, "test": IMAGES[:, :4]}, "'train' are .* 6x5x1 .* 'test' are .* 4x5x1"),
+    "kinds of splits": ({"train": IMAGES, "test": VECTORS}, "images of shape 6x5x1 .* vectors of shape 2"),
+    "no key": ({"images": IMAGES}, "holds ['images']; wanted 'x'"),
+}
+
+
+def pattern(words):
+    return ".*".join(map(re.escape, words.split(".*")))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_arrays_of_other_kinds_are_refused_with_what_to_do(name, tmp_path):
+    stored, words = REFUSED[name]
+    np.savez(tmp_path / "a.npz", **stored)
+    with pytest.raises(ValueError, match=pattern(words)) as error:
+        both(tmp_path / "a.npz")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"axes": "HWC"}, "axes = 'HWC'; choose NHWC or NCHW"),
+        ({"test_fraction": 0.0}, "test_fraction = 0.0; it is a share above 0"),
+        ({"test_fraction": 0.9}, "at most 0.5"),
+        ({"gray_levels": 2}, "a pixel is 25"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, words, tmp_path):
+    np.savez(tmp_path / "a.npz", x=IMAGES)
+    with pytest.raises(ValueError, match=words):
+        both(tmp_path / "a.npz", **settings)
+
+
+def whole(**arrays):
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+def promising(shape, dtype, content=b"", compression=zipfile.ZIP_STORED):
+    """An `.npz` whose header promises an array of a shape; what follows is `content`."""
+    member, out = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(member, {"descr": dtype, "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(out, "w", compression) as archive, archive.open("x.npy", "w", force_zip64=True) as file:
+        file.write(member.getvalue())
+        for part in [content] if isinstance(content, bytes) else content:
+            file.write(part)
+    return out.getvalue()
+
+
+GOOD = whole(x=IMAGES)
+BROKEN = bytearray(GOOD)
+BROKEN[len(GOOD) // 2] ^= 1
+DAMAGED = {
+    "empty.npz": b"",
+    "cut.npz": GOOD[: len(GOOD) // 2],
+    "flipped.npz": bytes(BROKEN),
+    "text.npz": b"hello",
+    "header.npz": promising((10**15,), "<f8"),
+    "cut.npy": b"\x93NUMPY\x01\x00" + struct.pack("<H", 4000),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_refused_by_name(name, tmp_path):
+    (tmp_path / name).write_bytes(DAMAGED[name])
+    for door in (lambda: both(tmp_path / name), lambda: given(tmp_path / name, (6, 5, 1), 256)):
+        with pytest.raises(ValueError, match=re.escape(str(tmp_path / name))) as error:
+            door()
+        assert "\n" not in str(error.value)
+
+
+def test_a_flipped_byte_is_found_or_harmless(tmp_path):
+    """Each byte of an `.npz` in turn: the arrays are those that were written, or the file is refused by name."""
+    file, rng = tmp_path / "a.npz", np.random.default_rng(0)
+    for place in rng.choice(len(GOOD), 150, replace=False):
+        damaged = bytearray(GOOD)
+        damaged[place] ^= 1 << rng.integers(8)
+        file.write_bytes(bytes(damaged))
+        try:
+            found = np.concatenate([part.examples for part in both(file)])
+        except ValueError as error:
+            assert str(file) in str(error)
+        else:
+            assert np.array_equal(np.sort(found.ravel()), np.sort(IMAGES.ravel()))
+
+
+def test_what_would_not_fit_into_memory_is_refused_before_it_is_taken(tmp_path, monkeypatch):
+    """A small file that inflates a thousandfold, and one that is honest but larger than half of what is free."""
+    zeros = promising((2**17, 8, 8), "|u1", bytes(2**23), zipfile.ZIP_DEFLATED)
+    (tmp_path / "a.npz").write_bytes(zeros)
+    np.savez(tmp_path / "b.npz", x=np.zeros((2048, 32, 32), np.uint8))
+    monkeypatch.setattr("scorejax.data.arrays._free_memory", lambda: 3 * 2**20)
+    monkeypatch.setattr("scorejax.data.arrays.LARGE", 2**20)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"'x' would grow from 0\.0 MiB on the disk to 8\.0 MiB, .* np\.savez"):
+        load("npz", path=tmp_path / "a.npz")
+    with pytest.raises(
+        ValueError, match=r"holds 2\.0 MiB of arrays; no more than half of the free memory, now 1\.5 MiB"
+    ):
+        load("npz", path=tmp_path / "b.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+@pytest.mark.parametrize("suffix", ["csv", "h5", "mat", "parquet"])
+def test_files_of_other_kinds_are_converted_by_numpy(suffix, tmp_path):
+    (tmp_path / f"a.{suffix}").write_bytes(b"1,2\n")
+    with pytest.raises(ValueError, match=rf"a\.{suffix}' is no \.npz or \.npy file; .* np\.savez"):
+        load("npz", path=tmp_path / f"a.{suffix}")
+
+
+def holed(split):
+    from scorejax.data import Dataset
+
+    return Dataset("mine", HOLES.astype(np.float32), VECTORS.astype(np.float32))
+
+
+def test_every_source_is_searched_for_numbers_that_are_not_finite():
+    with pytest.raises(ValueError, match="mine: row 19 of the examples of split 'test', column 1 is nan"):
+        load(holed, "test")
