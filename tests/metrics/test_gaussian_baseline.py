@@ -63,3 +63,18 @@ def test_vectors_in_a_subspace_have_no_density():
     x = np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32)
     with pytest.raises(ValueError, match="no density"):
         fit_gaussian(np.concatenate([x, x], axis=1))
+
+
+def test_the_baseline_does_not_depend_on_the_units_of_columns():
+    """Scaling column i by s_i adds mean log2 s_i; ten thousand and a hundred thousandth are no loss of rank."""
+    x, units = np.random.default_rng(0).standard_normal((400, 3)), np.array([1e4, 1.0, 1e-5])
+    plain, scaled = (gaussian_bits_per_dim(y[:200], y[200:]) for y in (x, x * units))
+    assert scaled == pytest.approx(plain + np.log2(units).mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1e6])
+def test_a_constant_column_has_no_density_and_is_named(value):
+    x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    x[:, 1] = value
+    with pytest.raises(ValueError, match="column 1 is constant"):
+        fit_gaussian(x)
