@@ -19,7 +19,10 @@ from scorejax.experiment.evaluation import quality, sweep
 from scorejax.runtime.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in ("choosing", "control", "recipes", "benchmarks"))]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / f"docs/{name}.md" for name in ("choosing", "control", "data", "recipes", "benchmarks")),
+]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 # The configs of the runs that commands go on with.
 RUNS = {
@@ -36,6 +39,7 @@ CONTEXTS = [
     [],
     ["data=mnist"],
     ["data=folder"],
+    ["data=npz"],
     ["sampler.stepper=reverse_chain"],
     ["guidance=classifier_free"],
     ["guidance=restore", "guidance.method=pigdm"],

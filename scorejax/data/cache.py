@@ -49,14 +49,36 @@ def cached(
         cache_dir: see `cache_folder`.
     """
     target = cache_folder(cache_dir) / f"{name}-{fingerprint(files, settings)}.npy"
-    if not target.exists():
-        logging.info("decoding %s once into %s", name, target)
+    if target.exists():
+        try:
+            return np.load(target, mmap_mode="r")
+        except (ValueError, OSError, EOFError) as error:
+            logging.warning("%s is damaged (%s); it is made again", target, error)
+    logging.info("decoding %s once into %s", name, target)
+    partial = None
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=target.parent, prefix=target.stem, suffix=".partial")
         os.close(handle)  # the name is all that is wanted: numpy opens the file itself
-        try:
-            decode(lambda shape, dtype: open_memmap(partial, "w+", dtype=np.dtype(dtype), shape=shape))
-            os.replace(partial, target)
-        finally:
+        decode(lambda shape, dtype: _reserved(partial, shape, dtype))
+        os.replace(partial, target)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(
+            f"{error.filename or target} cannot be read or written: {error.strerror or error}; make room, or set "
+            "SCOREJAX_CACHE to a folder for decoded data."
+        ) from error
+    finally:
+        if partial is not None:
             Path(partial).unlink(missing_ok=True)
     return np.load(target, mmap_mode="r")
+
+
+def _reserved(path: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """A new array on the disk, with room for all of it: on a full disk, writing to a hole would end the process."""
+    array = open_memmap(path, "w+", dtype=np.dtype(dtype), shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+    return array

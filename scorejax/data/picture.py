@@ -139,7 +139,7 @@ def _eight_bits(file: Path, image: "Image.Image", stored: str) -> "Image.Image":
     if mode in ("1", "L") and isinstance(key, int):
         gray = image.convert("L")
         return _with_alpha(gray, np.asarray(gray) != key * _KEY_UNITS.get(stored, 1))
-    if mode in ("LA", "La") or stored == _GRAY_ALPHA_16:
+    if mode in ("LA", "La"):
         return image.convert("LA")
     if image.has_transparency_data:
         return image.convert("RGBA")

@@ -169,3 +169,23 @@ def test_a_rule_for_alpha_makes_an_array_of_its_own(tmp_path):
     seen = [load("folder", path=root, alpha=a, cache_dir=tmp_path / "c").examples[0, 0, 0] for a in ("white", "black")]
     assert [value.tolist() for value in seen] == [[255], [0]]
     assert load("folder", path=root, alpha="keep", cache_dir=tmp_path / "c").shape == (4, 4, 2)
+
+
+def test_a_damaged_cache_is_made_again_and_one_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    root = tree(tmp_path / "root", {**SPLITS, **many(2, "test/{}.png")})
+    first = np.array(load("folder", path=root, cache_dir=tmp_path / "c").examples)
+    [kept] = (tmp_path / "c").iterdir()
+    for content in (kept.read_bytes()[:-20], b""):
+        kept.write_bytes(content)
+        np.testing.assert_array_equal(load("folder", path=root, cache_dir=tmp_path / "c").examples, first)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"file.* cannot be read or written: .*SCOREJAX_CACHE"):
+        load("folder", path=root, cache_dir=tmp_path / "file" / "c")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(ValueError, match="No space left on device; make room, or set SCOREJAX_CACHE"):
+        load("folder", path=root, cache_dir=tmp_path / "d")
+    assert not list((tmp_path / "d").iterdir())

@@ -1,6 +1,6 @@
 """From a config to the objects of a run."""
 
-from scorejax.experiment.assemble.data import check_splits, compare_splits, dataset
+from scorejax.experiment.assemble.data import check_splits, dataset
 from scorejax.experiment.assemble.network import sde
 from scorejax.experiment.assemble.sampling import (
     CORRECTORS,
@@ -23,7 +23,6 @@ __all__ = [
     "SamplerArguments",
     "check_numbers",
     "check_splits",
-    "compare_splits",
     "data_range",
     "dataset",
     "learning_rate",

@@ -8,20 +8,27 @@ from scorejax.experiment.config.parts import takes
 from scorejax.runtime.errors import ConfigError, user_errors
 
 
-def dataset(config: Config, split: str = "train") -> data.Dataset:
+def dataset(config: Config, split: str = "train", *, like: data.Dataset | None = None) -> data.Dataset:
     """Load one split of the data that section `data` names.
 
+    Args:
+        config: the run's.
+        split: the name of the split.
+        like: the training data, if the split is to be of one kind with them.
+
     Raises:
-        ConfigError: no such data, or settings that do not fit them.
+        ConfigError: no such data, settings that do not fit them, or a split of another kind.
     """
     c = config.data
     settings = c.own() | {key: c[key] for key in ("size", "crop") if c[key] is not None}
-    if c.alpha is not None and "alpha" in takes(c.find()):  # images that are given read it as well
-        settings["alpha"] = c.alpha
     with user_errors("section data"):
+        if c.alpha is not None and "alpha" in takes(c.find()):  # images that are given read it as well
+            settings["alpha"] = c.alpha
         # Our own sources go by their names, whose errors say which sets are prepared; others by what they import.
         source = c.find() if ":" in c.name and "/" not in c.name else c.name
         examples = data.load(source, split, classes=c.classes, **settings)
+        if like is not None:
+            data.compare(like, examples, ("train", split))
     if c.flip and examples.gray_levels is None:
         raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
     return examples
@@ -35,21 +42,14 @@ def check_splits(config: Config, train: data.Dataset) -> None:
     Raises:
         ConfigError: such a split.
     """
-    for split in {config.eval.split, config.eval.reference_split} - {"train"}:
+    for split in dict.fromkeys((config.eval.split, config.eval.reference_split)):
+        if split == "train":
+            continue
         try:
             other = dataset(config, split)
         except ConfigError:
             if config.eval.after_training:
                 raise
             continue
-        compare_splits(train, other, split)
-
-
-def compare_splits(train: data.Dataset, other: data.Dataset, split: str) -> None:
-    """Refuse a split of another kind than the training data.
-
-    Raises:
-        ConfigError: it differs in shape, gray levels, classes or labels.
-    """
-    with user_errors("section data"):
-        data.compare(train, other, ("train", split))
+        with user_errors("section data"):
+            data.compare(train, other, ("train", split))

@@ -40,8 +40,8 @@ def evaluate(config: Config, workdir: str | Path) -> Result:
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.
     """
-    train, test = assemble.dataset(config, "train"), assemble.dataset(config, config.eval.split)
-    assemble.compare_splits(train, test, config.eval.split)
+    train = assemble.dataset(config, "train")
+    test = assemble.dataset(config, config.eval.split, like=train)
     # What is missing shows before any work.
     model = subject(config, workdir, train)
     model.trained.need("--mode=eval", *(name for each in EVALUATIONS for name in each.needs))

@@ -60,7 +60,7 @@ def read(config: Config, task: steering.Task, train: data_lib.Dataset) -> Given:
         return Given(found, None, len(found), {"path": str(where), "digest": data_lib.stamp(where)})
     if measured:
         raise ConfigError("guidance.measured is set, but not guidance.input: images of the data are not measured")
-    test = assemble.dataset(config, config.eval.split)
+    test = assemble.dataset(config, config.eval.split, like=train)
     numbers = data_lib.spread(len(test), config.eval.samples)
     labels = None if test.labels is None else test.labels[numbers]
     return Given(Chosen(test.examples, numbers), labels, len(test), {"data": test.name, "split": config.eval.split})

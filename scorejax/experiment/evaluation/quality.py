@@ -12,6 +12,7 @@ import numpy as np
 
 from scorejax import data as data_lib
 from scorejax import metrics
+from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, Part, Seam
 from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
@@ -90,11 +91,12 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
     statistics = reference.load(c.stats, chosen, _feature_count(chosen, train)) if c.stats else None
     judge = Judge(config, asked, chosen, statistics)
     if judge.needs_real_features():
-        real = train if c.reference_split == "train" else reference.examples(config)
+        split = c.reference_split
+        real = train if split == "train" else assemble.dataset(config, split, like=train)
         if len(real) < 2 * least:
             raise ConfigError(
-                f"split {c.reference_split!r} holds {len(real)} examples; {', '.join(c.metrics)} and its floor need at "
-                f"least {2 * least} real ones: give more, or set eval.samples=0"
+                f"split {split!r} holds {len(real)} examples; {', '.join(c.metrics)} and its floor need at least "
+                f"{2 * least} real ones: give more, or set eval.samples=0"
             )
     return judge
 

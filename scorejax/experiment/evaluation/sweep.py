@@ -65,7 +65,7 @@ def sweep(config: Config, workdir: str | Path) -> Result:
         point = Point(text, steps, samples.nfe, metrics.distance(statistics, drawn))
         logging.info("%s, %d steps: Frechet distance %.4g with %d evaluations", text, steps, point.distance, point.nfe)
         points.append(point)
-    bits, ledgers = _bits({each: bound for each, bound in bounds.items() if bound}, config, workdir)
+    bits, ledgers = _bits({each: bound for each, bound in bounds.items() if bound}, config, train, workdir)
     front = pareto(points)
     result = {
         "step": model.step,
@@ -195,12 +195,12 @@ def _models(model: Subject, train: data.Dataset, workdir: str | Path) -> dict[tu
 
 
 def _bits(
-    bounds: dict[tuple[str, int], variational.Bound], config: Config, workdir: str | Path
+    bounds: dict[tuple[str, int], variational.Bound], config: Config, train: data.Dataset, workdir: str | Path
 ) -> tuple[list[Result], list[Ledger]]:
     """Bits/dim of every bound on the same `sweep.bits` examples, and the ledgers they are from."""
     if not bounds:
         return [], []
-    test, rows, ledgers = assemble.dataset(config, config.eval.split), [], []
+    test, rows, ledgers = assemble.dataset(config, config.eval.split, like=train), [], []
     for (text, steps), bound in bounds.items():
         found, ledger = variational.bits_per_dim(bound, test, config.sweep.bits, workdir)
         logging.info("%s, %d steps: %.4f bits/dim by the bound", text, steps, found["bits_per_dim"])
