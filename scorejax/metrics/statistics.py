@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scorejax.data import arrays
 from scorejax.metrics.moments import Moments
 
 
@@ -57,9 +58,8 @@ class Statistics:
         """
         path = Path(path).expanduser()
         try:
-            with np.load(path, allow_pickle=False) as file:
-                held = {name: file[name] for name in file.files if name in ("mu", "sigma", "n", "network", "about")}
-        except (OSError, ValueError, TypeError) as error:  # TypeError: one bare array
+            held = arrays.read(path, ("mu", "sigma", "n", "network", "about"))
+        except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read as statistics (.npz with mu and sigma): {error}") from error
         shapes = [np.shape(held.get(name, 0)) for name in ("mu", "sigma")]
         if len(shapes[0]) != 1 or shapes[1] != shapes[0] * 2:
@@ -68,5 +68,8 @@ class Statistics:
                 "--mode=fid_stats writes them."
             )
         mean, covariance = (np.asarray(held[name], np.float64) for name in ("mu", "sigma"))
-        count, network = int(held.get("n", 0)) or None, str(held.get("network", "")) or None
-        return cls(mean, covariance, count, network, json.loads(str(held.get("about", "{}"))))
+        try:
+            count, about = np.asarray(held.get("n", 0)).item(), json.loads(str(held.get("about", "{}")))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: its n or about cannot be read: {error}; write it again.") from error
+        return cls(mean, covariance, int(count) or None, str(held.get("network", "")) or None, about)

@@ -42,6 +42,8 @@ def test_published_files_hold_mean_and_covariance_alone(tmp_path):
         ({"mu": np.zeros(3), "sigma": np.eye(4)}, r"wanted \[F\] and \[F, F\]"),
         ({"pool_3": np.zeros((5, 3))}, "fid_stats"),
         ({"mu": np.array([{}]), "sigma": np.eye(1)}, "cannot be read"),
+        ({"mu": np.zeros(1), "sigma": np.eye(1), "n": np.arange(3)}, "its n or about cannot be read"),
+        ({"mu": np.zeros(1), "sigma": np.eye(1), "about": "{"}, "its n or about cannot be read"),
     ],
 )
 def test_other_files_are_refused_with_the_reason(tmp_path, arrays, words):
@@ -51,5 +53,5 @@ def test_other_files_are_refused_with_the_reason(tmp_path, arrays, words):
     with pytest.raises(ValueError, match="cannot be read"):
         Statistics.load(tmp_path / "absent.npz")
     np.save(tmp_path / "bare.npy", np.zeros(3))
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="holds mu of shape"):
         Statistics.load(tmp_path / "bare.npy")
