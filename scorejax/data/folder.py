@@ -54,6 +54,7 @@ def folder(
     root = Path(path).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"path = {str(root)!r} is not a folder; give the folder that holds the images.")
+    picture.check_sizes(size, crop)
     if not 0 <= test_fraction < 1:
         raise ValueError(f"test_fraction = {test_fraction}; it is a share, at least 0 and less than 1.")
     tops = _own_splits(root)

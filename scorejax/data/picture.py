@@ -178,6 +178,13 @@ def _over(image: "Image.Image", background: int) -> "Image.Image":
     return Image.fromarray(mixed.astype(np.uint8).squeeze(-1) if image.mode == "LA" else mixed.astype(np.uint8))
 
 
+def check_sizes(size: int | None, crop: int | None) -> None:
+    """Refuse sizes of squares that have no pixel."""
+    for name, value in (("size", size), ("crop", crop)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} = {value}; it is a number of pixels, at least 1.")
+
+
 def square(image: "Image.Image", size: int | None, crop: int | None = None) -> "Image.Image":
     """Cut a centered square, resize it (Lanczos, antialiased) to `size` pixels.
 

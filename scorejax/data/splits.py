@@ -17,7 +17,7 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
     """
     for what, remedy, of in (
         ("examples", "bring both to one kind and shape (images of other sizes by data.size=N)", _examples),
-        ("labels", "give labels of one kind to both splits, or to neither", _labels),
+        ("labels", "give labels of one kind to both, or to neither, or measure on another split", _labels),
     ):
         ours, theirs = of(train), of(other)
         if ours != theirs:
@@ -25,6 +25,13 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
                 f"{train.name}: the {what} of split {names[0]!r} are {ours}, those of split {names[1]!r} are {theirs}; "
                 f"{remedy}."
             )
+    different = [pair for pair in zip(train.label_names, other.label_names, strict=True) if pair[0] != pair[1]]
+    if different:
+        ours, theirs = different[0]
+        raise ValueError(
+            f"{train.name}: a class is called {ours!r} in split {names[0]!r} and {theirs!r} in split {names[1]!r}; "
+            "give both the same classes in the same order."
+        )
 
 
 def _examples(split: Dataset) -> str:
@@ -39,5 +46,4 @@ def _labels(split: Dataset) -> str:
         return "absent"
     if split.embeddings:
         return f"embeddings of shape {'x'.join(map(str, split.labels.shape[1:]))}"
-    names = f" ({', '.join(split.label_names)})" if split.label_names else ""
-    return f"{split.num_classes} classes{names}"
+    return f"{split.num_classes} classes {'with' if split.label_names else 'without'} names"

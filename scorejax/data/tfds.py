@@ -10,7 +10,7 @@ import numpy as np
 
 from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset
-from scorejax.data.picture import resized
+from scorejax.data.picture import check_sizes, resized
 
 Builder: TypeAlias = Any
 """A `tensorflow_datasets.core.DatasetBuilder`; its own types know nothing of the features of a set."""
@@ -152,10 +152,15 @@ def tfds(
         FileNotFoundError: the set is not prepared; the message has the command.
         ValueError: not array_record, no such split, no image feature, or images of different sizes and no `size`.
     """
+    check_sizes(size, crop)
     folder = find(dataset, data_dir)
     if folder is None:
         raise FileNotFoundError(how_to_prepare(dataset, data_dir))
-    file_format = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat", "tfrecord")
+    about = folder / "dataset_info.json"
+    try:
+        file_format = json.loads(about.read_text()).get("fileFormat", "tfrecord")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{about} is damaged: {error}; prepare the set again.") from error
     if file_format != "array_record":
         raise ValueError(
             f"{folder} is stored as {file_format}; only array_record can be read without tensorflow. On a "

@@ -226,6 +226,15 @@ def test_a_damaged_file_is_refused_by_name(name, tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_a_header_is_held_against_the_bytes_that_follow(tmp_path):
+    (tmp_path / "a.npz").write_bytes(promising((10, 1), "<f8", bytes(64)))
+    np.save(tmp_path / "b.npy", VECTORS)
+    (tmp_path / "b.npy").write_bytes((tmp_path / "b.npy").read_bytes()[:-8])
+    for name, words in (("a.npz", "80 bytes, but 64 are there"), ("b.npy", "640 bytes, but 632 are there")):
+        with pytest.raises(ValueError, match=f"is damaged: 'x' is to be float64 .*{words}"):
+            both(tmp_path / name)
+
+
 def test_a_flipped_byte_is_found_or_harmless(tmp_path):
     """Each byte of an `.npz` in turn: the arrays are those that were written, or the file is refused by name."""
     file, rng = tmp_path / "a.npz", np.random.default_rng(0)

@@ -139,6 +139,8 @@ REFUSED = {
     "five": (many(5), {}, r"5 images: none is left for the test split; put some into a folder named test .*test_frac"),
     "all for testing": (many(2), {"test_fraction": 0.99}, "2 images: none is left for the train split"),
     "a share": (many(5), {"test_fraction": 1.0}, "test_fraction = 1.0; it is a share"),
+    "no size": (many(30), {"size": 0}, "size = 0; it is a number of pixels, at least 1"),
+    "no crop": (many(30), {"crop": -1}, "crop = -1; it is a number of pixels"),
     "nothing": ({"notes.txt": b"x"}, {}, "no image that can be read lies under"),
     "nothing in test": ({**SPLITS, "test": None}, {}, "no image that can be read lies under .*test"),
     "cut off": ({**many(30), "7.png": picture(7)[:50]}, {}, r"7\.png is damaged"),

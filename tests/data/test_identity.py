@@ -64,9 +64,9 @@ def test_a_data_set_is_described_in_a_line(train, test, line):
 PAIRS = {
     "sizes": ({"examples": IMAGES.reshape(5, 4, 1, 1)}, "images of shape 2x2x1 .* images of shape 4x1x1"),
     "gray levels": ({"gray_levels": 200}, "with 256 gray levels, .* with 200 gray levels"),
-    "classes": ({"num_classes": 3, "label_names": ()}, r"2 classes \(cat, dog\), .* 3 classes"),
-    "names of classes": ({"label_names": ("cat", "elk")}, r"\(cat, dog\), .* \(cat, elk\)"),
-    "labels": (CHANGES["no labels"], "2 classes .* absent; give labels of one kind to both"),
+    "classes": ({"num_classes": 3, "label_names": ()}, "2 classes with names, .* 3 classes without names"),
+    "names of classes": ({"label_names": ("cat", "elk")}, "is called 'dog' in split 'train' and 'elk' in split 'test'"),
+    "labels": (CHANGES["no labels"], "2 classes .* absent; give labels of one kind to both, or to neither"),
     "embeddings": (
         {"labels": np.zeros((5, 4), np.float32), "num_classes": 0, "label_names": ()},
         "2 classes .* embeddings of shape 4",
@@ -77,7 +77,7 @@ PAIRS = {
 @pytest.mark.parametrize("pair", PAIRS)
 def test_splits_of_two_kinds_are_refused_with_both(pair):
     change, message = PAIRS[pair]
-    with pytest.raises(ValueError, match=f"set: .*split 'train'.*{message}"):
+    with pytest.raises(ValueError, match=f"set: .*{message}"):
         compare(SET, replace(SET, **change))
 
 

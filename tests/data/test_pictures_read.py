@@ -60,6 +60,9 @@ COLOR = DEEP[8][..., :3].astype(np.uint8)
 see("rgb-8.png", png(COLOR, 8, 2), COLOR)
 see("rgb-16.png", png(DEEP[16][..., :3], 16, 2), (DEEP[16][..., :3] >> 8).astype(np.uint8))  # as the rule says
 see("rgb-8.tif", tiff(COLOR), COLOR)
+for order in "<>":
+    deep = DEEP[16][..., :3].astype(np.uint16)
+    see(f"rgb-16{order}.tif", tiff(deep, order), (deep >> 8).astype(np.uint8))
 see("white-is-zero.tif", tiff(COLOR[..., 0], photometric=0), 255 - COLOR[..., :1])
 see("gray-8.pgm", pnm(gray(8)[0], 255), gray(8)[1])
 see("gray-16.pgm", pnm(gray(16)[0], 65535), gray(16)[1])
@@ -113,6 +116,8 @@ for name, background in BACKGROUNDS.items():
     rgba = DEEP[8].astype(np.uint8)
     seen = over(rgba[..., :3], rgba[..., 3] / 255, background)
     see(f"rgba-{name}.tif", tiff(rgba, extra=2), seen, name)
+    gray_alpha = over(rgba[..., :1], rgba[..., 3] / 255, background)
+    see(f"la-{name}.tif", tiff(rgba[..., [0, 3]], extra=2), gray_alpha, name)
     see(f"rgba-{name}.tga", saved(rgba, "TGA"), seen, name)
     see(f"rgba-{name}.webp", saved(rgba, "WEBP", lossless=True, exact=True), seen, name)
     holes = Image.fromarray(index.astype(np.uint8), "P")

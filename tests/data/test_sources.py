@@ -211,6 +211,15 @@ def test_other_file_formats_name_the_conversion(tmp_path):
         load("mnist", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_damaged_description_of_a_prepared_set_is_named(tmp_path, content):
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text(content)
+    with pytest.raises(ValueError, match=r"dataset_info\.json is damaged: .*; prepare the set again"):
+        load("mnist", data_dir=tmp_path)
+
+
 def test_unknown_names_and_splits_list_the_choices(tmp_path):
     with pytest.raises(ValueError, match="digits, moons, gaussian, folder, npz"):
         load("digitz", data_dir=tmp_path)
