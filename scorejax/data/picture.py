@@ -78,6 +78,12 @@ def is_gray(file: Path) -> bool:
         return image.mode in _GRAY or _stored(image) == _GRAY_ALPHA_16
 
 
+def check_alpha(alpha: str | None) -> None:
+    """Refuse a rule for transparent pixels that does not exist."""
+    if alpha not in (None, *ALPHA):
+        raise ValueError(f"alpha = {alpha!r}; choose one of {', '.join(ALPHA)}.")
+
+
 def read(file: Path, alpha: str | None = None, *, remedy: str = "set data.alpha to one of {}") -> "Image.Image":
     """Return the picture of a file as a viewer shows it: mode L or RGB, with the alpha of `keep` LA or RGBA.
 
@@ -93,8 +99,7 @@ def read(file: Path, alpha: str | None = None, *, remedy: str = "set data.alpha 
     """
     from PIL import ImageOps
 
-    if alpha not in (None, *ALPHA):
-        raise ValueError(f"alpha = {alpha!r}; choose one of {', '.join(ALPHA)}.")
+    check_alpha(alpha)
     with _opened(file) as image:
         _check_frames(file, image)
         stored = _stored(image)

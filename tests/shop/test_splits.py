@@ -48,6 +48,11 @@ def test_a_split_that_is_not_there_matters_to_an_evaluation_alone(tmp_path, key)
     train(toy("Point", data, f"eval.{key}=val"), tmp_path / "run")
 
 
+def test_a_rule_for_alpha_that_does_not_exist_is_refused_whatever_the_data_are(tmp_path):
+    with pytest.raises(ConfigError, match="section data: alpha = 'pink'; choose one of white, black, gray, keep"):
+        train(toy("Point", "data.alpha=pink"), tmp_path / "run")
+
+
 def test_too_few_real_examples_are_refused_before_the_training(tmp_path):
     config = toy("Point", stored(tmp_path, x=draw(size=(4, 3))), "data.test_fraction=0.5", "eval.after_training=true")
     with pytest.raises(ConfigError, match="split 'train' holds 2 examples; frechet and its floor need at least 4"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scorejax import data
+from scorejax.data.picture import check_alpha
 from scorejax.experiment.config import Config
 from scorejax.experiment.config.parts import takes
 from scorejax.runtime.errors import ConfigError, user_errors
@@ -22,7 +23,9 @@ def dataset(config: Config, split: str = "train", *, like: data.Dataset | None =
     c = config.data
     settings = c.own() | {key: c[key] for key in ("size", "crop") if c[key] is not None}
     with user_errors("section data"):
-        if c.alpha is not None and "alpha" in takes(c.find()):  # images that are given read it as well
+        check_alpha(c.alpha)
+        # With data that are no files, it is for images that are given to guidance.
+        if c.alpha is not None and "alpha" in takes(c.find()):
             settings["alpha"] = c.alpha
         # Our own sources go by their names, whose errors say which sets are prepared; others by what they import.
         source = c.find() if ":" in c.name and "/" not in c.name else c.name
