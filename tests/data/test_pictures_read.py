@@ -228,6 +228,11 @@ def test_every_door_for_pictures_leads_through_the_reader(tmp_path):
     seen = SEEN["turned-6-16.png"][1]
     np.testing.assert_array_equal(load("folder", path=tmp_path, cache_dir=tmp_path / "c").examples[0], seen)
     np.testing.assert_array_equal(given(tmp_path / "test", seen.shape, 256, resize=False)[[0]][0], seen)
+    transparent = tmp_path / "transparent"
+    transparent.mkdir()
+    write(transparent, "a.png", SEEN["rgba-8-black.png"][0])
+    seen_on_black = given(transparent, (HIGH, WIDE, 3), 256, alpha="black", resize=False)[[0]][0]
+    np.testing.assert_array_equal(seen_on_black, SEEN["rgba-8-black.png"][1])
     anew = mask_of_file(seen.shape, None, path=str(tmp_path / "test" / "a.png"))
     np.testing.assert_array_equal(anew, seen[..., 0] > 127)
     with pytest.raises(ValueError, match=r"mask .*m\.png.* save it without transparency"):

@@ -71,6 +71,14 @@ def test_vectors_are_pictured_with_data_on_the_left_and_samples_on_the_right(tmp
     assert min(blue, orange) > 20 and max(stray, none) == 0
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("columns", [[3], [0, 3], [3, 3], [3, 0, 1]])
+def test_a_constant_column_lies_in_the_middle_of_its_axis(tmp_path, columns):
+    save_scatter(tmp_path / "s.png", SHIFT[:, columns], SHIFT[:40, columns], size=200)
+    (blue, _), (_, orange) = colored(np.asarray(Image.open(tmp_path / "s.png")), 400)
+    assert min(blue, orange) > 5
+
+
 def test_axes_have_names_numbers_and_counts(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
