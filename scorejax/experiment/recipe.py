@@ -18,8 +18,9 @@ from jax import Array, lax
 
 from scorejax import data
 from scorejax.experiment.assemble.data import dataset
-from scorejax.experiment.config import Config
+from scorejax.experiment.config import Config, Setting
 from scorejax.experiment.model import Model
+from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
@@ -29,16 +30,23 @@ Params: TypeAlias = PyTree
 Metrics: TypeAlias = dict[str, Array]
 
 
-TRAINING: Mapping[str, object] = {
-    "steps": 10_000,
-    "batch": 128,  # over all devices
-    "lr": 1e-3,
-    "warmup": 100,
-    "log_every": 50,
-    "checkpoint_every": 1000,
-}
-"""How something is trained next to a trained model, unless its recipe says otherwise; with `clip` (as optim.clip) and
-`ema_decay` these are all the settings of such a training."""
+def training_settings(*, clip: float, ema_decay: float) -> Mapping[str, Setting]:
+    """How something is trained next to a trained model: the settings of such a training, with their defaults.
+
+    Args:
+        clip: default of the largest norm of the gradient.
+        ema_decay: default of the decay of the average of the weights.
+    """
+    return {
+        "steps": Setting(Count, 10_000, "optimizer steps"),
+        "batch": Setting(Count, 128, "examples in a step, over all devices"),
+        "lr": Setting(Positive, 1e-3, "learning rate, after the warm-up"),
+        "warmup": Setting(Natural, 100, "steps of linear warm-up"),
+        "log_every": Setting(Count, 50, "steps between lines of the log"),
+        "checkpoint_every": Setting(Count, 1000, "steps between checkpoints"),
+        "clip": Setting(NonNegative, clip, "largest global norm of the gradient; 0: no clipping"),
+        "ema_decay": Setting(Below1, ema_decay, "of the average of the weights; 0: no average"),
+    }
 
 
 class Given:
@@ -136,7 +144,7 @@ class Recipe(abc.ABC):
     needs: ClassVar[tuple[str, ...]] = ("score",)
     """For such a recipe: capabilities; the model that it is trained next to must have at least one of them."""
     training: ClassVar[Mapping[str, object]] = {}
-    """For such a recipe: the settings of its training, with their defaults, see `training.beside`."""
+    """For such a recipe: the settings of its training, with their defaults, see `training_settings`."""
 
     @staticmethod
     def folder(settings: dict[str, object]) -> str:

@@ -98,7 +98,11 @@ def test_an_override_takes_the_type_of_its_key(key, text, value):
         (GAUSSIAN, ["data=imagenette64"], ["'imagenette64'", "digits"]),
         (GAUSSIAN, ["data.flip=true"], ["data.flip", "vectors"]),
         (GAUSSIAN, ["train.batch=510"], ["510", "4 devices"]),
-        (GAUSSIAN, ["train.steps=0"], ["train.steps = 0", "at least 1"]),
+        (
+            GAUSSIAN,
+            ["train.steps=0"],
+            ["'train.steps'", "at least 1", "'0'", "its default is 100000, and here it is 4000"],
+        ),
         (GAUSSIAN, ["train.steps_per_call=7"], ["4000", "7"]),
     ],
 )

@@ -46,7 +46,7 @@ def own(tmp_path, monkeypatch):
         ("sampler.stepper=builtins:dict", ["no signature"]),
         ("recipe=plain_parts:Plain", ["is no Recipe"]),
         ("head=plain_parts:Plain", ["choose one of variance_head"]),
-        ("train.batch=0", ["train.batch = 0", "at least 1"]),
+        ("train.batch=0", ["'train.batch'", "at least 1"]),
     ],
 )
 def test_a_part_of_the_wrong_kind_is_refused(own, override, words):

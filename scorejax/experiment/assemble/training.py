@@ -10,20 +10,15 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.config import Config
 from scorejax.runtime.errors import ConfigError
 
-OPTIMIZERS = ("adam", "adamw")
-DECAYS = ("none", "cosine")
 STEPS_PER_CALL = 10
-_AT_LEAST_ONE = ("train.steps", "train.batch", "train.log_every", "train.checkpoint_every", "train.keep", "eval.batch")
 
 
 def learning_rate(config: Config) -> Callable[[ArrayLike], jax.Array]:
     """`lr min((n + 1) / warmup, 1)` at step n, times half a cosine over the run if asked."""
     c, steps = config.optim, config.train.steps
-    pick("optim.decay", c.decay, dict.fromkeys(DECAYS))
 
     def rate(step: ArrayLike) -> jax.Array:
         warm = jnp.minimum((step + 1) / max(c.warmup, 1), 1.0)
@@ -36,7 +31,6 @@ def learning_rate(config: Config) -> Callable[[ArrayLike], jax.Array]:
 def optimizer(config: Config) -> optax.GradientTransformation:
     """Clipping by the global norm, then Adam or AdamW; for gradients that are already averaged over devices."""
     c = config.optim
-    pick("optim.name", c.name, dict.fromkeys(OPTIMIZERS))
     if c.weight_decay and c.name == "adam":
         raise ConfigError(f"optim.weight_decay = {c.weight_decay} needs optim.name = 'adamw', got 'adam'")
     steps = [optax.clip_by_global_norm(c.clip)] if c.clip > 0 else []
@@ -49,17 +43,13 @@ def optimizer(config: Config) -> optax.GradientTransformation:
 
 
 def check_numbers(config: Config, devices: int = 1) -> None:
-    """Refuse numbers of a config that are out of range or do not divide.
+    """Refuse numbers of a config that do not go together; those out of range were refused when they were set.
 
     Raises:
         ConfigError: one is.
     """
     optimizer(config)
     steps_per_call(config)
-    for key in _AT_LEAST_ONE:
-        section, name = key.split(".")
-        if config[section][name] < 1:
-            raise ConfigError(f"{key} = {config[section][name]}; it must be at least 1")
     if config.train.batch % devices:
         raise ConfigError(
             f"train.batch = {config.train.batch} cannot be shared equally by {devices} devices; choose a multiple "

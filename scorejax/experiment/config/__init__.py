@@ -12,13 +12,16 @@ from scorejax.experiment.config.reading import (
     tiny,
     to_dict,
 )
-from scorejax.experiment.config.tree import Config, Help, Part
+from scorejax.experiment.config.section import Help
+from scorejax.experiment.config.settings import Setting
+from scorejax.experiment.config.tree import Config, Part
 
 __all__ = [
     "Config",
     "Help",
     "Part",
     "Seam",
+    "Setting",
     "base",
     "chosen",
     "copy",

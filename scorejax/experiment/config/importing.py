@@ -6,13 +6,9 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, TypeAlias
 
+from scorejax.experiment.config.settings import Factory
 from scorejax.runtime.errors import ConfigError
-
-Factory: TypeAlias = Callable[..., Any]
-"""What makes a part: a function or a class."""
 
 
 def imported(noun: str, name: str) -> Factory:

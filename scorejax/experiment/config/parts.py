@@ -7,47 +7,25 @@ settings: a new part is a new factory in the table of its room.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib
-import importlib.util
 import inspect
-import types
-import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-from scorejax.experiment.config.importing import Factory, imported, is_importable
+from scorejax.experiment.config import names
+from scorejax.experiment.config import values as values_lib
+from scorejax.experiment.config.importing import imported, is_importable
+from scorejax.experiment.config.settings import REQUIRED, Factory, Place, Setting, settings_of, shown
 from scorejax.experiment.config.values import Kind, Value
 from scorejax.runtime.errors import ConfigError, user_errors
 
-Hint: TypeAlias = Any
-"""An annotation: a type, a union of types, or `Annotated`."""
-REQUIRED = inspect.Parameter.empty
 _USER_ERRORS = (ValueError, TypeError, KeyError, FileNotFoundError)  # what `user_errors` explains
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One setting of a part.
-
-    Attributes:
-        name: of the parameter.
-        kind: the type of its values, or the seam that takes a part in turn.
-        default: of the parameter; `REQUIRED` if it has none.
-    """
-
-    name: str
-    kind: Kind | Seam
-    default: Value = REQUIRED
-
-    def __str__(self) -> str:
-        return self.name if self.default is REQUIRED else f"{self.name}={shown(self.default)}"
-
-
 @dataclass(frozen=True, eq=False)
-class Seam:
+class Seam(Place):
     """A place in a config that takes a named part.
 
     Attributes:
@@ -56,7 +34,7 @@ class Seam:
         noun: what its parts are called in messages.
         default: the part that is taken if none is named; a text like any.
         supplied: parameters of its parts that the program fills in, which are therefore no settings.
-        common: settings that every part has here, with their defaults; a bare type is unset by default.
+        common: settings that every part has here; a plain value is the default of one without a range.
         fallback: the entry that takes a name which is not in the table as the value of its first setting.
         makes: the class of what its parts make, `package.module:CLASS`; None: anything.
         closed: whether it takes no parts but those of its table.
@@ -87,12 +65,13 @@ class Seam:
         table = self.entries()
         if name in table:
             return table[name]
-        if self.fallback is not None and not is_importable(name):
+        if self.fallback is not None and name and not is_importable(name):
             return functools.partial(table[self.fallback], **{self._first(): name})
         if ":" in name and not self.closed:
             return imported(self.noun, name)
+        own = "" if self.closed else ", or package.module:NAME of your own"
         raise ConfigError(
-            f"unknown {self.noun} {name!r}; choose one of {', '.join(table)}, or package.module:NAME of your own"
+            f"unknown {self.noun} {name!r}; choose one of {', '.join(table)}{own}{names.hint(name, table)}"
         )
 
     def settings(self, name: str) -> dict[str, Setting]:
@@ -119,23 +98,46 @@ class Seam:
         settings = self.settings(name)
         first = next(iter(settings), None)
         for word in rest:
-            key, equals, value = word.partition("=")
-            if equals:
-                given[key.strip()] = value
-            elif first is not None and first not in given and _is_value(word, settings[first].kind):
-                given[first] = word
-            else:
+            key, equals, value = word.partition("=") if "=" in word else (first or "", "", word)
+            key = key.strip()
+            if not value.strip():
+                raise ConfigError(f"{self.noun} {text!r} has an empty setting; write {name}:key=value")
+            if not equals and not (first is not None and first not in given and _is_value(word, settings[first].kind)):
                 raise ConfigError(
                     f"{self.noun} {text!r}: {word!r} is no setting; write {name}:key=value with keys among "
                     f"{', '.join(settings) or 'none'}; a value that holds a colon is set by its own key"
                 )
+            if key in given:
+                raise ConfigError(f"{self.noun} {text!r} sets {key} twice")
+            given[key] = value
         return name, given
+
+    def check(self, where: str, text: str) -> None:
+        """Refuse a text that names no part, or one with settings that it does not take.
+
+        Raises:
+            ConfigError: it does.
+        """
+        try:
+            name, given = self.parse(text)
+        except ConfigError as error:
+            raise ConfigError(f"config key {where!r}: {error}") from None
+        settings = self.settings(name)
+        for key, value in given.items():
+            if key not in settings:
+                raise reject(where, self.noun, name, key, settings)
+            kind = settings[key].kind
+            if isinstance(kind, Kind):
+                values_lib.convert(f"{where}: {name}:{key}", value, kind)
 
     def describe(self) -> str:
         """The parts with their settings and the first lines of their docstrings, for `help`."""
         lines = []
         for name, factory in self.entries().items():
-            settings = ", ".join(str(setting) for setting in self.settings(name).values())
+            settings = ", ".join(
+                key if setting.default is REQUIRED else f"{key}={shown(setting.default)}"
+                for key, setting in self.settings(name).items()
+            )
             doc = (inspect.getdoc(factory) or "").partition("\n")[0]
             lines.append(f"  {name:<26}{doc}\n{'':28}{settings or 'no settings'}")
         lines.append(f"  {'package.module:NAME':<26}Your own {self.noun}.")
@@ -144,30 +146,6 @@ class Seam:
     def _first(self) -> str:
         """The parameter of the fallback that takes a name."""
         return next(iter(settings_of(self.entries()[self.fallback or ""])))
-
-
-def settings_of(factory: Factory) -> dict[str, Setting]:
-    """The keyword parameters of a factory; for a class, of its constructor."""
-    hints = _hints(factory)
-    found = {}
-    try:
-        parameters = inspect.signature(factory).parameters
-    except ValueError as error:
-        raise ConfigError(
-            f"{factory!r} has no signature to read its settings from; write a function of your own"
-        ) from error
-    for name, parameter in parameters.items():
-        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        positional = parameter.default is REQUIRED and parameter.kind is not parameter.KEYWORD_ONLY
-        if (
-            variadic
-            or (name in ("name", "parent") and "parent" in parameters)
-            or (positional and not dataclasses.is_dataclass(factory))
-        ):
-            continue
-        default = parameter.default
-        found[name] = Setting(name, _kind(hints.get(name, parameter.annotation), default), default)
-    return found
 
 
 def make(
@@ -205,7 +183,7 @@ def make(
     return made
 
 
-def _is_value(word: str, kind: Kind | Seam) -> bool:
+def _is_value(word: str, kind: Kind | Place) -> bool:
     """Whether a word without a key can be the value of a setting: text may be any, a number is no identifier."""
     return isinstance(kind, Kind) and (str in kind.types or not word.isidentifier())
 
@@ -217,51 +195,9 @@ def takes(factory: Factory) -> frozenset[str]:
 
 def reject(where: str, noun: str, name: str, key: str, settings: Iterable[str]) -> ConfigError:
     """The error for a setting that a part does not have."""
+    path, known = f"{where}.{key}", list(settings)
     return ConfigError(
-        f"config key '{where}.{key}' does not belong to {noun} {name!r}, which takes: "
-        f"{', '.join(settings) or 'nothing'}"
+        names.renamed(path)
+        or f"config key {path!r} does not belong to {noun} {name!r}, which takes: {', '.join(known) or 'nothing'}"
+        f"{names.hint(key, known)}"
     )
-
-
-def _hints(factory: Factory) -> dict[str, Hint]:
-    subject = factory.func if isinstance(factory, functools.partial) else factory
-    if inspect.isclass(subject) and not dataclasses.is_dataclass(subject):
-        subject = subject.__init__
-    try:
-        return typing.get_type_hints(subject, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # names that exist for type checkers alone
-        return {}
-
-
-def _kind(hint: Hint, default: Value) -> Kind | Seam:
-    """What values a parameter takes, by its annotation, or else by its default."""
-    if typing.get_origin(hint) is typing.Annotated:
-        seams = [extra for extra in hint.__metadata__ if isinstance(extra, Seam)]
-        if seams:
-            return seams[0]
-        hint = hint.__origin__
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    found = {_plain(option) for option in options} - {object}
-    optional = type(None) in found or default is None
-    found.discard(type(None))
-    if default is not REQUIRED and default is not None:  # REQUIRED is itself a class
-        if isinstance(default, type) or type(default).__name__ == "_ScalarMeta":
-            return Kind((type,), optional)
-        found = found or {_plain(type(default))}
-    return Kind(tuple(kind for kind in (bool, int, float, tuple, str) if kind in found) or (str,), optional)
-
-
-def _plain(option: Hint) -> type:
-    origin = typing.get_origin(option) or option
-    if origin in (bool, int, float, str, type(None)):
-        return origin
-    if origin is typing.Literal:
-        return str
-    if isinstance(origin, type) and issubclass(origin, tuple | list | Sequence):
-        return tuple
-    return object
-
-
-def shown(default: Value) -> str:
-    """A default, written as in a config."""
-    return default.__name__ if hasattr(default, "__name__") else str(default)

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import ast
-import runpy
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from scorejax.experiment.config import names
+from scorejax.experiment.config.files import ConfigFile
 from scorejax.experiment.config.schema import OF_SOME_RECIPES, schema
-from scorejax.experiment.config.tree import HELP, Config, Help, Part
+from scorejax.experiment.config.section import Help
+from scorejax.experiment.config.tree import HELP, Config, Part
 from scorejax.experiment.config.values import Values
-from scorejax.runtime.errors import ConfigError, user_errors
-
-# What a setting was called before; used by error messages alone.
-RENAMED = {
-    "sampler.times": "sampler.time_grid",
-    "objective.times": "objective.time_sampling",
-    "eval.elbo_times": "eval.elbo_time_grid",
-    "eval.inception": "eval.features=inception:weights=FILE",
-    "dequantizer.times": "dequantizer.times_per_example",
-    "objective.label_smoothing": "recipe.label_smoothing",
-    **{
-        f"guidance.{key}": f"guidance.method.{key}"
-        for key in (
-            "rounds", "jump", "zeta", "steps", "data_std", "iterations", "tolerance", "clip", "eta", "eta_b",
-        )
-    },
-    **{f"model.{key}": f"recipe.{key}" for key in ("predicts", "sigma_data", "conditional", "label_dropout")},
-    "sampler.corrector_steps": "sampler.corrector.steps",
-    "sampler.steps_per_level": "sampler.stepper.steps",
-    **{f"sampler.{key}": f"sampler.corrector.{key}" for key in ("snr", "norm")},
-    **{
-        f"sampler.{key}": f"sampler.stepper.{key}"
-        for key in (
-            "epsilon", "method", "variance", "probability_flow", "eta", "clip", "last_noise", "order",
-            "kind", "variant", "prediction", "solver_type", "third", "lower_order_final", "thresholding", "churn",
-            "s_min", "s_max", "s_noise", "rtol", "atol",
-        )
-    },
-}  # fmt: skip
+from scorejax.runtime.errors import ConfigError
 
 
 def base() -> Config:
@@ -61,15 +35,14 @@ def load(spec: str, overrides: Sequence[str] = ()) -> Config:
         raise Help(_describe_shipped())
     path, _, variants = spec.partition(":")
     where = find_file(path)
-    module = _run_config_file(where)
-    known: dict[str, Callable[[Config], None]] = {**module.get("VARIANTS", {}), "tiny": tiny}
-    with user_errors(f"config {where}"):
-        config = module["get_config"]()
-        config.name = "-".join([where.stem, *filter(None, variants.split(","))])
-        for variant in filter(None, variants.split(",")):
-            if variant not in known:
-                raise ConfigError(f"unknown variant {variant!r} of {where}; choose one of {', '.join(known)}")
-            known[variant](config)
+    config, known = ConfigFile(where).read()
+    config.name = "-".join([where.stem, *filter(None, variants.split(","))])
+    known = {**known, "tiny": tiny}
+    for variant in filter(None, variants.split(",")):
+        if variant not in known:
+            listed = f"choose one of {', '.join(known)}{names.hint(variant, known)}"
+            raise ConfigError(f"unknown variant {variant!r} of {where}; {listed}")
+        known[variant](config)
     return override(config, overrides)
 
 
@@ -86,12 +59,7 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
             raise Help("\n".join(config.lines()))
         if not equals:
             raise ConfigError(f"override {text!r} has no value; write --config.{key}=VALUE")
-        try:
-            config.set_text(key, value)
-        except ConfigError as error:
-            if key in RENAMED:
-                raise ConfigError(f"config key {key!r} is now called {RENAMED[key]!r}") from error
-            raise
+        config.set_text(key, value)
     return config
 
 
@@ -156,15 +124,15 @@ def find_file(path: str) -> Path:
     Raises:
         ConfigError: there is neither.
     """
-    given = Path(path)
-    if given.is_file():
+    given, shipped = Path(path), {file.stem: file for file in sorted(_shipped().glob("*.py"))}
+    if given.is_file() or (given.exists() and path not in shipped):
         return given
-    shipped = {file.stem: file for file in sorted(_shipped().glob("*.py"))}
     if path in shipped:
         return shipped[path]
     folder = given.parent if given.parent.is_dir() and given.parent != Path() else None
     found = [str(file) for file in sorted(folder.glob("*.py"))] if folder else list(shipped)
-    raise ConfigError(f"no config file {path!r}; choose one of {', '.join(found) or f'none in {folder}/'}")
+    listed = ", ".join(found) or f"none in {folder}/"
+    raise ConfigError(f"no config file {path!r}; choose one of {listed}{names.hint(path, found)}")
 
 
 def _shipped() -> Path:
@@ -188,10 +156,3 @@ def _describe_shipped() -> str:
 def _parts(config: Config) -> list[Part]:
     found = [config] if isinstance(config, Part) else []
     return found + [part for value in config.values() if isinstance(value, Config) for part in _parts(value)]
-
-
-def _run_config_file(path: Path) -> Values:
-    module = runpy.run_path(str(path))
-    if "get_config" not in module:
-        raise ConfigError(f"{path} defines no get_config(); see configs/vp_digits.py for one that does")
-    return module

@@ -1,22 +1,37 @@
-"""Every section of a config. What belongs to a part is not here: its signature is its schema."""
+"""Every section of a config. What belongs to a part is not here: its signature is its schema.
+
+A setting is what it takes, its default, and what it is for; the last is what `--config.SECTION=help` shows.
+"""
 
 from __future__ import annotations
 
 import importlib
+from typing import Annotated, Literal
+
+from annotated_types import Interval, MinLen
 
 from scorejax.experiment.config.parts import Seam
-from scorejax.experiment.config.values import Values
+from scorejax.experiment.config.settings import Setting
+from scorejax.experiment.config.values import Kind, Values
+from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive, Seed
 
-# A bare type stands for a setting that is unset by default.
 _DATA: Values = {
-    "size": int,  # resize images to size x size pixels
-    "crop": int,  # cut the central square of so many pixels first; unset: the largest square
-    "alpha": str,  # what shows through transparent pixels: white, black, gray; or keep; unset: they are refused
-    "classes": tuple,  # keep the examples with these labels, numbered anew; unset: all
-    "centered": True,  # images in [-1, 1); False: in [0, 1)
-    "dequantize": True,  # uniform noise within each gray level; False: the middle of the level
-    "flip": False,  # mirror images at random
-    "resident_mib": 2048,  # larger sets are streamed from the host
+    "size": Setting(Count | None, None, "resize images to size x size pixels"),
+    "crop": Setting(Count | None, None, "cut the central square of so many pixels first; none: the largest square"),
+    "alpha": Setting(
+        Literal["white", "black", "gray", "keep"] | None,
+        None,
+        "what shows through transparent pixels; keep: a channel of its own; none: such pictures are refused",
+    ),
+    "classes": Setting(
+        Annotated[tuple[Natural, ...], MinLen(1)] | None,
+        None,
+        "keep the examples with these labels, numbered anew; none: all",
+    ),
+    "centered": Setting(bool, True, "images in [-1, 1); false: in [0, 1)"),
+    "dequantize": Setting(bool, True, "uniform noise within each gray level; false: the middle of the level"),
+    "flip": Setting(bool, False, "mirror images at random"),
+    "resident_mib": Setting(Natural, 2048, "MiB of the device for the data; larger sets are streamed from the host"),
 }
 # What a network is given by the data, by the process, and by flax.
 _OF_THE_DATA = ("num_classes", "condition", "condition_dim", "centered_input", "noise_levels", "num_levels")
@@ -30,11 +45,14 @@ STEPPER = Seam(
     makes="scorejax.samplers:Stepper",
 )
 TIME_GRID = Seam("scorejax.samplers:GRIDS", "time grid", "uniform", supplied=frozenset({"t_min", "fitted"}))
+METRIC = Seam("scorejax.metrics:METRICS", "metric", "frechet", makes="scorejax.metrics:Metric")
 
 SCHEMA: Values = {
-    "name": "run",
-    "seed": 42,
-    "init_from": str,  # published weights: what training starts from, and what is evaluated if nothing was trained
+    "name": Setting(str, "run", "of the run, after which its folder is called"),
+    "seed": Setting(Seed, 42, "of everything random in training"),
+    "init_from": Setting(
+        str | None, None, "published weights: what training starts from, and what is evaluated if nothing was trained"
+    ),
     # What kind of training this is, with its own settings.
     "recipe": Seam("scorejax.experiment.recipes:RECIPES", "recipe", "score", makes="scorejax.experiment.recipe:Recipe"),
     "data": Seam(
@@ -64,41 +82,48 @@ SCHEMA: Values = {
         "objective",
         "denoising",
         supplied=frozenset(_OF_THE_RUN),
-        common={"time_sampling": "uniform"},  # uniform, stratified, importance
+        common={
+            "time_sampling": Setting(
+                Literal["uniform", "stratified", "importance"], "uniform", "how the times of training are drawn"
+            )
+        },
     ),
     "optim": {
-        "name": "adam",
-        "lr": 2e-4,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "eps": 1e-8,
-        "weight_decay": 0.0,  # adamw alone; on matrices and kernels, not on biases and norms
-        "warmup": 5000,  # steps of linear warm-up
-        "decay": "none",  # none, cosine (to zero at train.steps)
-        "clip": 1.0,  # largest global norm of the gradient; 0: no clipping
+        "name": Setting(Literal["adam", "adamw"], "adam", "the optimizer"),
+        "lr": Setting(Positive, 2e-4, "learning rate, after the warm-up"),
+        "beta1": Setting(Below1, 0.9, "decay of the mean of the gradients"),
+        "beta2": Setting(Below1, 0.999, "decay of the mean of their squares"),
+        "eps": Setting(NonNegative, 1e-8, "added to the root of that mean, by which steps are divided"),
+        "weight_decay": Setting(NonNegative, 0.0, "adamw alone; on matrices and kernels, not on biases and norms"),
+        "warmup": Setting(Natural, 5000, "steps of linear warm-up"),
+        "decay": Setting(Literal["none", "cosine"], "none", "of the learning rate; cosine: to zero at train.steps"),
+        "clip": Setting(NonNegative, 1.0, "largest global norm of the gradient; 0: no clipping"),
     },
-    "ema": {"decay": 0.9999, "warmup": False},  # warmup: min(decay, (1 + n) / (10 + n)) at step n
+    "ema": {
+        "decay": Setting(Below1, 0.9999, "of the average of the weights; 0: no average"),
+        "warmup": Setting(bool, False, "at step n the decay is min(decay, (1 + n) / (10 + n))"),
+    },
     "train": {
-        "steps": 100_000,
-        "batch": 128,  # over all devices
-        "steps_per_call": 0,  # optimizer steps per compiled call; 0: chosen (1 for images on a CPU)
-        "log_every": 50,
-        "checkpoint_every": 5000,
-        "keep": 3,  # newest checkpoints
-        "keep_every": 0,  # and one every so many steps for ever; 0: none
-        "preview_every": 0,  # a page of samples from the averaged weights; 0: none
+        "steps": Setting(Count, 100_000, "optimizer steps"),
+        "batch": Setting(Count, 128, "examples in a step, over all devices"),
+        "steps_per_call": Setting(Natural, 0, "steps in a compiled call; 0: chosen (1 for images on a CPU)"),
+        "log_every": Setting(Count, 50, "steps between lines of the log"),
+        "checkpoint_every": Setting(Count, 5000, "steps between checkpoints"),
+        "keep": Setting(Count, 3, "newest checkpoints that are kept"),
+        "keep_every": Setting(Natural, 0, "and one every so many steps for ever; 0: none"),
+        "preview_every": Setting(Natural, 0, "steps between pages of samples from the averaged weights; 0: none"),
     },
     "sampler": {
         "stepper": STEPPER,
-        "steps": 1000,
+        "steps": Setting(Count, 1000, "steps of the time grid"),
         "time_grid": TIME_GRID,
-        "t_min": float,  # last time of the grid; unset: the process's
-        "denoise": True,
+        "t_min": Setting(Positive | None, None, "last time of the grid; none: the process's"),
+        "denoise": Setting(bool, True, "end with the mean of the data given the last sample"),
         "corrector": Seam(
             "scorejax.experiment.assemble:CORRECTORS", "corrector", "none", makes="scorejax.samplers:Stepper"
         ),
-        "corrector_first": False,
-        "gamma": str,  # a file of --mode=calibrate; unset: the run's own
+        "corrector_first": Setting(bool, False, "correct before each step, not after it"),
+        "gamma": Setting(str | None, None, "a file of --mode=calibrate; none: the run's own"),
     },
     # What samples are steered by.
     "guidance": Seam(
@@ -108,52 +133,79 @@ SCHEMA: Values = {
         makes="scorejax.experiment.steering:Guidance",
     ),
     "eval": {
-        "after_training": True,
-        "seed": 43,
-        "batch": 256,  # examples per call, over all devices
-        "split": "test",
-        "exact": True,  # bits/dim; False: leave them out
-        "likelihood_examples": 0,  # 0: all
-        "likelihood_passes": 1,  # dequantizations per example
-        "dequantization": "uniform",  # uniform, variational (after --mode=train_dequantizer)
-        # Times drawn for the upper bound of the bits/dim next to the exact ones, with objective continuous_vlb for the
-        # bound that it trains; 0: no bound.
-        "bound": 0,
-        "elbo": 0,  # network evaluations of the variational bound of a reverse chain; 0: no such bound
-        "elbo_variance": str,  # as of the stepper reverse_chain; unset: npr if trained, else analytic
-        "elbo_eta": 1.0,
-        "elbo_time_grid": "even",  # as sampler.time_grid
-        "divergence": "rademacher",
-        "probes": 1,
-        "rtol": 1e-5,
-        "atol": 1e-5,
-        "baseline_examples": 0,  # training images the Gaussian baseline is fitted to; 0: all
-        "samples": 1000,  # to be measured; 0: none
-        "metrics": ("frechet",),  # of the samples, each NAME or NAME:key=value
+        "after_training": Setting(bool, True, "evaluate when training ends"),
+        "seed": Setting(Seed, 43, "of everything random in evaluation"),
+        "batch": Setting(Count, 256, "examples in a call, over all devices"),
+        "split": Setting(str, "test", "of the data, whose examples are measured"),
+        "exact": Setting(bool, True, "measure bits/dim; false: leave them out"),
+        "likelihood_examples": Setting(Natural, 0, "examples whose bits/dim are measured; 0: all"),
+        "likelihood_passes": Setting(Count, 1, "dequantizations of each example"),
+        "dequantization": Setting(
+            Literal["uniform", "variational"], "uniform", "variational: after --mode=train_dequantizer"
+        ),
+        "bound": Setting(
+            Natural,
+            0,
+            "times drawn for the upper bound of the bits/dim next to the exact ones, with objective continuous_vlb for "
+            "the bound that it trains; 0: no bound",
+        ),
+        "elbo": Setting(
+            Natural, 0, "network evaluations of the variational bound of a reverse chain, at least 2; 0: no such bound"
+        ),
+        "elbo_variance": Setting(
+            Literal["posterior", "forward", "analytic", "npr", "sn", "learned"] | None,
+            None,
+            "as of the stepper reverse_chain; none: npr if trained, else analytic",
+        ),
+        "elbo_eta": Setting(Annotated[float, Interval(gt=0, le=1)], 1.0, "forward family of that chain; 1: DDPM"),
+        "elbo_time_grid": Setting(Kind((str,), part=TIME_GRID), "even", "as sampler.time_grid"),
+        "divergence": Setting(
+            Literal["exact", "rademacher", "gaussian", "hutchinson"],
+            "rademacher",
+            "trace of the score's Jacobian: exact, or estimated with such vectors",
+        ),
+        "probes": Setting(Count, 1, "such vectors for each example"),
+        "rtol": Setting(Positive, 1e-5, "relative tolerance of the solver"),
+        "atol": Setting(Positive, 1e-5, "absolute tolerance of the solver"),
+        "baseline_examples": Setting(Natural, 0, "training images the Gaussian baseline is fitted to; 0: all"),
+        "samples": Setting(Natural, 1000, "to be measured; 0: none"),
+        "metrics": Setting(
+            Annotated[tuple[Annotated[str, METRIC], ...], MinLen(1)],
+            ("frechet",),
+            "of the samples, each NAME or NAME:key=value",
+        ),
         "features": Seam(
             "scorejax.experiment.evaluation.quality:FEATURES",
             "feature network",
             "auto",
             supplied=frozenset({"gray_levels"}),
         ),
-        "stats": str,  # .npz of --mode=fid_stats to hold samples against; unset: computed from the data
-        "reference_split": "train",  # of the data, to hold samples against
-        "reference_examples": 0,  # 0: all
-        "grid": 64,  # images in the page of samples
-        "calibration_examples": 100,  # of --mode=calibrate; 0: all
-        "classifier_examples": 0,  # of the split, for the table of a classifier; 0: all
-    },
-    "sweep": {  # of --mode=sweep: samplers as STEPPER:key=value, keys of the stepper or of section sampler
-        "samplers": (
-            "euler_maruyama",
-            "ancestral",
-            "probability_flow",
-            "ddim:time_grid=log_snr",
-            "dpm_solver:order=2:time_grid=log_snr",
-            "unipc:order=3:time_grid=log_snr",
+        "stats": Setting(
+            str | None, None, ".npz of --mode=fid_stats to hold samples against; none: computed from the data"
         ),
-        "steps": (5, 10, 25, 50, 100),
-        "bits": 0,  # test examples that the bound of every reverse chain is measured on; 0: no bounds
+        "reference_split": Setting(str, "train", "of the data, to hold samples against"),
+        "reference_examples": Setting(Natural, 0, "examples of that split; 0: all"),
+        "grid": Setting(Count, 64, "images in the page of samples"),
+        "calibration_examples": Setting(Natural, 100, "of --mode=calibrate; 0: all"),
+        "classifier_examples": Setting(Natural, 0, "of the split, for the table of a classifier; 0: all"),
+    },
+    "sweep": {  # of --mode=sweep
+        "samplers": Setting(
+            Annotated[tuple[str, ...], MinLen(1)],
+            (
+                "euler_maruyama",
+                "ancestral",
+                "probability_flow",
+                "ddim:time_grid=log_snr",
+                "dpm_solver:order=2:time_grid=log_snr",
+                "unipc:order=3:time_grid=log_snr",
+            ),
+            "each STEPPER:key=value, with keys of the stepper or of section sampler",
+        ),
+        "steps": Setting(
+            Annotated[tuple[Count, ...], MinLen(1)], (5, 10, 25, 50, 100), "numbers of steps, each for every sampler"
+        ),
+        "bits": Setting(Natural, 0, "test examples that the bound of every reverse chain is measured on; 0: no bounds"),
     },
 }
 

@@ -1,11 +1,18 @@
-"""The values of settings: their types, and the conversion of command-line text to them."""
+"""The values of settings: what a setting takes, and the conversion of command-line text to it."""
 
 from __future__ import annotations
 
 import ast
+import math
+import numbers
+import os
+import re
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
+from annotated_types import BaseMetadata
+
+from scorejax.numerics import ranges
 from scorejax.runtime.errors import ConfigError
 
 Value: TypeAlias = Any
@@ -15,6 +22,13 @@ Values: TypeAlias = dict[str, Any]
 DTYPES = ("float32", "bfloat16")
 
 
+class Named(Protocol):
+    """What refuses a text that names no part."""
+
+    def check(self, where: str, text: str) -> None:
+        """Raise a `ConfigError` that begins with the place."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """What values a setting takes.
@@ -22,68 +36,124 @@ class Kind:
     Attributes:
         types: those it takes, of `bool, int, float, tuple, str`; `type` stands for a number format by its name.
         optional: whether it may be None.
-        words: whether a tuple holds words instead of numbers.
+        limits: of its numbers; of a tuple those of its length.
+        choices: all that it takes of the types of these.
+        each: of a tuple, what each of its values is; None: anything.
+        part: of a text, the parts that it names.
     """
 
     types: tuple[type, ...]
     optional: bool = False
-    words: bool = False
+    limits: tuple[BaseMetadata, ...] = ()
+    choices: tuple[Value, ...] = ()
+    each: Kind | None = None
+    part: Named | None = None
 
     def __str__(self) -> str:
-        return " or ".join(dict.fromkeys(_NAMES[kind] if not self.words else _WORDS for kind in self.types))
+        chosen = [f"one of {', '.join(map(str, self.choices))}"] if self.choices else []
+        free = [kind for kind in self.types if kind not in {type(choice) for choice in self.choices}]
+        if {int, float} <= set(free):
+            free.remove(int)
+        return " or ".join([*chosen, *map(self._named, free), *["none"] * self.optional])
 
+    def _named(self, kind: type) -> str:
+        if kind is tuple:
+            of = "numbers" if self.each is None else self.each.plural()
+            example = "like a,b" if self.each is not None and self.each.types == (str,) else "like (1,2,2)"
+            return f"{of} with commas between them, {example}{ranges.lengths_described(self.limits)}"
+        return _NAMES[kind] + (ranges.described(self.limits) if kind in (int, float) else "")
 
-def kind_of(default: Value) -> Kind:
-    """The kind of a setting by its default; a bare type is a setting that is unset by default."""
-    if isinstance(default, type):
-        return Kind((default,), optional=True)
-    return Kind((type(default),), words=isinstance(default, tuple) and any(isinstance(v, str) for v in default))
+    def plural(self) -> str:
+        """The kind as the values of a tuple."""
+        if self.choices:
+            return f"words of {', '.join(map(str, self.choices))}"
+        noun = {(int,): "whole numbers", (str,): "words"}.get(self.types, "numbers")
+        return noun + ranges.described(self.limits)
 
 
 def convert(key: str, text: str, kind: Kind) -> Value:
     """The value that a text stands for; `none` is None where the setting may be unset.
 
     Raises:
-        ConfigError: the text is not of this kind.
+        ConfigError: the text is not of this kind, or out of its range.
     """
     if kind.optional and text.lower() == "none":
         return None
-    if kind.words:
-        return tuple(word.strip(" '\"") for word in text.strip("()").split(",") if word.strip(" '\""))
     for option in kind.types:
         try:
-            return _PARSERS[option](text)
-        except (KeyError, ValueError, SyntaxError, TypeError):
-            continue
-    raise ConfigError(f"config key {key!r} takes {kind}, got {text!r}")
+            return _accept(key, _parse(option, text, kind), kind)
+        except (KeyError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+            if isinstance(error, ConfigError):  # of a part that a word names
+                raise
+    raise _refused(key, text, kind)
 
 
 def check(key: str, value: Value, kind: Kind) -> Value:
     """Check a value given in Python and return it in the type of its setting (an int as a float, a list as a tuple).
 
     Raises:
-        ConfigError: it is of another type.
+        ConfigError: it is of another type, or out of its range.
     """
-    if value is None:
-        if kind.optional:
-            return None
-    elif type in kind.types:
+    try:
+        return _accept(key, value, kind)
+    except ConfigError:
+        raise
+    except (ValueError, OverflowError):
+        raise _refused(key, value, kind) from None
+
+
+def _refused(key: str, got: Value, kind: Kind) -> ConfigError:
+    shown = repr(got)
+    shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+    return ConfigError(f"config key {key!r} takes {kind}, got {shown}")
+
+
+def _accept(key: str, value: Value, kind: Kind) -> Value:
+    """Raise a plain `ValueError` if the value is not of this kind."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()  # a scalar of NumPy or JAX
+    if value is None and kind.optional:
+        return None
+    if type in kind.types and value is not None:
         return _dtype(value if isinstance(value, str) else getattr(value, "__name__", str(value)))
-    elif isinstance(value, bool):
-        if bool in kind.types:
-            return value
-    elif isinstance(value, tuple | list) and tuple in kind.types:
-        return tuple(value)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if isinstance(value, kind.types):
-            return value
-        if float in kind.types:
-            return float(value)
-        if int in kind.types and value == int(value):
-            return int(value)
-    elif isinstance(value, kind.types) or (str in kind.types and callable(value)):
-        return value
-    raise ConfigError(f"config key {key!r} takes {kind}, got {value!r}")
+    if isinstance(value, bool):
+        wanted = bool in kind.types
+    elif isinstance(value, numbers.Real):
+        value, wanted = _number(value, kind), True
+        wanted = ranges.holds(kind.limits, value)
+    elif isinstance(value, tuple | list):
+        wanted = tuple in kind.types and ranges.lengths_hold(kind.limits, len(value))
+        value = tuple(value) if kind.each is None or not wanted else tuple(_accept(key, v, kind.each) for v in value)
+    else:
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
+        # A function may stand in for its name in Python; an empty text says nothing.
+        wanted = str in kind.types and ((isinstance(value, str) and value != "") or callable(value))
+    if not wanted or (kind.choices and type(value) in {type(c) for c in kind.choices} and value not in kind.choices):
+        raise ValueError(value)
+    if kind.part is not None and isinstance(value, str):
+        kind.part.check(key, value)
+    return value
+
+
+def _number(value: Any, kind: Kind) -> int | float:
+    """A number in the type of its setting; one with a fraction is no whole number."""
+    if isinstance(value, numbers.Integral) and int in kind.types:
+        return int(value)
+    if float in kind.types:
+        return float(value)
+    if int in kind.types and math.isfinite(value) and value == int(value):
+        return int(value)
+    raise ValueError(value)
+
+
+def _parse(option: type, text: str, kind: Kind) -> Value:
+    if option is not tuple:
+        return _PARSERS[option](text)
+    if kind.each is not None and kind.each.types == (str,):
+        words = re.split(r",(?![^(]*\))", text[1:-1] if text.startswith("(") and text.endswith(")") else text)
+        return tuple(word.strip(" '\"") for word in words if word.strip(" '\""))
+    value = ast.literal_eval(text)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _bool(text: str) -> bool:
@@ -97,24 +167,18 @@ def _int(text: str) -> int:
     return int(value)
 
 
-def _tuple(text: str) -> tuple:
-    value = ast.literal_eval(text)
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
 def _dtype(text: str) -> str:
     if text not in DTYPES:
-        raise ConfigError(f"unknown number format {text!r}; choose one of {', '.join(DTYPES)}")
+        raise ValueError(text)
     return text
 
 
-_PARSERS = {bool: _bool, int: _int, float: float, str: str, tuple: _tuple, type: _dtype}
+_LONGEST = 200  # characters of a value in a message
+_PARSERS = {bool: _bool, int: _int, float: float, str: str, type: _dtype}
 _NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
     str: "text",
-    tuple: "numbers in parentheses, like (1,2,2)",
     type: f"one of {', '.join(DTYPES)}",
 }
-_WORDS = "words with commas between them"

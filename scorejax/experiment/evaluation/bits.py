@@ -13,7 +13,6 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import likelihood, metrics
-from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.config import to_dict
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import BITS, Subject, carried, fingerprint, report_progress, settings
@@ -24,7 +23,6 @@ from scorejax.runtime import parallel
 from scorejax.runtime.ledger import Ledger
 from scorejax.scores import analytic
 
-DEQUANTIZATIONS = ("uniform", "variational")
 OTHERS = ("batch", "after_training", "exact")  # settings that no row depends on
 _BOUND = 2**20  # stream of an example's key, beyond those of its passes
 
@@ -109,7 +107,6 @@ def _gaussian_baseline(train: np.ndarray, test: np.ndarray) -> Result:
 
 def _prepare(held: Held) -> Callable[[], Result]:
     chosen = held.config.eval.dequantization
-    pick("eval.dequantization", chosen, dict.fromkeys(DEQUANTIZATIONS))
     found = None
     if chosen == "variational":
         found = restored_beside(held.subject, held.train, held.workdir, "dequantizer").model.dequantizer

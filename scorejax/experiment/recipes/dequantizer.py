@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 
 from scorejax import likelihood, models
 from scorejax.experiment.model import Model
-from scorejax.experiment.recipe import TRAINING, Batch, Given, Metrics, Params, Recipe
+from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe, training_settings
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime.errors import ConfigError, user_errors
 
@@ -24,7 +24,7 @@ class Dequantizer(Recipe):
     draws = False
     uses = ()
     section = "dequantizer"
-    training: ClassVar[Mapping[str, object]] = {**TRAINING, "clip": 1.0, "ema_decay": 0.99}
+    training: ClassVar[Mapping[str, object]] = training_settings(clip=1.0, ema_decay=0.99)
     tiny: ClassVar[Mapping[str, object]] = {
         "steps": 4,
         "batch": 16,

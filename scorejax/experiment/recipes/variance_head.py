@@ -18,7 +18,7 @@ from scorejax import models, objectives
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.model import Model
-from scorejax.experiment.recipe import TRAINING, Batch, Given, Metrics, Params, Recipe
+from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe, training_settings
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import variance
 from scorejax.runtime.errors import ConfigError, user_errors
@@ -52,7 +52,7 @@ class VarianceHead(Recipe):
     uses = ()
     section = "head"
     # No clipping: it would bias the mean that is fitted.
-    training: ClassVar[Mapping[str, object]] = {**TRAINING, "clip": 0.0, "ema_decay": 0.999}
+    training: ClassVar[Mapping[str, object]] = training_settings(clip=0.0, ema_decay=0.999)
     tiny: ClassVar[Mapping[str, object]] = {"steps": 4, "batch": 16, "log_every": 2, "checkpoint_every": 2}
 
     def __init__(
