@@ -17,12 +17,26 @@ def check(config: Config, devices: int = 1) -> None:
             divide.
     """
     recipe = make_recipe(config)
-    refuse_unread(config, recipe)
+    check_sections(config, recipe)
     if "sampler" in recipe.uses:
         assemble.needed(config)
     if config.train.preview_every and not recipe.draws:
         raise ConfigError(f"train.preview_every draws samples, which recipe {config.recipe.name!r} cannot; set it to 0")
     assemble.check_numbers(config, devices)
+
+
+def check_sections(config: Config, recipe: Recipe | None = None) -> None:
+    """Refuse settings that nothing would read, in any mode.
+
+    Raises:
+        ConfigError: a section that the recipe does not read is set, or a bound next to bits/dim that are left out.
+    """
+    refuse_unread(config, make_recipe(config) if recipe is None else recipe)
+    if config.eval.bound and not config.eval.exact:
+        raise ConfigError(
+            f"eval.bound = {config.eval.bound} is measured next to the exact bits/dim, which eval.exact=false leaves "
+            "out; set eval.exact=true, or eval.bound=0"
+        )
 
 
 def refuse_unread(config: Config, recipe: Recipe) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from scorejax.experiment import recipes, steering
+from scorejax.experiment import checks, recipes, steering
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import calibrate as calibration
@@ -28,6 +28,7 @@ def run(mode: str, config: Config, workdir: str | Path) -> str | None:
         RunError: what is wrong with the config, the workdir or the data, in one line.
     """
     if mode != "train":
+        checks.check_sections(config)
         workdir_lib.check(workdir, config)
     return MODES[mode](config, workdir)
 

@@ -47,8 +47,10 @@ class ConfigFile:
         with self._located():
             config = make()
         if not isinstance(config, Config):
+            code = getattr(make, "__code__", None)
+            what = f"{self.path}, line {code.co_firstlineno}" if code else f"{self.path}"
             raise ConfigError(
-                f"get_config() of {self.path} returned {type(config).__name__}, not a config; begin it with "
+                f"{what}: get_config() returned {type(config).__name__}, not a config; begin it with "
                 "`config = base()` and end it with `return config`"
             )
         return config, {str(name): functools.partial(self._vary, each) for name, each in variants.items()}
@@ -72,7 +74,7 @@ class ConfigFile:
             line = self._line(error)
             what = f"{self.path}, line {line}" if line else f"{self.path}"
             if isinstance(error, SyntaxError):
-                said = f"{error.msg}: {(error.text or '').strip()}"
+                said = error.msg + (f": {error.text.strip()}" if error.text else "")
             elif isinstance(error, ConfigError):
                 said = str(error)
             elif isinstance(error, OSError) and line is None:

@@ -35,15 +35,20 @@ RENAMED = {
 _MOST = 3  # names that a message offers
 
 
-def hint(word: str, known: Iterable[str]) -> str:
+def hint(word: str, known: Iterable[str], meant: Iterable[str] = ()) -> str:
     """A question that follows a message, `; did you mean 'lr'?`; empty if no name is near.
 
     A dotted key is also near if its last word is the one that was given: `lr` may be `optim.lr`.
+
+    Args:
+        word: what was given.
+        known: what there is.
+        meant: what is known to be near for another reason.
     """
     known = list(known)
     ends = [name for name in known if "." in name and name.rpartition(".")[2] == word.lower()]
     near = difflib.get_close_matches(word.lower(), known, _MOST, cutoff=0.7)
-    found = list(dict.fromkeys([*ends, *near]))[:_MOST]
+    found = list(dict.fromkeys([*meant, *ends, *near]))[:_MOST]
     return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 

@@ -117,7 +117,10 @@ class Section(config_dict.ConfigDict):
         """The error for a key that is not there; `full` has what was written below it."""
         path = self.at(full or key)
         where = f"section {self._path!r}" if self._path else "the config"
-        near = names.hint(full or key, self._schema if self._path else [*self._schema, *self.paths()])
+        meaning = key.replace("_", " ")
+        meant = [k for k, d in self._schema.items() if isinstance(d, Setting) and d.about.startswith(meaning)]
+        known = self._schema if self._path else [*self._schema, *self.paths()]
+        near = names.hint(full or key, known, meant)
         listed = f"{where} has: {', '.join(self._schema)}{near}"
         return UnknownKey(names.renamed(path) or f"unknown config key {path!r}; {listed}")
 

@@ -61,7 +61,10 @@ class Kind:
             of = "numbers" if self.each is None else self.each.plural()
             example = "like a,b" if self.each is not None and self.each.types == (str,) else "like (1,2,2)"
             return f"{of} with commas between them, {example}{ranges.lengths_described(self.limits)}"
-        return _NAMES[kind] + (ranges.described(self.limits) if kind in (int, float) else "")
+        if kind in (int, float):
+            noun = "a whole number" if kind is int else f"a {'' if ranges.endless(self.limits) else 'finite '}number"
+            return noun + ranges.described(self.limits)
+        return _NAMES[kind]
 
     def plural(self) -> str:
         """The kind as the values of a tuple."""
@@ -177,8 +180,6 @@ _LONGEST = 200  # characters of a value in a message
 _PARSERS = {bool: _bool, int: _int, float: float, str: str, type: _dtype}
 _NAMES = {
     bool: "true or false",
-    int: "a whole number",
-    float: "a number",
     str: "text",
     type: f"one of {', '.join(DTYPES)}",
 }
