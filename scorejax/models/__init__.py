@@ -11,6 +11,7 @@ from scorejax.models.mlp import MLP
 from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.refinenet import NCSN, NCSNv2
+from scorejax.models.unet_fields import level_sizes
 from scorejax.models.variance_heads import ImageHead, VectorHead, head_on, init_head, last_norm
 from scorejax.models.wide_resnet import WideResNetClassifier
 
@@ -51,5 +52,6 @@ __all__ = [
     "head_on",
     "init_head",
     "last_norm",
+    "level_sizes",
     "no_condition",
 ]

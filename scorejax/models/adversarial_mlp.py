@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from scorejax.models.mlp import dense, spread_dense
+from scorejax.numerics.ranges import Count
 
 
 class GeneratorMLP(nn.Module):
@@ -25,8 +26,8 @@ class GeneratorMLP(nn.Module):
     ranks = (1,)
     tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1}
 
-    features: int = 128
-    depth: int = 3
+    features: Count = 128
+    depth: Count = 3
 
     @nn.compact
     def __call__(self, z: jax.Array, dimension: int) -> jax.Array:
@@ -62,8 +63,8 @@ class DiscriminatorMLP(nn.Module):
     ranks = (1,)
     tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1}
 
-    features: int = 128
-    depth: int = 3
+    features: Count = 128
+    depth: Count = 3
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorejax.models.mlp import dense
+from scorejax.numerics.ranges import Below1, Count, Positive
 
 
 class CouplingFlow(nn.Module):
@@ -33,11 +34,11 @@ class CouplingFlow(nn.Module):
     ranks = (1, 3)
     tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1, "couplings": 2}
 
-    features: int = 64
-    depth: int = 2
-    couplings: int = 8
-    bound: float = 2.0
-    dropout: float = 0.0
+    features: Count = 64
+    depth: Count = 2
+    couplings: Count = 8
+    bound: Positive = 2.0
+    dropout: Below1 = 0.0
 
     def setup(self) -> None:
         """Create the layers; their sizes follow from the first input."""

@@ -1,6 +1,8 @@
 """DDPM: the U-Net of denoising diffusion probabilistic models."""
 
 from scorejax.models.ncsnpp import NCSNpp
+from scorejax.models.unet_fields import AttentionUp, Block, Embedding, ProgressiveInput
+from scorejax.numerics.ranges import Count
 
 
 class DDPM(NCSNpp):
@@ -12,13 +14,13 @@ class DDPM(NCSNpp):
     Attributes: those of `NCSNpp`, with other defaults.
     """
 
-    blocks_per_level: int = 2
-    attention_up: str = "block"
+    blocks_per_level: Count = 2
+    attention_up: AttentionUp = "block"
     scale_by_sigma: bool = False
     centered_input: bool = True
-    embedding: str = "positional"
-    block: str = "ddpm"
+    embedding: Embedding = "positional"
+    block: Block = "ddpm"
     fir: bool = False
-    progressive_input: str = "none"
+    progressive_input: ProgressiveInput = "none"
     skip_rescale: bool = False
-    group_size: int = 1
+    group_size: Count = 1

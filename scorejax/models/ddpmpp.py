@@ -1,6 +1,7 @@
 """DDPM++: the U-Net of score-based generative modeling through SDEs for VP and sub-VP."""
 
 from scorejax.models.ncsnpp import NCSNpp
+from scorejax.models.unet_fields import Embedding, ProgressiveInput
 
 
 class DDPMpp(NCSNpp):
@@ -13,6 +14,6 @@ class DDPMpp(NCSNpp):
 
     scale_by_sigma: bool = False
     centered_input: bool = True
-    embedding: str = "positional"
+    embedding: Embedding = "positional"
     fir: bool = False
-    progressive_input: str = "none"
+    progressive_input: ProgressiveInput = "none"

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from scorejax.models.mlp import dense, spread_dense
+from scorejax.numerics.ranges import Count, NonNegative
 
 
 class EnergyMLP(nn.Module):
@@ -27,9 +28,9 @@ class EnergyMLP(nn.Module):
     ranks = (1,)
     tiny: ClassVar[dict[str, int]] = {"features": 16, "depth": 1}
 
-    features: int = 128
-    depth: int = 3
-    confine: float = 1.0
+    features: Count = 128
+    depth: Count = 3
+    confine: NonNegative = 1.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

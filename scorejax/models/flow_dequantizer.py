@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from scorejax.models.layers import conv3x3, dense_init
+from scorejax.numerics.ranges import Count, Natural
 
 Halves = tuple[jax.Array, jax.Array]
 
@@ -29,11 +30,11 @@ class FlowDequantizer(nn.Module):
         flows: how many couplings.
     """
 
-    features: int = 96
-    components: int = 32
-    blocks: int = 2
-    heads: int = 4
-    flows: int = 4
+    features: Count = 96
+    components: Count = 32
+    blocks: Natural = 2
+    heads: Count = 4
+    flows: Count = 4
 
     @nn.compact
     def __call__(self, noise: jax.Array, images: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -24,6 +24,7 @@ def dense_init(scale: float = 1.0) -> jax.nn.initializers.Initializer:
     return nn.initializers.variance_scaling(max(scale, 1e-10), "fan_avg", "uniform")
 
 
+Nonlinearity: TypeAlias = Literal["silu", "elu", "relu", "leaky_relu"]
 NONLINEARITIES: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": nn.silu,
     "elu": nn.elu,

@@ -1,14 +1,16 @@
 """A network for vectors."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge, MultipleOf
 
 from scorejax.models.condition import check_condition, condition_vector
 from scorejax.models.embedding import check_labels, smooth_label_features
 from scorejax.models.layers import Dtype, dense_init, divide_score
+from scorejax.numerics.ranges import Below1, Count
 
 
 class MLP(nn.Module):
@@ -40,9 +42,9 @@ class MLP(nn.Module):
     ranks = (1,)
     tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 1}
 
-    features: int = 128
-    depth: int = 3
-    dropout: float = 0.0
+    features: Annotated[int, Ge(4), MultipleOf(4)] = 128
+    depth: Count = 3
+    dropout: Below1 = 0.0
     num_classes: int | None = None
     condition: str = "label"
     condition_dim: int | None = None

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from scorejax.models.embedding import NoiseEmbedding, check_labels
 from scorejax.models.layers import Dtype
 from scorejax.models.mlp import branch, dense
+from scorejax.numerics.ranges import Below1, Count
 
 
 class MLPClassifier(nn.Module):
@@ -32,9 +33,9 @@ class MLPClassifier(nn.Module):
     tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 1}
 
     num_classes: int = 2
-    features: int = 128
-    depth: int = 3
-    dropout: float = 0.0
+    features: Count = 128
+    depth: Count = 3
+    dropout: Below1 = 0.0
     dtype: Dtype = jnp.float32
     embedding: ClassVar[str] = "log_snr"
 

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorejax.models import unet_fields
 from scorejax.models.condition import Tokens, check_condition, tokens
 from scorejax.models.embedding import NoiseEmbedding, check_labels, noise_level
 from scorejax.models.layers import (
@@ -15,6 +16,7 @@ from scorejax.models.layers import (
     AttentionBlock,
     Dtype,
     GroupNorm,
+    Nonlinearity,
     ResBlock,
     conv3x3,
     dense_init,
@@ -22,7 +24,7 @@ from scorejax.models.layers import (
     residual_sum,
 )
 from scorejax.models.resampling import Downsample, Resample, Upsample, double_to, fir_double_to, fir_halve, halve
-from scorejax.models.unet_fields import TINY, check_unet
+from scorejax.numerics.ranges import Below1, Count, NonNegative, Positive
 
 MakeBlock: TypeAlias = Callable[..., jax.Array]
 """`(features, name, channels, *, resample)`: run a residual block of that name on features `[B, H, W, C]`."""
@@ -84,14 +86,14 @@ class NCSNpp(nn.Module):
 
     role = "scores"
     ranks = (3,)
-    tiny: ClassVar[dict[str, object]] = TINY
+    tiny: ClassVar[dict[str, object]] = unet_fields.TINY
 
-    features: int = 128
-    channel_multipliers: Sequence[int] = (1, 2, 2, 2)
-    blocks_per_level: int = 4
-    attention_resolutions: Sequence[int] = (16,)
-    attention_up: str = "level"
-    dropout: float = 0.1
+    features: Count = 128
+    channel_multipliers: unet_fields.Multipliers = (1, 2, 2, 2)
+    blocks_per_level: Count = 4
+    attention_resolutions: Sequence[Count] = (16,)
+    attention_up: unet_fields.AttentionUp = "level"
+    dropout: Below1 = 0.1
     num_classes: int | None = None
     condition: str = "label"
     condition_dim: int | None = None
@@ -99,19 +101,19 @@ class NCSNpp(nn.Module):
     scale_by_sigma: bool = True
     noise_levels: tuple[float, float, int] | None = None
     centered_input: bool = False
-    embedding: str = "fourier"
-    fourier_scale: float = 16.0
-    block: str = "biggan"
+    embedding: unet_fields.Embedding = "fourier"
+    fourier_scale: Positive = 16.0
+    block: unet_fields.Block = "biggan"
     resample_with_conv: bool = True
     fir: bool = True
-    fir_kernel: Sequence[float] = (1, 3, 3, 1)
-    progressive_input: str = "residual"
-    progressive_combine: str = "sum"
-    progressive: str = "none"
-    init_scale: float = 0.0
+    fir_kernel: unet_fields.Taps = (1, 3, 3, 1)
+    progressive_input: unet_fields.ProgressiveInput = "residual"
+    progressive_combine: unet_fields.ProgressiveCombine = "sum"
+    progressive: unet_fields.Progressive = "none"
+    init_scale: NonNegative = 0.0
     skip_rescale: bool = True
-    nonlinearity: str = "silu"
-    group_size: int = 4
+    nonlinearity: Nonlinearity = "silu"
+    group_size: Count = 4
     dtype: Dtype = jnp.float32
     remat: bool = False
 
@@ -293,6 +295,6 @@ class NCSNpp(nn.Module):
         return make(self.init_scale, self.skip_rescale, self.group_size, self.dtype, name=name)(h, sequence)
 
     def _check(self, x: jax.Array, labels: jax.Array, condition: jax.Array | None) -> None:
-        check_unet(self, x)
+        unet_fields.check_unet(self, x)
         check_labels(x.shape[0], labels)
         check_condition(self, x.shape[0], condition)

@@ -1,23 +1,25 @@
 """NCSN and NCSNv2: the RefineNets of score matching at discrete noise levels."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from annotated_types import Interval
 
 from scorejax.models.embedding import check_labels, noise_level
-from scorejax.models.layers import NONLINEARITIES, Dtype, divide_score
+from scorejax.models.layers import Dtype, Nonlinearity, divide_score
 from scorejax.models.refinenet_layers import (
-    INTERPOLATIONS,
     InstanceNormPlus,
+    Interpolation,
     RefineBlock,
     ResidualBlock,
     Style,
     conv,
     level_weights,
 )
+from scorejax.numerics.ranges import Count
 
 # By number of stages: channel multipliers on the way down, and of the RefineNet on the way up.
 _MULTIPLIERS = {
@@ -52,13 +54,13 @@ class RefineNet(nn.Module):
             parameters nor values depend on it.
     """
 
-    features: int = 128
-    stages: int = 4
-    refine_multipliers: Sequence[int] | None = None
+    features: Count = 128
+    stages: Annotated[int, Interval(ge=4, le=6)] = 4
+    refine_multipliers: Sequence[Count] | None = None
     centered_input: bool = True
-    nonlinearity: str = "elu"
-    interpolation: str = "bilinear_align_corners"
-    channel_ddof: int = 0
+    nonlinearity: Nonlinearity = "elu"
+    interpolation: Interpolation = "bilinear_align_corners"
+    channel_ddof: Literal[0, 1] = 0
     learned_range: bool = False
     dtype: Dtype = jnp.float32
     remat: bool = False
@@ -97,8 +99,8 @@ class RefineNet(nn.Module):
             raise ValueError(f"{name} takes images [batch, height, width, channels], got an array of shape {x.shape}")
         for field, choices in (
             ("stages", tuple(_MULTIPLIERS)),
-            ("nonlinearity", tuple(NONLINEARITIES)),
-            ("interpolation", INTERPOLATIONS),
+            ("nonlinearity", get_args(Nonlinearity)),
+            ("interpolation", get_args(Interpolation)),
             ("channel_ddof", (0, 1)),
         ):
             if getattr(self, field) not in choices:

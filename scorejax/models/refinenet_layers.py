@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from scorejax.models.layers import NONLINEARITIES, Dtype
 from scorejax.models.resampling import halve
 
-INTERPOLATIONS = ("bilinear_align_corners", "bilinear_half_pixel", "nearest")
+Interpolation: TypeAlias = Literal["bilinear_align_corners", "bilinear_half_pixel", "nearest"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Style:
     Attributes:
         channel_ddof: taken off the number of channels when InstanceNorm++ divides by it.
         nonlinearity: name of the activation, in `layers.NONLINEARITIES`.
-        interpolation: one of `INTERPOLATIONS`.
+        interpolation: as `Interpolation` lists them.
         dtype: type to compute in. Norms are float32.
     """
 

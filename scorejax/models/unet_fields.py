@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Literal, Protocol, TypeAlias, get_args
 
 import jax
+from annotated_types import MinLen
 
-from scorejax.models.layers import NONLINEARITIES
+from scorejax.models.layers import Nonlinearity
+from scorejax.numerics.ranges import Count
 
+Block: TypeAlias = Literal["biggan", "ddpm"]
+Progressive: TypeAlias = Literal["none", "output_skip", "residual"]
+ProgressiveInput: TypeAlias = Literal["none", "input_skip", "residual"]
+ProgressiveCombine: TypeAlias = Literal["sum", "cat"]
+Embedding: TypeAlias = Literal["positional", "fourier", "none"]
+AttentionUp: TypeAlias = Literal["level", "block"]
+Multipliers: TypeAlias = Annotated[Sequence[Count], MinLen(1)]
+Taps: TypeAlias = Annotated[Sequence[float], MinLen(2)]
 CHOICES = {
-    "block": ("biggan", "ddpm"),
-    "progressive": ("none", "output_skip", "residual"),
-    "progressive_input": ("none", "input_skip", "residual"),
-    "progressive_combine": ("sum", "cat"),
-    "embedding": ("positional", "fourier", "none"),
-    "nonlinearity": tuple(NONLINEARITIES),
-    "attention_up": ("level", "block"),
+    "block": get_args(Block),
+    "progressive": get_args(Progressive),
+    "progressive_input": get_args(ProgressiveInput),
+    "progressive_combine": get_args(ProgressiveCombine),
+    "embedding": get_args(Embedding),
+    "nonlinearity": get_args(Nonlinearity),
+    "attention_up": get_args(AttentionUp),
 }
 TINY: dict[str, object] = {
     "features": 8,
@@ -36,6 +46,11 @@ class Unet(Protocol):
     def blocks_per_level(self) -> int: ...
     @property
     def channel_multipliers(self) -> Sequence[int]: ...
+
+
+def level_sizes(shape: tuple[int, ...], levels: int) -> set[int]:
+    """Return the sizes (the longer side, in pixels) that images `(H, W, C)` have at the levels of a U-Net."""
+    return {-(-max(shape[:2]) // 2**level) for level in range(levels)}
 
 
 def check_unet(network: Unet, x: jax.Array) -> None:

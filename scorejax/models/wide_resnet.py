@@ -1,16 +1,18 @@
 """The noise-conditional classifier of images, whose gradient steers samples toward a class."""
 
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge
 
 from scorejax.models.embedding import NoiseEmbedding, check_labels
 from scorejax.models.layers import Dtype, GroupNorm
+from scorejax.numerics.ranges import Below1, Count, Positive
 
-EMBEDDINGS = ("log_snr", "fourier", "positional", "none")
+Embedding: TypeAlias = Literal["log_snr", "fourier", "positional", "none"]
 
 
 class WideResNetClassifier(nn.Module):
@@ -44,12 +46,12 @@ class WideResNetClassifier(nn.Module):
     tiny: ClassVar[dict[str, object]] = {"depth": 10, "width": 1}
 
     num_classes: int = 10
-    depth: int = 28
-    width: int = 10
-    dropout: float = 0.0
+    depth: Annotated[int, Ge(10)] = 28
+    width: Count = 10
+    dropout: Below1 = 0.0
     standardize: bool = True
-    embedding: str = "log_snr"
-    fourier_scale: float = 16.0
+    embedding: Embedding = "log_snr"
+    fourier_scale: Positive = 16.0
     noise_levels: tuple[float, float, int] | None = None
     dtype: Dtype = jnp.float32
 
@@ -107,8 +109,8 @@ class WideResNetClassifier(nn.Module):
             raise ValueError(
                 f"num_classes must be at least 2 and width at least 1, got {self.num_classes} and {self.width}"
             )
-        if self.embedding not in EMBEDDINGS:
-            raise ValueError(f"embedding must be one of {EMBEDDINGS}, got {self.embedding!r}")
+        if self.embedding not in get_args(Embedding):
+            raise ValueError(f"embedding must be one of {get_args(Embedding)}, got {self.embedding!r}")
         check_labels(x.shape[0], labels)
 
 

@@ -70,7 +70,25 @@ def network(
         )
     if rank == 3:
         supplied.setdefault("centered_input", config.data.centered)
+        check_attention(config, examples)
     return config.model.make(**supplied, **(_noise_levels(process, kind) if process is not None else {}))
+
+
+def check_attention(config: Config, examples: data.Dataset) -> None:
+    """Refuse sizes that attention is asked for at, and that no level of the network has.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    asked = config.model.own().get("attention_resolutions", ())  # what was set; a default need not fit every image
+    if not asked:
+        return
+    sizes = models.level_sizes(examples.shape, len(config.model.channel_multipliers))
+    if missing := [size for size in asked if size not in sizes]:
+        raise ConfigError(
+            f"model.attention_resolutions = {asked}: no level of the network is {', '.join(map(str, missing))} pixels "
+            f"wide; of these images they are {', '.join(map(str, sorted(sizes, reverse=True)))}"
+        )
 
 
 def condition(config: Config, examples: data.Dataset) -> dict[str, object]:

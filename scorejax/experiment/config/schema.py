@@ -6,7 +6,7 @@ A setting is what it takes, its default, and what it is for; the last is what `-
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import Interval, MinLen
 
@@ -15,6 +15,7 @@ from scorejax.experiment.config.settings import Setting
 from scorejax.experiment.config.values import Kind, Values
 from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive, Seed
 
+_Labels: TypeAlias = Annotated[tuple[Natural, ...], MinLen(1)]
 _DATA: Values = {
     "size": Setting(Count | None, None, "resize images to size x size pixels"),
     "crop": Setting(Count | None, None, "cut the central square of so many pixels first; none: the largest square"),
@@ -23,11 +24,7 @@ _DATA: Values = {
         None,
         "what shows through transparent pixels; keep: a channel of its own; none: such pictures are refused",
     ),
-    "classes": Setting(
-        Annotated[tuple[Natural, ...], MinLen(1)] | None,
-        None,
-        "keep the examples with these labels, numbered anew; none: all",
-    ),
+    "classes": Setting(_Labels | None, None, "keep the examples with these labels, numbered anew; none: all"),
     "centered": Setting(bool, True, "images in [-1, 1); false: in [0, 1)"),
     "dequantize": Setting(bool, True, "uniform noise within each gray level; false: the middle of the level"),
     "flip": Setting(bool, False, "mirror images at random"),

@@ -99,15 +99,16 @@ def kind_of(hint: Hint, default: Value = REQUIRED) -> Kind | Place:
         return hint
     if default is not REQUIRED and (type(default).__name__ == "_ScalarMeta" or isinstance(default, type)):
         return Kind((type,))  # a number format
-    found = list(_options(hint))
-    for option in found:
+    options = list(_options(hint))
+    for option in options:
         if isinstance(option, Place):
             return option
+    found = [option for option in options if isinstance(option, Kind)]
     optional = default is None or any(option.optional for option in found)
     found = [option for option in found if option.types]
     if not found and default is not REQUIRED and default is not None:
         kind = type(default) if type(default) in _ORDER else str
-        of = {type(value) for value in default} if kind is tuple else set()
+        of = {type(value) for value in default} if isinstance(default, tuple) else set()
         found = [Kind((kind,), each=Kind((str,)) if of == {str} else None)]
     if not found:
         return Kind((str,), optional)
@@ -143,7 +144,7 @@ def _options(hint: Hint, *metadata: object) -> Iterator[Kind | Place]:
         yield _of_tuple(arguments, ranges.unpacked(metadata))
 
 
-def _of_tuple(arguments: tuple[Hint, ...], limits: tuple) -> Kind:
+def _of_tuple(arguments: Sequence[Hint], limits: tuple) -> Kind:
     """`tuple[int, ...]` of any length, `tuple[float, float]` of two, `Sequence[int]`, or a plain `tuple`."""
     if not arguments:
         return Kind((tuple,), limits=limits)

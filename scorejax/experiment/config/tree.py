@@ -15,7 +15,7 @@ from scorejax.experiment.config import values as values_lib
 from scorejax.experiment.config.parts import Seam, make, reject
 from scorejax.experiment.config.section import Help, Section
 from scorejax.experiment.config.settings import REQUIRED, Factory, Setting, declared, shown
-from scorejax.experiment.config.values import Value, Values
+from scorejax.experiment.config.values import Kind, Value, Values
 from scorejax.runtime.errors import ConfigError
 
 HELP = "help"
@@ -198,7 +198,7 @@ class Part(Config):
             setting = self._setting(key)
             if isinstance(setting.kind, Seam):
                 self._fields[key].choose(value)
-            elif value is None and not setting.kind.optional:
+            elif value is None and isinstance(setting.kind, Kind) and not setting.kind.optional:
                 self._fields.pop(key, None)  # back to its default
             else:
                 self._set(key, setting, self.checked(values_lib.check, key, value, setting))

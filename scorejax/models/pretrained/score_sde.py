@@ -12,6 +12,7 @@ from scorejax.models import DDPM, NCSN, NCSNpp, NCSNv2
 from scorejax.models.pretrained.layout import Entry, Params, StateDictError, convert, shape_tree
 from scorejax.models.pretrained.reference_config import NONLINEARITIES, choice, noise_levels, setting
 from scorejax.models.pretrained.refinenets import ncsn, ncsnv2, refinenet_entries
+from scorejax.models.unet_fields import Embedding
 
 # What the reference computes from its configuration, but saves with the weights.
 DERIVED = ("sigmas",)
@@ -179,7 +180,7 @@ def _ddpm(config: object) -> DDPM:
 
 def _ncsnpp(config: object) -> NCSNpp:
     fields = _unet_fields(config)
-    kind = choice(config, "model.embedding_type", {"fourier": "fourier", "positional": "positional"})
+    kind: Embedding = choice(config, "model.embedding_type", {"fourier": "fourier", "positional": "positional"})
     # Under Fourier features the label is sigma; otherwise it is an index.
     looks_up = fields["scale_by_sigma"] and kind == "positional"
     return NCSNpp(
