@@ -9,6 +9,7 @@ import numpy as np
 from scorejax.metrics.features import Classifier, FeatureNetwork
 from scorejax.metrics.metric import Metric, Reference, Result
 from scorejax.metrics.naming import is_inception
+from scorejax.numerics.ranges import Count
 
 SPLITS = 10
 
@@ -35,7 +36,7 @@ class ClassScoreMetric(Metric):
         splits: into which the samples are cut; there are never more than samples.
     """
 
-    splits: int = SPLITS
+    splits: Count = SPLITS
     needs_classes = True
     needs_real = "nothing"
 

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from annotated_types import Ge
 
 from scorejax.metrics.features import FeatureNetwork
 from scorejax.metrics.metric import Metric, Reference, Result
@@ -35,7 +36,7 @@ class KernelMetric(Metric):
         block: examples per block and set, at most.
     """
 
-    block: int = BLOCK
+    block: Annotated[int, Ge(2)] = BLOCK
 
     def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Measure the distance and its standard error."""

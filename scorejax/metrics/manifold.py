@@ -7,6 +7,7 @@ import numpy as np
 
 from scorejax.metrics.features import FeatureNetwork
 from scorejax.metrics.metric import Metric, Reference, Result
+from scorejax.numerics.ranges import Count
 
 NEIGHBORS = 3
 _BLOCK = 1000
@@ -32,7 +33,7 @@ class PrecisionRecallMetric(Metric):
         neighbors: the manifold around an example reaches to its neighbor of this number.
     """
 
-    neighbors: int = NEIGHBORS
+    neighbors: Count = NEIGHBORS
 
     @property
     def least(self) -> int:

@@ -3,10 +3,14 @@
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import MinLen
+
+from scorejax.numerics.ranges import Count
 
 
 @partial(jax.jit, static_argnames="strides")
@@ -36,8 +40,8 @@ class RandomConv:
         strides: of the layers.
     """
 
-    channels: tuple[int, ...] = (32, 64, 128)
-    strides: tuple[int, ...] = (1, 2, 2)
+    channels: Annotated[tuple[Count, ...], MinLen(1)] = (32, 64, 128)
+    strides: Annotated[tuple[Count, ...], MinLen(1)] = (1, 2, 2)
     _kernels: dict[int, tuple[jax.Array, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property

@@ -9,7 +9,7 @@ import jax
 from annotated_types import MinLen
 
 from scorejax.models.layers import Nonlinearity
-from scorejax.numerics.ranges import Count
+from scorejax.numerics.ranges import Count, Finite
 
 Block: TypeAlias = Literal["biggan", "ddpm"]
 Progressive: TypeAlias = Literal["none", "output_skip", "residual"]
@@ -18,7 +18,7 @@ ProgressiveCombine: TypeAlias = Literal["sum", "cat"]
 Embedding: TypeAlias = Literal["positional", "fourier", "none"]
 AttentionUp: TypeAlias = Literal["level", "block"]
 Multipliers: TypeAlias = Annotated[Sequence[Count], MinLen(1)]
-Taps: TypeAlias = Annotated[Sequence[float], MinLen(2)]
+Taps: TypeAlias = Annotated[Sequence[Finite], MinLen(2)]
 CHOICES = {
     "block": get_args(Block),
     "progressive": get_args(Progressive),

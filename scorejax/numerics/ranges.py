@@ -5,7 +5,8 @@ setting may be NaN; infinity is one only where the range ends there and holds it
 """
 
 import math
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from typing import Annotated, TypeAlias
 
 from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Interval, Le, Len, Lt, MaxLen, MinLen, MultipleOf
@@ -27,6 +28,18 @@ Below1: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
 Inside01: TypeAlias = Annotated[float, Interval(gt=0, lt=1)]
 """A part of a whole, neither none nor all of it."""
 
+Finite: TypeAlias = Annotated[float, Interval(gt=-math.inf, lt=math.inf)]
+"""Any number."""
+Limitless: TypeAlias = Annotated[float, Interval(ge=-math.inf, le=math.inf)]
+"""Any number, or infinity."""
+
+_RELATIONS: dict[type, tuple[str, Callable[[float, float], bool], str]] = {
+    Gt: ("gt", operator.gt, "more than"),
+    Ge: ("ge", operator.ge, "at least"),
+    Lt: ("lt", operator.lt, "less than"),
+    Le: ("le", operator.le, "at most"),
+    MultipleOf: ("multiple_of", lambda value, unit: value % unit == 0, "a multiple of"),
+}
 LARGEST_INT = 2**31 - 1  # of JAX's int32, for whole numbers whose range has no end of its own
 LARGEST_FLOAT = 3.4028234e38  # of float32
 
@@ -49,18 +62,15 @@ def exactly(count: int) -> Len:
 
 def holds(limits: Iterable[BaseMetadata], value: float) -> bool:
     """Return whether a number lies within all limits; NaN lies nowhere, infinity where it is an end of the range."""
-    limits = tuple(limits)
+    relations = _relations(limits)
     if math.isnan(value):
         return False
     if isinstance(value, int):
-        if abs(value) > LARGEST_INT and not any(isinstance(limit, Lt | Le) for limit in limits):
-            return False
-    elif abs(value) > LARGEST_FLOAT:
-        ends = [limit.le for limit in limits if isinstance(limit, Le)]
-        ends += [limit.ge for limit in limits if isinstance(limit, Ge)]
-        if value not in ends:
-            return False
-    return all(_holds(limit, value) for limit in limits)
+        bounded = any(relation in (operator.lt, operator.le) for relation, _, _ in relations)
+        inside = bounded or abs(value) <= LARGEST_INT
+    else:
+        inside = abs(value) <= LARGEST_FLOAT or value in [bound for _, bound, _ in relations]
+    return inside and all(relation(value, bound) for relation, bound, _ in relations)
 
 
 def endless(limits: Iterable[BaseMetadata]) -> bool:
@@ -79,8 +89,8 @@ def lengths_hold(limits: Iterable[BaseMetadata], count: int) -> bool:
 
 
 def described(limits: Iterable[BaseMetadata]) -> str:
-    """Return limits in words that follow a noun: " of at least 0 and below 1"; empty where there are none."""
-    words = [_word(limit) for limit in limits if not isinstance(limit, MinLen | MaxLen)]
+    """Return limits in words that follow a noun: " of at least 0 and less than 1"; empty where there are none."""
+    words = [f"{words} {bound}" for _, bound, words in _relations(limits) if math.isfinite(bound)]
     return " of " * bool(words) + " and ".join(words)
 
 
@@ -93,31 +103,11 @@ def lengths_described(limits: Iterable[BaseMetadata]) -> str:
     return f", at least {least} of them" if least else ""
 
 
-def _holds(limit: BaseMetadata, value: float) -> bool:
-    match limit:
-        case Gt():
-            return value > limit.gt  # type: ignore[operator]
-        case Ge():
-            return value >= limit.ge  # type: ignore[operator]
-        case Lt():
-            return value < limit.lt  # type: ignore[operator]
-        case Le():
-            return value <= limit.le  # type: ignore[operator]
-        case MultipleOf():
-            return value % limit.multiple_of == 0  # type: ignore[operator]
-    return True
-
-
-def _word(limit: BaseMetadata) -> str:
-    match limit:
-        case Gt():
-            return f"more than {limit.gt}"
-        case Ge():
-            return f"at least {limit.ge}"
-        case Lt():
-            return f"less than {limit.lt}"
-        case Le():
-            return f"at most {limit.le}"
-        case MultipleOf():
-            return f"a multiple of {limit.multiple_of}"
-    return str(limit)
+def _relations(limits: Iterable[BaseMetadata]) -> list[tuple[Callable[[float, float], bool], float, str]]:
+    """Each limit of a number as a relation, the bound that the number has it to, and the relation in words."""
+    found = []
+    for limit in limits:
+        if type(limit) in _RELATIONS:
+            name, relation, words = _RELATIONS[type(limit)]
+            found.append((relation, getattr(limit, name), words))
+    return found

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Below1
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.sdes.linear import LinearSDE
 
-CLASSIFICATION_WEIGHTINGS = ("simple", "log_snr")
+Weighting: TypeAlias = Literal["simple", "log_snr"]
+CLASSIFICATION_WEIGHTINGS = get_args(Weighting)
 
 
 def classification(
@@ -24,8 +27,8 @@ def classification(
     *,
     t: Array | None = None,
     time_sampling: str = "uniform",
-    weighting: str = "simple",
-    label_smoothing: float = 0.0,
+    weighting: Weighting = "simple",
+    label_smoothing: Below1 = 0.0,
 ) -> Array:
     """Return the cross entropy of `p(y | x_t, t)` of each example, `[B]`, in nats (arXiv 2011.13456, 2105.05233).
 

@@ -10,7 +10,7 @@ from jax import Array
 
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
-from scorejax.objectives.weighting import Weighting, reduction_factor, weight
+from scorejax.objectives.weighting import Reduction, Weighting, reduction_factor, weight
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
 
@@ -24,7 +24,7 @@ def denoising(
     t: Array | None = None,
     time_sampling: str = "uniform",
     weighting: Weighting = "simple",
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Array:
     """Return the denoising score matching loss of each example, `[B]` (Vincent 2011; Score-SDE eq. 7).
 

@@ -6,14 +6,16 @@ No transition kernel is needed, which makes it the objective of processes that c
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Count
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
-from scorejax.objectives.weighting import Weighting, reduction_factor, weight
+from scorejax.objectives.weighting import Reduction, Weighting, reduction_factor, weight
 from scorejax.scores import jacobian as probes_lib
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
@@ -31,10 +33,10 @@ def sliced(
     t: Array | None = None,
     time_sampling: str = "uniform",
     weighting: Weighting = "simple",
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     diffuse: Diffuse | None = None,
-    probes: int = 1,
-    projection: str = "rademacher",
+    probes: Count = 1,
+    projection: Literal["rademacher", "gaussian", "sphere"] = "rademacher",
     variance_reduced: bool = True,
 ) -> Array:
     """Return the sliced score matching loss of each example, `[B]` (arXiv 1905.07088; Score-SDE, appendix A).
@@ -84,7 +86,7 @@ def implicit(
     t: Array | None = None,
     time_sampling: str = "uniform",
     weighting: Weighting = "simple",
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     diffuse: Diffuse | None = None,
 ) -> Array:
     """Return the loss of `sliced` with the exact trace, `[B]` (Hyvarinen 2005); arguments as there.

@@ -11,6 +11,7 @@ from jax import Array
 from scorejax.likelihood.decoder import level_points
 from scorejax.likelihood.elbo import prior_term
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Positive
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
@@ -29,7 +30,7 @@ def continuous_vlb(
     endpoints: bool = False,
     time_sampling: str = "uniform",
     t: Array | None = None,
-    prior_variance: float | None = 1.0,
+    prior_variance: Positive | None = 1.0,
 ) -> Array:
     """Return an unbiased estimate of the bound on `-log p(x_0)` in bits/dim, `[B]`, for any process.
 

@@ -13,6 +13,7 @@ from jax import Array, lax
 from scorejax.likelihood.decoder import level_points
 from scorejax.likelihood.elbo import decoder_log_prob, decoder_variances, kl_term
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import NonNegative
 from scorejax.reverse import ReverseChain
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
@@ -64,7 +65,7 @@ def hybrid(
     x0: Array,
     *,
     chain: ReverseChain,
-    lambda_vlb: float = 0.001,
+    lambda_vlb: NonNegative = 0.001,
     levels: int | None = None,
     centered: bool = True,
     endpoints: bool = False,

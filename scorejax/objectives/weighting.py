@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
 
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax.sdes.linear import LinearSDE
 
-Weighting = str | Callable[[LinearSDE, Array], Array]
+WeightingName: TypeAlias = Literal["simple", "likelihood", "snr", "data", "truncated_snr", "min_snr"]
+Weighting: TypeAlias = WeightingName | Callable[[LinearSDE, Array], Array]
+Reduction: TypeAlias = Literal["mean", "sum", "half_sum"]
 
 WEIGHTINGS: dict[str, Callable[[LinearSDE, Array], Array]] = {
     "simple": lambda sde, t: jnp.ones_like(t),
@@ -25,7 +28,7 @@ WEIGHTINGS: dict[str, Callable[[LinearSDE, Array], Array]] = {
 data prediction, `truncated_snr` is the larger of the data and noise errors (arXiv 2202.00512), `min_snr` is
 `min(SNR, 5)` times the data error (arXiv 2303.09556)."""
 
-REDUCTIONS = ("mean", "sum", "half_sum")
+REDUCTIONS = get_args(Reduction)
 
 
 def weight(weighting: Weighting, sde: LinearSDE, t: Array) -> Array:

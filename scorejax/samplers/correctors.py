@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +17,13 @@ from jax import Array
 from jax.core import Tracer
 
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Count, Positive
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, per_batch, static
 
-NORMS = ("sample", "batch", "dimension")
+Norm: TypeAlias = Literal["sample", "batch", "dimension"]
+NORMS = get_args(Norm)
 
 
 @jax.tree_util.register_dataclass
@@ -105,7 +108,7 @@ class AnnealedLangevin(Stepper):
         return Step(x, jnp.zeros_like(memory), updates)
 
 
-def langevin(snr: float = 0.16, steps: int = 1, norm: str = "sample") -> Langevin:
+def langevin(snr: Positive = 0.16, steps: Count = 1, norm: Norm = "sample") -> Langevin:
     """Return Langevin steps whose size keeps the signal-to-noise ratio `snr` (Score-SDE, algorithms 4 and 5).
 
     Args:
@@ -127,7 +130,7 @@ def langevin(snr: float = 0.16, steps: int = 1, norm: str = "sample") -> Langevi
     return Langevin(snr, steps, norm)
 
 
-def ald(snr: float = 0.16, steps: int = 1) -> ALD:
+def ald(snr: Positive = 0.16, steps: Count = 1) -> ALD:
     """Return the annealed Langevin corrector, step size proportional to `sigma_t^2` (Song & Ermon, arXiv 1907.05600).
 
     Args:
@@ -141,7 +144,7 @@ def ald(snr: float = 0.16, steps: int = 1) -> ALD:
     return ALD(snr, steps)
 
 
-def annealed_langevin(epsilon: float = 2e-5, steps: int = 100) -> AnnealedLangevin:
+def annealed_langevin(epsilon: Positive = 2e-5, steps: Count = 100) -> AnnealedLangevin:
     """Return annealed Langevin dynamics as a sampler of its own (NCSN, arXiv 1907.05600, algorithm 1).
 
         x <- x + e_i score(x, t_i) + sqrt(2 e_i) z,   e_i = epsilon sigma_i^2 / sigma_min^2,   `steps` times a level

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Positive, Share
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, Time, static
@@ -66,7 +67,7 @@ class DDIM(Stepper):
         return Step(mean + sde.scale(jnp.sqrt(variance), t, noise))
 
 
-def ddim(eta: float = 0.0, *, clip: float | None = None, rederive_noise: bool = True) -> DDIM:
+def ddim(eta: Share = 0.0, *, clip: Positive | None = None, rederive_noise: bool = True) -> DDIM:
     """Return DDIM (arXiv 2010.02502) for any process: one evaluation a step, of order 1.
 
     `eta = 0` is deterministic and equal to DPM-Solver of order 1; `eta = 1` is ancestral sampling with the posterior

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,11 @@ from jax import Array
 
 from scorejax.samplers.exponential import (
     ExponentialStepper,
+    Form,
     History,
     Node,
+    Order,
+    Quantile,
     check_exponential,
     chosen,
     exact,
@@ -31,9 +34,12 @@ from scorejax.samplers.stepper import Step
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
-KINDS = ("multistep", "singlestep", "singlestep_fixed")
-SOLVER_TYPES = ("dpmsolver", "taylor")
-THIRD_ORDERS = ("exact", "published")
+Kind: TypeAlias = Literal["multistep", "singlestep", "singlestep_fixed"]
+SolverType: TypeAlias = Literal["dpmsolver", "taylor"]
+ThirdOrder: TypeAlias = Literal["exact", "published"]
+KINDS = get_args(Kind)
+SOLVER_TYPES = get_args(SolverType)
+THIRD_ORDERS = get_args(ThirdOrder)
 
 
 @jax.tree_util.register_dataclass
@@ -131,14 +137,14 @@ def published(z: Array, r: Sequence[Array]) -> list[Array]:
 
 
 def dpm_solver(
-    order: int = 2,
-    kind: str = "multistep",
-    prediction: str = "data",
+    order: Order = 2,
+    kind: Kind = "multistep",
+    prediction: Form = "data",
     *,
-    solver_type: str = "dpmsolver",
-    third: str = "exact",
+    solver_type: SolverType = "dpmsolver",
+    third: ThirdOrder = "exact",
     lower_order_final: bool | None = None,
-    thresholding: float | None = None,
+    thresholding: Quantile | None = None,
 ) -> MultistepDPMSolver | SinglestepDPMSolver:
     """Return DPM-Solver (arXiv 2206.00927) or DPM-Solver++ (arXiv 2211.01095) for the probability-flow ODE.
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Interval
 from jax import Array
 
 from scorejax.numerics.batching import together
-from scorejax.samplers.dpm_solver import SOLVER_TYPES
-from scorejax.samplers.exponential import ExponentialStepper, Node, check_exponential, exact, half, node
+from scorejax.numerics.ranges import Count, Positive
+from scorejax.samplers.dpm_solver import SOLVER_TYPES, SolverType
+from scorejax.samplers.exponential import ExponentialStepper, Form, Node, Quantile, check_exponential, exact, half, node
 from scorejax.samplers.stepper import Step
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
-CONTROLS = ("sample", "batch")
+Control: TypeAlias = Literal["sample", "batch"]
+CONTROLS = get_args(Control)
 SAFETY = 0.9  # of the step that would just be accepted
 
 Predict = Callable[[Array, Array], Array]
@@ -122,16 +125,16 @@ class AdaptiveDPMSolver(ExponentialStepper):
 
 
 def dpm_solver_adaptive(
-    order: int = 3,
-    prediction: str = "noise",
+    order: Annotated[int, Interval(ge=2, le=3)] = 3,
+    prediction: Form = "noise",
     *,
-    rtol: float = 0.05,
-    atol: float = 0.0078,
-    first: float = 0.05,
-    solver_type: str = "dpmsolver",
-    control: str = "sample",
-    thresholding: float | None = None,
-    max_steps: int = 4096,
+    rtol: Positive = 0.05,
+    atol: Positive = 0.0078,
+    first: Positive = 0.05,
+    solver_type: SolverType = "dpmsolver",
+    control: Control = "sample",
+    thresholding: Quantile | None = None,
+    max_steps: Count = 4096,
 ) -> AdaptiveDPMSolver:
     """Return adaptive DPM-Solver (arXiv 2206.00927, appendix C): pairs of orders 1 and 2, or 2 and 3.
 

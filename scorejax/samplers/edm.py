@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Interval
 from jax import Array
 
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import NonNegative, Positive
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
@@ -71,7 +74,13 @@ class EDMSampler(Stepper):
         return x + spread * keys_lib.normal(keys, x.shape, x.dtype), raised
 
 
-def heun(churn: float = 0.0, *, s_min: float = 0.0, s_max: float = math.inf, s_noise: float = 1.0) -> EDMSampler:
+def heun(
+    churn: NonNegative = 0.0,
+    *,
+    s_min: NonNegative = 0.0,
+    s_max: Annotated[float, Interval(ge=0, le=math.inf)] = math.inf,
+    s_noise: Positive = 1.0,
+) -> EDMSampler:
     """Return EDM's second-order sampler (arXiv 2206.00364, algorithms 1 and 2), two evaluations a step.
 
     It steps in `r = sigma / alpha`, along which the paths of the flow are nearly straight;
@@ -92,7 +101,13 @@ def heun(churn: float = 0.0, *, s_min: float = 0.0, s_max: float = math.inf, s_n
     return _edm("heun", 2, churn, s_min, s_max, s_noise)
 
 
-def euler(churn: float = 0.0, *, s_min: float = 0.0, s_max: float = math.inf, s_noise: float = 1.0) -> EDMSampler:
+def euler(
+    churn: NonNegative = 0.0,
+    *,
+    s_min: NonNegative = 0.0,
+    s_max: Annotated[float, Interval(ge=0, le=math.inf)] = math.inf,
+    s_noise: Positive = 1.0,
+) -> EDMSampler:
     """Return `heun` without its second evaluation: order 1, and without churn equal to DDIM; arguments as there.
 
     Raises:

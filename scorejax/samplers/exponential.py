@@ -15,18 +15,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Interval
 from jax import Array
 
 from scorejax.samplers.stepper import Stepper
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, static
 
-FORMS = ("data", "noise")
+Form: TypeAlias = Literal["data", "noise"]
+Order: TypeAlias = Annotated[int, Interval(ge=1, le=3)]
+Quantile: TypeAlias = Annotated[float, Interval(gt=0, le=1)]
+FORMS = get_args(Form)
 TERMS = 17  # the first left out is below 1 / 18!, beneath float64's resolution
 
 Rule = Callable[[Array, Sequence[Array]], list[Array]]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 from jax import Array
 
 from scorejax.reverse import optimal_times
@@ -18,7 +20,7 @@ def optimal(
     n: int,
     *,
     t_min: float | None = None,
-    eta: float = 1.0,
+    eta: Annotated[float, Interval(gt=0, le=1)] = 1.0,
     fitted: Callable[[str], Gamma] | None = None,
 ) -> np.ndarray:
     """Return the `n + 1` times with the least variational bound, in float64 (Analytic-DPM, arXiv 2201.06503).

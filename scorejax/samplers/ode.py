@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics.batching import together
+from scorejax.numerics.ranges import Count, Positive
 from scorejax.numerics.trees import PyTree
 from scorejax.samplers.driver import Sample, as_pytree
 from scorejax.samplers.stepper import Step, Stepper
@@ -45,7 +46,9 @@ class AdaptiveProbabilityFlow(Stepper):
         return Step(x, (), jnp.max(nfe))
 
 
-def adaptive_probability_flow(rtol: float = 1e-5, atol: float = 1e-5, max_steps: int = 4096) -> AdaptiveProbabilityFlow:
+def adaptive_probability_flow(
+    rtol: Positive = 1e-5, atol: Positive = 1e-5, max_steps: Count = 4096
+) -> AdaptiveProbabilityFlow:
     """Return the adaptive solver of the probability-flow ODE (Tsitouras 5(4) by diffrax).
 
     Between two times of the grid each sample takes as many steps as it needs, so `times=[t_max, t_min]` is enough.

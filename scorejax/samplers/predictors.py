@@ -6,6 +6,7 @@ All use true grid differences and the process's exact transitions, never an inde
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,8 @@ from scorejax.scores.predictions import Score, reverse_drift, tweedie
 from scorejax.scores.predictions import probability_flow as flow_drift
 from scorejax.sdes.linear import LinearSDE, static
 
-ODE_METHODS = ("euler", "heun", "rk4")
+Method: TypeAlias = Literal["euler", "heun", "rk4"]
+ODE_METHODS = get_args(Method)
 
 
 @jax.tree_util.register_dataclass
@@ -103,7 +105,7 @@ def reverse_diffusion(*, probability_flow: bool = False) -> ReverseDiffusion:
     return ReverseDiffusion(probability_flow)
 
 
-def ancestral(variance: str = "posterior") -> Ancestral:
+def ancestral(variance: Literal["posterior", "forward"] = "posterior") -> Ancestral:
     """Return ancestral sampling for any process (DDPM; Score-SDE, appendix F); weak order 1.
 
     Args:
@@ -117,7 +119,7 @@ def ancestral(variance: str = "posterior") -> Ancestral:
     return Ancestral(variance)
 
 
-def probability_flow(method: str = "euler") -> ProbabilityFlow:
+def probability_flow(method: Method = "euler") -> ProbabilityFlow:
     """Return a fixed-step method for the probability-flow ODE.
 
     Args:

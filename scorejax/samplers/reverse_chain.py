@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import Literal, NoReturn, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Finite, Positive, Share
 from scorejax.reverse import VARIANCES, ReverseChain, chain
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
@@ -25,6 +26,7 @@ from scorejax.scores.predictions import Score
 from scorejax.sdes.float64 import exact_times
 from scorejax.sdes.linear import LinearSDE
 
+VarianceName: TypeAlias = Literal["posterior", "forward", "analytic", "npr", "sn", "ocm", "learned"]
 FITTED = ("analytic", "npr", "sn", "ocm", "learned")
 """Variances that were fitted to a network, and that only the program which holds the network can supply."""
 
@@ -142,11 +144,11 @@ class ChainPart(Stepper):
 
 
 def reverse_chain(
-    variance: str | Variance | ReverseChain = "posterior",
+    variance: VarianceName | Variance | ReverseChain = "posterior",
     *,
-    eta: float = 1.0,
-    clip: bool | Interval | None = True,
-    last_noise: float | None = None,
+    eta: Share = 1.0,
+    clip: bool | tuple[Finite, Finite] | None = True,
+    last_noise: Positive | None = None,
     fitted: Fitted | None = None,
     data_range: Interval | None = None,
 ) -> ChainPart | ChainStepper:
@@ -187,9 +189,9 @@ def reverse_chain(
 
 def analytic_dpm(
     *,
-    eta: float = 1.0,
-    clip: bool | Interval | None = True,
-    last_noise: float | None = None,
+    eta: Share = 1.0,
+    clip: bool | tuple[Finite, Finite] | None = True,
+    last_noise: Positive | None = None,
     fitted: Fitted | None = None,
     data_range: Interval | None = None,
 ) -> ChainPart | ChainStepper:
@@ -202,9 +204,9 @@ def analytic_dpm(
 
 def npr(
     *,
-    eta: float = 1.0,
-    clip: bool | Interval | None = True,
-    last_noise: float | None = None,
+    eta: Share = 1.0,
+    clip: bool | tuple[Finite, Finite] | None = True,
+    last_noise: Positive | None = None,
     fitted: Fitted | None = None,
     data_range: Interval | None = None,
 ) -> ChainPart | ChainStepper:
@@ -214,9 +216,9 @@ def npr(
 
 def sn(
     *,
-    eta: float = 1.0,
-    clip: bool | Interval | None = True,
-    last_noise: float | None = None,
+    eta: Share = 1.0,
+    clip: bool | tuple[Finite, Finite] | None = True,
+    last_noise: Positive | None = None,
     fitted: Fitted | None = None,
     data_range: Interval | None = None,
 ) -> ChainPart | ChainStepper:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,11 @@ from jax import Array
 
 from scorejax.samplers.exponential import (
     ExponentialStepper,
+    Form,
     History,
     Node,
+    Order,
+    Quantile,
     check_exponential,
     dot,
     exact,
@@ -26,7 +30,8 @@ from scorejax.samplers.stepper import Step
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
-VARIANTS = ("bh1", "bh2", "vary_coeff", "vary_coeff_published")
+Variant: TypeAlias = Literal["bh1", "bh2", "vary_coeff", "vary_coeff_published"]
+VARIANTS = get_args(Variant)
 
 
 @jax.tree_util.register_dataclass
@@ -98,13 +103,13 @@ def published(z: Array, r: Sequence[Array]) -> list[Array]:
 
 
 def unipc(
-    order: int = 3,
-    variant: str = "bh1",
-    prediction: str = "data",
+    order: Order = 3,
+    variant: Variant = "bh1",
+    prediction: Form = "data",
     *,
     corrector: bool = True,
     lower_order_final: bool = True,
-    thresholding: float | None = None,
+    thresholding: Quantile | None = None,
 ) -> UniPC:
     """Return UniPC (arXiv 2302.04867) for the probability-flow ODE: order p + 1 for p predictions, one a step.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics.ranges import NonNegative, Positive
 from scorejax.sdes.linear import LinearSDE, static
 
 
@@ -144,7 +145,9 @@ class Flow(LinearSDE):
         return jax.nn.sigmoid(-0.5 * log_snr)
 
 
-def vp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-5, t_max: float = 1.0) -> VP:
+def vp(
+    beta_min: NonNegative = 0.1, beta_max: Positive = 20.0, *, t_min: NonNegative = 1e-5, t_max: Positive = 1.0
+) -> VP:
     """Return the variance preserving SDE `dx = -beta x / 2 dt + sqrt(beta) dw` with linear `beta(t)`.
 
     Raises:
@@ -155,7 +158,9 @@ def vp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-5, t_
     return VP(beta_min=beta_min, beta_max=beta_max, t_min=t_min, t_max=t_max)
 
 
-def subvp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-5, t_max: float = 1.0) -> SubVP:
+def subvp(
+    beta_min: NonNegative = 0.1, beta_max: Positive = 20.0, *, t_min: NonNegative = 1e-5, t_max: Positive = 1.0
+) -> SubVP:
     """Return the sub-VP SDE `dx = -beta x / 2 dt + sqrt(beta (1 - e^{-2B})) dw` (Score-SDE, eq. 29).
 
     Raises:
@@ -166,7 +171,9 @@ def subvp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-5,
     return SubVP(beta_min=beta_min, beta_max=beta_max, t_min=t_min, t_max=t_max)
 
 
-def ve(sigma_min: float = 0.01, sigma_max: float = 50.0, *, t_min: float = 1e-5, t_max: float = 1.0) -> VE:
+def ve(
+    sigma_min: Positive = 0.01, sigma_max: Positive = 50.0, *, t_min: NonNegative = 1e-5, t_max: Positive = 1.0
+) -> VE:
     """Return the variance exploding SDE `dx = sigma(t) sqrt(2 log(sigma_max / sigma_min)) dw`.
 
     As published, `variance(t) = sigma(t)^2`: at `t = 0` the marginal has standard deviation `sigma_min`, not zero.
@@ -179,7 +186,7 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0, *, t_min: float = 1e-5,
     return VE(sigma_min=sigma_min, sigma_max=sigma_max, t_min=t_min, t_max=t_max)
 
 
-def edm(sigma_min: float = 0.002, sigma_max: float = 80.0) -> EDM:
+def edm(sigma_min: Positive = 0.002, sigma_max: Positive = 80.0) -> EDM:
     """Return the process `x_t = x_0 + t noise` integrated over `t = sigma` in `[sigma_min, sigma_max]`.
 
     Raises:
@@ -189,7 +196,7 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0) -> EDM:
     return EDM(t_min=sigma_min, t_max=sigma_max)
 
 
-def cosine(offset: float = 0.008, *, t_min: float = 1e-5, t_max: float = 0.9946) -> Cosine:
+def cosine(offset: Positive = 0.008, *, t_min: NonNegative = 1e-5, t_max: Positive = 0.9946) -> Cosine:
     """Return the variance preserving process with the cosine schedule; `t_max < 1` keeps `beta` finite.
 
     Raises:
@@ -201,7 +208,7 @@ def cosine(offset: float = 0.008, *, t_min: float = 1e-5, t_max: float = 0.9946)
     return Cosine(offset=offset, t_min=t_min, t_max=t_max)
 
 
-def flow(*, t_min: float = 1e-5, t_max: float = 0.995) -> Flow:
+def flow(*, t_min: NonNegative = 1e-5, t_max: Positive = 0.995) -> Flow:
     """Return the straight path `x_t = (1 - t) x_0 + t noise`; `t_max < 1` keeps the drift `-x / (1 - t)` finite.
 
     The default leaves as much signal at `t_max` as VP does, a signal-to-noise ratio of 2.5e-5.

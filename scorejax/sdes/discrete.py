@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Ge
 from jax import Array
 
 from scorejax.numerics.host_arrays import host_array
+from scorejax.numerics.ranges import Count, Inside01, Positive
 from scorejax.sdes.linear import LinearSDE, static
 
-SCHEDULES = ("linear", "cosine", "quad", "vpsde")
+Schedule: TypeAlias = Literal["linear", "cosine", "quad", "vpsde"]
+SCHEDULES = get_args(Schedule)
 
 
 @jax.tree_util.register_dataclass
@@ -149,7 +153,7 @@ class SMLD(Chain):
         return self.levels - self._level(t)
 
 
-def ddpm(schedule: str | Sequence[float] = "linear", n: int = 1000) -> DDPM:
+def ddpm(schedule: Schedule | Sequence[Inside01] = "linear", n: Count = 1000) -> DDPM:
     """Return the discrete DDPM chain of `n` levels.
 
     Args:
@@ -172,7 +176,7 @@ def ddpm(schedule: str | Sequence[float] = "linear", n: int = 1000) -> DDPM:
     return DDPM(decay=Table.through(decay), levels=len(betas), t_min=1.0 / len(betas), t_max=1.0)
 
 
-def smld(sigma_min: float = 0.01, sigma_max: float = 50.0, n: int = 1000) -> SMLD:
+def smld(sigma_min: Positive = 0.01, sigma_max: Positive = 50.0, n: Annotated[int, Ge(2)] = 1000) -> SMLD:
     """Return the discrete SMLD chain: `n` levels, geometric from `sigma_min` to `sigma_max`.
 
     Raises:

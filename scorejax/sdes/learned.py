@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics.ranges import Finite, Natural
 from scorejax.sdes.linear import LinearSDE, static
 
 
@@ -72,7 +73,9 @@ class Learned(LinearSDE):
         return t + jnp.sum(bends, axis=-1)
 
 
-def learned(gamma_min: float = -13.3, gamma_max: float = 5.0, *, bends: int = 0, key: Array | None = None) -> Learned:
+def learned(
+    gamma_min: Finite = -13.3, gamma_max: Finite = 5.0, *, bends: Natural = 0, key: Array | None = None
+) -> Learned:
     """Return a process with a learnable schedule, at first (nearly) linear in the log signal-to-noise ratio.
 
     Its labels go from 99.9 to 899.1 at first.

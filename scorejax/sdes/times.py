@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from scorejax.numerics.ranges import Positive
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import exact_times
 from scorejax.sdes.linear import LinearSDE
@@ -51,7 +52,7 @@ def log_snr(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
     return _between(sde, ratios, end)
 
 
-def karras(sde: LinearSDE, n: int, *, t_min: float | None = None, rho: float = 7.0) -> Array:
+def karras(sde: LinearSDE, n: int, *, t_min: float | None = None, rho: Positive = 7.0) -> Array:
     """Return times whose noise-to-signal ratio `sigma / alpha` follows EDM's rule (arXiv 2206.00364, eq. 5).
 
     (sigma / alpha)_i = (r_max^{1/rho} + i/n (r_min^{1/rho} - r_max^{1/rho}))^rho.

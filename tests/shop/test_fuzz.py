@@ -20,8 +20,8 @@ CASES, LONGEST = 300, 5.0  # seconds that one may take
 CONFIGS = ("vp_moons:tiny", "vp_digits:tiny", "ncsnv2:tiny", "classifier:tiny", "flow:tiny", "vp_cifar10:ncsnpp,tiny")
 
 # Nobody can mean these, whichever setting takes a number.
-NO_NUMBERS = ("nan", "-nan", "", " ", "1e400", "-1e400", "one", "1,5", "0x10", "--1", "1e", "\u0661\u00bd", "\U0001f600",
-              "(1,2", "[[[[", "None3", "1;2", "True", "9" * 5000, "{1:2}", "__import__('os')")  # fmt: skip
+NO_NUMBERS = ("nan", "-nan", "", " ", "1e400", "-1e400", "one", "1,5", "0x10", "--1", "1e", "\u0661\u00bd",
+              "\U0001f600", "(1,2", "[[[[", "None3", "1;2", "True", "9" * 5000, "{1:2}", "_import('os')")  # fmt: skip
 WHOLE = ("1.5", "1e-3", "inf", "1e20", "99999999999999999999")
 POSITIVE = ("0", "-1", "-inf", "inf")
 NATURAL = ("-1", "-2147483649", "0.5")
@@ -53,7 +53,8 @@ SENSELESS = {
     ),
     **dict.fromkeys(("data.flip", "data.centered", "ema.warmup", "eval.exact", "sampler.denoise"),
                     ("maybe", "2", "", "nan", "yess", "-1")),
-    **dict.fromkeys(("sweep.steps", "data.classes"), ("()", "", "('a',)", "(0.5,)", "(-1,)", "(nan,)", "((1,),)", "(1,")),
+    **dict.fromkeys(("sweep.steps", "data.classes"),
+                    ("()", "", "('a',)", "(0.5,)", "(-1,)", "(nan,)", "((1,),)", "(1,")),
     **dict.fromkeys(("eval.metrics", "sweep.samplers"), ("()", "", ",", "(,)")),
     "eval.metrics": ("", "()", "nosuch", "frechet,nosuch", "kid:block=0", "kid:nosuch=1", "precision_recall:0"),
     **dict.fromkeys(("sde", "recipe", "model", "objective", "sampler.stepper", "sampler.time_grid", "sampler.corrector",

@@ -77,10 +77,9 @@ def test_no_door_lets_in_what_is_no_number_of_the_range(found):
     senseless = [math.nan] + [end for end in (math.inf, -math.inf) if not ranges.holds(found.kind.limits, end)]
     if not {float, tuple} & set(found.kind.types):
         senseless += [1.5, 10**30]
-    senseless += [limit.gt for limit in found.kind.limits if isinstance(limit, ranges.Gt)]
-    senseless += [limit.ge - 1 for limit in found.kind.limits if isinstance(limit, ranges.Ge)]
-    senseless += [limit.lt for limit in found.kind.limits if isinstance(limit, ranges.Lt)]
-    senseless += [limit.le + 1 for limit in found.kind.limits if isinstance(limit, ranges.Le)]
+    beyond = {ranges.Gt: ("gt", 0), ranges.Ge: ("ge", -1), ranges.Lt: ("lt", 0), ranges.Le: ("le", 1)}
+    ends = [(getattr(limit, beyond[type(limit)][0]), limit) for limit in found.kind.limits if type(limit) in beyond]
+    senseless += [end + beyond[type(limit)][1] for end, limit in ends if math.isfinite(end)]
     for value in senseless:
         for door in doors(found, value):
             config = configs.override(configs.base(), found.given)

@@ -22,6 +22,7 @@ from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Count, NonNegative, Positive
 from scorejax.runtime.errors import ConfigError
 
 _LATENTS = 1  # stream of an example's key; 0 prepares the example
@@ -36,11 +37,11 @@ class Adversarial(Recipe):
         self,
         given: Given,
         *,
-        latents: int = 4,
-        discriminator_features: int = 128,
-        discriminator_depth: int = 3,
-        discriminator_rate: float = 1.0,
-        gradient_penalty: float = 0.1,
+        latents: Count = 4,
+        discriminator_features: Count = 128,
+        discriminator_depth: Count = 3,
+        discriminator_rate: Positive = 1.0,
+        gradient_penalty: NonNegative = 0.1,
     ) -> None:
         """Check the settings.
 

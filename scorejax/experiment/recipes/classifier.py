@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Below1
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 
@@ -32,9 +34,9 @@ class Classifier(Recipe):
         self,
         given: Given,
         *,
-        weighting: str = "simple",
-        time_sampling: str = "uniform",
-        label_smoothing: float = 0.0,
+        weighting: Literal["simple", "log_snr"] = "simple",
+        time_sampling: Literal["uniform", "stratified", "importance"] = "uniform",
+        label_smoothing: Below1 = 0.0,
     ) -> None:
         """Check the settings.
 

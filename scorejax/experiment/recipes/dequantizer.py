@@ -15,6 +15,7 @@ from scorejax import likelihood, models
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe, training_settings
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Count, Natural
 from scorejax.runtime.errors import ConfigError, user_errors
 
 
@@ -42,12 +43,12 @@ class Dequantizer(Recipe):
         self,
         given: Given,
         *,
-        times_per_example: int = 1,
-        features: int | None = None,
-        components: int | None = None,
-        blocks: int | None = None,
-        heads: int | None = None,
-        flows: int | None = None,
+        times_per_example: Count = 1,
+        features: Count | None = None,
+        components: Count | None = None,
+        blocks: Natural | None = None,
+        heads: Count | None = None,
+        flows: Count | None = None,
     ) -> None:
         """Check the settings.
 

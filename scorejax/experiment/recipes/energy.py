@@ -23,6 +23,7 @@ from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Count, NonNegative, Positive
 from scorejax.runtime.errors import ConfigError
 
 _STARTS, _OFFERS, _MOVES = 1, 2, 3  # streams of an example's key; 0 prepares the example
@@ -38,13 +39,13 @@ class Energy(Recipe):
         self,
         given: Given,
         *,
-        chains: int = 1024,
-        langevin_steps: int = 20,
-        step_size: float = 1e-3,
-        noise_scale: float | None = None,
-        start_scale: float = 1.5,
-        magnitude: float = 1e-4,
-        sample_steps: int = 2000,
+        chains: Count = 1024,
+        langevin_steps: Count = 20,
+        step_size: Positive = 1e-3,
+        noise_scale: NonNegative | None = None,
+        start_scale: Positive = 1.5,
+        magnitude: NonNegative = 1e-4,
+        sample_steps: Count = 2000,
     ) -> None:
         """Check the settings.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from annotated_types import MinLen
 from jax import Array
 from jax.tree_util import Partial
 
@@ -17,6 +19,7 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.metrics.classifier import ConvClassifier
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Count, Natural
 from scorejax.runtime.errors import ConfigError
 
 _SHIFT = 1  # stream of an example's key; 0 prepares the example
@@ -32,9 +35,9 @@ class FeatureNetwork(Recipe):
         self,
         given: Given,
         *,
-        channels: tuple[int, ...] = (16, 32, 64),
-        features: int = 64,
-        shift: int | None = None,
+        channels: Annotated[tuple[Count, ...], MinLen(1)] = (16, 32, 64),
+        features: Count = 64,
+        shift: Natural | None = None,
     ) -> None:
         """Check the settings.
 

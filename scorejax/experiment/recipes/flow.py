@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from annotated_types import Interval
 from jax import Array
 from jax.tree_util import Partial
 
@@ -25,7 +27,7 @@ class Flow(Recipe):
 
     uses = ("model",)
 
-    def __init__(self, given: Given, *, squeeze: float = 0.05) -> None:
+    def __init__(self, given: Given, *, squeeze: Annotated[float, Interval(ge=0, lt=0.5)] = 0.05) -> None:
         """Check the settings.
 
         Args:

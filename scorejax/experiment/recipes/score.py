@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -22,6 +22,7 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.models import pretrained
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Below1, Positive
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import LearnedRange
 from scorejax.runtime.errors import ConfigError, user_errors
@@ -34,6 +35,9 @@ from scorejax.sdes.learned import Learned
 _OBJECTIVE, _HIDING = 1, 2  # streams of an example's key; 0 prepares the example
 
 
+Predicts: TypeAlias = Literal["noise", "data", "score", "v", "edm", "previous_mean"]
+
+
 class Score(Recipe):
     """The score of noisy data at every time, by a network of `(x, noise label[, condition])`."""
 
@@ -43,10 +47,10 @@ class Score(Recipe):
         self,
         given: Given,
         *,
-        predicts: str = "noise",
-        sigma_data: float = 0.5,
+        predicts: Predicts = "noise",
+        sigma_data: Positive = 0.5,
         conditional: bool = False,
-        label_dropout: float = 0.0,
+        label_dropout: Below1 = 0.0,
     ) -> None:
         """Check the settings.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -20,6 +20,7 @@ from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe, training_settings
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Count
 from scorejax.reverse import variance
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score
@@ -59,10 +60,10 @@ class VarianceHead(Recipe):
         self,
         given: Given,
         *,
-        kind: str = "npr",
+        kind: Literal["npr", "sn", "ocm"] = "npr",
         deep: bool = False,
-        features: int | None = None,
-        depth: int | None = None,
+        features: Count | None = None,
+        depth: Count | None = None,
     ) -> None:
         """Check the settings.
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import MinLen
 
 from scorejax.experiment.steering import classifiers
 from scorejax.experiment.steering.classes import Classes
@@ -14,6 +17,7 @@ from scorejax.experiment.steering.guidance import (
     conditions,
     known_labels,
 )
+from scorejax.numerics.ranges import Finite, Limitless, Natural
 from scorejax.runtime.errors import ConfigError
 
 
@@ -42,9 +46,9 @@ class ByClassifier(Guidance):
     """
 
     classifier: str | None = None
-    labels: tuple[int, ...] | None = None
-    scale: float = 1.0
-    interval: tuple[float, float] | None = None
+    labels: Annotated[tuple[Natural, ...], MinLen(1)] | None = None
+    scale: Finite = 1.0
+    interval: tuple[Limitless, Limitless] | None = None
 
     def classes(self, about: About) -> Classes:
         found = trained_classifier(about, self.classifier)

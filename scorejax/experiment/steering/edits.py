@@ -17,6 +17,7 @@ from scorejax.experiment.steering import by_class, measurement
 from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
 from scorejax.guidance.operators import OPERATORS, Operator
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Count, NonNegative, Positive
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
@@ -101,8 +102,8 @@ class Edit(OfImages):
         mask: where it may change.
     """
 
-    t0: float = 0.5
-    repeats: int = 1
+    t0: Positive = 0.5
+    repeats: Count = 1
     mask: Annotated[str, measurement.MASK_OR_NONE] = "none"
 
     def image_task(self, about: About) -> EditTask:
@@ -124,11 +125,11 @@ class Translate(OfImages):
     """
 
     classifier: str | None = None
-    t0: float = 0.5
-    repeats: int = 1
-    lambda_s: float = 500.0
-    lambda_i: float = 2.0
-    low_pass: int = 4
+    t0: Positive = 0.5
+    repeats: Count = 1
+    lambda_s: NonNegative = 500.0
+    lambda_i: NonNegative = 2.0
+    low_pass: Count = 4
     target: str | None = None
 
     def image_task(self, about: About) -> TranslateTask:

@@ -10,10 +10,11 @@ import abc
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Unpack
+from typing import Annotated, ClassVar, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
+from annotated_types import MinLen
 from jax import Array
 
 from scorejax import data, samplers
@@ -21,6 +22,7 @@ from scorejax.experiment.assemble.sampling import SamplerArguments
 from scorejax.experiment.config import Config, Part
 from scorejax.experiment.model import Model
 from scorejax.experiment.steering.classes import Classes
+from scorejax.numerics.ranges import Finite, Limitless, Natural
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
@@ -108,10 +110,10 @@ class ByLabels(Guidance):
         negative: class to move away from.
     """
 
-    labels: tuple[int, ...] | None = None
-    scale: float = 1.0
-    interval: tuple[float, float] | None = None
-    negative: int | None = None
+    labels: Annotated[tuple[Natural, ...], MinLen(1)] | None = None
+    scale: Finite = 1.0
+    interval: tuple[Limitless, Limitless] | None = None
+    negative: Natural | None = None
 
     def classes(self, about: About) -> Classes:
         model, examples = about.model, about.examples

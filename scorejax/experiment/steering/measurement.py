@@ -13,6 +13,7 @@ from scorejax.data.picture import read as read_picture
 from scorejax.experiment.config import Seam
 from scorejax.guidance import operators
 from scorejax.guidance.operators import Operator
+from scorejax.numerics.ranges import Inside01
 from scorejax.runtime.errors import ConfigError, user_errors
 
 _CHECK, _MASK = range(2)  # streams of the key; the operators have their own
@@ -43,7 +44,7 @@ def center(shape: Shape, key: jax.Array) -> np.ndarray:
     return anew
 
 
-def random_pixels(shape: Shape, key: jax.Array, *, share: float = 0.5) -> np.ndarray:
+def random_pixels(shape: Shape, key: jax.Array, *, share: Inside01 = 0.5) -> np.ndarray:
     """Pixels at random, the same in all images."""
     _check_share(share)
     anew = np.zeros(shape[:2], bool)

@@ -19,6 +19,7 @@ from scorejax.experiment.steering.restoration_tasks import ByModes, ByPosteriorS
 from scorejax.guidance.ddrm import spectrum_of
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Channels, Mask
+from scorejax.numerics.ranges import Count, NonNegative, Positive, Share
 from scorejax.runtime.errors import ConfigError
 
 Method: TypeAlias = Callable[..., "Restoration"]
@@ -29,7 +30,7 @@ Method: TypeAlias = Callable[..., "Restoration"]
 
 
 def replacement(
-    about: About, operator: Operator, *, sigma_y: float, measured: bool, rounds: int = 1, jump: int = 1
+    about: About, operator: Operator, *, sigma_y: float, measured: bool, rounds: Count = 1, jump: Count = 1
 ) -> ByReplacement:
     """Put what is known in its place after each step (RePaint with rounds > 1)."""
     if not isinstance(operator, Mask | Channels):
@@ -51,8 +52,8 @@ def dps(
     *,
     sigma_y: float,
     measured: bool,
-    zeta: float = 1.0,
-    steps: int | None = None,
+    zeta: NonNegative = 1.0,
+    steps: Count | None = None,
     clip: bool = True,
 ) -> ByPosteriorScore:
     """Diffusion posterior sampling (Chung et al.): the gradient of the residual, `zeta` steps long."""
@@ -67,9 +68,9 @@ def pigdm(
     *,
     sigma_y: float,
     measured: bool,
-    data_std: float = 1.0,
-    iterations: int | None = None,
-    tolerance: float | None = None,
+    data_std: Positive = 1.0,
+    iterations: Count | None = None,
+    tolerance: Positive | None = None,
     clip: bool = True,
 ) -> ByPosteriorScore:
     """Pseudo-inverse guidance (Song et al.): a Gaussian posterior of width `data_std` around the denoised point."""
@@ -84,8 +85,8 @@ def moment_matching(
     *,
     sigma_y: float,
     measured: bool,
-    iterations: int | None = None,
-    tolerance: float | None = None,
+    iterations: Count | None = None,
+    tolerance: Positive | None = None,
     clip: bool = True,
 ) -> ByPosteriorScore:
     """Tweedie moment projection: the posterior's covariance from the Jacobian of the score."""
@@ -100,8 +101,8 @@ def ddrm(
     *,
     sigma_y: float,
     measured: bool,
-    eta: float | None = None,
-    eta_b: float | None = None,
+    eta: Share | None = None,
+    eta_b: Share | None = None,
 ) -> ByModes:
     """Denoising diffusion restoration (Kawar et al.): mode by mode, with steps of its own."""
     corrector = about.config.sampler.corrector.name
@@ -146,7 +147,7 @@ class Inpaint(OfImages):
     """
 
     mask: Annotated[str, measurement.MASK] = "half"
-    sigma_y: float = 0.0
+    sigma_y: NonNegative = 0.0
     method: Annotated[str, METHOD_OF_MASKS] = "replacement"
     measured: bool = False
 
@@ -169,7 +170,7 @@ class Restore(OfImages):
     """
 
     operator: Annotated[str, measurement.OPERATOR] = "superresolution"
-    sigma_y: float = 0.0
+    sigma_y: NonNegative = 0.0
     method: Annotated[str, METHOD] = "ddrm"
     measured: bool = False
 

@@ -10,11 +10,12 @@ from jax import Array
 
 from scorejax.guidance.operators import filters, selections
 from scorejax.guidance.operators.base import Operator
+from scorejax.numerics.ranges import Count, Inside01, Positive
 
 _RANDOM = 2  # a stream of the key, which others may use for masks and tests of the operator
 
 
-def superresolution(shape: tuple[int, ...], key: Array, *, factor: int = 2) -> Operator:
+def superresolution(shape: tuple[int, ...], key: Array, *, factor: Count = 2) -> Operator:
     """Return means over squares of `factor` x `factor` pixels.
 
     Raises:
@@ -28,7 +29,7 @@ def superresolution(shape: tuple[int, ...], key: Array, *, factor: int = 2) -> O
     return filters.average_pool(factor)
 
 
-def blur(shape: tuple[int, ...], key: Array, *, std: float = 1.5) -> Operator:
+def blur(shape: tuple[int, ...], key: Array, *, std: Positive = 1.5) -> Operator:
     """Return a Gaussian blur of standard deviation `std` pixels, the image mirrored at its edges.
 
     Raises:
@@ -48,7 +49,7 @@ def gray(shape: tuple[int, ...], key: Array) -> Operator:
     return selections.gray(shape[-1])
 
 
-def random(shape: tuple[int, ...], key: Array, *, share: float = 0.5) -> Operator:
+def random(shape: tuple[int, ...], key: Array, *, share: Inside01 = 0.5) -> Operator:
     """Return random projections, as many as this share of the pixels and channels (compressed sensing).
 
     Raises:
