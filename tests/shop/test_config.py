@@ -91,11 +91,7 @@ def test_an_override_takes_the_type_of_its_key(key, text, value):
         ),
         (GAUSSIAN, ["recipe.conditional=true"], ["labels or embeddings", "'gaussian'"]),
         (GAUSSIAN, ["recipe.label_dropout=0.1"], ["recipe.label_dropout", "recipe.conditional=true"]),
-        (
-            GAUSSIAN,
-            ["recipe.conditional=true", "recipe.label_dropout=1"],
-            ["'recipe.label_dropout'", "at least 0 and less than 1"],
-        ),
+        (GAUSSIAN, ["recipe.label_dropout=1"], ["'recipe.label_dropout'", "at least 0 and less than 1"]),
         (GAUSSIAN, ["objective.weighting=heavy"], ["'heavy'", "likelihood"]),
         (GAUSSIAN, ["objective.time_sampling=log"], ["'log'", "stratified"]),
         (GAUSSIAN, ["objective.reduction=max"], ["'max'", "half_sum"]),
