@@ -146,7 +146,7 @@ class Part(Config):
         Raises:
             ConfigError: no such part, or a setting that it does not have.
         """
-        if isinstance(value, str):
+        if isinstance(value, str) and value != HELP:
             self.choose_text(value)
         elif value is None:
             self.choose_text(self._seam.default)
