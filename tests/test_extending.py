@@ -106,6 +106,8 @@ def test_a_value_of_the_wrong_type_and_a_missing_name_are_refused(outside):
         configs.load("vp_moons:tiny", ["sde=nowhere:power"])
     with pytest.raises(ConfigError, match="section sde: exponent must be positive, got -1"):
         checks.check(configs.load("vp_moons:tiny", ["sde=my_sde:power:exponent=-1"]))
+    with pytest.raises(ConfigError, match=r"model\.features.*at least 1, got '0'"):
+        configs.load("vp_moons:tiny", ["model=my_network:TwoLayers:features=0"])
 
 
 def test_one_run_of_all_of_them_trains_goes_on_and_is_evaluated(outside, capsys):

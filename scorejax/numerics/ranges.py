@@ -73,11 +73,6 @@ def holds(limits: Iterable[BaseMetadata], value: float) -> bool:
     return inside and all(relation(value, bound) for relation, bound, _ in relations)
 
 
-def endless(limits: Iterable[BaseMetadata]) -> bool:
-    """Return whether infinity lies within the limits."""
-    return any(holds(limits, end) for end in (math.inf, -math.inf))
-
-
 def lengths_hold(limits: Iterable[BaseMetadata], count: int) -> bool:
     """Return whether so many values are as many as the limits of lengths allow."""
     for limit in limits:

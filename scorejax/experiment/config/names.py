@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from scorejax.runtime.errors import ConfigError
+
 # What a setting was called before; used by error messages alone.
 RENAMED = {
     "sampler.times": "sampler.time_grid",
@@ -32,6 +34,12 @@ RENAMED = {
         )
     },
 }  # fmt: skip
+
+
+class UnknownKey(ConfigError, AttributeError):
+    """A key that is not there, whether it is set, read, or read as an attribute."""
+
+
 _MOST = 3  # names that a message offers
 
 

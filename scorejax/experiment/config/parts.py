@@ -196,7 +196,7 @@ def takes(factory: Factory) -> frozenset[str]:
 def reject(where: str, noun: str, name: str, key: str, settings: Iterable[str]) -> ConfigError:
     """The error for a setting that a part does not have."""
     path, known = f"{where}.{key}", list(settings)
-    return ConfigError(
+    return names.UnknownKey(
         names.renamed(path)
         or f"config key {path!r} does not belong to {noun} {name!r}, which takes: {', '.join(known) or 'nothing'}"
         f"{names.hint(key, known)}"

@@ -20,10 +20,6 @@ class Help(ConfigError):
     """What was asked for with `help`: what a seam offers, a setting takes, all settings, or the shipped configs."""
 
 
-class UnknownKey(ConfigError, AttributeError):
-    """A key that no section has; as an attribute, one that is not there."""
-
-
 class Section(config_dict.ConfigDict):
     """Fixed keys; those that are missing or misspelled are refused, whether they are set or read."""
 
@@ -122,7 +118,7 @@ class Section(config_dict.ConfigDict):
         known = self._schema if self._path else [*self._schema, *self.paths()]
         near = names.hint(full or key, known, meant)
         listed = f"{where} has: {', '.join(self._schema)}{near}"
-        return UnknownKey(names.renamed(path) or f"unknown config key {path!r}; {listed}")
+        return names.UnknownKey(names.renamed(path) or f"unknown config key {path!r}; {listed}")
 
     def __reduce__(self) -> tuple:
         return _blank, (type(self),), dict(self.__dict__)

@@ -62,8 +62,7 @@ class Kind:
             example = "like a,b" if self.each is not None and self.each.types == (str,) else "like (1,2,2)"
             return f"{of} with commas between them, {example}{ranges.lengths_described(self.limits)}"
         if kind in (int, float):
-            noun = "a whole number" if kind is int else f"a {'' if ranges.endless(self.limits) else 'finite '}number"
-            return noun + ranges.described(self.limits)
+            return ("a whole number" if kind is int else "a number") + ranges.described(self.limits)
         return _NAMES[kind]
 
     def plural(self) -> str:
@@ -108,7 +107,15 @@ def check(key: str, value: Value, kind: Kind) -> Value:
 def _refused(key: str, got: Value, kind: Kind) -> ConfigError:
     shown = repr(got)
     shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
-    return ConfigError(f"config key {key!r} takes {kind}, got {shown}")
+    endless = ", which is not finite" if _is_endless(got) and float in kind.types else ""
+    return ConfigError(f"config key {key!r} takes {kind}, got {shown}{endless}")
+
+
+def _is_endless(value: Value) -> bool:
+    try:
+        return not math.isfinite(float(value))
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def _accept(key: str, value: Value, kind: Kind) -> Value:
