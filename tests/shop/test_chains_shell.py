@@ -110,7 +110,7 @@ def test_settings_reach_the_chain_and_images_are_clipped(calibrated):
         (["sampler.stepper=reverse_chain:variance=learned"], "learned_range"),
         (["sampler.stepper=reverse_chain:variance=best"], "posterior, forward, analytic, npr"),
         (["sampler.stepper=npr:variance=sn"], "'sampler.stepper.variance' does not belong to stepper 'npr'"),
-        (["sampler.stepper=ddim:clip=true"], "'sampler.stepper.clip' takes a number, got 'true'"),
+        (["sampler.stepper=ddim:clip=true"], "'sampler.stepper.clip' takes a number of more than 0 or none"),
         (["sampler.stepper=ancestral", "sampler.gamma=x.npz"], "does not use it"),
         (["sampler.stepper=ancestral", "sampler.time_grid=even", "sampler.t_min=0.1"], "ends at the first level"),
         (

@@ -187,9 +187,9 @@ def test_a_network_that_is_told_sigma_serves_its_own_process_alone(train, tmp_pa
     ("overrides", "message"),
     [
         (["objective.weighting=likelihood"], "section 'objective' is set, but recipe 'classifier' does not read it"),
-        (["recipe.weighting=likelihood"], "'likelihood'; choose one of simple, log_snr"),
+        (["recipe.weighting=likelihood"], "one of simple, log_snr, got 'likelihood'"),
         (["sde=ddpm", "recipe.time_sampling=uniform"], "recipe.weighting = 'log_snr'.*a continuous-time process"),
-        (["recipe.label_smoothing=1"], r"label_smoothing = 1.0; it must lie in \[0, 1\)"),
+        (["recipe.label_smoothing=1"], "'recipe.label_smoothing' takes a number of at least 0 and less than 1"),
         (["recipe.probes=3"], "'recipe.probes' does not belong to recipe 'classifier'.*label_smoothing"),
         (["recipe.conditional=true"], "'recipe.conditional' does not belong to recipe 'classifier'"),
         (["train.preview_every=10"], "train.preview_every draws samples"),

@@ -125,7 +125,7 @@ def test_what_cannot_be_trained_is_named(digits, tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoints"):
         train_head(tiny(), tmp_path)
     for overrides, words in (
-        (["head.kind=analytic"], "unknown head.kind 'analytic'; choose one of npr, sn, ocm"),
+        (["head.kind=analytic"], "'head.kind' takes one of npr, sn, ocm, got 'analytic'"),
         (["head.kind=ocm", "head.depth=3"], "head.depth belongs to heads of vectors; those of images take deep"),
         (["head.deep=true"], "was begun with head.deep = None, got True"),
         (["head.lr=0.1"], "was begun with head.lr = 0.001, got 0.1"),

@@ -8,12 +8,12 @@ from __future__ import annotations
 import importlib
 from typing import Annotated, Literal, TypeAlias
 
-from annotated_types import Interval, MinLen
+from annotated_types import MinLen
 
 from scorejax.experiment.config.parts import Seam
 from scorejax.experiment.config.settings import Setting
 from scorejax.experiment.config.values import Kind, Values
-from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive, Seed
+from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive, Seed, Share
 
 _Labels: TypeAlias = Annotated[tuple[Natural, ...], MinLen(1)]
 _DATA: Values = {
@@ -154,7 +154,7 @@ SCHEMA: Values = {
             None,
             "as of the stepper reverse_chain; none: npr if trained, else analytic",
         ),
-        "elbo_eta": Setting(Annotated[float, Interval(gt=0, le=1)], 1.0, "forward family of that chain; 1: DDPM"),
+        "elbo_eta": Setting(Share, 1.0, "forward family of that chain, above 0; 1: DDPM"),
         "elbo_time_grid": Setting(Kind((str,), part=TIME_GRID), "even", "as sampler.time_grid"),
         "divergence": Setting(
             Literal["exact", "rademacher", "gaussian", "hutchinson"],
