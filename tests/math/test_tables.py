@@ -33,7 +33,9 @@ ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
 
 
 def atoms(hint):
-    """The types of a union, and of the unions inside it."""
+    """The types of a union, of the unions inside it, and of the words of a list of choices."""
+    if typing.get_origin(hint) is typing.Literal:
+        return [type(choice) for choice in typing.get_args(hint)]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return [atom for part in typing.get_args(hint) for atom in atoms(part)]
     return [typing.get_origin(hint) or hint]
