@@ -9,7 +9,9 @@ import numpy as np
 from scorejax.data import notice, picture
 from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset, check_split
+from scorejax.data.picture import Alpha
 from scorejax.data.walk import folders_in, images_in, splits_of
+from scorejax.numerics.ranges import Below1, Count
 
 
 def is_test(name: str, test_fraction: float) -> bool:
@@ -22,10 +24,10 @@ def folder(
     split: str,
     *,
     path: str | Path,
-    size: int | None = None,
-    crop: int | None = None,
-    alpha: str | None = None,
-    test_fraction: float = 0.1,
+    size: Count | None = None,
+    crop: Count | None = None,
+    alpha: Alpha | None = None,
+    test_fraction: Below1 = 0.1,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Read every image under `path`; sub-folders directly below it are classes, in alphabetical order.

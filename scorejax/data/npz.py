@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
 from scorejax.data import arrays, notice
 from scorejax.data.dataset import Dataset, check_split
@@ -11,6 +13,7 @@ from scorejax.data.finite import not_finite
 from scorejax.data.labels import Labels, read_labels
 from scorejax.data.layout import examples_of
 from scorejax.data.walk import splits_of
+from scorejax.numerics.ranges import Below1
 
 SUFFIXES = (".npz", ".npy")
 
@@ -19,9 +22,9 @@ def npz(
     split: str,
     *,
     path: str | Path,
-    gray_levels: int | None = None,
-    axes: str | None = None,
-    test_fraction: float = 0.1,
+    gray_levels: Annotated[int, Interval(ge=2, le=256)] | None = None,
+    axes: Literal["NHWC", "NCHW"] | None = None,
+    test_fraction: Below1 = 0.1,
 ) -> Dataset:
     """Read uint8 images `[N, H, W]` or `[N, H, W, C]`, or float vectors `[N, D]`, from an `.npz` or `.npy` file.
 

@@ -9,7 +9,7 @@ import functools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 VERSION = 2  # of the rules of this file: what was decoded by others is decoded again
 BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
-ALPHA = (*BACKGROUNDS, "keep")
+Alpha: TypeAlias = Literal["white", "black", "gray", "keep"]
+ALPHA = get_args(Alpha)
 # Formats of Pillow that are no pictures to it (it only recognizes them), or programs that another program has to run.
 _FOREIGN = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 _GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")

@@ -11,6 +11,7 @@ import numpy as np
 from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset
 from scorejax.data.picture import check_sizes, resized
+from scorejax.numerics.ranges import Count
 
 Builder: TypeAlias = Any
 """A `tensorflow_datasets.core.DatasetBuilder`; its own types know nothing of the features of a set."""
@@ -133,8 +134,8 @@ def tfds(
     *,
     dataset: str,
     data_dir: str | Path | None = None,
-    size: int | None = None,
-    crop: int | None = None,
+    size: Count | None = None,
+    crop: Count | None = None,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Read an image set prepared by tensorflow-datasets as array_record; never downloads.

@@ -3,6 +3,7 @@
 import numpy as np
 
 from scorejax.data.dataset import Dataset, check_split
+from scorejax.numerics.ranges import NonNegative, Seed
 
 TRAIN, TEST = 20_000, 2_000
 
@@ -22,7 +23,7 @@ def _generator(split: str, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, int(split == "test")])
 
 
-def gaussian(split: str, *, seed: int = 0) -> Dataset:
+def gaussian(split: str, *, seed: Seed = 0) -> Dataset:
     """Draw from `N(GAUSSIAN_MEAN, GAUSSIAN_COVARIANCE)` in 4 dimensions: 20,000 train, 2,000 test.
 
     Args:
@@ -35,7 +36,7 @@ def gaussian(split: str, *, seed: int = 0) -> Dataset:
     return Dataset("gaussian", points.astype(np.float32))
 
 
-def moons(split: str, *, seed: int = 0, noise: float = 0.05) -> Dataset:
+def moons(split: str, *, seed: Seed = 0, noise: NonNegative = 0.05) -> Dataset:
     """Draw from two interleaved half circles of radius 1 with Gaussian noise: 20,000 train, 2,000 test.
 
     The upper arc is `(cos a, sin a)`, label 0, the lower `(1 - cos a, 1/2 - sin a)`, label 1, with `a` uniform on
