@@ -150,7 +150,7 @@ SCHEMA: Values = {
             Natural, 0, "network evaluations of the variational bound of a reverse chain, at least 2; 0: no such bound"
         ),
         "elbo_variance": Setting(
-            Literal["posterior", "forward", "analytic", "npr", "sn", "learned"] | None,
+            Literal["posterior", "forward", "analytic", "npr", "sn", "ocm", "learned"] | None,
             None,
             "as of the stepper reverse_chain; none: npr if trained, else analytic",
         ),

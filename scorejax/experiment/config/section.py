@@ -90,7 +90,8 @@ class Section(config_dict.ConfigDict):
             if setting.default is REQUIRED or value is None:
                 raise
             here = "" if value == setting.default else f", and here it is {shown(value)}"
-            raise ConfigError(f"{error}; its default is {shown(setting.default)}{here}") from None
+            default = "none" if setting.default is None else shown(setting.default)
+            raise ConfigError(f"{error}; its default is {default}{here}") from None
 
     def described(self, key: str, setting: Setting) -> str:
         """A setting with its value, what it takes and what it is for, for `help`."""

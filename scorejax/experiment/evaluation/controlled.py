@@ -98,7 +98,8 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
 
 def summary(report: Result) -> str:
     """The numbers of a report as lines for a person."""
-    lines = [f"{report['n']} of {report['of']} images, {report['nfe']} network evaluations each: {report['folder']}"]
+    each = report_lib.counted(report["nfe"], "network evaluation")
+    lines = [f"{report['n']} of {report['of']} images, {each} each: {report['folder']}"]
     for of in ("restored", "pinv", "to_source"):
         values = [
             f"{name.upper()} {value['mean']:.4g}{' dB' if name == 'psnr' else ''} +- {value['standard_error']:.2g}"

@@ -70,7 +70,8 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
     drawn = draw.draw(model, train, workdir)
     if parallel.is_main_process():
         where = draw.save_pictures(model, train, workdir, drawn.x)
-        print(f"{len(drawn.x)} samples, {drawn.nfe} network evaluations each: {drawn.folder}, {where}")
+        each = report_lib.counted(drawn.nfe, "network evaluation")
+        print(f"{report_lib.counted(len(drawn.x), 'sample')}, {each} each: {drawn.folder}, {where}")
     return drawn.x
 
 

@@ -17,6 +17,7 @@ from scorejax.experiment.config import Config, Part, Seam
 from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.experiment.evaluation.evaluation import Result
+from scorejax.experiment.evaluation.report import counted
 from scorejax.experiment.evaluation.run_features import run
 from scorejax.runtime.errors import ConfigError, user_errors
 
@@ -148,5 +149,5 @@ def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: st
 def lines(s: Result) -> list[str]:
     """The numbers of samples, as the metric of each puts them."""
     found = [f"  {label:<20}{value}" for name in s["metrics"] for label, value in metric(name).lines(s)]
-    about = f"   ({s['n']} samples, {s['nfe']} evaluations, features {s['features']})"
+    about = f"   ({counted(s['n'], 'sample')}, {counted(s['nfe'], 'evaluation')}, features {s['features']})"
     return [line + about * (i == 0) for i, line in enumerate(found)] + [f"  note: {note}" for note in s["notes"]]

@@ -45,3 +45,8 @@ def write(path: Path, report: Result) -> None:
     """Write a report as JSON, making the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2, default=str) + "\n")
+
+
+def counted(n: int, noun: str) -> str:
+    """A number of things in words: `1 evaluation`, `2 evaluations`."""
+    return f"{n} {noun}{'s' * (n != 1)}"

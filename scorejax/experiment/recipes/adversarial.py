@@ -23,7 +23,6 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Count, NonNegative, Positive
-from scorejax.runtime.errors import ConfigError
 
 _LATENTS = 1  # stream of an example's key; 0 prepares the example
 
@@ -56,16 +55,6 @@ class Adversarial(Recipe):
         """
         super().__init__(given)
         networks.check_network(self.config, "samples")
-        if (
-            min(latents, discriminator_features, discriminator_depth) < 1
-            or discriminator_rate <= 0
-            or gradient_penalty < 0
-        ):
-            raise ConfigError(
-                "recipe.latents, discriminator_features and discriminator_depth must be at least 1, discriminator_rate "
-                f"positive and gradient_penalty not negative; got {latents}, {discriminator_features}, "
-                f"{discriminator_depth}, {discriminator_rate} and {gradient_penalty}"
-            )
         self.judge = _Judge(models.DiscriminatorMLP(discriminator_features, discriminator_depth))
         self.latents, self.discriminator_rate, self.gradient_penalty = latents, discriminator_rate, gradient_penalty
 

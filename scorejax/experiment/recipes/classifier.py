@@ -13,7 +13,6 @@ from jax.tree_util import Partial
 from scorejax import objectives
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble import score as scores
-from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
@@ -49,9 +48,6 @@ class Classifier(Recipe):
         super().__init__(given)
         networks.check_network(self.config, "classes")
         self.sde, self.time_sampling = networks.sde(self.config), time_sampling
-        pick("recipe.weighting", weighting, dict.fromkeys(objectives.CLASSIFICATION_WEIGHTINGS))
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ConfigError(f"recipe.label_smoothing = {label_smoothing}; it must lie in [0, 1)")
         with user_errors("recipe.time_sampling"):
             objectives.time_density(self.sde, jnp.full(1, self.sde.t_max), time_sampling)
         if weighting == "log_snr":

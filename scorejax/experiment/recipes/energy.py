@@ -64,18 +64,7 @@ class Energy(Recipe):
         """
         super().__init__(given)
         networks.check_network(self.config, "energies")
-        for name, value in {"chains": chains, "langevin_steps": langevin_steps, "sample_steps": sample_steps}.items():
-            if value < 1:
-                raise ConfigError(f"recipe.{name} = {value}; it must be at least 1")
-        for name, value in {"step_size": step_size, "start_scale": start_scale}.items():
-            if not value > 0:
-                raise ConfigError(f"recipe.{name} = {value}; it must be positive")
         noise_scale = math.sqrt(2 * step_size) if noise_scale is None else noise_scale
-        if noise_scale < 0 or magnitude < 0:
-            raise ConfigError(
-                "recipe.noise_scale and recipe.magnitude must not be negative; got "
-                f"noise_scale = {noise_scale}, magnitude = {magnitude}"
-            )
         self.chains, self.magnitude, self.start_scale = chains, magnitude, start_scale
         self.moves = _Moves(langevin_steps, step_size, noise_scale, sample_steps)
 

@@ -49,11 +49,6 @@ class FeatureNetwork(Recipe):
                 their height.
         """
         super().__init__(given)
-        if not channels or min(*channels, features) < 1 or (shift is not None and shift < 0):
-            raise ConfigError(
-                "recipe.channels must be one number or more, each at least 1, like recipe.features, and recipe.shift "
-                f"not negative; got channels = {channels}, features = {features}, shift = {shift}"
-            )
         self.channels, self.features, self._shift = tuple(channels), features, shift
 
     @functools.cached_property

@@ -19,7 +19,6 @@ from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
-from scorejax.runtime.errors import ConfigError
 
 
 class Flow(Recipe):
@@ -37,8 +36,6 @@ class Flow(Recipe):
         """
         super().__init__(given)
         networks.check_network(self.config, "flows")
-        if not 0 <= squeeze < 0.5:
-            raise ConfigError(f"recipe.squeeze = {squeeze}; it must lie in [0, 0.5), e.g. 0.05")
         self.squeeze = squeeze
 
     @functools.cached_property

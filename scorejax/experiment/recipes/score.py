@@ -64,8 +64,6 @@ class Score(Recipe):
         super().__init__(given)
         self.predicts, self.sigma_data = predicts, sigma_data
         self.conditional, self.label_dropout = conditional, label_dropout
-        if not 0 <= label_dropout < 1:
-            raise ConfigError(f"recipe.label_dropout = {label_dropout}; it must lie in [0, 1), e.g. 0.1")
         if label_dropout and not conditional:
             raise ConfigError("recipe.label_dropout hides class labels; it needs recipe.conditional=true")
         networks.check_network(self.config, "scores")

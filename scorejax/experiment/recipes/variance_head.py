@@ -16,7 +16,6 @@ from jax.tree_util import Partial
 
 from scorejax import models, objectives
 from scorejax.experiment.assemble import network as networks
-from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe, training_settings
 from scorejax.numerics import keys as keys_lib
@@ -75,7 +74,7 @@ class VarianceHead(Recipe):
             depth: vectors: number of hidden layers.
         """
         super().__init__(given)
-        self.kind = pick("head.kind", kind, KINDS)
+        self.kind = KINDS[kind]
         self.deep, self.layers = deep, dict[str, Any](features=features, depth=depth)
 
     @staticmethod
