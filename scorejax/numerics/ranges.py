@@ -63,12 +63,10 @@ def exactly(count: int) -> Len:
 def holds(limits: Iterable[BaseMetadata], value: float) -> bool:
     """Return whether a number lies within all limits; NaN lies nowhere, infinity where it is an end of the range."""
     relations = _relations(limits)
-    if math.isnan(value):
-        return False
     if isinstance(value, int):
         bounded = any(relation in (operator.lt, operator.le) for relation, _, _ in relations)
         inside = bounded or abs(value) <= LARGEST_INT
-    else:
+    else:  # of NaN no comparison is true
         inside = abs(value) <= LARGEST_FLOAT or value in [bound for _, bound, _ in relations]
     return inside and all(relation(value, bound) for relation, bound, _ in relations)
 

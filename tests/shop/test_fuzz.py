@@ -15,6 +15,7 @@ from scorejax.experiment import checks, modes, workdir
 from scorejax.experiment import config as configs
 from scorejax.experiment.config import Config
 from scorejax.runtime import errors
+from scorejax.runtime.errors import ConfigError
 
 CASES, LONGEST = 300, 5.0  # seconds that one may take
 CONFIGS = ("vp_moons:tiny", "vp_digits:tiny", "ncsnv2:tiny", "classifier:tiny", "flow:tiny", "vp_cifar10:ncsnpp,tiny")
@@ -76,6 +77,7 @@ SENSELESS = {
     "recipe=score": ("sigma_data=0", "predicts=foo", "label_dropout=1", "sigma_data=nan"),
     "head=variance_head": ("kind=foo", "features=0", "depth=-1"),
 }  # fmt: skip
+KEYS = random.Random(2).sample(sorted(SENSELESS), len(SENSELESS))
 FLAGS = ("--mode=trian", "--mode=", "--confg=vp_moons", "--workdirr=x", "stray", "--config.optim", "--config.=1",
          "--config.optim.lr.x=1", "--config..lr=1", "--config.optimizer.lr=1", "--config.sampler.times=uniform",
          "--config.optim=adam", "--config.train.stpes=3", "--config.x\u00fc.y=1")  # fmt: skip
@@ -84,13 +86,14 @@ SENSIBLE = ("optim.lr=1e-3", "train.steps=8", "ema.decay=0", "optim.clip=0", "se
             "optim.decay=cosine", "eval.rtol=1e-3", "train.log_every=4", "data.resident_mib=0")  # fmt: skip
 
 
-def senseless(draw: random.Random) -> tuple[str, str]:
-    """A flag, and the word that its message must name."""
+def senseless(draw: random.Random, case: int) -> tuple[str, str]:
+    """A flag of the next of the keys, and the word that its message must name."""
     if draw.random() < 0.1:
         flag = draw.choice(FLAGS)
         return flag, flag.removeprefix("--config.").partition("=")[0].removeprefix("--")
-    key = draw.choice(sorted(SENSELESS))
-    value = draw.choice(SENSELESS[key])
+    key = KEYS[case % len(KEYS)]
+    own = [value for value in SENSELESS[key] if value not in NO_NUMBERS]
+    value = draw.choice(own if own and draw.random() < 0.6 else SENSELESS[key])
     if "=" in key:
         return f"--config.{key}:{value}", key.partition("=")[0]
     if draw.random() < 0.1:
@@ -125,7 +128,7 @@ def run(monkeypatch, capsys):
 def test_no_senseless_command_is_taken_and_each_is_answered_in_one_line_that_names_it(run):
     draw, wrong, began = random.Random(0), [], time.monotonic()
     for case in range(CASES):
-        flag, named = senseless(draw)
+        flag, named = senseless(draw, case)
         kept = [f"--config.{text}" for text in draw.sample(SENSIBLE, draw.randrange(4))]
         flags = [f"--config={draw.choice(CONFIGS)}", *kept, flag]
         if case % 20 == 0:
@@ -139,6 +142,20 @@ def test_no_senseless_command_is_taken_and_each_is_answered_in_one_line_that_nam
             wrong.append(f"{flags}: exit {code} after {took:.1f} s: {said[-300:]}")
     assert not wrong, "\n".join(wrong)
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.slow
+def test_every_senseless_value_is_refused_where_it_is_set():
+    taken = []
+    for key, values in SENSELESS.items():
+        for value in values:
+            override = f"{key}:{value}" if "=" in key else f"{key}={value}"
+            try:
+                configs.override(configs.base(), [override])
+                taken.append(override)
+            except ConfigError:
+                pass
+    assert not taken
 
 
 @pytest.mark.slow

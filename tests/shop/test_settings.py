@@ -266,5 +266,11 @@ def test_every_setting_of_a_section_is_explained():
     assert not [found.key for found in EVERY if not found.given and "=" not in found.key and not found.setting.about]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39, 10**400])
+def test_a_number_without_a_range_is_finite(value):
+    with pytest.raises(ConfigError, match="takes a number"):
+        values.check("key", value, values.Kind((float,)))
+
+
 def test_a_plain_value_declares_a_setting_of_its_type():
     assert Setting(int, 3).kind == values.Kind((int,))
