@@ -52,7 +52,7 @@ def suffixes() -> frozenset[str]:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> "Iterator[Image.Image]":
-    """Open a file; whatever a decoder says of it becomes one line with its name."""
+    """Open a file; what a decoder says of it becomes one line with its name."""
     from PIL import Image
 
     try:
