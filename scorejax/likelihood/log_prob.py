@@ -66,9 +66,9 @@ def log_prob(
     sizes, so its value does not depend on its batch-mates. `x` is placed at `sde.t_min`: the value is
     `log p_{t_min}(x)`.
 
-    The law at `sde.t_max` is by default the end of the forward process, `N(0, sigma^2)` with its `sigma` there. The code
-    of Score-SDE takes `N(0, 1)` for VP and sub-VP (`prior="standard"`): with their usual numbers that is 7.7e-4 (VP) and
-    3.9e-4 (sub-VP) bits per dimension apart for latents of unit variance.
+    The law at `sde.t_max` is by default the end of the forward process, `N(0, sigma^2)` with its `sigma` there. The
+    code of Score-SDE takes `N(0, 1)` for VP and sub-VP, here `prior="standard"`. The two are some 1e-4 bits per
+    dimension apart: `(log sigma^2 + z^2 (1 / sigma^2 - 1)) / (2 log 2)` for a latent `z`.
 
     The gradient by `x`, the score's parameters and the numbers of the process is that of the value computed, with the
     solver's step sizes taken as given; it costs the memory of `2 sqrt(max_steps)` batches, and nothing if it is not

@@ -100,7 +100,15 @@ def differentiable(
 
 
 def _backward(
-    step: OneStep, held: PyTree, y: PyTree, t0: Array, t1: Array, ends: Array, count: Array, cotangent: PyTree, most: int
+    step: OneStep,
+    held: PyTree,
+    y: PyTree,
+    t0: Array,
+    t1: Array,
+    ends: Array,
+    count: Array,
+    cotangent: PyTree,
+    most: int,
 ) -> tuple:
     leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, held))
     inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]

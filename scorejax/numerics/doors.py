@@ -119,7 +119,8 @@ def class_logits(x: Array, out: object) -> Array:
 
 
 def _returned(out: object, wanted: tuple, name: str, meaning: str) -> Array:
-    wish = f"{name} must return {meaning}, floating numbers of shape ({', '.join(map(str, wanted))}{',' * (len(wanted) == 1)})"
+    shape = f"({', '.join(map(str, wanted))}{',' * (len(wanted) == 1)})"
+    wish = f"{name} must return {meaning}, floating numbers of shape {shape}"
     if not isinstance(out, Array | np.ndarray):
         raise ValueError(f"{wish}; got a {type(out).__name__}")
     if out.shape != wanted or not jnp.issubdtype(out.dtype, jnp.floating):

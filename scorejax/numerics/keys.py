@@ -24,6 +24,19 @@ def is_batched(keys: Array) -> bool:
     return keys.ndim == 1
 
 
+def check(key: Array, n: int) -> bool:
+    """Return whether there is one key for each of `n` examples rather than one for all.
+
+    Raises:
+        ValueError: if `key` is a raw array of integers or a vector of keys of another length, or without examples.
+    """
+    if n < 1:
+        raise ValueError(f"at least one example is needed, got {n}")
+    if is_batched(key) and key.shape != (n,):
+        raise ValueError(f"one key per example is needed: got {key.shape[0]} keys for {n} examples")
+    return is_batched(key)
+
+
 def per_example(key: Array, n: int, start: int | Array = 0) -> Array:
     """Return one key per example: example `i` gets `fold_in(key, start + i)`.
 
@@ -37,9 +50,7 @@ def per_example(key: Array, n: int, start: int | Array = 0) -> Array:
         ValueError: if `key` is a raw array of integers or a vector of keys of another length, or on a `start` that
             keys of their own would not follow.
     """
-    if is_batched(key):
-        if key.shape != (n,):
-            raise ValueError(f"one key per example is needed: got {key.shape[0]} keys for {n} examples")
+    if check(key, n):
         if not known(start) or start != 0:
             raise ValueError(
                 "start counts examples under one key, and here every example has a key of its own; leave start out, or "
