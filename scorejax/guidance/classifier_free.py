@@ -37,9 +37,9 @@ def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) 
             the second evaluation is skipped as the sampler runs.
     """
     if strengths.is_exactly(guidance_scale, 1.0):
-        return as_score(cond)
+        return as_pytree(cond)
     if strengths.is_exactly(guidance_scale, 0.0):
-        return as_score(uncond)
+        return as_pytree(uncond)
     return Partial(_two_calls, as_score(cond), as_score(uncond), strengths.as_leaf(guidance_scale))
 
 

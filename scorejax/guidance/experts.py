@@ -6,6 +6,7 @@ A classifier is the expert with `E = -log p(y | x, t)`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def classifier(score: Score, log_prob_fn: Scalar, scale: Strength = 1.0) -> Scor
         ValueError: when evaluated, if `log_prob_fn` does not return one number per example.
     """
     if strengths.is_exactly(scale, 0.0):
-        return as_score(score)
+        return as_pytree(score)
     return Partial(_tilted, as_score(score), (as_pytree(log_prob_fn),), (strengths.as_leaf(scale),))
 
 
@@ -62,7 +63,7 @@ def experts(score: Score, energies: Sequence[Scalar], weights: Sequence[Strength
         raise ValueError(f"experts: need one weight per energy, got {len(energies)} energies, {len(weights)} weights")
     kept = [(e, w) for e, w in zip(energies, weights, strict=True) if not strengths.is_exactly(w, 0.0)]
     if not kept:
-        return as_score(score)
+        return as_pytree(score)
     log_factors = tuple(Partial(_negative, as_pytree(energy)) for energy, _ in kept)
     return Partial(_tilted, as_score(score), log_factors, tuple(strengths.as_leaf(weight) for _, weight in kept))
 
@@ -110,9 +111,7 @@ def _class_log_prob(logits: Scalar, label: Array, x: Array, t: Array) -> Array:
 def _tilted(score: Score, log_factors: tuple[Scalar, ...], weights: tuple[Strength, ...], x: Array, t: Array) -> Array:
     value = score(x, t)
     for log_factor, weight in zip(log_factors, weights, strict=True):
-        gradient = jax.grad(
-            lambda y, log_factor=log_factor: jnp.sum(doors.per_row(y, log_factor(y, t), "a log density or energy"))
-        )(x)
+        gradient = jax.grad(partial(_total, log_factor))(x, t)
         value = value + strengths.at(weight, t, x) * gradient
     return value
 

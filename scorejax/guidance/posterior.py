@@ -66,12 +66,11 @@ def dps(
         raise ValueError("dps: give exactly one of sigma_y (the noise of y) and zeta (the paper's step size)")
     if isinstance(sigma_y, Real) and not sigma_y > 0:
         raise ValueError(f"dps: sigma_y must be positive, got {sigma_y}; for exact measurements use pigdm or zeta")
-    y = doors.points(y, "y", finite=not isinstance(operator, Operator))
-    if not isinstance(operator, Operator):
-        return Partial(_dps, sde, as_score(score), as_pytree(operator), y, sigma_y, zeta, steps)
-    return Partial(
-        _dps, sde, as_score(score), Partial(_forward, operator), _measured(operator, y), sigma_y, zeta, steps
-    )
+    if isinstance(operator, Operator):
+        forward, y = Partial(_forward, operator), _measured(operator, y)
+    else:
+        forward, y = as_pytree(operator), doors.points(y, "y")
+    return Partial(_dps, sde, as_score(score), forward, y, sigma_y, zeta, steps)
 
 
 def pigdm(

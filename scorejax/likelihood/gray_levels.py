@@ -50,7 +50,7 @@ def check_examples(examples: Array | np.ndarray, gray_levels: int, name: str = "
     if np.ndim(examples) == 0 or 0 in np.shape(examples):
         raise ValueError(f"{name} must be a batch [B, ...] of at least one example, got shape {np.shape(examples)}")
     if doors.known(examples) and getattr(examples, "is_fully_addressable", True):
-        low, high = int(np.min(examples)), int(np.max(examples))
+        low, high = int(np.asarray(examples).min()), int(np.asarray(examples).max())
         if not 0 <= low <= high < gray_levels:
             raise ValueError(f"{name} must lie in 0 .. {gray_levels - 1} for {gray_levels} levels, got {low} .. {high}")
     return jnp.asarray(examples)

@@ -110,6 +110,7 @@ def _backward(
     cotangent: PyTree,
     most: int,
 ) -> tuple:
+    """Return the gradients by `held`, `y`, `t0` and `t1`: from mark to mark, the last piece of the path first."""
     leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, held))
     inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
     smooth = [leaf for leaf, is_inexact in zip(leaves, inexact, strict=True) if is_inexact]

@@ -120,11 +120,11 @@ def class_logits(x: Array, out: object) -> Array:
 
 def _returned(out: object, wanted: tuple, name: str, meaning: str) -> Array:
     shape = f"({', '.join(map(str, wanted))}{',' * (len(wanted) == 1)})"
-    wish = f"{name} must return {meaning}, floating numbers of shape {shape}"
+    wish = f"{name} must return floating numbers, {meaning} {shape}"
     if not isinstance(out, Array | np.ndarray):
-        raise ValueError(f"{wish}; got a {type(out).__name__}")
+        raise ValueError(f"{wish}, got a {type(out).__name__}")
     if out.shape != wanted or not jnp.issubdtype(out.dtype, jnp.floating):
-        raise ValueError(f"{wish}; got {out.dtype} of shape {tuple(out.shape)}")
+        raise ValueError(f"{wish}, got {tuple(out.shape)} of {out.dtype}")
     return jnp.asarray(out)
 
 
@@ -150,8 +150,8 @@ def times(t: Array | np.ndarray | float, low: float, high: float, *, name: str =
     if not np.all(inside):
         got = values[~inside].flat[0]
         raise ValueError(
-            f"{name}={got:.7g} lies outside [{low:.7g}, {high:.7g}], the times of this process; scorejax.times has "
-            "grids of it"
+            f"{name}={got:.7g} lies outside the times of this process, which lie in [{low:.7g}, {high:.7g}]; "
+            "scorejax.times has grids of them"
         )
 
 

@@ -218,7 +218,7 @@ def _weighted_term(
         output = _Known(doors.field(drawn.x, head.network(drawn.x, drawn.t), "a variance head"))
         chain = replace(chain, variance_head=replace(head, network=output))
     kl = kl_term(chain, chain.step(jnp.minimum(drawn.term, count - 2)), sde, known, points, drawn.x)
-    variances = jnp.asarray(decoder_variances(sde, float(chain.steps.s[-1]), chain, levels))
+    variances = jnp.asarray(decoder_variances(sde, float(chain.steps.s[-1]), chain))
     logp = decoder_log_prob(
         chain, sde, known, points, drawn.x, drawn.t, variances,
         levels=levels, centered=centered, endpoints=endpoints, cdf="exact",
