@@ -145,7 +145,7 @@ def ddrm(
         ValueError: if the operator's modes are not known, `sigma_y < 0`, or `eta` or `eta_b` lies outside [0, 1].
     """
     doors.grid(times, sde.t_min, sde.t_max)
-    y, shape = doors.points(y, "y", finite=False), doors.batch_shape(shape)
+    y, shape = doors.points(y, "y"), doors.batch_shape(shape)
     if doors.known(sigma_y, eta, eta_b) and not (sigma_y >= 0 and 0 <= eta <= 1 and 0 <= eta_b <= 1):
         raise ValueError(
             f"ddrm: need sigma_y >= 0 and eta, eta_b in [0, 1], got sigma_y={sigma_y}, eta={eta}, eta_b={eta_b}"

@@ -89,14 +89,15 @@ def batch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def field(x: Array, out: object, name: str = "a score") -> Array:
-    """Return what a score or a network returned at `x`, in the type of `x`; it must have the shape of `x`.
+    """Return what a score or a network returned at `x`, in the working float type; it must have the shape of `x`.
 
     A network may compute in another floating type, such as bfloat16.
 
     Raises:
-        ValueError: if it is no array of floating numbers, or has another shape, which might be broadcast silently.
+        ValueError: if either is no array of floating numbers, or on another shape, which might be broadcast silently.
     """
-    return _returned(out, x.shape, name, "one number for each of x's").astype(x.dtype)
+    x = points(x, finite=False)
+    return _returned(out, x.shape, name, "one for each of x").astype(x.dtype)
 
 
 def per_row(x: Array, out: object, name: str) -> Array:

@@ -243,6 +243,7 @@ def edm_coefficients(ratio: Array, sigma_data: float) -> tuple[Array, Array, Arr
 
 
 def _energy_score(energy: Callable[[Array, Array], Array], x: Array, t: Array) -> Array:
+    x = doors.points(x, finite=False)
     return -jax.grad(lambda y: jnp.sum(doors.per_row(y, energy(y, t), "an energy")))(x)
 
 
