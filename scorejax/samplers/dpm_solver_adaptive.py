@@ -121,7 +121,7 @@ class AdaptiveDPMSolver(ExponentialStepper):
         times = jnp.zeros(self.max_steps, t.dtype) if record else None
         done = jax.lax.while_loop(going, attempt, Progress(x, x, t, first, none, no_steps, no_steps, times))
         end = jnp.where(done.arrived, done.x, jnp.nan)
-        if not record:
+        if done.times is None:
             return Solved(end, done.tried)
         if self.control == "batch":  # one loop, whose steps are those of every sample
             times, steps = (jnp.broadcast_to(value, (x.shape[0], *value.shape)) for value in (done.times, done.steps))

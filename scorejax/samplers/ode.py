@@ -123,7 +123,7 @@ def _alone(
     whole = diffrax.SubSaveAt(t1=True)
     each = diffrax.SubSaveAt(steps=True, fn=lambda t, y, args: t)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, y, args: field(t, y)),
+        diffrax.ODETerm(lambda t, y, args: field(jnp.asarray(t), y)),
         diffrax.Tsit5(),
         t0,
         t1,
