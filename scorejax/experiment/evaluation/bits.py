@@ -19,7 +19,7 @@ from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import BITS, Subject, carried, fingerprint, report_progress, settings
 from scorejax.experiment.evaluation.variances import restored_beside
 from scorejax.experiment.recipe import Params
-from scorejax.numerics import keys
+from scorejax.numerics import doors, keys
 from scorejax.runtime import parallel
 from scorejax.runtime.ledger import Ledger
 from scorejax.scores import analytic
@@ -162,7 +162,8 @@ def _of_density(
     if gray_levels:
         bits = likelihood.density_bits(each, log_prob, examples, gray_levels, **asked)
     else:
-        bits = likelihood.bits_per_dim(log_prob(each, examples), math.prod(examples.shape[1:]), 1.0)
+        density = doors.per_row(examples, log_prob(each, examples), "a model's log_prob")
+        bits = likelihood.bits_per_dim(density, math.prod(examples.shape[1:]), 1.0)
     return {"bits": bits, "nfe": jnp.ones(len(examples), jnp.int32), "ok": jnp.isfinite(bits)}
 
 
