@@ -123,10 +123,9 @@ def standardizing(examples: np.ndarray) -> Vectors:
     Computed in float64, and rounded to float32, in which the mapping is computed. A constant column keeps its scale.
     """
     mean, variance = moments(examples)
-    varies = np.max(examples, axis=0) > np.min(examples, axis=0)
-    scale = np.sqrt(variance, dtype=np.float64).astype(np.float32)
-    # a spread that float32 cannot hold is none
-    scale = np.where(varies & (scale > 0), scale, np.float32(1.0))
+    scale = np.sqrt(variance).astype(np.float32)
+    # sums of equal float32 numbers are exact in float64, so the spread of a constant column is 0
+    scale = np.where(scale > 0, scale, np.float32(1.0))
     return Vectors(_floats(mean), _floats(scale))
 
 

@@ -24,9 +24,9 @@ def test_moments_are_those_of_float64_in_blocks():
 
 
 def test_a_constant_column_keeps_its_scale():
-    flat = np.stack([np.full(50, 0.1), np.arange(50.0)], axis=1).astype(np.float32)
+    flat = np.stack([np.full(3001, 1000.1), np.arange(3001.0)], axis=1).astype(np.float32)
     space = standardizing(flat)
-    assert space.scale[0] == 1.0 and space.scale[1] > 14
+    assert space.scale[0] == 1.0 and space.scale[1] > 800
     np.testing.assert_array_equal(space.to_model(None, jnp.asarray(flat))[:, 0], 0.0)
     assert standardizing(flat[:1]).scale == (1.0, 1.0)
 
