@@ -34,11 +34,13 @@ class Bits(NamedTuple):
         value: bits per dimension, the mean over passes, `[B]`; NaN where `ok` is false.
         nfe: evaluations of (score, its Jacobian-vector products), summed over passes, `[B]`.
         ok: whether every solve arrived, `[B]`.
+        stderr: standard error of `value` over the passes, `[B]`; NaN for a single one.
     """
 
     value: Array
     nfe: Array
     ok: Array
+    stderr: Array
 
 
 class BoundBits(NamedTuple):
@@ -111,9 +113,10 @@ def dequantized_bits(
         return log_prob(keys, sde, score, x, **solver)
 
     results, log_q, to_bits = _passes(key, examples, levels, dequantizer, centered, passes, cost)
-    return Bits(
-        to_bits(jnp.mean(results.value - log_q, 0)), jnp.sum(results.nfe, 0), jnp.all(results.ok, 0)
-    )  # fmt: skip
+    values = to_bits(results.value - log_q)
+    stderr = jnp.std(values, axis=0, ddof=1) / passes**0.5
+    value = to_bits(jnp.mean(results.value - log_q, 0))
+    return Bits(value, jnp.sum(results.nfe, 0), jnp.all(results.ok, 0), stderr)
 
 
 def density_bits(
