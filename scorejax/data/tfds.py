@@ -10,7 +10,7 @@ import numpy as np
 
 from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset
-from scorejax.data.picture import check_sizes, resized
+from scorejax.data.square import check_sizes, resized
 from scorejax.numerics.ranges import Count
 
 Builder: TypeAlias = Any

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax.samplers.driver import as_pytree
+from scorejax.numerics import doors
+from scorejax.samplers.driver import as_score
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE
 
@@ -38,9 +39,9 @@ def clipped(sde: LinearSDE, score: Score, bounds: tuple[float, float] = (-1.0, 1
         ValueError: unless `low < high`.
     """
     low, high = bounds
-    if not low < high:
+    if doors.known(low, high) and not low < high:
         raise ValueError(f"clipped: bounds must be (low, high) with low < high, got {bounds}")
-    return Partial(_clipped, sde, as_pytree(score), low, high)
+    return Partial(_clipped, sde, as_score(score), low, high)
 
 
 def _clipped(sde: LinearSDE, score: Score, low: Array, high: Array, x: Array, t: Array) -> Array:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from annotated_types import Interval
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import NonNegative, Positive
 from scorejax.samplers.stepper import Step, Stepper
@@ -117,8 +118,9 @@ def euler(
 
 
 def _edm(name: str, order: int, churn: float, s_min: float, s_max: float, s_noise: float) -> EDMSampler:
-    if not (churn >= 0.0 and 0.0 <= s_min <= s_max and s_noise > 0.0):
+    known = doors.known(churn, s_min, s_max, s_noise)
+    if known and not (churn >= 0.0 and 0.0 <= s_min <= s_max and s_noise > 0.0):
         raise ValueError(
             f"{name}: need churn >= 0, 0 <= s_min <= s_max and s_noise > 0, got {churn}, {s_min}, {s_max}, {s_noise}"
         )
-    return EDMSampler(churn, s_min, s_max, s_noise, order, churn > 0.0)
+    return EDMSampler(churn, s_min, s_max, s_noise, order, not doors.known(churn) or churn > 0.0)

@@ -17,7 +17,7 @@ from jax import Array
 
 from scorejax.numerics.host_arrays import host_array
 from scorejax.numerics.ranges import Count, Inside01, Positive
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE, check_static, static
 
 Schedule: TypeAlias = Literal["linear", "cosine", "quad", "vpsde"]
 SCHEDULES = get_args(Schedule)
@@ -165,6 +165,7 @@ def ddpm(schedule: Schedule | Sequence[Inside01] = "linear", n: Count = 1000) ->
     Raises:
         ValueError: if the schedule is unknown or a beta leaves (0, 1).
     """
+    check_static("ddpm", schedule=schedule, n=n)
     betas = _betas(schedule, n) if isinstance(schedule, str) else np.asarray(schedule, np.float64)
     if betas.ndim != 1 or not np.all((betas > 0.0) & (betas < 1.0)):
         raise ValueError(
@@ -182,6 +183,7 @@ def smld(sigma_min: Positive = 0.01, sigma_max: Positive = 50.0, n: Annotated[in
     Raises:
         ValueError: unless `0 < sigma_min < sigma_max` and `n >= 2`.
     """
+    check_static("smld", sigma_min=sigma_min, sigma_max=sigma_max, n=n)
     if not (0.0 < sigma_min < sigma_max and n >= 2):
         raise ValueError(f"smld: need 0 < sigma_min < sigma_max and n >= 2, got {sigma_min}, {sigma_max}, n={n}")
     table = Table.through(np.linspace(np.log(sigma_min), np.log(sigma_max), n))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics.ranges import Finite, Natural
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE, check_static, static
 
 
 @jax.tree_util.register_dataclass
@@ -89,6 +89,7 @@ def learned(
     Raises:
         ValueError: unless `gamma_min < gamma_max` and `bends >= 0`.
     """
+    check_static("learned", gamma_min=gamma_min, gamma_max=gamma_max)
     if not (gamma_min < gamma_max and bends >= 0):
         raise ValueError(f"learned: need gamma_min < gamma_max and bends >= 0, got {gamma_min}, {gamma_max}, {bends}")
     place = (jnp.arange(bends) + 0.5) / max(bends, 1) if key is None else jax.random.uniform(key, (bends,))

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
-from scorejax import data, samplers
+from scorejax import samplers
 from scorejax.experiment.assemble.network import sde as make_sde
 from scorejax.experiment.config import Config
 from scorejax.reverse import gamma
@@ -110,13 +110,6 @@ def time_grid(
     """The `sampler.steps + 1` decreasing times of a config."""
     c = config.sampler
     return c.time_grid.make(sde, c.steps, t_min=c.t_min, fitted=fitted)
-
-
-def data_range(config: Config, examples: data.Dataset) -> tuple[float, float] | None:
-    """The interval of model space that images lie in; None for vectors."""
-    if examples.gray_levels is None:
-        return None
-    return (-1.0, 1.0) if config.data.centered else (0.0, 1.0)
 
 
 def needed(config: Config, sde: LinearSDE | None = None) -> set[str]:

@@ -25,6 +25,11 @@ _DATA: Values = {
         "what shows through transparent pixels; keep: a channel of its own; none: such pictures are refused",
     ),
     "classes": Setting(_Labels | None, None, "keep the examples with these labels, numbered anew; none: all"),
+    "normalize": Setting(
+        Literal["standard", "none"],
+        "standard",
+        "vectors: every column to mean 0 and deviation 1 of the training split; none: as they are",
+    ),
     "centered": Setting(bool, True, "images in [-1, 1); false: in [0, 1)"),
     "dequantize": Setting(bool, True, "uniform noise within each gray level; false: the middle of the level"),
     "flip": Setting(bool, False, "mirror images at random"),
