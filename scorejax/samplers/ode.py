@@ -79,7 +79,7 @@ def solve(
     atol: float | Array,
     max_steps: int,
     *,
-    adjoint: Adjoint = "recompute",
+    adjoint: str = "recompute",
 ) -> tuple[State, Array]:
     """Solve `dy/dt = field(t, y)` for a batch, each example with steps of its own.
 
