@@ -228,4 +228,13 @@ def _lines(bound: Result) -> list[str]:
     ]
 
 
-EVALUATION = Evaluation("elbo", ("score",), lambda config: config.eval.elbo > 0, _prepare, _lines, check)
+READS = ("seed", "split", "likelihood_examples", "elbo", "elbo_variance", "elbo_eta", "elbo_time_grid")
+EVALUATION = Evaluation(
+    "elbo",
+    ("score",),
+    lambda config: config.eval.elbo > 0,
+    _prepare,
+    _lines,
+    check,
+    reads=("sampler.t_min", "sampler.gamma", "sampler.stepper.clip", *(f"eval.{key}" for key in READS)),
+)
