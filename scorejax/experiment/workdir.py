@@ -102,30 +102,26 @@ def claim(workdir: str | Path, config: Config) -> None:
 
 
 def adopt(workdir: str | Path, config: Config) -> None:
-    """Make a folder that of a published model, or check that it is; its first config stays, by which results are named.
+    """Write the config of a published model next to its results; one that is there stays, since it names them.
 
     Raises:
-        ConfigError: the results there are of another config.
         RunError: the folder cannot be written.
     """
-    if (Path(workdir) / FILE).is_file():
-        check(workdir, config, begun=True)
-    else:
+    try:
+        stays = not differences(to_dict(saved_config(workdir)), to_dict(config))
+    except RunError:  # there is none, or it is damaged
+        stays = False
+    if not stays:
         _write(Path(workdir) / FILE, to_dict(config))
 
 
-def check(workdir: str | Path, config: Config, *, begun: bool = False) -> None:
+def check(workdir: str | Path, config: Config) -> None:
     """Refuse a folder whose checkpoints were made by another config.
-
-    Args:
-        workdir: the folder.
-        config: the config.
-        begun: whether there is something of a run there even without checkpoints.
 
     Raises:
         ConfigError: they were; the message lists the differing keys.
     """
-    if not (begun or checkpoint.steps(workdir)) or not (Path(workdir) / FILE).is_file():
+    if not checkpoint.steps(workdir) or not (Path(workdir) / FILE).is_file():
         return
     try:
         # read as a config, so that settings younger than the folder have their defaults there
@@ -139,9 +135,8 @@ def check(workdir: str | Path, config: Config, *, begun: bool = False) -> None:
         order = sorted(changed, key=lambda key: not key.endswith(".name"))
         listed = "; ".join(f"{key}: {changed[key][0]!r} there, {changed[key][1]!r} now" for key in order[:_SHOWN])
         listed += f"; and {len(order) - _SHOWN} more" if len(order) > _SHOWN else ""
-        what = "results" if begun else "checkpoints"
         raise ConfigError(
-            f"{workdir} holds {what} of another config ({listed}); choose another --workdir, or the old values"
+            f"{workdir} holds checkpoints of another config ({listed}); choose another --workdir, or the old values"
         )
 
 

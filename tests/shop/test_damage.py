@@ -179,7 +179,7 @@ def test_a_damaged_archive_is_named(tmp_path, damage, read):
     if "reference" in read.__code__.co_names:
         np.savez(path, mu=np.ones(2), sigma=np.eye(2))
     damage(path)
-    with pytest.raises(RunError, match=r"a\.npz.*(damaged|cannot be read).*: .+"):
+    with pytest.raises(RunError, match=r"a\.npz.*(damaged|cannot be read|holds mu)"):
         read(str(path))
 
 

@@ -130,5 +130,5 @@ def test_samples_that_do_not_fit_on_the_disk_are_refused_before_they_are_drawn(d
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1, done.stderr[-3000:]
     assert done.stderr.splitlines()[-1].endswith(
-        "x.npy: No space left on device; make room there or choose another --workdir, then give the same command again"
+        ".npy: No space left on device; make room there or choose another --workdir, then give the same command again"
     )

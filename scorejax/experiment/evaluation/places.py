@@ -30,27 +30,29 @@ _SETTINGS = "settings"
 
 
 def settings(config: Config, keys: Iterable[str]) -> Values:
-    """The settings under these keys of a config, each a dotted key or a whole section, as JSON has them."""
-    wanted, everything = tuple(keys), flatten(json.loads(json.dumps(to_dict(config))))
+    """The settings under these keys of a config, each a dotted key or a section, and where its weights are from."""
+    wanted, everything = ("init_from", *keys), flatten(json.loads(json.dumps(to_dict(config))))
     return {key: value for key, value in everything.items() if any(f"{key}.".startswith(f"{one}.") for one in wanted)}
 
 
 def title(config: Config, workdir: str | Path) -> str:
     """What files of samples are called, after the step, if they are not what the run's own config draws."""
+    now = settings(config, DRAWN)
     try:
         own = settings(workdir_lib.saved_config(workdir), DRAWN)
     except RunError:  # none was written, or it is damaged
-        own = settings(config, DRAWN)
-    now, words = settings(config, DRAWN), []
-    changed = [key for key in {**own, **now} if own.get(key) != now.get(key) and not key.startswith("guidance.")]
+        own = {key: value for key, value in now.items() if not key.startswith("guidance.")}
+    changed = [key for key in {**own, **now} if own.get(key) != now.get(key)]
+    words = []
     if any(key.startswith("sampler.") for key in changed):
         words = [config.sampler.stepper.name, config.sampler.steps]
     # What the run's own stepper was set to says nothing of another one.
-    words += [_word(key, now[key]) for key in changed if key in now and key not in _NAMED]
-    return _name(words) + steering.suffix(config)
+    words += [_word(key, now[key]) for key in changed if key in now and not key.startswith(_NAMED)]
+    guided = any(key.startswith("guidance.") for key in changed)
+    return _name(words) + (steering.suffix(config) if guided else "")
 
 
-_NAMED = ("sampler.stepper.name", "sampler.steps")
+_NAMED = ("sampler.stepper.name", "sampler.steps", "guidance.")
 
 
 def place(path: Path, own: Values, there: Callable[[Path], Values | None]) -> Path:
@@ -142,7 +144,8 @@ def _settings_in(found: Values) -> Values | None:
 def _word(key: str, value: Value) -> str:
     """A setting as a part of a name: `order-3`, or the name of a part alone."""
     above, _, last = key.rpartition(".")
-    return str(value) if last == "name" else f"{last if last != 'path' else above}-{value}"
+    text = Path(value).name if isinstance(value, str) else str(value)  # of a file its name
+    return text if last == "name" else f"{last if last != 'path' else above}-{text}"
 
 
 def _name(words: Iterable[object]) -> str:
