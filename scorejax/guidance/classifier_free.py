@@ -17,7 +17,7 @@ from scorejax.guidance import strength as strengths
 from scorejax.guidance.experts import check_labels
 from scorejax.guidance.strength import Strength
 from scorejax.numerics import keys as keys_lib
-from scorejax.samplers.driver import as_pytree
+from scorejax.numerics.trees import as_pytree
 from scorejax.scores.predictions import ConditionalScore, Score
 
 

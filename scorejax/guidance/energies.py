@@ -12,7 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.guidance.experts import Scalar
-from scorejax.samplers.driver import as_pytree
+from scorejax.numerics.trees import as_pytree
 from scorejax.sdes.linear import LinearSDE
 
 

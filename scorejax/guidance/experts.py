@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 
 from scorejax.guidance import strength as strengths
 from scorejax.guidance.strength import Strength
-from scorejax.samplers.driver import as_pytree
+from scorejax.numerics.trees import as_pytree
 from scorejax.scores.predictions import Score
 
 Scalar = Callable[[Array, Array], Array]

@@ -22,7 +22,7 @@ from jax.tree_util import Partial
 
 from scorejax.guidance import conjugate
 from scorejax.guidance.operators import Operator
-from scorejax.samplers.driver import as_pytree
+from scorejax.numerics.trees import as_pytree
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, static
 

@@ -13,7 +13,7 @@ from jax import Array
 
 from scorejax.likelihood.divergence import check_divergence, probe_vectors
 from scorejax.numerics import keys as keys_lib
-from scorejax.samplers.driver import as_pytree
+from scorejax.numerics.trees import as_pytree
 from scorejax.scores.jacobian import score_and_products
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, Time, per_batch

@@ -6,7 +6,6 @@ network evaluations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -15,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.core import Tracer
-from jax.tree_util import Partial
 
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import as_pytree
 from scorejax.samplers.stepper import Memory, Step, Stepper
+from scorejax.scores.clipping import Clip, Interval, clipped
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE
 
@@ -65,6 +65,7 @@ def sample(
     corrector_first: bool = False,
     x_init: Array | None = None,
     denoise: bool = True,
+    clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Sample:
     """Draw samples by stepping from the prior down a time grid (Score-SDE, algorithm 1).
@@ -84,6 +85,8 @@ def sample(
         corrector_first: run the corrector before the predictor, as the published code does; the paper runs it after.
         x_init: points at `times[0]` to start from; drawn from the prior if not given.
         denoise: return the posterior mean `E[x_0 | x_t]` at the last time (one more evaluation) instead of `x_t`.
+        clip: where predicted data are held, at every evaluation: (low, high) in the units of the data, such as (-1, 1)
+            for images, or a function of them such as `samplers.dynamic_threshold()`. None leaves them as they are.
         start: index of the first sample.
 
     Raises:
@@ -92,7 +95,7 @@ def sample(
     stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
     x, nfe, _ = _run(
-        keys_lib.per_example(key, shape[0], start), sde, as_pytree(score), x, stepper, times, corrector,
+        keys_lib.per_example(key, shape[0], start), sde, _held(sde, score, clip), x, stepper, times, corrector,
         corrector_first=corrector_first, denoise=denoise, keep=False,
     )  # fmt: skip
     return Sample(x, nfe)
@@ -109,6 +112,7 @@ def trajectory(
     corrector: Stepper | None = None,
     corrector_first: bool = False,
     x_init: Array | None = None,
+    clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Trajectory:
     """Draw samples as `sample` does and keep every state, with its posterior mean; arguments as there.
@@ -118,7 +122,7 @@ def trajectory(
     """
     stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
-    score = as_pytree(score)
+    score = _held(sde, score, clip)
     _, nfe, states = _run(
         keys_lib.per_example(key, shape[0], start), sde, score, x, stepper, times, corrector,
         corrector_first=corrector_first, denoise=False, keep=True,
@@ -197,6 +201,11 @@ def _denoise_all(sde: LinearSDE, score: Score, states: Array, times: Array) -> A
     return jax.lax.map(one, (states, times))
 
 
+def _held(sde: LinearSDE, score: Score, clip: Interval | Clip | None) -> Score:
+    """Return the score, with its predicted data held where they are to lie, as a pytree."""
+    return as_pytree(score) if clip is None else clipped(sde, score, clip)
+
+
 def _prepared(sde: LinearSDE, times: Array | np.ndarray, stepper: S) -> S:
     """Return the stepper prepared for the grid, or as it is where the numbers of process or grid are not known yet."""
     if stepper is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((sde, times))):
@@ -234,11 +243,6 @@ def _begin(
     if x_init.shape != tuple(shape):
         raise ValueError(f"x_init must have the shape of the samples {tuple(shape)}, got {x_init.shape}")
     return x_init, times
-
-
-def as_pytree(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Return a score or density as a pytree, so that compiled programs take it as an argument."""
-    return function if isinstance(function, Partial) else Partial(function)
 
 
 def _spread(t: Array, x: Array) -> Array:

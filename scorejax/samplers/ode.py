@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics.batching import together
-from scorejax.numerics.trees import PyTree
-from scorejax.samplers.driver import Sample, as_pytree
+from scorejax.numerics.trees import PyTree, as_pytree
+from scorejax.samplers.driver import Sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, probability_flow
 from scorejax.sdes.linear import LinearSDE, Time, static

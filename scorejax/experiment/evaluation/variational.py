@@ -102,7 +102,7 @@ def of_sampler(model: Subject, train: data_lib.Dataset) -> Bound | None:
     config, sde = model.config, model.sde
     stepper = assemble.make_stepper(config, model.fitted, assemble.data_range(config, train))
     with user_errors("variational bound"):
-        chain = stepper.chain(sde, assemble.time_grid(config, sde, model.fitted))
+        chain = stepper.chain(sde, assemble.time_grid(config, sde, stepper, model.fitted))
     if chain is None or eta_of(config) == 0.0:
         return None
     _check_levels(sde, len(chain.times))
