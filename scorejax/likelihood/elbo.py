@@ -18,8 +18,8 @@ from jax import Array
 
 from scorejax.likelihood.decoder import CDFS, gaussian_log_prob, level_log_prob, level_points
 from scorejax.numerics import keys as keys_lib
-from scorejax.reverse import ReverseChain, Transition, transition
 from scorejax.numerics.trees import as_pytree
+from scorejax.reverse import ReverseChain, Transition, transition
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate

@@ -169,8 +169,8 @@ def reverse_chain(
             to a network: `analytic`, `npr`, `sn`, `ocm`, `learned`; a `Gamma`; a head of `scorejax.variance`; or a
             `ReverseChain`, which brings its grid, `eta` and `clip`.
         eta: the forward family: 1 is DDPM, 0 is DDIM.
-        clip: bounds of the predicted data; True clips to `data_range`, where that is known; False never clips; None leaves
-            it to the sampler, as other steppers do.
+        clip: bounds of the predicted data; True clips to `data_range`, where that is known; False never clips; None
+            leaves it to the sampler, as other steppers do.
         last_noise: most `E |sigma z|`, in data units, that the last step may add; what it adds stays in the image.
             Analytic-DPM allows 2 / 255 or 4 / 255 for images in [-1, 1] when a Frechet distance is wanted; a
             likelihood is of the chain without it.

@@ -45,7 +45,7 @@ class Stepper(abc.ABC):
     the sampler again. `step` alone must be written. A stepper that wraps another passes `prepare` and `bind` on to it.
 
     Attributes:
-        grid: the time grid that suits the method, by its name in `samplers.GRIDS`; what a config takes if it names none.
+        grid: the time grid that suits the method, by its name in `samplers.GRIDS`; a config that names none takes it.
     """
 
     grid: ClassVar[str] = "uniform"

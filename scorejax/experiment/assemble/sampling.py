@@ -130,8 +130,8 @@ def clip(config: Config, stepper: samplers.Stepper, data_range: tuple[float, flo
         return c.clip.make(data_range=data_range)
     if c.clip.name != "auto":
         raise ConfigError(
-            f"sampler.clip = {c.clip.name!r}, but sampler.stepper = {c.stepper.name!r} has a setting of its own for the "
-            "same (clip, thresholding): leave out one of them"
+            f"sampler.clip = {c.clip.name!r}, but sampler.stepper = {c.stepper.name!r} has a setting of its own for "
+            "the same (clip, thresholding): leave out one of them"
         )
     return None
 

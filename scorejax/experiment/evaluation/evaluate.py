@@ -20,6 +20,7 @@ from scorejax.experiment.evaluation import (
     quality,
     reference,
     samples,
+    saturation,
     variances,
     variational,
 )
@@ -69,6 +70,7 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
     model = variances.with_fitted(model, train, workdir)
     drawn = draw.draw(model, train, workdir)
     if parallel.is_main_process():
+        saturation.saturation(model.config, drawn.x, train)
         where = draw.save_pictures(model, train, workdir, drawn.x)
         print(f"{len(drawn.x)} samples, {drawn.nfe} network evaluations each: {drawn.folder}, {where}")
     return drawn.x

@@ -8,7 +8,7 @@ from pathlib import Path
 from scorejax import data as data_lib
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
-from scorejax.experiment.evaluation import draw, quality, variances
+from scorejax.experiment.evaluation import draw, quality, saturation, variances
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.runtime import parallel
@@ -21,6 +21,7 @@ def draw_and_measure(model: Subject, train: data_lib.Dataset, judge: quality.Jud
         draw.save_pictures(model, train, workdir, samples.x)
     return {
         **quality.measure(judge, train, samples, workdir),
+        **saturation.saturation(model.config, samples.x, train),
         "sampler": to_dict(model.config)["sampler"],
         "guidance": to_dict(model.config)["guidance"],
         "nfe": samples.nfe,
