@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +26,6 @@ class EDMSampler(Stepper):
     That is the probability-flow ODE of every process (EDM, arXiv 2206.00364, eq. 4 and 81, freed of `s(t)`).
     """
 
-    grid: ClassVar[str] = "karras"
     churn: float | Array
     s_min: float | Array
     s_max: float | Array

@@ -60,7 +60,7 @@ class ExponentialStepper(Stepper):
         thresholding: quantile of dynamic thresholding, or None.
     """
 
-    grid: ClassVar[str] = "log_snr"
+    grid: ClassVar[str | None] = "log_snr"
     prediction: str = static(default="data")
     thresholding: float | None = static(default=None)
 

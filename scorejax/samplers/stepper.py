@@ -45,10 +45,11 @@ class Stepper(abc.ABC):
     the sampler again. `step` alone must be written. A stepper that wraps another passes `prepare` and `bind` on to it.
 
     Attributes:
-        grid: the time grid that suits the method, by its name in `samplers.GRIDS`; a config that names none takes it.
+        grid: the time grid that the method wants whatever the process, by its name in `samplers.GRIDS`; None: that of
+            the process.
     """
 
-    grid: ClassVar[str] = "uniform"
+    grid: ClassVar[str | None] = None
 
     @property
     def decides_clip(self) -> bool:

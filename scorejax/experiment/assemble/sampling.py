@@ -26,13 +26,14 @@ def none() -> None:
 
 
 def auto(sde: LinearSDE, n: int, *, t_min: float | None = None, stepper: samplers.Stepper) -> jax.Array | np.ndarray:
-    """The grid that suits the stepper: log_snr, karras or uniform."""
+    """The grid that suits the stepper, or else the process: log_snr, karras or uniform."""
     return samplers.GRIDS[fitting_grid(stepper, sde)](sde, n, t_min=t_min)
 
 
 def fitting_grid(stepper: samplers.Stepper, sde: LinearSDE) -> str:
-    """The name of the grid that suits a stepper; where every mode has a noise level of its own it is uniform."""
-    return "uniform" if sde.log_snr(sde.t_max).ndim else stepper.grid
+    """The name of the grid that suits a stepper, or else its process."""
+    by_modes = sde.log_snr(sde.t_max).ndim > 0  # each with a noise level of its own: no grid is even in all of them
+    return sde.grid if by_modes else stepper.grid or sde.grid
 
 
 GRIDS: Mapping[str, Callable[..., jax.Array | np.ndarray]] = {"auto": auto, **samplers.GRIDS}

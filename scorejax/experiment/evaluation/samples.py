@@ -39,7 +39,9 @@ def _prepare(held: Held) -> Callable[[], Result]:
 
 
 def _check(config: Config) -> None:
-    quality.judge(config, assemble.dataset(config))
+    train = assemble.dataset(config)
+    quality.judge(config, train)
+    config.sampler.clip.make(data_range=assemble.data_range(config, train))
 
 
 EVALUATION = Evaluation(
