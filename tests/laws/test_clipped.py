@@ -110,18 +110,16 @@ def test_a_score_whose_predicted_data_lie_inside_keeps_its_last_digit(sde, clip)
     np.testing.assert_array_equal(sj.guidance.clipped(sde, score, clip)(x, t), score(x, t))
 
 
-def test_every_state_of_a_trajectory_and_its_denoised_one_feel_the_clip():
+@pytest.mark.parametrize("sde", [VP, sj.ve(0.01, 1348.0), sj.smld(n=20)], ids=["vp", "ve", "smld"])
+def test_every_denoised_state_of_a_trajectory_lies_in_the_range_up_to_the_largest_noise(sde):
+    def outside(x, t):
+        return sde.scale(1.0 / sde.variance(t), t, 3.0 * sde.alpha(t)[:, None] - x)
+
     found = sj.trajectory(
-        KEY,
-        VP,
-        Partial(gaussian, 3.0, 0.0),
-        (5, 4),
-        times=TIMES,
-        stepper=samplers.ddim(),
-        clip=samplers.dynamic_threshold(),
+        KEY, sde, Partial(outside), (5, 4), times=sj.times.log_snr(sde, 12), stepper=samplers.ddim(), clip=(-0.5, 1.0)
     )
     np.testing.assert_allclose(found.denoised, 1.0, atol=1e-3)
-    np.testing.assert_allclose(found.x[-1], 1.0, atol=5.0 * VP.sigma(TIMES[-1]))
+    assert jnp.all(jnp.abs(found.x[-1] - 1.0) < 5.0 * sde.sigma(sde.t_min))
 
 
 def test_dynamic_thresholding_is_the_published_formula_about_the_center_of_the_range():

@@ -53,4 +53,4 @@ def _advice(config: Config) -> str:
     c = config.sampler
     off = c.clip.name == "none" or getattr(c.stepper, "clip", None) is False
     clip = "set sampler.clip=auto (of a reverse chain sampler.stepper.clip=true), " if off else ""
-    return f"{clip}take more sampler.steps or another sampler.time_grid, or train longer"
+    return f"{clip}take sampler.stepper=ancestral or more sampler.steps, or train longer"
