@@ -16,7 +16,7 @@ from scorejax.reverse import gamma
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead
 from scorejax.runtime.errors import ConfigError, user_errors
-from scorejax.scores.clipping import Clip
+from scorejax.scores.clipping import Clip, Interval
 from scorejax.sdes import LinearSDE
 
 
@@ -74,14 +74,14 @@ class SamplerArguments(TypedDict):
     corrector: samplers.Stepper | None
     corrector_first: bool
     denoise: bool
-    clip: Clip | None
+    clip: Interval | Clip | None
 
 
 def sampler(
     config: Config,
     sde: LinearSDE,
     fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
-    data_range: tuple[float, float] | None = None,
+    data_range: Interval | None = None,
 ) -> SamplerArguments:
     """The sampler of a config, prepared for its grid.
 
@@ -111,7 +111,7 @@ def sampler(
 def make_stepper(
     config: Config,
     fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
-    data_range: tuple[float, float] | None = None,
+    data_range: Interval | None = None,
 ) -> samplers.Stepper:
     """The stepper of a config, whose grid is not known yet; arguments as of `sampler`."""
     c = config.sampler
@@ -120,7 +120,7 @@ def make_stepper(
     return c.stepper.make(fitted=fitted, data_range=data_range, **own)
 
 
-def clip(config: Config, stepper: samplers.Stepper, data_range: tuple[float, float] | None) -> Clip | None:
+def clip(config: Config, stepper: samplers.Stepper, data_range: Interval | None) -> Clip | None:
     """What holds predicted data to their range; None: nothing does, or the stepper itself.
 
     Raises:
@@ -154,7 +154,7 @@ def grid_name(config: Config, sde: LinearSDE, stepper: samplers.Stepper) -> str:
     return fitting_grid(stepper, sde) if name == "auto" else name
 
 
-def data_range(config: Config, examples: data.Dataset) -> tuple[float, float] | None:
+def data_range(config: Config, examples: data.Dataset) -> Interval | None:
     """The interval of model space that images lie in; None for vectors."""
     if examples.gray_levels is None:
         return None
