@@ -45,7 +45,7 @@ def main() -> None:
     train, test = assemble.dataset(base), assemble.dataset(base, "test")
     network = metrics.feature_network("mnist_classifier")
     assert isinstance(network, metrics.Classifier)
-    trained = restore(base, args.workdir, train)
+    trained = restore(base, args.workdir)
 
     count = base.eval.samples
     wanted = np.arange(count) % train.num_classes
@@ -57,8 +57,8 @@ def main() -> None:
     for scale in args.scales:
         own = config.from_dict(config.to_dict(base))
         own.guidance.scale = scale
-        model = variances.with_fitted(evaluate.steered(trained._replace(config=own), train), train, args.workdir)
-        x = draw.draw(model, train, args.workdir).x[:count]
+        model = variances.with_fitted(evaluate.steered(trained._replace(config=own)), args.workdir)
+        x = draw.draw(model, args.workdir).x[:count]
         page.append(x[: train.num_classes])
         features = features_of(network, x)
         right = network.log_probabilities(features).argmax(axis=1) == wanted

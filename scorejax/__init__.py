@@ -12,6 +12,7 @@ A forward process, a score and a sampler are three separate things, and any thre
 import importlib
 import sys
 import types
+from typing import TYPE_CHECKING
 
 from scorejax import guidance, likelihood, objectives, reverse, samplers, sdes
 from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
@@ -22,7 +23,24 @@ from scorejax.scores import analytic
 from scorejax.scores.predictions import make_conditional_score, make_score, score_from_energy, tweedie
 from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, ncsnv2_levels, smld, subvp, times, ve, vp
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scorejax.experiment.run import Run
+
 __version__ = "0.1.0"
+
+
+def load(workdir: "str | Path") -> "Run":
+    """Return the trained run in a folder as an object: samples, log-likelihoods and scores in the units of its data.
+
+    The folder alone is needed, not the training data; see `scorejax.experiment.run.Run`.
+
+    Raises:
+        RunError: no such folder, no run in it, or no checkpoint that can be read; the message says which.
+    """
+    run = importlib.import_module("scorejax.experiment.run")  # what needs more than JAX is imported on first use
+    return run.load(workdir)
 
 
 def _lazy(name: str, home: str) -> types.ModuleType:
@@ -60,6 +78,7 @@ __all__ = [
     "interpolate",
     "learned",
     "likelihood",
+    "load",
     "log_prob",
     "make_conditional_score",
     "make_score",

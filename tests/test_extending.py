@@ -127,9 +127,10 @@ def test_a_recipe_of_ones_own_learns_the_moments_of_the_data(outside):
     config.train.update({"steps": 400, "batch": 256, "log_every": 400, "checkpoint_every": 400})
     modes.run("train", config, outside / "run")
     points = assemble.dataset(config).examples
-    params = restore(config, outside / "run").params
-    np.testing.assert_allclose(params["mean"], points.mean(0), atol=0.05)
-    np.testing.assert_allclose(np.exp(params["log_std"]), points.std(0), rtol=0.1)
+    trained = restore(config, outside / "run")
+    mean, scale = trained.params["mean"], np.exp(trained.params["log_std"])
+    np.testing.assert_allclose(trained.space.from_model(mean), points.mean(0), atol=0.05)
+    np.testing.assert_allclose(trained.space.from_model(mean + scale), points.mean(0) + points.std(0), rtol=0.1)
 
 
 def test_parts_are_ordinary_objects_in_python(outside, monkeypatch):

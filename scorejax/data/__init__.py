@@ -8,9 +8,11 @@ from scorejax.data.catalog import SOURCES, Source, load, source
 from scorejax.data.dataset import Dataset
 from scorejax.data.evaluation import eval_batches, spread
 from scorejax.data.feeders import Payload, Resident, Streamed, feed
+from scorejax.data.form import Form
 from scorejax.data.given import given, stamp
 from scorejax.data.identity import describe, fingerprint_of
 from scorejax.data.permutation import indices, indices_on_host
+from scorejax.data.space import NORMALIZATIONS, GrayLevels, Space, Vectors, moments, standardizing
 from scorejax.data.splits import compare
 from scorejax.data.subset import subset
 from scorejax.data.vectors import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, gaussian_entropy
@@ -19,12 +21,17 @@ from scorejax.likelihood.gray_levels import bin_width, to_levels, to_model
 __all__ = [
     "GAUSSIAN_COVARIANCE",
     "GAUSSIAN_MEAN",
+    "NORMALIZATIONS",
     "SOURCES",
     "Dataset",
+    "Form",
+    "GrayLevels",
     "Payload",
     "Resident",
     "Source",
+    "Space",
     "Streamed",
+    "Vectors",
     "bin_width",
     "compare",
     "describe",
@@ -39,10 +46,12 @@ __all__ = [
     "indices",
     "indices_on_host",
     "load",
+    "moments",
     "prepare",
     "source",
     "spread",
     "stamp",
+    "standardizing",
     "subset",
     "to_bytes",
     "to_levels",

@@ -131,7 +131,7 @@ def _shown(size: float) -> str:
 
 @contextmanager
 def _explained(where: Path) -> Iterator[None]:
-    """Say whatever a damaged file raises in one line that names it."""
+    """Say what a damaged file raises in one line that names it."""
     try:
         yield
     except ValueError as error:

@@ -1,13 +1,13 @@
 """A raw batch on its way into model space, and gray levels on their way into the bytes of an image file.
 
-The mapping between gray levels and model space itself is `scorejax.likelihood.gray_levels`.
+The mapping itself is `scorejax.data.space`.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorejax.likelihood.gray_levels import to_model
+from scorejax.data.space import Space
 from scorejax.numerics.keys import per_example
 
 
@@ -29,20 +29,12 @@ def flip(keys: jax.Array, examples: jax.Array) -> jax.Array:
     return jnp.where(heads[:, None, None, None], examples[:, :, ::-1], examples)
 
 
-def prepare(
-    keys: jax.Array,
-    examples: jax.Array,
-    gray_levels: int | None,
-    *,
-    centered: bool = True,
-    dequantize: bool = True,
-    mirror: bool = False,
-) -> tuple[jax.Array, jax.Array]:
-    """Return a raw batch, mirrored if `mirror`, and in model space: `flip`, then `to_model`, by keys of their own."""
+def prepare(keys: jax.Array, examples: jax.Array, space: Space, *, mirror: bool = False) -> tuple[jax.Array, jax.Array]:
+    """Return a raw batch, mirrored if `mirror`, and in model space: `flip`, then `space`, by keys of their own."""
     halves = jax.vmap(jax.random.split)(keys)
     if mirror:
         examples = flip(halves[:, 0], examples)
-    return examples, to_model(halves[:, 1], examples, gray_levels, centered=centered, dequantize=dequantize)
+    return examples, space.to_model(halves[:, 1], examples)
 
 
 def to_bytes(examples: np.ndarray | jax.Array, gray_levels: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from scorejax.data import notice, picture
 from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset, check_split
+from scorejax.data.square import check_sizes
 from scorejax.data.walk import folders_in, images_in, splits_of
 
 
@@ -54,7 +55,7 @@ def folder(
     root = Path(path).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"path = {str(root)!r} is not a folder; give the folder that holds the images.")
-    picture.check_sizes(size, crop)
+    check_sizes(size, crop)
     if not 0 <= test_fraction < 1:
         raise ValueError(f"test_fraction = {test_fraction}; it is a share, at least 0 and less than 1.")
     tops = _own_splits(root)
@@ -71,6 +72,7 @@ def folder(
         tops = {"train": top, "test": top}
         of_one_kind = images_in(tops[split])
         files = _chosen(root, of_one_kind, split, test_fraction)
+    picture.mention_depth(files[0])  # decoded long ago or not
     labels, classes = _labels(files, tops, split)
     examples = cached(
         lambda allocate: _read(allocate, files, of_one_kind, size, crop, alpha, tops[split]),

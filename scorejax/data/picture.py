@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scorejax.data import notice
+from scorejax.data.square import square
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,7 +52,7 @@ def suffixes() -> frozenset[str]:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> "Iterator[Image.Image]":
-    """Open a file; whatever a decoder says of it becomes one line with its name."""
+    """Open a file; what a decoder says of it becomes one line with its name."""
     from PIL import Image
 
     try:
@@ -84,6 +85,12 @@ def check_alpha(alpha: str | None) -> None:
         raise ValueError(f"alpha = {alpha!r}; choose one of {', '.join(ALPHA)}.")
 
 
+def mention_depth(file: Path) -> None:
+    """Say once for each folder how its 16-bit pictures are read, by the header of one of them."""
+    with _opened(file) as image:
+        _mention_depth(file, image)
+
+
 def read(file: Path, alpha: str | None = None, *, remedy: str = "set data.alpha to one of {}") -> "Image.Image":
     """Return the picture of a file as a viewer shows it: mode L or RGB, with the alpha of `keep` LA or RGBA.
 
@@ -103,6 +110,7 @@ def read(file: Path, alpha: str | None = None, *, remedy: str = "set data.alpha 
     with _opened(file) as image:
         _check_frames(file, image)
         stored = _stored(image)
+        _mention_depth(file, image)
         image.load()
         shown = _eight_bits(file, ImageOps.exif_transpose(image), stored)
     transparent = shown.mode in ("LA", "RGBA") and bool((np.asarray(shown.getchannel("A")) < 255).any())
@@ -114,6 +122,16 @@ def read(file: Path, alpha: str | None = None, *, remedy: str = "set data.alpha 
             f"{remedy.format(', '.join(ALPHA))}."
         )
     return _over(shown, BACKGROUNDS[alpha]) if transparent and alpha else shown.convert(shown.mode.rstrip("A"))
+
+
+def _mention_depth(file: Path, image: "Image.Image") -> None:
+    if image.mode.startswith("I"):
+        rule = "round(v * 255 / 65535)"
+    elif ";16" in _stored(image):
+        rule = "the high byte of each channel"
+    else:
+        return
+    notice.inform(f"16-bit pictures in {file.parent} are read as 8-bit ones, {rule}")
 
 
 def _check_frames(file: Path, image: "Image.Image") -> None:
@@ -137,10 +155,8 @@ def _eight_bits(file: Path, image: "Image.Image", stored: str) -> "Image.Image":
         of = {"F": "floating numbers", "LAB": "Lab colors", "CMYK": "CMYK colors with a profile of their own"}[mode]
         do = "as gray of 8 or 16 bits, or give an .npz of vectors" if mode == "F" else "as RGB"
         raise PictureError(f"{file} holds {of}, for which there is no one way to show them; save it {do}.")
-    if ";16" in stored:
-        notice.inform(f"16-bit color pictures in {file.parent} are read as 8-bit ones, the high byte of each channel")
-        if isinstance(key, tuple):
-            image.info["transparency"] = tuple(channel >> 8 for channel in key)
+    if ";16" in stored and isinstance(key, tuple):
+        image.info["transparency"] = tuple(channel >> 8 for channel in key)
     if mode in ("1", "L") and isinstance(key, int):
         gray = image.convert("L")
         return _with_alpha(gray, np.asarray(gray) != key * _KEY_UNITS.get(stored, 1))
@@ -162,7 +178,6 @@ def _scaled(file: Path, image: "Image.Image", key: object) -> "Image.Image":
             f"{file} holds whole numbers from {low} to {high}; gray of 16 bits lies in 0..65535: scale it to that, or "
             "to 8 bits."
         )
-    notice.inform(f"16-bit pictures in {file.parent} are read as 8-bit ones, round(v * 255 / 65535)")
     gray = Image.fromarray(np.round(values * (255 / 65535)).astype(np.uint8))
     return _with_alpha(gray, values != key) if isinstance(key, int) else gray
 
@@ -183,30 +198,6 @@ def _over(image: "Image.Image", background: int) -> "Image.Image":
     return Image.fromarray(mixed.astype(np.uint8).squeeze(-1) if image.mode == "LA" else mixed.astype(np.uint8))
 
 
-def check_sizes(size: int | None, crop: int | None) -> None:
-    """Refuse sizes of squares that have no pixel."""
-    for name, value in (("size", size), ("crop", crop)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} = {value}; it is a number of pixels, at least 1.")
-
-
-def square(image: "Image.Image", size: int | None, crop: int | None = None) -> "Image.Image":
-    """Cut a centered square, resize it (Lanczos, antialiased) to `size` pixels.
-
-    The square is the largest one, or `crop` pixels wide where the image is larger than that. An image is left as
-    it is where both are None, and only cut where `size` is.
-    """
-    from PIL import Image
-
-    if size is None and crop is None:
-        return image
-    side = min(*image.size, crop or max(image.size))
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Cut first: resize(box=...) would let the filter reach beyond the square.
-    image = image.crop((left, top, left + side, top + side))
-    return image if size in (None, side) else image.resize((size, size), Image.Resampling.LANCZOS)
-
-
 def pixels(
     file: Path, channels: int, *, size: int | None = None, crop: int | None = None, alpha: str | None = None
 ) -> np.ndarray:
@@ -220,13 +211,3 @@ def pixels(
         image = image.convert(mode)
     array = np.asarray(square(image, size, crop))
     return array if array.ndim == 3 else array[..., None]
-
-
-def resized(array: np.ndarray, size: int | None, crop: int | None = None) -> np.ndarray:
-    """Cut and resize a uint8 array `[H, W, C]` as `square` does."""
-    if crop is None and (size is None or array.shape[:2] == (size, size)):
-        return array
-    from PIL import Image
-
-    changed = np.asarray(square(Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array), size, crop))
-    return changed if changed.ndim == 3 else changed[..., None]

@@ -10,7 +10,7 @@ import numpy as np
 
 from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset
-from scorejax.data.picture import check_sizes, resized
+from scorejax.data.square import check_sizes, resized
 
 Builder: TypeAlias = Any
 """A `tensorflow_datasets.core.DatasetBuilder`; its own types know nothing of the features of a set."""

@@ -17,7 +17,7 @@ def images_in(folder: Path) -> list[Path]:
     """
     images, foreign = [], []
     for file in _files(folder, frozenset()):
-        # Names in ._ are what a Mac leaves of a file on disks of others: no picture, whatever the suffix.
+        # Names in ._ are what a Mac leaves of a file on disks of others: no picture, with any suffix.
         is_image = file.suffix.lower() in suffixes() and not file.name.startswith("._") and file.is_file()
         (images if is_image else foreign).append(file)
     if foreign:

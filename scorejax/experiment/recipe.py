@@ -20,6 +20,7 @@ from scorejax import data
 from scorejax.experiment.assemble.data import dataset
 from scorejax.experiment.config import Config
 from scorejax.experiment.model import Model
+from scorejax.experiment.record import Record
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
@@ -49,22 +50,62 @@ class Given:
         beside: the trained model next to which something is trained; None for most recipes.
     """
 
-    def __init__(self, config: Config, examples: data.Dataset | None = None, beside: Beside | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        examples: data.Dataset | None = None,
+        beside: Beside | None = None,
+        record: Record | None = None,
+    ) -> None:
         """Data are read when they are first asked for, so that mistakes in settings show before.
 
         Args:
             config: of the run.
             examples: the training data; read from section `data` if not given.
-            beside: a trained model.
+            beside: a trained model, whose data are meant.
+            record: what the run remembers of its data; made of the data if not given.
+
+        Raises:
+            ConfigError: the examples are not those of the record.
         """
-        self.config, self.beside = config, beside
+        self.config, self.beside, self._record = config, beside, record
         if examples is not None:
+            if record is not None:
+                record.check(examples)
             self.__dict__["examples"] = examples
 
     @functools.cached_property
     def examples(self) -> data.Dataset:
-        """The training data; do not touch them in the constructor of a recipe."""
-        return dataset(self.config)
+        """The training data. The loop and the evaluations read them; a recipe is made of `form` alone.
+
+        Raises:
+            ConfigError: no such data, or others than those of the run.
+        """
+        if self.beside is not None:
+            return self.beside.recipe.given.examples
+        found = dataset(self.config)
+        if self._record is not None:
+            self._record.check(found)
+        return found
+
+    @functools.cached_property
+    def record(self) -> Record:
+        """What the run remembers of its data."""
+        if self._record is not None:
+            return self._record
+        if self.beside is not None:
+            return self.beside.recipe.given.record
+        return Record.of(self.examples, self.config.data.normalize)
+
+    @property
+    def form(self) -> data.Form:
+        """The form of the data; do not ask for it in the constructor of a recipe."""
+        return self.record.form
+
+    @functools.cached_property
+    def space(self) -> data.Space:
+        """Model space: where the recipe sees the data."""
+        return self.record.space(self.config)
 
 
 class Beside(NamedTuple):
@@ -91,7 +132,7 @@ class Batch(NamedTuple):
 
     Attributes:
         x: examples in model space, `[b, ...]`, mirrored and dequantized as section `data` says.
-        raw: the same examples as gray levels or vectors, mirrored, not dequantized.
+        raw: the same examples in the units of the data, gray levels or vectors, mirrored.
         labels: theirs, `[b, ...]`, or None.
         step: optimizer steps taken before, int32.
         device_key: a key of this step and this device, for dropout and the like.
@@ -156,7 +197,7 @@ class Recipe(abc.ABC):
     def has_convolutions(self) -> bool:
         """Whether a step of training has convolutions: images do, unless the network serves vectors as well."""
         of_vectors = "model" in self.uses and 1 in getattr(self.config.model.find(), "ranks", ())
-        return len(self.given.examples.shape) == 3 and not of_vectors
+        return len(self.given.form.shape) == 3 and not of_vectors
 
     @abc.abstractmethod
     def init(self, key: Array) -> Params:
@@ -213,13 +254,19 @@ class Recipe(abc.ABC):
         return jax.eval_shape(self.init, jax.random.key(0))
 
 
-def make_recipe(config: Config, examples: data.Dataset | None = None, beside: Beside | None = None) -> Recipe:
+def make_recipe(
+    config: Config,
+    examples: data.Dataset | None = None,
+    beside: Beside | None = None,
+    record: Record | None = None,
+) -> Recipe:
     """The recipe of a config.
 
     Args:
         config: the run's.
         examples: its training data; read when they are needed if not given.
         beside: the trained model next to which something is trained.
+        record: what the run remembers of its data, from which the recipe is made without reading them.
 
     Raises:
         ConfigError: no such recipe, or a setting of it that does not fit.
@@ -229,4 +276,4 @@ def make_recipe(config: Config, examples: data.Dataset | None = None, beside: Be
         raise ConfigError(
             f"recipe {config.recipe.name!r} is no Recipe; derive it from scorejax.experiment.recipe.Recipe"
         )
-    return config.recipe.make(Given(config, examples, beside))
+    return config.recipe.make(Given(config, examples, beside, record))

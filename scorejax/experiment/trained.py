@@ -36,6 +36,16 @@ class Trained(NamedTuple):
         return self.recipe.model(self.params)
 
     @property
+    def form(self) -> data.Form:
+        """The form of its data."""
+        return self.recipe.given.form
+
+    @property
+    def space(self) -> data.Space:
+        """Model space, where it sees the data."""
+        return self.recipe.given.space
+
+    @property
     def sde(self) -> LinearSDE:
         """Its forward process.
 
@@ -79,9 +89,9 @@ def restore(config: Config, workdir: str | Path, examples: data.Dataset | None =
         examples: its training data, if they have been read already.
 
     Raises:
-        RunError: no readable checkpoint, or a config that does not fit.
+        RunError: no readable checkpoint, a config that does not fit, or data that are not those of the run.
     """
-    recipe = make_recipe(config, examples)
+    recipe = make_recipe(config, examples, record=workdir_lib.record(workdir, config, examples))
     if config.init_from and not checkpoint.steps(workdir):
         workdir_lib.claim(workdir, config)
         return Trained(config, recipe, *recipe.load(config.init_from))
@@ -89,19 +99,18 @@ def restore(config: Config, workdir: str | Path, examples: data.Dataset | None =
     return Trained(config, recipe, restored.fields["ema"], restored.step)
 
 
-def restore_beside(folder: str | Path, beside: Beside, examples: data.Dataset) -> Trained:
+def restore_beside(folder: str | Path, beside: Beside) -> Trained:
     """What was trained next to a model, from its folder.
 
     Args:
         folder: of the run.
         beside: the model; it must have the weights of that training.
-        examples: the data; only their form matters.
 
     Raises:
         RunError: no readable checkpoint, or one that was made next to other weights.
     """
     workdir_lib.check_beside(folder, beside.params)
     config = workdir_lib.saved_config(folder)
-    recipe = make_recipe(config, examples, beside)
+    recipe = make_recipe(config, beside=beside)
     restored = checkpoint.restore_ema(folder, recipe.shapes())
     return Trained(config, recipe, restored.fields["ema"], restored.step)

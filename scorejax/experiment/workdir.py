@@ -1,23 +1,29 @@
 """A run's folder belongs to the config that made it; one of what is trained next to a score, to that score as well.
 
-checkpoints/ samples/ eval/ tensorboard/ config.json metrics.jsonl
+checkpoints/ samples/ eval/ tensorboard/ config.json data.json metrics.jsonl
 dequantizer/ heads/KIND/   with checkpoints/ and files of their own, and score.json
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 
+from scorejax import data
+from scorejax.experiment.assemble.data import dataset
 from scorejax.experiment.config import Config, flatten, from_dict, to_dict
+from scorejax.experiment.config.reading import RENAMED
 from scorejax.experiment.config.values import Value, Values
 from scorejax.experiment.recipes import BESIDE
+from scorejax.experiment.record import Record
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, RunError
 
 FILE = "config.json"
+DATA = "data.json"
 NEIGHBOR = "score.json"
 # What may change between two starts of a run: it changes no number that training computes.
 FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep", *(str(kind.section) for kind in BESIDE.values()))
@@ -67,6 +73,56 @@ def check(workdir: str | Path, config: Config) -> None:
         raise ConfigError(
             f"{workdir} holds checkpoints of another config ({listed}); choose another --workdir, or the old values"
         )
+
+
+def record(workdir: str | Path, config: Config, examples: data.Dataset | None = None) -> Record | None:
+    """What the run in a folder remembers of its data; None where nothing was trained yet.
+
+    A run that is older than such records gets one: its vectors were trained on as they are.
+
+    Args:
+        workdir: folder of the run.
+        config: its config, by which the data of an old run are read.
+        examples: its training data, if they have been read already.
+
+    Raises:
+        ConfigError: the record is damaged, or an old run's data cannot be read.
+    """
+    if not checkpoint.steps(workdir):
+        return None
+    found = saved_record(workdir)
+    if found is None:
+        found = Record.of(dataset(config) if examples is None else examples, "none")
+        with contextlib.suppress(RunError):  # a folder that cannot be written is read all the same
+            claim_data(workdir, found)
+    return found
+
+
+def saved_record(workdir: str | Path) -> Record | None:
+    """The record of a run's data as it lies in its folder; None if there is none.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    path = Path(workdir) / DATA
+    if not path.is_file():
+        return None
+    try:
+        return Record.from_dict(json.loads(path.read_text()))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} is damaged ({error!r}); put it back from a copy, or train again in another --workdir: it says how "
+            "the data were brought to the model"
+        ) from error
+
+
+def claim_data(workdir: str | Path, record: Record) -> None:
+    """Write down what a run remembers of its data.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    _write(Path(workdir) / DATA, record.to_dict())
 
 
 def claim_beside(workdir: str | Path, step: int, params: PyTree) -> None:
@@ -121,7 +177,15 @@ def saved_config(workdir: str | Path) -> Config:
         ) from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no settings but {type(values).__name__}; give --config=NAME")
-    return from_dict(values)
+    try:
+        return from_dict(values)
+    except ConfigError as error:
+        old = {key: RENAMED[key] for key in flatten(values) if key in RENAMED}
+        names = ", ".join(f"{key} is now {name}" for key, name in list(old.items())[:_SHOWN])
+        raise ConfigError(
+            f"{path} is of another version of scorejax: {names or error}; change the names in it, or train again in "
+            "another --workdir"
+        ) from error
 
 
 def differences(old: Values, new: Values) -> dict[str, tuple[Value, Value]]:

@@ -16,9 +16,10 @@ from jax.tree_util import Partial
 from scorejax.guidance import strength as strengths
 from scorejax.guidance.experts import check_labels
 from scorejax.guidance.strength import Strength
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.trees import as_pytree
-from scorejax.scores.predictions import ConditionalScore, Score
+from scorejax.scores.predictions import ConditionalScore, Score, as_score
 
 
 def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) -> Score:
@@ -39,7 +40,7 @@ def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) 
         return as_pytree(cond)
     if strengths.is_exactly(guidance_scale, 0.0):
         return as_pytree(uncond)
-    return Partial(_two_calls, as_pytree(cond), as_pytree(uncond), strengths.as_leaf(guidance_scale))
+    return Partial(_two_calls, as_score(cond), as_score(uncond), strengths.as_leaf(guidance_scale))
 
 
 def classifier_free_batched(
@@ -114,13 +115,14 @@ def _doubled_batch(
     score: ConditionalScore, condition: Array, null_condition: Array, scale: Strength, x: Array, t: Array
 ) -> Array:
     conditions = jnp.concatenate([_spread(condition, x), _spread(null_condition, x)])
-    both = score(jnp.concatenate([x, x]), jnp.concatenate([t, t]), conditions)
+    twice = jnp.concatenate([x, x])
+    both = doors.field(twice, score(twice, jnp.concatenate([t, t]), conditions))
     cond, uncond = jnp.split(both, 2)
     return _extrapolate(cond, lambda: uncond, scale, x, t)
 
 
 def _given(score: ConditionalScore, condition: Array, x: Array, t: Array) -> Array:
-    return score(x, t, _spread(condition, x))
+    return doors.field(x, score(x, t, _spread(condition, x)))
 
 
 def _spread(condition: Array, x: Array) -> Array:

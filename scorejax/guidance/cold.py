@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from scorejax.numerics import doors
+
 RULES = ("corrected", "naive")
 
 
@@ -46,6 +48,8 @@ def cold(
         raise ValueError(f"cold: unknown rule {rule!r}; choose one of {', '.join(RULES)}")
     if np.ndim(levels) != 1 or len(levels) < 2 or not np.all(np.diff(np.asarray(levels)) < 0):
         raise ValueError(f"cold: need at least two levels that decrease strictly, got {levels}")
+
+    x = doors.points(x)
 
     def step(x: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
         s, r = pair

@@ -16,6 +16,7 @@ from jax import Array
 from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
 from scorejax.guidance.operators.filters import AveragePool, Separable
 from scorejax.guidance.operators.selections import Dense, Mask
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Step, Stepper
@@ -143,7 +144,9 @@ def ddrm(
     Raises:
         ValueError: if the operator's modes are not known, `sigma_y < 0`, or `eta` or `eta_b` lies outside [0, 1].
     """
-    if not sigma_y >= 0 or not 0 <= eta <= 1 or not 0 <= eta_b <= 1:
+    doors.grid(times, sde.t_min, sde.t_max)
+    y, shape = doors.points(y, "y"), doors.batch_shape(shape)
+    if doors.known(sigma_y, eta, eta_b) and not (sigma_y >= 0 and 0 <= eta <= 1 and 0 <= eta_b <= 1):
         raise ValueError(
             f"ddrm: need sigma_y >= 0 and eta, eta_b in [0, 1], got sigma_y={sigma_y}, eta={eta}, eta_b={eta_b}"
         )

@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
 from scorejax.guidance.replacement import ChannelRotation, Known, known, replacement, resampling
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Stepper
 from scorejax.scores.clipping import Clip, Interval
 from scorejax.scores.predictions import Score
 from scorejax.sdes import times as grids
-from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.linear import LinearSDE, check_static
 
 GRAY_AND_CHROMA = np.array([[1.0, -2.0, 0.0], [1.0, 1.0, 1.0], [1.0, 1.0, -1.0]]) / np.sqrt([3.0, 6.0, 2.0])
 """Orthonormal columns: the gray of a pixel times sqrt(3), and two directions of color (Score-SDE, appendix I)."""
@@ -109,7 +109,8 @@ def colorize(
     Raises:
         ValueError: if `gray` has not one channel, or as `inpaint`.
     """
-    if jnp.ndim(gray) < 2 or gray.shape[-1] != 1:
+    gray = doors.points(gray, "gray")
+    if gray.ndim < 2 or gray.shape[-1] != 1:
         raise ValueError(f"colorize: a gray image [B, H, W, 1] is needed, got shape {jnp.shape(gray)}")
     y = jnp.repeat(gray, 3, axis=-1)
     mask = jnp.broadcast_to(jnp.array([True, False, False]), (*[1] * (y.ndim - 2), 3))
@@ -163,13 +164,15 @@ def sdedit(
     Raises:
         ValueError: if `t0` lies outside the times of the process, `repeats < 1`, or the mask does not fit `x0`.
     """
+    x0 = doors.points(x0, "x0")
+    check_static("sdedit", t0=t0)
     if not sde.t_min < t0 <= sde.t_max:
         raise ValueError(f"sdedit: t0={t0} lies outside ({sde.t_min}, {sde.t_max}], the times of this process")
     if repeats < 1:
         raise ValueError(f"sdedit: at least one repeat is needed, got {repeats}")
     keys = keys_lib.per_example(key, x0.shape[0], start)
     until_t0 = sde.replace(t_max=float(t0))
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(sde)):
+    if not doors.known(sde):
         times = grid(until_t0, steps)
     else:
         # numbers even inside a compiled program, so that a stepper can be prepared for this grid, which only we know
@@ -199,6 +202,7 @@ def _fill(
     times: Array | np.ndarray, corrector: Stepper | None, corrector_first: bool, rounds: int, jump: int,
     denoise: bool, clip: Interval | Clip | None, start: int | Array,
 ) -> Sample:  # fmt: skip
+    doors.grid(times, sde.t_min, sde.t_max)
     keys = keys_lib.per_example(key, shape[0], start)
     held = replacement(stepper, part)
     begin = keys_lib.fold_in(keys, _START)

@@ -12,6 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.guidance.experts import Scalar
+from scorejax.numerics import doors
 from scorejax.numerics.trees import as_pytree
 from scorejax.sdes.linear import LinearSDE
 
@@ -26,7 +27,7 @@ def faithful(sde: LinearSDE, low_pass: Callable[[Array], Array], source: Array) 
         low_pass: the linear map `P`, `[B, ...] -> [B, ...]`.
         source: the images to stay close to, `[B, ...]`.
     """
-    return Partial(_faithful, as_pytree(low_pass), sde, source)
+    return Partial(_faithful, as_pytree(low_pass), sde, doors.points(source, "source"))
 
 
 def realistic(sde: LinearSDE, features: Callable[[Array, Array], Array], source: Array, noise: Array) -> Scalar:
@@ -38,7 +39,7 @@ def realistic(sde: LinearSDE, features: Callable[[Array, Array], Array], source:
         source: the images to move away from, `[B, ...]`.
         noise: the standard normal noise of `source_t`, shaped like `source`.
     """
-    return Partial(_realistic, as_pytree(features), sde, source, noise)
+    return Partial(_realistic, as_pytree(features), sde, doors.points(source, "source"), noise)
 
 
 def _faithful(low_pass: Callable[[Array], Array], sde: LinearSDE, source: Array, x: Array, t: Array) -> Array:

@@ -6,17 +6,18 @@ A classifier is the expert with `E = -log p(y | x, t)`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.core import Tracer
 from jax.tree_util import Partial
 
 from scorejax.guidance import strength as strengths
 from scorejax.guidance.strength import Strength
+from scorejax.numerics import doors
 from scorejax.numerics.trees import as_pytree
-from scorejax.scores.predictions import Score
+from scorejax.scores.predictions import Score, as_score
 
 Scalar = Callable[[Array, Array], Array]
 """A function `(x [B, ...], t [B]) -> [B]`, each example's value from its own row alone."""
@@ -39,7 +40,7 @@ def classifier(score: Score, log_prob_fn: Scalar, scale: Strength = 1.0) -> Scor
     """
     if strengths.is_exactly(scale, 0.0):
         return as_pytree(score)
-    return Partial(_tilted, as_pytree(score), (as_pytree(log_prob_fn),), (strengths.as_leaf(scale),))
+    return Partial(_tilted, as_score(score), (as_pytree(log_prob_fn),), (strengths.as_leaf(scale),))
 
 
 def experts(score: Score, energies: Sequence[Scalar], weights: Sequence[Strength] | None = None) -> Score:
@@ -64,7 +65,7 @@ def experts(score: Score, energies: Sequence[Scalar], weights: Sequence[Strength
     if not kept:
         return as_pytree(score)
     log_factors = tuple(Partial(_negative, as_pytree(energy)) for energy, _ in kept)
-    return Partial(_tilted, as_pytree(score), log_factors, tuple(strengths.as_leaf(weight) for _, weight in kept))
+    return Partial(_tilted, as_score(score), log_factors, tuple(strengths.as_leaf(weight) for _, weight in kept))
 
 
 def class_log_prob(logits: Scalar, label: Array, num_classes: int | None = None) -> Scalar:
@@ -89,7 +90,7 @@ def check_labels(name: str, label: Array, num_classes: int | None) -> None:
     Raises:
         ValueError: on such a label.
     """
-    if num_classes is None or isinstance(label, Tracer):
+    if num_classes is None or not doors.known(label):
         return
     values = jnp.asarray(label)
     if bool(jnp.any((values < 0) | (values >= num_classes))):
@@ -100,7 +101,7 @@ def check_labels(name: str, label: Array, num_classes: int | None) -> None:
 
 
 def _class_log_prob(logits: Scalar, label: Array, x: Array, t: Array) -> Array:
-    values = jax.nn.log_softmax(logits(x, t), axis=-1)
+    values = jax.nn.log_softmax(doors.class_logits(x, logits(x, t)), axis=-1)
     label = jnp.broadcast_to(label, x.shape[:1])
     # negative labels would count from the end
     label = jnp.where(label < 0, values.shape[-1], label)
@@ -110,17 +111,14 @@ def _class_log_prob(logits: Scalar, label: Array, x: Array, t: Array) -> Array:
 def _tilted(score: Score, log_factors: tuple[Scalar, ...], weights: tuple[Strength, ...], x: Array, t: Array) -> Array:
     value = score(x, t)
     for log_factor, weight in zip(log_factors, weights, strict=True):
-        gradient = jax.grad(lambda y, log_factor=log_factor: jnp.sum(_per_example(log_factor, y, t)))(x)
+        gradient = jax.grad(partial(_total, log_factor))(x, t)
         value = value + strengths.at(weight, t, x) * gradient
     return value
 
 
+def _total(log_factor: Scalar, x: Array, t: Array) -> Array:
+    return jnp.sum(doors.per_row(x, log_factor(x, t), "a log density or energy"))
+
+
 def _negative(energy: Scalar, x: Array, t: Array) -> Array:
     return -energy(x, t)
-
-
-def _per_example(function: Scalar, x: Array, t: Array) -> Array:
-    value = function(x, t)
-    if value.shape != x.shape[:1]:
-        raise ValueError(f"a log density or energy must return one number per example {x.shape[:1]}, got {value.shape}")
-    return value

@@ -22,8 +22,9 @@ from jax.tree_util import Partial
 
 from scorejax.guidance import conjugate
 from scorejax.guidance.operators import Operator
+from scorejax.numerics import doors
 from scorejax.numerics.trees import as_pytree
-from scorejax.scores.predictions import Score, tweedie
+from scorejax.scores.predictions import Score, as_score, tweedie
 from scorejax.sdes.linear import LinearSDE, static
 
 
@@ -65,9 +66,11 @@ def dps(
         raise ValueError("dps: give exactly one of sigma_y (the noise of y) and zeta (the paper's step size)")
     if isinstance(sigma_y, Real) and not sigma_y > 0:
         raise ValueError(f"dps: sigma_y must be positive, got {sigma_y}; for exact measurements use pigdm or zeta")
-    if not isinstance(operator, Operator):
-        return Partial(_dps, sde, as_pytree(score), as_pytree(operator), y, sigma_y, zeta, steps)
-    return Partial(_dps, sde, as_pytree(score), Partial(_forward, operator), operator.clean(y), sigma_y, zeta, steps)
+    if isinstance(operator, Operator):
+        forward, y = Partial(_forward, operator), _measured(operator, y)
+    else:
+        forward, y = as_pytree(operator), doors.points(y, "y")
+    return Partial(_dps, sde, as_score(score), forward, y, sigma_y, zeta, steps)
 
 
 def pigdm(
@@ -104,7 +107,7 @@ def pigdm(
     """
     _check_noise("pigdm", sigma_y)
     solver = _Solver(iterations, tolerance)
-    return Partial(_pigdm, solver, sde, as_pytree(score), operator, operator.clean(y), sigma_y, data_std)
+    return Partial(_pigdm, solver, sde, as_score(score), operator, _measured(operator, y), sigma_y, data_std)
 
 
 def moment_matching(
@@ -138,7 +141,7 @@ def moment_matching(
     """
     _check_noise("moment_matching", sigma_y)
     solver = _Solver(iterations, tolerance)
-    return Partial(_moment_matching, solver, sde, as_pytree(score), operator, operator.clean(y), sigma_y)
+    return Partial(_moment_matching, solver, sde, as_score(score), operator, _measured(operator, y), sigma_y)
 
 
 @jax.tree_util.register_dataclass
@@ -215,6 +218,13 @@ def _residual(y: Array, prediction: Array) -> Array:
             f"(or one row for all), got {y.shape}"
         )
     return y - prediction
+
+
+def _measured(operator: Operator, y: Array) -> Array:
+    """Return a measurement whose unmeasured part, which may hold anything, is gone."""
+    y = operator.clean(doors.points(y, "y", finite=False))
+    doors.check_finite(y, "y")
+    return y
 
 
 def _forward(operator: Operator, x: Array) -> Array:

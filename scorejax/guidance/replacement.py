@@ -18,6 +18,7 @@ from jax import Array
 
 from scorejax.guidance.operators.base import EXACT
 from scorejax.guidance.operators.selections import fit_mask
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.samplers.stepper import Memory, Step, Stepper
@@ -184,13 +185,14 @@ def known(y: Array | np.ndarray, mask: Array | np.ndarray, *, basis: Modes | Non
         basis: an orthogonal basis with `to_modes` and `from_modes`, where the mask applies to modes.
 
     Raises:
-        ValueError: if the mask does not fit `y`.
+        ValueError: if the mask does not fit `y`, or `y` is not floating numbers, finite where they are known.
     """
-    y, mask = jnp.asarray(y), jnp.asarray(mask) != 0
+    y, mask = doors.points(y, "y", finite=False), jnp.asarray(mask) != 0
     basis = Identity() if basis is None else basis
     if isinstance(basis, Identity):
         # NaN times zero is NaN: what is unknown must go before any arithmetic
         y = jnp.where(fit_mask(mask, y.shape), y, 0.0)
+    doors.check_finite(y, "y, where it is known,")
     return Known(y, mask, basis)
 
 

@@ -13,8 +13,9 @@ from jax import Array
 
 from scorejax.likelihood.bound import Bound, likelihood_bound
 from scorejax.likelihood.gray_levels import bin_width as width_of
-from scorejax.likelihood.gray_levels import check_gray_levels, dequantize_uniform, from_unit
+from scorejax.likelihood.gray_levels import check_examples, dequantize_uniform, from_unit
 from scorejax.likelihood.log_prob import LogProb, log_prob
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
@@ -33,11 +34,13 @@ class Bits(NamedTuple):
         value: bits per dimension, the mean over passes, `[B]`; NaN where `ok` is false.
         nfe: evaluations of (score, its Jacobian-vector products), summed over passes, `[B]`.
         ok: whether every solve arrived, `[B]`.
+        stderr: standard error of `value` over the passes, `[B]`; NaN for a single one.
     """
 
     value: Array
     nfe: Array
     ok: Array
+    stderr: Array
 
 
 class BoundBits(NamedTuple):
@@ -99,7 +102,8 @@ def dequantized_bits(
         dequantizer: draws the noise within the levels; uniform if not given.
         centered: model space is [-1, 1) instead of [0, 1).
         passes: dequantizations (and probes) to average over; lowers the noise of the estimate, not its bound.
-        **solver: `divergence`, `probes`, `rtol`, `atol`, `prior_logp`, `max_steps` of `log_prob`.
+        **solver: `divergence`, `probes`, `rtol`, `atol`, `prior`, `prior_logp`, `max_steps`, `adjoint` of `log_prob`;
+            published numbers of VP and sub-VP take `prior="standard"`.
 
     Raises:
         ValueError: if `passes < 1`, or on arguments `log_prob` refuses.
@@ -109,9 +113,10 @@ def dequantized_bits(
         return log_prob(keys, sde, score, x, **solver)
 
     results, log_q, to_bits = _passes(key, examples, levels, dequantizer, centered, passes, cost)
-    return Bits(
-        to_bits(jnp.mean(results.value - log_q, 0)), jnp.sum(results.nfe, 0), jnp.all(results.ok, 0)
-    )  # fmt: skip
+    values = to_bits(results.value - log_q)
+    stderr = jnp.std(values, axis=0, ddof=1) / passes**0.5
+    value = to_bits(jnp.mean(results.value - log_q, 0))
+    return Bits(value, jnp.sum(results.nfe, 0), jnp.all(results.ok, 0), stderr)
 
 
 def density_bits(
@@ -136,9 +141,13 @@ def density_bits(
         passes: dequantizations to average over.
 
     Raises:
-        ValueError: if `passes < 1`.
+        ValueError: if `passes < 1`, the examples are not such levels, or the density is not one number per example.
     """
-    results, log_q, to_bits = _passes(key, examples, gray_levels, dequantizer, centered, passes, density)
+
+    def cost(keys: Array, x: Array) -> Array:
+        return doors.per_row(x, density(keys, x), "a density")
+
+    results, log_q, to_bits = _passes(key, examples, gray_levels, dequantizer, centered, passes, cost)
     return to_bits(jnp.mean(results - log_q, 0))
 
 
@@ -167,7 +176,7 @@ def bound_bits(
         dequantizer: draws the noise within the levels; uniform if not given.
         centered: model space is [-1, 1) instead of [0, 1).
         passes: dequantizations to average over.
-        **bound: `form`, `times`, `samples`, `chunk`, `divergence`, `probes`, `offset`, `prior_logp` of
+        **bound: `form`, `times`, `samples`, `chunk`, `divergence`, `probes`, `offset`, `prior`, `prior_logp` of
             `likelihood_bound`.
 
     Raises:
@@ -195,6 +204,7 @@ def _passes(
     """Return the costs of dequantized examples, stacked `[passes, B]`, the densities of their noise, and the units."""
     if passes < 1:
         raise ValueError(f"bits of dequantized data need at least one pass, got {passes}")
+    examples = check_examples(examples, levels)
     keys = keys_lib.per_example(key, examples.shape[0])
     results, log_q = [], []
     for i in range(passes):
@@ -202,8 +212,9 @@ def _passes(
         if dequantizer is None:
             unit, density = dequantize_uniform(noise_keys, examples, levels), jnp.zeros(examples.shape[0])
         else:
-            check_gray_levels(levels)
             u, density = dequantizer(noise_keys, examples)
+            u = doors.field(jnp.zeros(examples.shape), u, "a dequantizer")
+            density = doors.per_row(examples, density, "a dequantizer's density")
             unit = (examples.astype(jnp.float32) + u) / levels
         results.append(cost(keys_lib.fold_in(keys, 2 * i + 1), from_unit(unit, centered=centered)))
         log_q.append(density)

@@ -12,10 +12,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.likelihood.divergence import check_divergence, probe_vectors
+from scorejax.likelihood.prior import named_prior
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.trees import as_pytree
 from scorejax.scores.jacobian import score_and_products
-from scorejax.scores.predictions import Score
+from scorejax.scores.predictions import Score, as_score
 from scorejax.sdes.linear import LinearSDE, Time, per_batch
 
 FORMS = ("denoising", "sliced")
@@ -48,6 +50,7 @@ def likelihood_bound(
     divergence: str = "rademacher",
     probes: int = 1,
     offset: bool = True,
+    prior: str = "marginal",
     prior_logp: Callable[[Array], Array] | None = None,
 ) -> Bound:
     """Return an upper bound of `-log p(x)` under the reverse-time SDE (Song et al., arXiv 2101.09258, theorem 3).
@@ -78,11 +81,12 @@ def likelihood_bound(
         divergence: of the sliced form: `exact`, `rademacher` or `gaussian`, as in `log_prob`.
         probes: of the sliced form: vectors for each time.
         offset: bound the density of the data; otherwise of the data with the noise of `t_min`.
-        prior_logp: log density `[B]` of the law at `sde.t_max`; `sde.prior_logp` if not given.
+        prior: the law at `sde.t_max`, as in `log_prob`: `marginal`, or `standard` for N(0, 1).
+        prior_logp: the log density `[B]` of any other law there, in place of `prior`.
 
     Raises:
-        ValueError: on unknown names, numbers that do not divide, or importance for a process with a signal-to-noise
-            ratio per mode.
+        ValueError: on unknown names, numbers that do not divide, importance for a process with a signal-to-noise
+            ratio per mode, data that are not finite floating numbers, or a score of another shape.
     """
     if form not in FORMS:
         raise ValueError(f"unknown form {form!r} of the bound; choose one of {', '.join(FORMS)}")
@@ -93,10 +97,11 @@ def likelihood_bound(
     if chunk < 1 or samples < 1 or samples % chunk:
         raise ValueError(f"samples must be a multiple of chunk >= 1, got samples={samples}, chunk={chunk}")
     divergence = check_divergence(divergence, probes) if form == "sliced" else ""
+    x = doors.points(x)
     keys = keys_lib.per_example(key, x.shape[0])
-    prior = None if prior_logp is None else as_pytree(prior_logp)
+    law = named_prior(sde, prior) if prior_logp is None else as_pytree(prior_logp)
     return _estimate(
-        keys, sde, as_pytree(score), x, prior,
+        keys, sde, as_score(score), x, law,
         times=times, chunk=chunk, chunks=samples // chunk, divergence=divergence, probes=probes, offset=offset,
     )  # fmt: skip
 
@@ -124,7 +129,7 @@ def _estimate(
         keys = keys_lib.fold_in(keys, slot)
         value, noise = jnp.zeros_like(t), normal(keys, NOISE)
         if prior_logp is not None:
-            value -= prior_logp(sde.perturb(x, sde.t_max, normal(keys, PRIOR)))
+            value -= doors.per_row(x, prior_logp(sde.perturb(x, sde.t_max, normal(keys, PRIOR))), "prior_logp")
         if not divergence:
             return value + width * _denoising(sde, score, x, t, noise)
         vectors = probe_vectors(keys_lib.fold_in(keys, PROBE), x, divergence, probes)

@@ -8,9 +8,23 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.likelihood.gray_levels import check_gray_levels
+from scorejax.likelihood.gray_levels import check_examples, check_gray_levels
+from scorejax.numerics import doors
 
 CDFS = ("exact", "tanh")
+
+
+def data_points(x0: Array, levels: int | None, *, centered: bool = True, endpoints: bool = False) -> Array:
+    """Return data as points of model space: as they are without levels, else those of their levels.
+
+    Raises:
+        ValueError: on integers without levels, levels that there are not, or numbers that are not finite.
+    """
+    if levels is None and jnp.issubdtype(jnp.asarray(x0).dtype, jnp.integer):
+        raise ValueError(f"integer data need levels=..., their number, got x0 of {jnp.asarray(x0).dtype}, levels=None")
+    if levels is None:
+        return doors.points(x0, "x0")
+    return level_points(x0, levels, centered=centered, endpoints=endpoints)
 
 
 def level_points(examples: Array, levels: int, *, centered: bool = True, endpoints: bool = False) -> Array:
@@ -26,12 +40,13 @@ def level_points(examples: Array, levels: int, *, centered: bool = True, endpoin
         endpoints: the published convention.
 
     Raises:
-        ValueError: unless `2 <= levels <= 256`.
+        ValueError: unless `2 <= levels <= 256` and the examples are levels or finite floating numbers.
     """
     check_gray_levels(levels)
-    if jnp.issubdtype(examples.dtype, jnp.integer):
-        level = examples.astype(jnp.result_type(float))
+    if jnp.issubdtype(jnp.asarray(examples).dtype, jnp.integer):
+        level = check_examples(examples, levels).astype(jnp.result_type(float))
     else:
+        examples = doors.points(examples, "examples")
         unit = (examples + 1.0) / 2.0 if centered else examples
         nearest = jnp.round(unit * (levels - 1)) if endpoints else jnp.floor(unit * levels)
         level = jnp.clip(nearest, 0, levels - 1)

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 
 _SUBLEVELS = 2**15  # (2 j + 1) / 2^16 next to an 8-bit level fills the 24 bits of a float32 exactly
@@ -31,6 +33,27 @@ def check_gray_levels(gray_levels: int) -> None:
     """
     if not 2 <= gray_levels <= 256:
         raise ValueError(f"gray_levels = {gray_levels}; 8-bit images have 2 to 256 levels")
+
+
+def check_examples(examples: Array | np.ndarray, gray_levels: int, name: str = "examples") -> Array:
+    """Return examples that must be gray levels, integers from 0 to `gray_levels - 1`, `[B, ...]`.
+
+    Raises:
+        ValueError: on another type or no examples; where the numbers are known, on a level that there is not.
+    """
+    check_gray_levels(gray_levels)
+    if not jnp.issubdtype(jnp.asarray(examples).dtype, jnp.integer):
+        raise ValueError(
+            f"{name} must be gray levels, integers in 0 .. {gray_levels - 1}, got {jnp.asarray(examples).dtype}; "
+            "points of model space are measured by log_prob"
+        )
+    if np.ndim(examples) == 0 or 0 in np.shape(examples):
+        raise ValueError(f"{name} must be a batch [B, ...] of at least one example, got shape {np.shape(examples)}")
+    if doors.known(examples) and getattr(examples, "is_fully_addressable", True):
+        low, high = int(np.asarray(examples).min()), int(np.asarray(examples).max())
+        if not 0 <= low <= high < gray_levels:
+            raise ValueError(f"{name} must lie in 0 .. {gray_levels - 1} for {gray_levels} levels, got {low} .. {high}")
+    return jnp.asarray(examples)
 
 
 def bin_width(gray_levels: int, *, centered: bool = True) -> float:
@@ -55,9 +78,9 @@ def dequantize_uniform(key: Array, examples: Array, gray_levels: int) -> Array:
         gray_levels: how many levels there are, 2 to 256.
 
     Raises:
-        ValueError: unless `2 <= gray_levels <= 256`.
+        ValueError: unless `2 <= gray_levels <= 256` and the examples are such integers.
     """
-    check_gray_levels(gray_levels)
+    examples = check_examples(examples, gray_levels)
     keys = keys_lib.per_example(key, examples.shape[0])
     bits = jax.vmap(lambda k: jax.random.bits(k, examples.shape[1:], jnp.uint16))(keys)
     u = ((bits >> 1).astype(jnp.float32) + 0.5) / _SUBLEVELS

@@ -12,12 +12,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.likelihood.divergence import check_divergence, probe_vectors
+from scorejax.likelihood.prior import named_prior
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.batching import together
+from scorejax.numerics.adjoints import check_adjoint
 from scorejax.numerics.trees import as_pytree
 from scorejax.samplers.ode import solve
 from scorejax.scores.jacobian import score_and_products
-from scorejax.scores.predictions import Score
+from scorejax.scores.predictions import Score, as_score
 from scorejax.sdes.linear import LinearSDE, per_batch
 
 
@@ -50,8 +52,10 @@ def log_prob(
     probes: int = 1,
     rtol: float = 1e-5,
     atol: float = 1e-5,
+    prior: str = "marginal",
     prior_logp: Callable[[Array], Array] | None = None,
     max_steps: int = 4096,
+    adjoint: str = "recompute",
 ) -> LogProb:
     """Return the log density of data under the model's probability-flow ODE (Score-SDE, section 4.3).
 
@@ -62,31 +66,44 @@ def log_prob(
     sizes, so its value does not depend on its batch-mates. `x` is placed at `sde.t_min`: the value is
     `log p_{t_min}(x)`.
 
+    The law at `sde.t_max` is by default the end of the forward process, `N(0, sigma^2)` with its `sigma` there. The
+    code of Score-SDE takes `N(0, 1)` for VP and sub-VP, here `prior="standard"`. The two are some 1e-4 bits per
+    dimension apart: `(log sigma^2 + z^2 (1 / sigma^2 - 1)) / (2 log 2)` for a latent `z`.
+
+    The gradient by `x`, the score's parameters and the numbers of the process is that of the value computed, with the
+    solver's step sizes taken as given; it costs the memory of `2 sqrt(max_steps)` batches, and nothing if it is not
+    asked for.
+
     Args:
         key: one key, or one per example `[B]`, for the probes.
         sde: the forward process.
         score: `score(x, t)`.
-        x: data in model units, `[B, ...]`.
+        x: data in model units, `[B, ...]`, floating numbers.
         divergence: `exact` (D Jacobian-vector products), `rademacher` or `gaussian` probes (Hutchinson;
             `hutchinson` is another word for `rademacher`).
         probes: number of probes; the standard error needs at least two.
         rtol: relative tolerance; float32 resolves about 1e-6.
         atol: absolute tolerance.
-        prior_logp: log density `[B]` of the law at `sde.t_max`; `sde.prior_logp` if not given.
+        prior: the law at `sde.t_max`: `marginal`, or `standard` for N(0, 1).
+        prior_logp: the log density `[B]` of any other law there, in place of `prior`.
         max_steps: most solver steps.
+        adjoint: how it is differentiated: `recompute` for `jax.grad`; `forward` for `jax.jvp` and `jax.jacfwd`.
 
     Raises:
-        ValueError: on an unknown divergence or fewer than one probe.
+        ValueError: on an unknown name, fewer than one probe, data that are not finite floating numbers, or a score of
+            another shape.
     """
+    x = doors.points(x)
     divergence = check_divergence(divergence, probes)
     vectors = probe_vectors(keys_lib.per_example(key, x.shape[0]), x, divergence, probes)
-    prior = None if prior_logp is None else as_pytree(prior_logp)
+    law = named_prior(sde, prior) if prior_logp is None else as_pytree(prior_logp)
     return _solve(
-        sde, as_pytree(score), x, vectors, rtol, atol, prior, exact=divergence == "exact", max_steps=max_steps
-    )
+        sde, as_score(score), x, vectors, rtol, atol, law,
+        exact=divergence == "exact", max_steps=max_steps, adjoint=check_adjoint(adjoint),
+    )  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("exact", "max_steps"))
+@partial(jax.jit, static_argnames=("exact", "max_steps", "adjoint"))
 def _solve(
     sde: LinearSDE,
     score: Score,
@@ -98,21 +115,18 @@ def _solve(
     *,
     exact: bool,
     max_steps: int,
+    adjoint: str,
 ) -> LogProb:
-    # Each example has step sizes of its own, but the score is a function of the whole batch.
-    derivatives = together(score_and_products(score), x, jnp.zeros(x.shape[0], x.dtype), vectors)
+    derivatives = score_and_products(score)
 
-    def one(point: Array, probes: Array) -> tuple[tuple[Array, Array], Array]:
-        def field(t: Array, state: tuple[Array, Array], _) -> tuple[Array, Array]:
-            return _flow_and_divergence(sde, derivatives, state[0], t, probes, exact)
+    def field(t: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        return _flow_and_divergence(sde, derivatives, state[0], t, vectors, exact)
 
-        state = (point, jnp.zeros(1 if exact else probes.shape[0], point.dtype))
-        return solve(field, state, sde.t_min, sde.t_max, rtol, atol, max_steps)
-
-    (latent, change), nfe = jax.vmap(one)(x, vectors)
+    state = (x, jnp.zeros((x.shape[0], 1 if exact else vectors.shape[1]), x.dtype))
+    (latent, change), nfe = solve(field, state, sde.t_min, sde.t_max, rtol, atol, max_steps, adjoint=adjoint)
     # The solver saw the change per dimension, see `_flow_and_divergence`.
     change = change * math.prod(x.shape[1:])
-    prior = sde.prior_logp(latent) if prior_logp is None else prior_logp(latent)
+    prior = sde.prior_logp(latent) if prior_logp is None else doors.per_row(latent, prior_logp(latent), "prior_logp")
     value = prior + jnp.mean(change, axis=1)
     ok = jnp.isfinite(value) & jnp.all(jnp.isfinite(latent.reshape(x.shape[0], -1)), axis=1)
     stderr = jnp.zeros_like(value) if exact else jnp.std(change, axis=1, ddof=1) / change.shape[1] ** 0.5
@@ -123,14 +137,18 @@ def _solve(
 def _flow_and_divergence(
     sde: LinearSDE, derivatives: Callable[..., tuple[Array, Array]], x: Array, t: Array, vectors: Array, exact: bool
 ) -> tuple[Array, Array]:
-    """Return the probability-flow drift of one example and its divergence per dimension, one estimate per probe.
+    """Return the probability-flow drift at `x [B, ...]`, and its divergence per dimension, one estimate per probe.
 
     Next to the data the points hardly move while the density changes by nats in every dimension, so the solver has to
     watch both; per dimension they are of one size.
     """
     rate, half_g2 = sde.drift_rate(t), 0.5 * sde.diffusion_squared(t)
     score, products = derivatives(x, t, vectors)
-    traces = jnp.sum((vectors * sde.scale(half_g2, t, products)).reshape(vectors.shape[0], -1), axis=1)
-    linear = jnp.sum(jnp.broadcast_to(per_batch(rate, t, x.ndim), x.shape))
-    drift = sde.drift(x[None], t)[0] - sde.scale(half_g2, t, score[None])[0]
-    return drift, (linear - (jnp.sum(traces, keepdims=True) if exact else traces)) / x.size
+
+    def trace(vector: Array, product: Array) -> Array:
+        return jnp.sum((vector * sde.scale(half_g2, t, product)).reshape(x.shape[0], -1), axis=1)
+
+    traces = jax.vmap(trace, in_axes=1, out_axes=1)(vectors, products)
+    linear = jnp.broadcast_to(per_batch(rate, t, x.ndim), x.shape).reshape(x.shape[0], -1).sum(axis=1, keepdims=True)
+    drift = sde.drift(x, t) - sde.scale(half_g2, t, score)
+    return drift, (linear - (jnp.sum(traces, axis=1, keepdims=True) if exact else traces)) / math.prod(x.shape[1:])

@@ -9,10 +9,32 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics.doors import known
+
 
 def is_batched(keys: Array) -> bool:
-    """Return whether `keys` is a vector of typed PRNG keys rather than one key."""
-    return jnp.ndim(keys) == 1
+    """Return whether `keys` is a vector of typed PRNG keys rather than one key.
+
+    Raises:
+        ValueError: if it is neither, such as a raw array of integers, which would pass for two keys.
+    """
+    if not (isinstance(keys, Array) and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) and keys.ndim < 2):
+        got = f"{keys.dtype} of shape {keys.shape}" if hasattr(keys, "dtype") else type(keys).__name__
+        raise ValueError(f"a typed PRNG key from jax.random.key(seed) is needed, or one per example [B]; got {got}")
+    return keys.ndim == 1
+
+
+def check(key: Array, n: int) -> bool:
+    """Return whether there is one key for each of `n` examples rather than one for all.
+
+    Raises:
+        ValueError: if `key` is a raw array of integers or a vector of keys of another length, or without examples.
+    """
+    if n < 1:
+        raise ValueError(f"at least one example is needed, got {n}")
+    if is_batched(key) and key.shape != (n,):
+        raise ValueError(f"one key per example is needed: got {key.shape[0]} keys for {n} examples")
+    return is_batched(key)
 
 
 def per_example(key: Array, n: int, start: int | Array = 0) -> Array:
@@ -22,16 +44,18 @@ def per_example(key: Array, n: int, start: int | Array = 0) -> Array:
         key: a typed PRNG key, or already one key per example `[n]` (returned as it is).
         n: number of examples.
         start: index of the first example, so that a device holding examples 64..127 draws what one device
-            holding all of them would draw.
+            holding all of them would draw; 0 with one key per example, which follow their examples already.
 
     Raises:
-        ValueError: if `key` is a raw array of integers or a vector of keys of another length.
+        ValueError: if `key` is a raw array of integers or a vector of keys of another length, or on a `start` that
+            keys of their own would not follow.
     """
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ValueError(f"a typed PRNG key from jax.random.key(seed) is needed, got an array of {key.dtype}")
-    if is_batched(key):
-        if key.shape != (n,):
-            raise ValueError(f"one key per example is needed: got {key.shape[0]} keys for {n} examples")
+    if check(key, n):
+        if not known(start) or start != 0:
+            raise ValueError(
+                "start counts examples under one key, and here every example has a key of its own; leave start out, or "
+                "give the one key"
+            )
         return key
     return fold_in(jnp.broadcast_to(key, (n,)), start + jnp.arange(n))
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.sdes.linear import LinearSDE
@@ -50,7 +51,8 @@ def classification(
             mixed with that share of the uniform law, whose gradient is weaker.
 
     Raises:
-        ValueError: on an unknown name, or a share outside [0, 1).
+        ValueError: on an unknown name, a share outside [0, 1), or data, labels, times, keys or logits of another kind
+            or shape.
     """
     if weighting not in CLASSIFICATION_WEIGHTINGS:
         raise ValueError(
@@ -58,9 +60,14 @@ def classification(
         )
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+    x0, labels = doors.points(x0, "x0"), jnp.asarray(labels)
+    if labels.shape != x0.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(
+            f"labels must be one integer per example, shape {x0.shape[:1]}, got {labels.dtype} of shape {labels.shape}"
+        )
     t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     noise = keys_lib.normal(keys_lib.per_example(noise_key, x0.shape[0]), x0.shape, x0.dtype)
-    log_p = jax.nn.log_softmax(logits(sde.perturb(x0, t, noise), t), axis=-1)
+    log_p = jax.nn.log_softmax(doors.class_logits(x0, logits(sde.perturb(x0, t, noise), t)), axis=-1)
     own = jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
     value = (1.0 - label_smoothing) * own + label_smoothing * jnp.mean(log_p, axis=-1)
     counted = "importance" if weighting == "log_snr" else "uniform"

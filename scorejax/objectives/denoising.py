@@ -8,6 +8,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.objectives.weighting import Weighting, reduction_factor, weight
@@ -45,11 +46,12 @@ def denoising(
         reduction: over an example's dimensions: `mean`, `sum` or `half_sum`.
 
     Raises:
-        ValueError: on an unknown name.
+        ValueError: on an unknown name, or data, times, keys or a score of another kind or shape.
     """
+    x0 = doors.points(x0, "x0")
     t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     noise = keys_lib.normal(keys_lib.per_example(noise_key, x0.shape[0]), x0.shape, x0.dtype)
-    error = sde.scale(sde.sigma(t), t, score(sde.perturb(x0, t, noise), t)) + noise
+    error = sde.scale(sde.sigma(t), t, doors.field(x0, score(sde.perturb(x0, t, noise), t))) + noise
     # the root of the weight is applied in the modes, so that a weight per mode is one too
     weighted = sde.scale(jnp.sqrt(weight(weighting, sde, t)), t, error)
     total = jnp.sum(weighted.reshape(x0.shape[0], -1) ** 2, axis=1)

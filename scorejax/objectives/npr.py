@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.reverse.variance import HeadNetwork
@@ -46,22 +47,23 @@ def variance_head(
         time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
 
     Raises:
-        ValueError: on an unknown target.
+        ValueError: on an unknown target, or data, times, keys, a score or a head of another kind or shape.
     """
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; choose one of {', '.join(TARGETS)}")
+    x0 = doors.points(x0, "x0")
     t, rest = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     keys = keys_lib.per_example(rest, x0.shape[0])
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), x0.shape, x0.dtype)
     x = sde.perturb(x0, t, noise)
     if target == "noise_residual":
-        wanted = (noise + sde.scale(sde.sigma(t), t, score(x, t))) ** 2
+        wanted = (noise + sde.scale(sde.sigma(t), t, doors.field(x, score(x, t)))) ** 2
     elif target == "squared_noise":
         wanted = noise**2
     else:
         # with random signs the diagonal of J is E[r * (J r)] (Hutchinson, coordinate by coordinate)
         signs = jax.vmap(lambda k: jax.random.rademacher(k, x0.shape[1:], x0.dtype))(keys_lib.fold_in(keys, PROBE))
-        product = jax.jvp(lambda y: score(y, t), (x,), (signs,))[1]
+        product = jax.jvp(lambda y: doors.field(y, score(y, t)), (x,), (signs,))[1]
         wanted = signs * sde.scale(sde.variance(t), t, product)
-    error = head(x, t) - lax.stop_gradient(wanted)
+    error = doors.field(x, head(x, t), "a variance head") - lax.stop_gradient(wanted)
     return jnp.sum(error.reshape(x0.shape[0], -1) ** 2, axis=1) / time_density(sde, t, time_sampling)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.objectives.weighting import Weighting, reduction_factor, weight
@@ -66,7 +67,7 @@ def sliced(
         variance_reduced: take `|score|^2` itself (SSM-VR) rather than its projection `(v^T score)^2` (SSM).
 
     Raises:
-        ValueError: on an unknown name, or fewer than one probe.
+        ValueError: on an unknown name, fewer than one probe, or data, times, keys or a score of another kind or shape.
     """
 
     def vectors(keys: Array, x: Array) -> Array:
@@ -114,6 +115,7 @@ def _loss(
     draw_vectors: Callable[[Array, Array], Array],
     variance_reduced: bool,
 ) -> Array:
+    x0 = doors.points(x0, "x0")
     t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     keys = keys_lib.per_example(noise_key, x0.shape[0])
     # Two streams: the probes must not depend on the noise in `x`.

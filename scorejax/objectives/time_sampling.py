@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
@@ -32,7 +33,7 @@ def draw_times(key: Array, sde: LinearSDE, n: int, time_sampling: str = "uniform
         ValueError: on an unknown sampler, or one that cannot work here.
     """
     _check(sde, time_sampling)
-    if keys_lib.is_batched(key):
+    if keys_lib.check(key, n):
         if time_sampling == "stratified":
             raise ValueError(
                 "stratified times need one key for the whole batch, got a key per example; pass t=draw_times(...)"
@@ -67,10 +68,14 @@ def time_or_drawn(key: Array, sde: LinearSDE, n: int, t: Array | None, time_samp
     """Return training times `[n]`, the given ones or drawn ones, and a key (or one per example) for all other noise.
 
     Raises:
-        ValueError: on an unknown sampler, or one that cannot work here.
+        ValueError: on an unknown sampler, or one that cannot work here; on a raw key; on times that are not one per
+            example, or lie outside the process's.
     """
-    fold = keys_lib.fold_in if keys_lib.is_batched(key) else jax.random.fold_in
-    return draw_times(fold(key, 0), sde, n, time_sampling) if t is None else t, fold(key, 1)
+    fold = keys_lib.fold_in if keys_lib.check(key, n) else jax.random.fold_in
+    if t is None:
+        return draw_times(fold(key, 0), sde, n, time_sampling), fold(key, 1)
+    doors.times(t, sde.t_min, sde.t_max, rows=n)
+    return jnp.asarray(t, jnp.result_type(float)), fold(key, 1)
 
 
 def _check(sde: LinearSDE, time_sampling: str) -> None:

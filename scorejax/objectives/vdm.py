@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.likelihood.decoder import level_points
+from scorejax.likelihood.decoder import data_points, level_points
 from scorejax.likelihood.elbo import prior_term
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.scores.predictions import Score
@@ -50,12 +51,15 @@ def continuous_vlb(
         time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
         t: times `[B]` drawn outside by `draw_times(..., time_sampling)`; drawn here if not given.
         prior_variance: variance of the prior; None for that of the process at its end.
+
+    Raises:
+        ValueError: on data, times, keys or a score of another kind or shape.
     """
-    t, rest = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
-    keys = keys_lib.per_example(rest, x0.shape[0])
-    points = x0 if levels is None else level_points(x0, levels, centered=centered, endpoints=endpoints)
+    points = data_points(x0, levels, centered=centered, endpoints=endpoints)
+    t, rest = time_or_drawn(key, sde, points.shape[0], t, time_sampling)
+    keys = keys_lib.per_example(rest, points.shape[0])
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), points.shape, points.dtype)
-    error = sde.scale(sde.sigma(t), t, score(sde.perturb(points, t, noise), t)) + noise
+    error = sde.scale(sde.sigma(t), t, doors.field(points, score(sde.perturb(points, t, noise), t))) + noise
     rate = sde.diffusion_squared(t) / sde.variance(t)  # -d log SNR / dt
     # rounding may make the rate slightly negative where the schedule is flat
     weighted = sde.scale(jnp.sqrt(jnp.maximum(rate, 0.0)), t, error)
@@ -64,7 +68,7 @@ def continuous_vlb(
     prior = prior_term(sde, points, sde.t_max, last)
     end = keys_lib.normal(keys_lib.fold_in(keys, END), points.shape, points.dtype)
     decoder = _decoder(sde, points, end, levels, centered, endpoints)
-    return (diffusion + prior + decoder) / (math.prod(x0.shape[1:]) * math.log(2.0))
+    return (diffusion + prior + decoder) / (math.prod(points.shape[1:]) * math.log(2.0))
 
 
 def _decoder(sde: LinearSDE, points: Array, noise: Array, levels: int | None, centered: bool, endpoints: bool) -> Array:

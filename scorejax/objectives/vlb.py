@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from scorejax.likelihood.decoder import level_points
+from scorejax.likelihood.decoder import data_points
 from scorejax.likelihood.elbo import decoder_log_prob, decoder_variances, kl_term
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain
 from scorejax.scores.predictions import Score
@@ -53,7 +54,7 @@ def vlb(
         proposal: probabilities `[K]` of the terms; uniform if not given. `LossHistory` learns good ones.
     """
     points, step = _draw(key, sde, x0, chain, levels, centered, endpoints, terms, proposal)
-    value = score(step.x, step.t)
+    value = doors.field(step.x, score(step.x, step.t))
     return _weighted_term(sde, value, points, chain, step, levels, centered, endpoints, proposal)
 
 
@@ -95,9 +96,9 @@ def hybrid(
             "hybrid trains a variance head, this chain has none; use chain(..., variance=LearnedRange(head))"
         )
     points, step = _draw(key, sde, x0, chain, levels, centered, endpoints, terms, None)
-    value = score(step.x, step.t)
+    value = doors.field(step.x, score(step.x, step.t))
     error = sde.scale(sde.sigma(step.t), step.t, value) + step.noise
-    simple = jnp.mean(error.reshape(x0.shape[0], -1) ** 2, axis=1)
+    simple = jnp.mean(error.reshape(error.shape[0], -1) ** 2, axis=1)
     # the mean is left to the simple loss, and the bound trains the variance alone (improved DDPM, section 3.1)
     bound = _weighted_term(sde, lax.stop_gradient(value), points, chain, step, levels, centered, endpoints, None)
     return simple + lambda_vlb * bound
@@ -173,12 +174,16 @@ def _draw(
     terms: Array | None,
     proposal: Array | None,
 ) -> tuple[Array, _Drawn]:
-    keys = keys_lib.per_example(key, x0.shape[0])
-    points = x0 if levels is None else level_points(x0, levels, centered=centered, endpoints=endpoints)
+    points = data_points(x0, levels, centered=centered, endpoints=endpoints)
+    keys = keys_lib.per_example(key, points.shape[0])
     times = jnp.asarray(chain.times, points.dtype)
+    if terms is not None and (np.shape(terms) != points.shape[:1] or not jnp.issubdtype(terms.dtype, jnp.integer)):
+        raise ValueError(
+            f"terms must be one integer per example, shape {points.shape[:1]}, got {terms.dtype} of {np.shape(terms)}"
+        )
     if terms is None:
         even = jnp.full(times.shape, 1.0 / times.shape[0])
-        terms = draw_terms(keys_lib.fold_in(keys, TERM), x0.shape[0], even if proposal is None else proposal)
+        terms = draw_terms(keys_lib.fold_in(keys, TERM), points.shape[0], even if proposal is None else proposal)
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), points.shape, points.dtype)
     t = times[terms]
     return points, _Drawn(terms, t, noise, sde.perturb(points, t, noise))
@@ -210,11 +215,12 @@ def _weighted_term(
     known = _Known(value)
     head = chain.bound_head
     if head is not None:  # KL and decoder ask for its output: run it, and differentiate it, once
-        output = _Known(head.network(drawn.x, drawn.t))
+        output = _Known(doors.field(drawn.x, head.network(drawn.x, drawn.t), "a variance head"))
         chain = replace(chain, variance_head=replace(head, network=output))
     kl = kl_term(chain, chain.step(jnp.minimum(drawn.term, count - 2)), sde, known, points, drawn.x)
+    variances = jnp.asarray(decoder_variances(sde, float(chain.steps.s[-1]), chain))
     logp = decoder_log_prob(
-        chain, sde, known, points, drawn.x, drawn.t, jnp.asarray(decoder_variances(sde, float(chain.steps.s[-1]))),
+        chain, sde, known, points, drawn.x, drawn.t, variances,
         levels=levels, centered=centered, endpoints=endpoints, cdf="exact",
     )  # fmt: skip
     # both are computed for every example, from one evaluation: a batch has terms of either kind

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.scores.predictions import Score
 from scorejax.sdes.discrete import Chain
@@ -178,14 +179,19 @@ def estimate(key: Array, sde: LinearSDE, score: Score, x0: Array, times: Array |
         score: `score(x, t)`.
         x0: training data in model units, `[B, ...]`.
         times: the grid, `[n]`; for a chain usually all its levels, `jnp.arange(1, N + 1) / N`.
+
+    Raises:
+        ValueError: on data, times, keys or a score of another kind or shape.
     """
+    x0 = doors.points(x0, "x0")
+    doors.times(times, sde.t_min, sde.t_max, name="times")
     keys = keys_lib.per_example(key, x0.shape[0])
 
     def one(inputs: tuple[Array, Array]) -> Array:
         i, t = inputs
         t = jnp.broadcast_to(t, x0.shape[:1])
         noise = keys_lib.normal(keys_lib.fold_in(keys, i), x0.shape, x0.dtype)
-        predicted = sde.scale(sde.sigma(t), t, score(sde.perturb(x0, t, noise), t))
+        predicted = sde.scale(sde.sigma(t), t, doors.field(x0, score(sde.perturb(x0, t, noise), t)))
         return jnp.mean(predicted.reshape(x0.shape[0], -1) ** 2, axis=1)
 
     times = jnp.asarray(times, jnp.result_type(float))

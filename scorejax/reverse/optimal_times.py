@@ -23,6 +23,11 @@ def even(sde: LinearSDE, k: int) -> np.ndarray:
     return times_lib.even(sde, k - 1)
 
 
+def respaced(chain: Chain, sections: str) -> np.ndarray:
+    """Return the times of a chain cut into sections, as in "10,15,20" or "25": `times.respaced` by its counts."""
+    return times_lib.respaced(chain, sum(times_lib.section_counts(sections)) - 1, sections=sections)
+
+
 def ddim_uniform(chain: Chain, k: int) -> np.ndarray:
     """Return `k` times that stride evenly from the first level: `times.ddim_uniform` with `k - 1` steps."""
     return times_lib.ddim_uniform(chain, k - 1)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.sdes.linear import static
 
 HeadNetwork = Callable[[Array, Array], Array]
@@ -54,7 +55,7 @@ class VarianceHead(abc.ABC):
             t: their times `[B]`.
             noise: the noise predicted there, `-sigma score`.
         """
-        value = self.value(self.network(x, t), noise)
+        value = self.value(doors.field(x, self.network(x, t), "a variance head"), noise)
         if not self.average:
             return value
         return jnp.broadcast_to(jnp.mean(value, axis=tuple(range(1, x.ndim)), keepdims=True), x.shape)

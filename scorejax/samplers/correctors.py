@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
@@ -82,7 +82,7 @@ class AnnealedLangevin(Stepper):
 
     def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> AnnealedLangevin:
         least = float(jnp.min(sde.variance(jnp.asarray(sde.t_min))))
-        if not isinstance(self.epsilon, Tracer) and self.epsilon >= 2.0 * least:
+        if doors.known(self.epsilon) and self.epsilon >= 2.0 * least:
             raise ValueError(
                 f"annealed_langevin: at epsilon={self.epsilon} the updates diverge on this {type(sde).__name__}, whose "
                 f"smallest noise is sigma={least**0.5:.4g}; take epsilon below 2 sigma^2 = {2.0 * least:.4g}"
@@ -161,7 +161,7 @@ def annealed_langevin(epsilon: float = 2e-5, steps: int = 100) -> AnnealedLangev
     Raises:
         ValueError: unless `epsilon > 0` and `steps >= 1`; on preparation, unless `epsilon < 2 sigma_min^2`.
     """
-    if not epsilon > 0 or steps < 1:
+    if steps < 1 or (doors.known(epsilon) and not epsilon > 0):
         raise ValueError(f"annealed_langevin needs epsilon > 0 and steps >= 1, got epsilon={epsilon}, steps={steps}")
     return AnnealedLangevin(epsilon, steps)
 
@@ -201,5 +201,5 @@ def _norms(x: Array) -> Array:
 
 
 def _check(snr: float, steps: int) -> None:
-    if not snr > 0 or steps < 1:
+    if steps < 1 or (doors.known(snr) and not snr > 0):
         raise ValueError(f"a Langevin method needs snr > 0 and steps >= 1, got snr={snr}, steps={steps}")

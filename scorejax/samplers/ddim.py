@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
@@ -85,8 +86,8 @@ def ddim(eta: float = 0.0, *, clip: float | None = None, rederive_noise: bool = 
     Raises:
         ValueError: unless `0 <= eta <= 1` and `clip` is positive.
     """
-    if not 0.0 <= eta <= 1.0:
+    if doors.known(eta) and not 0.0 <= eta <= 1.0:
         raise ValueError(f"ddim: eta must lie in [0, 1], got {eta}")
-    if clip is not None and not clip > 0:
+    if clip is not None and doors.known(clip) and not clip > 0:
         raise ValueError(f"ddim: clip must be positive or None, got {clip}")
-    return DDIM(eta, clip, rederive_noise, eta > 0)
+    return DDIM(eta, clip, rederive_noise, not doors.known(eta) or eta > 0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.numerics.batching import together
+from scorejax.numerics import doors
+from scorejax.numerics.adjoints import Solved, check_adjoint, differentiable
+from scorejax.numerics.batching import closed, mapped
 from scorejax.samplers.dpm_solver import SOLVER_TYPES
 from scorejax.samplers.exponential import ExponentialStepper, Node, check_exponential, exact, half, node
 from scorejax.samplers.stepper import Step
@@ -21,10 +23,14 @@ CONTROLS = ("sample", "batch")
 SAFETY = 0.9  # of the step that would just be accepted
 
 Predict = Callable[[Array, Array], Array]
+Held: TypeAlias = "tuple[AdaptiveDPMSolver, LinearSDE, list[Array]]"
 
 
 class Progress(NamedTuple):
-    """The state of an adaptive solve: `x` at time `t`, the last accepted lower-order point, the next step."""
+    """The state of an adaptive solve: `x` at time `t`, the last accepted lower-order point, the next step.
+
+    `times` is where the accepted steps ended, if that is recorded, and `steps` how many they are, for each sample.
+    """
 
     x: Array
     lower: Array
@@ -32,6 +38,8 @@ class Progress(NamedTuple):
     h: Array
     arrived: Array
     tried: Array
+    steps: Array
+    times: Array | None
 
 
 @jax.tree_util.register_dataclass
@@ -46,6 +54,7 @@ class AdaptiveDPMSolver(ExponentialStepper):
     solver_type: str = static(default="dpmsolver")
     control: str = static(default="sample")
     max_steps: int = static(default=4096)
+    adjoint: str = static(default="recompute")
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         if sde.log_snr(t).ndim:
@@ -57,15 +66,35 @@ class AdaptiveDPMSolver(ExponentialStepper):
         def predict(x: Array, t: Array) -> Array:
             return self.predict(sde, score, x, t).astype(x.dtype)
 
-        # the score is called on the whole batch, while each sample has a loop of its own around it
-        if self.control == "batch":
-            x, tried = self._solve(predict, sde, x, t, s)
-        else:
-            alone = together(predict, x, jnp.broadcast_to(t, x.shape[:1]))
-            x, tried = jax.vmap(lambda point: self._solve(alone, sde, point, t, s))(x)
-        return Step(x, (), self.order * jnp.max(tried))
+        size = x.shape[0]
+        pure, consts = closed(predict, x, jnp.broadcast_to(t, (size,)))
 
-    def _solve(self, predict: Predict, sde: LinearSDE, x: Array, t: Array, s: Array) -> tuple[Array, Array]:
+        def run(held: Held, x: Array, t: Array, s: Array, record: bool) -> Solved:
+            own, sde, consts = held
+            if own.control == "batch":
+                return own._solve(
+                    lambda x, t: pure(consts, x, jnp.broadcast_to(t, (size,))), sde, x, t, s, record
+                )  # fmt: skip
+            # the score is called on the whole batch, while each sample has a loop of its own around it
+            alone = mapped(pure, consts, size)
+            return jax.vmap(lambda point: own._solve(alone, sde, point, t, s, record))(x)
+
+        def accepted(held: Held, x: Array, t: Array, s: Array) -> Array:
+            own, sde, consts = held
+            alone = mapped(pure, consts, size)
+
+            def one(point: Array, t: Array, s: Array) -> Array:
+                start, end = node(sde, t).half_log_snr, node(sde, s).half_log_snr
+                return own._pair(alone, sde, point, t, s, start, end - start)[1]
+
+            return jax.vmap(one)(x, t, s)
+
+        solved = differentiable(
+            run, accepted, (self, sde, consts), x, t, s, max_steps=self.max_steps, adjoint=self.adjoint
+        )
+        return Step(solved.y, (), self.order * jnp.max(solved.evaluations))
+
+    def _solve(self, predict: Predict, sde: LinearSDE, x: Array, t: Array, s: Array, record: bool) -> Solved:
         """Return the points at `s` (NaN where they did not arrive) and the number of steps tried."""
         end = node(sde, s).half_log_snr
 
@@ -85,11 +114,19 @@ class AdaptiveDPMSolver(ExponentialStepper):
                 jnp.where(accepted, new, old) for new, old in ((high, now.x), (low, now.lower), (time, now.t))
             )
             h = jnp.minimum(SAFETY * h * error ** (-1.0 / self.order), end - start)  # an error may be zero
-            return Progress(x, lower, at, h, accepted & last, now.tried + 1)
+            times = None if now.times is None else now.times.at[now.steps].set(time)  # a rejected one is written over
+            return Progress(x, lower, at, h, accepted & last, now.tried + 1, now.steps + accepted, times)
 
-        start = Progress(x, x, t, jnp.asarray(self.first, t.dtype), jnp.zeros((), bool), jnp.int32(0))
-        done = jax.lax.while_loop(going, attempt, start)
-        return jnp.where(done.arrived, done.x, jnp.nan), done.tried
+        first, none, no_steps = jnp.asarray(self.first, t.dtype), jnp.zeros((), bool), jnp.int32(0)
+        times = jnp.zeros(self.max_steps, t.dtype) if record else None
+        done = jax.lax.while_loop(going, attempt, Progress(x, x, t, first, none, no_steps, no_steps, times))
+        end = jnp.where(done.arrived, done.x, jnp.nan)
+        if done.times is None:
+            return Solved(end, done.tried)
+        if self.control == "batch":  # one loop, whose steps are those of every sample
+            times, steps = (jnp.broadcast_to(value, (x.shape[0], *value.shape)) for value in (done.times, done.steps))
+            return Solved(end, done.tried, times, steps)
+        return Solved(end, done.tried, done.times, done.steps)
 
     def _pair(
         self, predict: Predict, sde: LinearSDE, x: Array, t: Array, s: Array, start: Array, h: Array
@@ -132,6 +169,7 @@ def dpm_solver_adaptive(
     control: str = "sample",
     thresholding: float | None = None,
     max_steps: int = 4096,
+    adjoint: str = "recompute",
 ) -> AdaptiveDPMSolver:
     """Return adaptive DPM-Solver (arXiv 2206.00927, appendix C): pairs of orders 1 and 2, or 2 and 3.
 
@@ -150,6 +188,7 @@ def dpm_solver_adaptive(
             those of the worst, as published.
         thresholding: as in `dpm_solver`.
         max_steps: most steps tried between two times of the grid.
+        adjoint: how it is differentiated, as in `adaptive_probability_flow`.
 
     Raises:
         ValueError: on an unknown order or name, or numbers that are not positive.
@@ -164,9 +203,11 @@ def dpm_solver_adaptive(
             raise ValueError(
                 f"dpm_solver_adaptive: unknown {what} {value!r}; choose one of {', '.join(map(str, choices))}"
             )
-    if not (rtol > 0 and atol > 0 and first > 0 and max_steps > 0):
+    if doors.known(rtol, atol, first) and not (rtol > 0 and atol > 0 and first > 0 and max_steps > 0):
         raise ValueError(
             "dpm_solver_adaptive: need positive rtol, atol, first and max_steps, got "
             f"{rtol}, {atol}, {first}, {max_steps}"
         )
-    return AdaptiveDPMSolver(prediction, thresholding, rtol, atol, first, order, solver_type, control, max_steps)
+    return AdaptiveDPMSolver(
+        prediction, thresholding, rtol, atol, first, order, solver_type, control, max_steps, check_adjoint(adjoint)
+    )

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.trees import as_pytree
 from scorejax.samplers.stepper import Memory, Step, Stepper
 from scorejax.scores.clipping import Clip, Interval, clipped
-from scorejax.scores.predictions import Score, tweedie
+from scorejax.scores.predictions import Score, as_score, tweedie
+from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
 S = TypeVar("S", Stepper, Stepper | None)
@@ -80,18 +80,22 @@ def sample(
         score: `score(x, t)`.
         shape: `(B, ...)`.
         stepper: the predictor, from `scorejax.samplers`.
-        times: decreasing times `[n + 1]`, from `scorejax.times`.
+        times: decreasing times `[n + 1]` of the process, from `scorejax.times`. The last of a chain may be 0, the data
+            themselves, without `denoise`.
         corrector: Langevin steps after each predictor step, at the time it reached.
         corrector_first: run the corrector before the predictor, as the published code does; the paper runs it after.
-        x_init: points at `times[0]` to start from; drawn from the prior if not given.
+        x_init: points at `times[0]` to start from, floating numbers; drawn from the prior if not given, which is
+            `N(0, sigma^2)` with the `sigma` of `sde.t_max`. For the `N(0, 1)` of Score-SDE's code give normal noise.
         denoise: return the posterior mean `E[x_0 | x_t]` at the last time (one more evaluation) instead of `x_t`.
         clip: where predicted data are held, at every evaluation: (low, high) in the units of the data, such as (-1, 1)
             for images, or a function of them such as `samplers.dynamic_threshold()`. None leaves them as they are.
-        start: index of the first sample.
+        start: index of the first sample under one key.
 
     Raises:
-        ValueError: if the grid is not decreasing or `x_init` has another shape.
+        ValueError: if the grid does not decrease or leaves the times of the process, `x_init` is not of this shape or
+            no finite floating numbers, or the score returns another shape.
     """
+    times = _grid(sde, times, ends_at_data=not denoise)
     stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
     x, nfe, _ = _run(
@@ -118,8 +122,9 @@ def trajectory(
     """Draw samples as `sample` does and keep every state, with its posterior mean; arguments as there.
 
     Raises:
-        ValueError: if the grid is not decreasing or `x_init` has another shape.
+        ValueError: as `sample`.
     """
+    times = _grid(sde, times, ends_at_data=False)
     stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
     score = _held(sde, score, clip)
@@ -188,7 +193,9 @@ def _advance(
         return score(x, _spread(t, x))
 
     step: Step = stepper.step(keys, sde, counted, x, t, s, memory)
-    return step.x.astype(x.dtype), step.memory, calls if step.nfe is None else step.nfe
+    # a count of 64 bits would not fit the carry, whose count has 32 in every precision
+    used = calls if step.nfe is None else jnp.asarray(step.nfe, jnp.int32)
+    return step.x.astype(x.dtype), step.memory, used
 
 
 @jax.jit
@@ -203,27 +210,22 @@ def _denoise_all(sde: LinearSDE, score: Score, states: Array, times: Array) -> A
 
 def _held(sde: LinearSDE, score: Score, clip: Interval | Clip | None) -> Score:
     """Return the score, with its predicted data held where they are to lie, as a pytree."""
-    return as_pytree(score) if clip is None else clipped(sde, score, clip)
+    return as_score(score) if clip is None else clipped(sde, score, clip)
 
 
 def _prepared(sde: LinearSDE, times: Array | np.ndarray, stepper: S) -> S:
     """Return the stepper prepared for the grid, or as it is where the numbers of process or grid are not known yet."""
-    if stepper is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((sde, times))):
+    if stepper is None or not doors.known(sde, times):
         return stepper
-    _check_decreasing(times)  # first, or else each stepper would have its own words for a bad grid
     return stepper.prepare(sde, times)
 
 
-def _check_decreasing(times: Array | np.ndarray) -> None:
-    if np.ndim(times) != 1 or np.shape(times)[0] < 2:
-        raise ValueError(f"times must be a vector of at least two times, got shape {np.shape(times)}")
-    if not isinstance(times, Tracer):
-        steps = np.diff(np.asarray(times))
-        if not np.all(steps < 0):
-            i = int(np.argmax(steps >= 0))
-            raise ValueError(
-                f"times must decrease strictly, got times[{i}]={times[i]} and times[{i + 1}]={times[i + 1]}"
-            )
+def _grid(sde: LinearSDE, times: Array | np.ndarray, *, ends_at_data: bool) -> Array | np.ndarray:
+    """Return the checked grid; first of all, or else each stepper would have its own words for a bad one."""
+    # level 0 of a chain is the data: a step may end there, but no score is asked for there
+    low = 0.0 if ends_at_data and isinstance(sde, Chain) else sde.t_min
+    doors.grid(times, low, sde.t_max)
+    return times if isinstance(times, Array) else np.asarray(times)
 
 
 def _begin(
@@ -234,15 +236,12 @@ def _begin(
     x_init: Array | None,
     start: int | Array,
 ) -> tuple[Array, Array]:
-    times = jnp.asarray(times, jnp.result_type(float))
-    _check_decreasing(times)
-    if x_init is None:
-        # a stream of its own: step i uses fold_in(key, 2 i) and fold_in(key, 2 i + 1)
-        prior_keys = keys_lib.fold_in(keys_lib.per_example(key, shape[0], start), 2**32 - 1)
-        return sde.prior_sample(prior_keys, tuple(shape)), times
-    if x_init.shape != tuple(shape):
-        raise ValueError(f"x_init must have the shape of the samples {tuple(shape)}, got {x_init.shape}")
-    return x_init, times
+    times, shape = jnp.asarray(times, jnp.result_type(float)), doors.batch_shape(shape)
+    if x_init is not None:
+        return doors.points(x_init, "x_init", shape=shape), times
+    # a stream of its own: step i uses fold_in(key, 2 i) and fold_in(key, 2 i + 1)
+    prior_keys = keys_lib.fold_in(keys_lib.per_example(key, shape[0], start), 2**32 - 1)
+    return sde.prior_sample(prior_keys, shape), times
 
 
 def _spread(t: Array, x: Array) -> Array:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
@@ -102,8 +103,9 @@ def euler(churn: float = 0.0, *, s_min: float = 0.0, s_max: float = math.inf, s_
 
 
 def _edm(name: str, order: int, churn: float, s_min: float, s_max: float, s_noise: float) -> EDMSampler:
-    if not (churn >= 0.0 and 0.0 <= s_min <= s_max and s_noise > 0.0):
+    known = doors.known(churn, s_min, s_max, s_noise)
+    if known and not (churn >= 0.0 and 0.0 <= s_min <= s_max and s_noise > 0.0):
         raise ValueError(
             f"{name}: need churn >= 0, 0 <= s_min <= s_max and s_noise > 0, got {churn}, {s_min}, {s_max}, {s_noise}"
         )
-    return EDMSampler(churn, s_min, s_max, s_noise, order, churn > 0.0)
+    return EDMSampler(churn, s_min, s_max, s_noise, order, not doors.known(churn) or churn > 0.0)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import VARIANCES, ReverseChain, chain
 from scorejax.reverse.gamma import Gamma
@@ -181,7 +182,7 @@ def reverse_chain(
         ValueError: if `last_noise` is not positive, the variance is unknown, or settings are given along with a chain;
             on preparation, as `scorejax.reverse.chain`, or for a variance that was not fitted.
     """
-    if last_noise is not None and not last_noise > 0.0:
+    if last_noise is not None and doors.known(last_noise) and not last_noise > 0.0:
         raise ValueError(f"last_noise must be positive, got {last_noise}")
     if isinstance(variance, ReverseChain):
         # these belong to the chain: taking them here would leave it unclear which hold

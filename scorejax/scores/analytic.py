@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.host_arrays import host_array
 from scorejax.scores.predictions import Score, tweedie
@@ -61,6 +62,7 @@ class Mixture:
 
     def log_prob(self, x: Array) -> Array:
         """Return the log density `[B]` of the data law at `x [B, D]`, in nats."""
+        x = self._points(x)
         ones = jnp.ones(x.shape[0], x.dtype)
         logits, _ = self._components(x, ones, 0.0 * ones)
         return jax.nn.logsumexp(logits, axis=1)
@@ -83,8 +85,12 @@ class Mixture:
         """Return the exact score of this law under a process, for every sampler and likelihood."""
         return Partial(_mixture_score, self, sde)
 
+    def _points(self, x: Array) -> Array:
+        return doors.points(x, shape=(*np.shape(x)[:1], self.means.shape[1]), finite=False)
+
     def _diffused(self, sde: LinearSDE, x: Array, t: Array) -> tuple[Array, Array]:
         """Return component log joint densities `[B, K]` and component scores `[B, K, D]` at time `t`."""
+        x = self._points(x)
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
         alpha, variance = sde.alpha(t), sde.variance(t)
         if alpha.ndim == 1 and variance.ndim == 1:

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
+from scorejax.numerics import doors
 from scorejax.numerics.trees import as_pytree
-from scorejax.scores.predictions import Score, tweedie
+from scorejax.scores.predictions import Score, as_score, tweedie
 from scorejax.sdes.linear import LinearSDE
 
 Interval: TypeAlias = tuple[float, float]
@@ -73,7 +74,7 @@ def dynamic_threshold(bounds: Interval = (-1.0, 1.0), *, quantile: float = 0.995
         ValueError: unless `low < high` and the quantile is one.
     """
     _check_bounds("dynamic_threshold", bounds)
-    if not 0.0 < quantile <= 1.0:
+    if doors.known(quantile) and not 0.0 < quantile <= 1.0:
         raise ValueError(f"dynamic_threshold: quantile must lie in (0, 1], e.g. 0.995, got {quantile}")
     return DynamicThreshold(*bounds, quantile)
 
@@ -104,7 +105,7 @@ def clipped(sde: LinearSDE, score: Score, clip: Interval | Clip = (-1.0, 1.0)) -
     if not callable(clip):
         _check_bounds("clipped", clip)
         clip = Range(*clip)
-    return Partial(_clipped, sde, as_pytree(score), as_pytree(clip))
+    return Partial(_clipped, sde, as_score(score), as_pytree(clip))
 
 
 def _clipped(sde: LinearSDE, score: Score, clip: Clip, x: Array, t: Array) -> Array:
@@ -114,5 +115,5 @@ def _clipped(sde: LinearSDE, score: Score, clip: Clip, x: Array, t: Array) -> Ar
 
 
 def _check_bounds(name: str, bounds: Interval) -> None:
-    if not (len(bounds) == 2 and bounds[0] < bounds[1]):
+    if len(bounds) != 2 or (doors.known(*bounds) and not bounds[0] < bounds[1]):
         raise ValueError(f"{name}: bounds must be (low, high) with low < high, got {bounds}")

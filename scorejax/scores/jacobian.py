@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.scores.predictions import Score
 
@@ -59,10 +60,13 @@ def score_and_products(score: Score) -> Callable[[Array, Array, Array], tuple[Ar
     """
 
     def products(x: Array, t: Array, vectors: Array) -> tuple[Array, Array]:
+        def at(y: Array) -> Array:
+            return doors.field(y, score(y, t))
+
         if vectors.shape[1] == 1:
-            value, product = jax.jvp(lambda y: score(y, t), (x,), (vectors[:, 0],))
+            value, product = jax.jvp(at, (x,), (vectors[:, 0],))
             return value, product[:, None]
-        value, push = jax.linearize(lambda y: score(y, t), x)
+        value, push = jax.linearize(at, x)
         return value, jax.vmap(push, in_axes=1, out_axes=1)(vectors)
 
     return products

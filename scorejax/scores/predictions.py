@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax.numerics.trees import PyTree
+from scorejax.numerics import doors
+from scorejax.numerics.trees import PyTree, as_pytree
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE, Time
 
@@ -50,8 +51,12 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
         target: what to return, same choices.
 
     Raises:
-        ValueError: if a kind is unknown, or the process has no levels.
+        ValueError: if a kind is unknown, the process has no levels, the prediction has another shape than `x`, or a
+            time lies outside the process's.
     """
+    x = doors.points(x, finite=False)
+    value = doors.field(x, value, "a prediction")
+    doors.times(t, sde.t_min, sde.t_max)
     for kind in (source, target):
         check_prediction(sde, kind)
     if source == target:
@@ -124,7 +129,13 @@ def tweedie(sde: LinearSDE, x: Array, t: Time, score: Array) -> Array:
         x: the points `x_t`, `[B, ...]`.
         t: their times, a scalar or `[B]`.
         score: the value of the score there, shaped like `x`.
+
+    Raises:
+        ValueError: if the score has another shape than `x`, or a time lies outside the process's.
     """
+    x = doors.points(x, finite=False)
+    score = doors.field(x, score)
+    doors.times(t, sde.t_min, sde.t_max)
     alpha = sde.alpha(t)
     return sde.scale(1.0 / alpha, t, x) + sde.scale(sde.variance(jnp.asarray(t)) / alpha, t, score)
 
@@ -153,6 +164,9 @@ def score_from_energy(energy: Callable[[Array, Array], Array]) -> Score:
     Args:
         energy: maps `x [B, ...]`, `t [B]` to energies `[B]`, each example's from its own row alone. Give parameters
             to it by `jax.tree_util.Partial(function, params)`; new ones then do not compile a sampler again.
+
+    Raises:
+        ValueError: when evaluated, if the energy is not one number per example.
     """
     return Partial(_energy_score, energy if isinstance(energy, Partial) else Partial(energy))
 
@@ -183,7 +197,8 @@ def make_score(
         sigma_data: standard deviation of the data, used by `edm` alone.
 
     Raises:
-        ValueError: if `predicts` is unknown, or does not fit the process.
+        ValueError: if `predicts` is unknown, or does not fit the process; when evaluated, if the network does not
+            return an array of the shape of `x`.
     """
     check_prediction(sde, predicts, "edm")
     return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
@@ -210,7 +225,8 @@ def make_conditional_score(
         sigma_data: as in `make_score`.
 
     Raises:
-        ValueError: if `predicts` is unknown, or does not fit the process.
+        ValueError: if `predicts` is unknown, or does not fit the process; when evaluated, if the network does not
+            return an array of the shape of `x`.
     """
     check_prediction(sde, predicts, "edm")
     return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
@@ -227,7 +243,8 @@ def edm_coefficients(ratio: Array, sigma_data: float) -> tuple[Array, Array, Arr
 
 
 def _energy_score(energy: Callable[[Array, Array], Array], x: Array, t: Array) -> Array:
-    return -jax.grad(lambda y: jnp.sum(energy(y, t)))(x)
+    x = doors.points(x, finite=False)
+    return -jax.grad(lambda y: jnp.sum(doors.per_row(y, energy(y, t), "an energy")))(x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,12 +260,24 @@ class _NetworkScore:
         if self.predicts == "edm":
             return convert(sde, x, t, self._denoise(sde, params, x, t, *condition), "data", "score")
         label = t if self.label is None else self.label(t)
-        return convert(sde, x, t, self.apply_fn(params, x, label, *condition), self.predicts, "score")
+        value = doors.field(x, self.apply_fn(params, x, label, *condition), "apply_fn")
+        return convert(sde, x, t, value, self.predicts, "score")
 
     def _denoise(self, sde: LinearSDE, params: PyTree, x: Array, t: Array, *condition: Array) -> Array:
         ratio = sde.sigma(t) / sde.alpha(t)
         c_skip, c_out, c_in, c_noise = edm_coefficients(ratio, self.sigma_data)
         y = sde.scale(1.0 / sde.alpha(t), t, x)
         label = c_noise if self.label is None else self.label(t)
-        raw = self.apply_fn(params, sde.scale(c_in, t, y), label, *condition)
+        raw = doors.field(x, self.apply_fn(params, sde.scale(c_in, t, y), label, *condition), "apply_fn")
         return sde.scale(c_skip, t, y) + sde.scale(c_out, t, raw)
+
+
+def as_score(score: Score) -> Score:
+    """Return a score as a pytree that refuses, while it is traced, to return another shape than that of `x`."""
+    if isinstance(score, Partial) and score.func is _checked:
+        return score
+    return Partial(_checked, as_pytree(score))
+
+
+def _checked(score: Score, x: Array, t: Array) -> Array:
+    return doors.field(x, score(x, t))

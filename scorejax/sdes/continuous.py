@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.numerics.doors import known
+from scorejax.sdes.linear import LinearSDE, check_static, static
 
 
 @jax.tree_util.register_dataclass
@@ -188,6 +189,7 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0) -> EDM:
     Raises:
         ValueError: unless `0 < sigma_min < sigma_max`.
     """
+    check_static("edm", sigma_min=sigma_min, sigma_max=sigma_max)
     _check_sigmas(sigma_min, sigma_max)
     return EDM(t_min=sigma_min, t_max=sigma_max)
 
@@ -198,6 +200,7 @@ def cosine(offset: float = 0.008, *, t_min: float = 1e-5, t_max: float = 0.9946)
     Raises:
         ValueError: unless `offset > 0` and `0 < t_min < t_max < 1`.
     """
+    check_static("cosine", offset=offset)
     if not offset > 0:
         raise ValueError(f"cosine: offset must be positive, got {offset}")
     _check_times(t_min, t_max, below=1.0)
@@ -217,18 +220,19 @@ def flow(*, t_min: float = 1e-5, t_max: float = 0.995) -> Flow:
 
 
 def _check_betas(beta_min: float, beta_max: float) -> None:
-    if not (0.0 <= beta_min <= beta_max and beta_max > 0.0):
+    if known(beta_min, beta_max) and not (0.0 <= beta_min <= beta_max and beta_max > 0.0):
         raise ValueError(
             f"need 0 <= beta_min <= beta_max and beta_max > 0, got beta_min={beta_min}, beta_max={beta_max}"
         )
 
 
 def _check_sigmas(sigma_min: float, sigma_max: float) -> None:
-    if not 0.0 < sigma_min < sigma_max:
+    if known(sigma_min, sigma_max) and not 0.0 < sigma_min < sigma_max:
         raise ValueError(f"need 0 < sigma_min < sigma_max, got sigma_min={sigma_min}, sigma_max={sigma_max}")
 
 
 def _check_times(t_min: float, t_max: float, below: float = math.inf) -> None:
+    check_static("a process", t_min=t_min, t_max=t_max)
     if not (0.0 <= t_min < t_max and t_max < below):
         limit = "" if below == math.inf else f" < {below}"
         raise ValueError(f"need 0 <= t_min < t_max{limit}, got t_min={t_min}, t_max={t_max}")

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from scorejax.numerics.host_arrays import host_array
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE, check_static, static
 
 SCHEDULES = ("linear", "cosine", "quad", "vpsde")
 
@@ -161,6 +161,7 @@ def ddpm(schedule: str | Sequence[float] = "linear", n: int = 1000) -> DDPM:
     Raises:
         ValueError: if the schedule is unknown or a beta leaves (0, 1).
     """
+    check_static("ddpm", schedule=schedule, n=n)
     betas = _betas(schedule, n) if isinstance(schedule, str) else np.asarray(schedule, np.float64)
     if betas.ndim != 1 or not np.all((betas > 0.0) & (betas < 1.0)):
         raise ValueError(
@@ -178,6 +179,7 @@ def smld(sigma_min: float = 0.01, sigma_max: float = 50.0, n: int = 1000) -> SML
     Raises:
         ValueError: unless `0 < sigma_min < sigma_max` and `n >= 2`.
     """
+    check_static("smld", sigma_min=sigma_min, sigma_max=sigma_max, n=n)
     if not (0.0 < sigma_min < sigma_max and n >= 2):
         raise ValueError(f"smld: need 0 < sigma_min < sigma_max and n >= 2, got {sigma_min}, {sigma_max}, n={n}")
     table = Table.through(np.linspace(np.log(sigma_min), np.log(sigma_max), n))

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
+from scorejax.numerics import doors
 from scorejax.numerics.trees import PyTree
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
@@ -26,7 +26,7 @@ def evaluate(function: Callable[..., PyTree], sde: LinearSDE, *numbers: np.ndarr
     Raises:
         ValueError: if the process itself is traced: its numbers are then unknown.
     """
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(sde)):
+    if not doors.known(sde):
         raise ValueError(
             "tables in float64 need a process whose numbers are known, got one that is traced by a JAX "
             "transformation; make the table outside, or close over the process instead of passing it as an argument"
@@ -51,16 +51,9 @@ def decreasing_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
     """Return a checked time grid in float64, from the prior down to the data.
 
     Raises:
-        ValueError: if it is not a vector, does not decrease strictly, or leaves `[0, t_max]`.
+        ValueError: if it is not a vector, does not decrease strictly, or leaves the times of the process; the last of a
+            chain may be 0, the data themselves.
     """
     times = exact_times(sde, times)
-    if times.ndim != 1 or not len(times):
-        raise ValueError(f"times must be a vector of at least one time, got shape {times.shape}")
-    if not np.all(np.diff(times) < 0):
-        i = int(np.argmax(np.diff(times) >= 0))
-        raise ValueError(
-            f"times must decrease strictly, got times[{i}]={times[i]:.7g}, times[{i + 1}]={times[i + 1]:.7g}"
-        )
-    if not 0.0 <= times[-1] <= times[0] <= sde.t_max * (1.0 + 1e-6):
-        raise ValueError(f"times must lie in [0, {sde.t_max}], got {times[-1]:.7g} to {times[0]:.7g}")
+    doors.grid(times, 0.0 if isinstance(sde, Chain) else sde.t_min, sde.t_max, least=1)
     return times

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE, check_static, static
 
 
 @jax.tree_util.register_dataclass
@@ -86,6 +86,7 @@ def learned(gamma_min: float = -13.3, gamma_max: float = 5.0, *, bends: int = 0,
     Raises:
         ValueError: unless `gamma_min < gamma_max` and `bends >= 0`.
     """
+    check_static("learned", gamma_min=gamma_min, gamma_max=gamma_max)
     if not (gamma_min < gamma_max and bends >= 0):
         raise ValueError(f"learned: need gamma_min < gamma_max and bends >= 0, got {gamma_min}, {gamma_max}, {bends}")
     place = (jnp.arange(bends) + 0.5) / max(bends, 1) if key is None else jax.random.uniform(key, (bends,))

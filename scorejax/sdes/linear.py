@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.host_arrays import HostArrays
 from scorejax.sdes.basis import Basis, Identity
@@ -26,6 +27,21 @@ Time = Array | np.ndarray | float
 def static(**kwargs):
     """Declare a dataclass field that is part of the pytree's structure, not one of its leaves."""
     return field(metadata={"static": True}, **kwargs)
+
+
+def check_static(what: str, **numbers: object) -> None:
+    """Refuse traced numbers where a number is part of the pytree's structure, or of a table made on the host.
+
+    Raises:
+        ValueError: with the names of those that are traced.
+    """
+    traced = [name for name, number in numbers.items() if not doors.known(number)]
+    if traced:
+        raise ValueError(
+            f"{what}: {', '.join(traced)} is part of a compiled program, not one of its arguments, so that no JAX "
+            "transformation can trace it; make the process outside, or vary beta_min, beta_max of vp or sigma_min, "
+            "sigma_max of ve"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +128,7 @@ class LinearSDE(HostArrays, abc.ABC):
 
     def drift(self, x: Array, t: Time) -> Array:
         """Return the forward drift `f(t) x`."""
-        return self.scale(self.drift_rate(t), t, x)
+        return self.scale(self.drift_rate(t), t, self._point(x, t))
 
     def scale(self, coefficient: Array, t: Time, x: Array) -> Array:
         """Return `U diag(coefficient) U^T x`; where the coefficient is one number no transform is compiled."""
@@ -123,10 +139,13 @@ class LinearSDE(HostArrays, abc.ABC):
 
     def marginal(self, x0: Array, t: Time) -> tuple[Array, Array]:
         """Return the mean of `q(x_t | x_0)` and its standard deviation (per mode, broadcastable to `x0`)."""
+        x0 = self._point(x0, t)
         return self.scale(self.alpha(t), t, x0), per_batch(self.sigma(t), _time(t), x0.ndim)
 
     def perturb(self, x0: Array, t: Time, noise: Array) -> Array:
         """Return `x_t = alpha_t x_0 + sigma_t noise` with the noise given in data space."""
+        x0 = self._point(x0, t)
+        noise = doors.points(noise, "noise", shape=x0.shape, finite=False)
         return self.scale(self.alpha(t), t, x0) + self.scale(self.sigma(t), t, noise)
 
     def transition(self, s: Time, t: Time) -> tuple[Array, Array]:
@@ -151,15 +170,21 @@ class LinearSDE(HostArrays, abc.ABC):
 
     def prior_sample(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Draw from the prior `N(0, sigma_{t_max}^2)`; `key` is one key or one per sample `[B]`."""
+        shape = doors.batch_shape(shape)
         noise = keys_lib.normal(keys_lib.per_example(key, shape[0]), shape)
         return self.scale(self.sigma(self.t_max), jnp.asarray(self.t_max), noise)
 
     def prior_logp(self, x: Array) -> Array:
         """Return the log density `[B]` of the prior `N(0, sigma_{t_max}^2)`, in nats."""
-        variance = self.variance(_time(self.t_max))
+        x, variance = doors.points(x, finite=False), self.variance(_time(self.t_max))
         modes = x if variance.ndim == 0 else self.basis.to_modes(x)
         density = -0.5 * (modes**2 / variance + jnp.log(2.0 * np.pi * variance))
         return jnp.sum(density.reshape(x.shape[0], -1), axis=1)
+
+    def _point(self, x: Array, t: Time) -> Array:
+        """Return points in the working float type, at times that the process is defined for: from 0, the data, on."""
+        doors.times(t, 0.0, self.t_max)
+        return doors.points(x, finite=False)
 
     def replace(self, **changes) -> LinearSDE:
         """Return a copy with some fields changed."""

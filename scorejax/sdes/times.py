@@ -100,7 +100,8 @@ def singlestep_orders(n: int, order: int) -> list[int]:
 def even(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
     """Return evenly spaced times in float64; on a chain of N levels those of `round(1 + (N - 1) k / n)`.
 
-    (Analytic-DPM, arXiv 2201.06503.) Both ends of the chain are among them.
+    (Analytic-DPM, arXiv 2201.06503.) Both ends of the chain are among them. Halves are rounded to the even level;
+    `respaced` counts levels from 0, so that halves go to the even level counted so.
 
     Raises:
         ValueError: if `n < 1`, a chain has fewer levels, or `t_min` is given for a chain or lies outside its times.
@@ -109,6 +110,60 @@ def even(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
         return exact_times(sde, uniform(sde, n, t_min=t_min))
     total = _chain("even", sde, n, t_min).levels
     return level_times(sde, np.round(np.linspace(1, total, n + 1)))
+
+
+def respaced(sde: LinearSDE, n: int, *, sections: str = "", t_min: float | None = None) -> np.ndarray:
+    """Return the times of a chain cut into sections, of each so many levels, in float64 (improved DDPM, 2102.09672).
+
+        start + round((size - 1) k / (count - 1)),   k = 0 .. count - 1,   levels counted from 0
+
+    The sections are as equally long as can be, the longer ones next to the data, and both ends of each are among the
+    levels. `respaced(sde, n)` is one section, the `timestep_respacing` of as many steps of guided-diffusion.
+
+    Args:
+        sde: a chain of levels.
+        n: number of sampler steps, one less than there are levels.
+        sections: how many levels of each section, next to the data first, as in "10,15,20"; they add up to `n + 1`.
+            One section if not given.
+        t_min: not for chains.
+
+    Raises:
+        ValueError: if the process is no chain, `n < 1`, the counts do not add up to `n + 1`, or a section has fewer
+            levels than its count.
+    """
+    chain = _chain("respaced", sde, n, t_min)
+    counts = section_counts(sections) if sections else [n + 1]
+    if sum(counts) != n + 1:
+        raise ValueError(
+            f"respaced: sections={sections!r} visit {sum(counts)} levels, which are {sum(counts) - 1} steps, got n={n}"
+        )
+    size, longer = divmod(chain.levels, len(counts))
+    sizes = [size + (i < longer) for i in range(len(counts))]
+    for i, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        if count > size:
+            raise ValueError(f"respaced: section {i} of {sections!r} has {size} levels, got {count} to visit")
+    inside = [start + _rounded(*of) for start, *of in zip(np.cumsum([1, *sizes[:-1]]), sizes, counts, strict=True)]
+    return level_times(chain, np.concatenate(inside))
+
+
+def section_counts(sections: str) -> list[int]:
+    """Return the numbers of "10,15,20".
+
+    Raises:
+        ValueError: unless they are whole numbers, at least 1.
+    """
+    parts = [part.strip() for part in sections.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(
+            f"respaced: sections are whole numbers separated by commas, as in '10,15,20', got {sections!r}"
+        )
+    return [int(part) for part in parts]
+
+
+def _rounded(size: int, count: int) -> np.ndarray:
+    # added up, not multiplied: published code adds, and where a sum falls on a half its last digit decides
+    stride = (size - 1) / (count - 1) if count > 1 else 1.0
+    return np.round(np.cumsum([0.0] + [stride] * (count - 1)))
 
 
 def ddim_uniform(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
@@ -187,6 +242,7 @@ GRIDS: dict[str, Callable[..., Array | np.ndarray]] = {
     "log_snr": log_snr,
     "karras": karras,
     "even": even,
+    "respaced": respaced,
     "ddim_uniform": ddim_uniform,
     "ddim_quadratic": ddim_quadratic,
 }

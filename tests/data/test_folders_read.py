@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from image_files import png
 
-from scorejax.data import compare, load
+from scorejax.data import compare, load, notice
 
 SIDE = 4
 
@@ -171,6 +171,18 @@ def test_a_rule_for_alpha_makes_an_array_of_its_own(tmp_path):
     seen = [load("folder", path=root, alpha=a, cache_dir=tmp_path / "c").examples[0, 0, 0] for a in ("white", "black")]
     assert [value.tolist() for value in seen] == [[255], [0]]
     assert load("folder", path=root, alpha="keep", cache_dir=tmp_path / "c").shape == (4, 4, 2)
+
+
+def test_the_depth_of_pictures_is_mentioned_once_whether_they_are_decoded_or_cached(tmp_path, caplog):
+    deep = png(np.full((4, 4), 65535), 16)
+    root = tree(tmp_path / "root", {f"{split}/{i}.png": deep for split in ("train", "test") for i in range(3)})
+    for _ in range(2):
+        notice.inform.cache_clear()
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            assert (load("folder", path=root, cache_dir=tmp_path / "c").examples == 255).all()
+        said = [r.getMessage() for r in caplog.records if "16-bit" in r.getMessage()]
+        assert said == [f"16-bit pictures in {root}/train are read as 8-bit ones, round(v * 255 / 65535)"]
 
 
 def test_a_damaged_cache_is_made_again_and_one_that_cannot_be_written_is_named(tmp_path, monkeypatch):

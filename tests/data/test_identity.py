@@ -81,7 +81,7 @@ def test_splits_of_two_kinds_are_refused_with_both(pair):
         compare(SET, replace(SET, **change))
 
 
-def test_splits_of_one_kind_pass_whatever_their_numbers():
+def test_splits_of_one_kind_pass_with_any_numbers():
     compare(load("digits"), load("digits", "test"))
     with pytest.raises(ValueError, match=r"split 'train' are images .* split 'dev' are vectors of shape 3"):
         compare(replace(SET, **CHANGES["no labels"]), VECTORS, names=("train", "dev"))

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorejax.data import bin_width, example_keys, flip, prepare, to_bytes, to_levels, to_model
+from scorejax.data import GrayLevels, Vectors, bin_width, example_keys, flip, prepare, to_bytes, to_levels, to_model
 
 KEY = jax.random.key(0)
 EVERY = pytest.mark.parametrize("levels", [2, 3, 16, 17, 100, 255, 256])
@@ -90,19 +90,19 @@ def test_bytes_span_the_whole_range():
 def ready(step, images, part):
     """Four of the eight slots of a batch, ready for training; in model space."""
     keys = example_keys(KEY, step, 8, part=part, parts=2)
-    return prepare(keys, images, 256, mirror=True)[1]
+    return prepare(keys, images, GrayLevels(256), mirror=True)[1]
 
 
 def test_an_example_is_prepared_alike_whatever_its_batch_mates_and_devices():
     images = jax.random.randint(jax.random.key(3), (8, 4, 4, 3), 0, 256).astype(jnp.uint8)
-    whole = jax.jit(lambda keys: prepare(keys, images, 256, mirror=True)[1])(example_keys(KEY, 7, 8))
+    whole = jax.jit(lambda keys: prepare(keys, images, GrayLevels(256), mirror=True)[1])(example_keys(KEY, 7, 8))
     halves = [ready(7, images[4 * p : 4 * p + 4], p) for p in (0, 1)]
     np.testing.assert_array_equal(np.concatenate(halves), whole)
 
 
 def test_the_raw_batch_is_mirrored_with_the_one_in_model_space():
     images = jax.random.randint(jax.random.key(3), (64, 4, 4, 3), 0, 256).astype(jnp.uint8)
-    raw, x = prepare(example_keys(KEY, 7, 64), images, 256, mirror=True)
+    raw, x = prepare(example_keys(KEY, 7, 64), images, GrayLevels(256), mirror=True)
     np.testing.assert_array_equal(to_levels(x, 256), raw)
     assert not np.array_equal(raw, images)
 
@@ -124,7 +124,7 @@ def test_half_of_the_images_are_mirrored_and_each_is_one_of_the_two():
 
 def test_vectors_pass_unchanged():
     x = jnp.ones((3, 2))
-    for same in prepare(example_keys(KEY, 0, 3), x, None):
+    for same in prepare(example_keys(KEY, 0, 3), x, Vectors()):
         np.testing.assert_array_equal(same, x)
 
 

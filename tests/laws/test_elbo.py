@@ -342,3 +342,13 @@ def test_a_bound_refuses_what_has_none():
     for message, attempt in refused.items():
         with pytest.raises(ValueError, match=message):
             attempt()
+
+
+@pytest.mark.parametrize("sde", [sj.smld(), sj.smld(0.01, 1.0, 5), sj.ddpm(), sj.ddpm("cosine"), sj.ddpm("quad")])
+def test_the_default_decoder_has_the_spread_that_the_last_noise_hides(sde):
+    law, count = sj.analytic.gaussian([0.0, 0.0], [0.3, 0.3]), sde.levels
+    chain = reverse.chain(sde, np.array([3.0, 2.0, 1.0]) / count)
+    x0 = law.sample(jax.random.key(0), 2000)
+    found = elbo(jax.random.key(1), sde, law.score(sde), x0, chain, terms=1).decoder
+    least = 0.5 * np.log2(2.0 * np.pi * np.e * float(sde.sigma(sde.t_min)) ** 2)  # of a variance sigma^2
+    assert -0.05 < float(np.mean(found)) - least < 0.24

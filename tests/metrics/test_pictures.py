@@ -61,7 +61,7 @@ SHIFT = np.random.default_rng(1).standard_normal((300, 4)) * [1e4, 1e-5, 1.0, 0.
 
 @pytest.mark.parametrize(("numbers", "rows"), [(1, 1), (2, 1), (3, 3), (4, 3)])
 def test_vectors_are_pictured_with_data_on_the_left_and_samples_on_the_right(tmp_path, numbers, rows):
-    """Whatever their units are, and if a column is constant or samples are not finite."""
+    """In any units, and if a column is constant or samples are not finite."""
     data = SHIFT[:, :numbers]
     samples = np.concatenate([data[:50], np.full((1, numbers), 1e9), np.full((1, numbers), np.nan)])
     save_scatter(tmp_path / "s.png", data, samples, size=200)

@@ -13,7 +13,9 @@ DISCRETE = ("sde=ddpm:schedule=cosine:n=40", "sampler.t_min=none")
 
 def config_of(recipe, *overrides):
     """A config of vectors whose model is this one."""
-    return load("vp_gaussian:tiny", [f"recipe=exact_recipes:{recipe}", "init_from=known", *overrides])
+    return load(
+        "vp_gaussian:tiny", [f"recipe=exact_recipes:{recipe}", "init_from=known", "data.normalize=none", *overrides]
+    )
 
 
 def subject_of(config):

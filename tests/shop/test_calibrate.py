@@ -16,7 +16,7 @@ from scorejax.reverse.gamma import Gamma
 from scorejax.runtime.errors import ConfigError
 
 TINY = str(ROOT / "configs/vp_gaussian.py") + ":tiny"
-CHAIN = ("recipe=toy_recipes:Exact", "sde=ddpm:schedule=cosine:n=40")
+CHAIN = ("recipe=toy_recipes:Exact", "data.normalize=none", "sde=ddpm:schedule=cosine:n=40")
 
 
 @pytest.fixture(scope="module")

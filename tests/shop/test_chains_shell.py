@@ -52,7 +52,7 @@ def set_to(model, *settings):
 
 def chain_of(model, train, workdir, *settings):
     """The stepper's chain for sampler settings."""
-    model = variances.with_fitted(set_to(model, *(f"sampler.{each}" for each in settings)), train, workdir)
+    model = variances.with_fitted(set_to(model, *(f"sampler.{each}" for each in settings)), workdir)
     return assemble.sampler(model.config, model.sde, model.fitted)["stepper"].table
 
 
@@ -122,8 +122,8 @@ def test_settings_reach_the_chain_and_images_are_clipped(calibrated):
 )
 def test_a_sampler_that_cannot_be_says_what_to_do(tmp_path, settings, words):
     with pytest.raises(ConfigError, match=words):
-        model, train = subject_of(config_of("Gaussian", *DISCRETE, *settings))
-        model = variances.with_fitted(model, train, tmp_path)
+        model, _ = subject_of(config_of("Gaussian", *DISCRETE, *settings))
+        model = variances.with_fitted(model, tmp_path)
         assemble.sampler(model.config, model.sde, model.fitted)
 
 
@@ -147,9 +147,9 @@ def test_a_run_may_name_a_sampler_whose_variance_is_fitted_later(stepper):
     ],
 )
 def test_a_bound_that_cannot_be_is_refused_before_any_work(exact, tmp_path, settings, words):
-    model, train, _ = exact
+    model, *_ = exact
     with pytest.raises(ConfigError, match=words):
-        variational.asked(set_to(model, "eval.elbo=8", *settings), train, tmp_path)
+        variational.asked(set_to(model, "eval.elbo=8", *settings), tmp_path)
     if settings not in ([], ["eval.elbo_variance=sn"]):
         with pytest.raises(ConfigError, match=words):
             evaluate.check(load(NETWORK, [*DISCRETE, "eval.elbo=8", *settings]))
@@ -158,12 +158,12 @@ def test_a_bound_that_cannot_be_is_refused_before_any_work(exact, tmp_path, sett
 @pytest.mark.slow
 def test_the_bound_of_an_evaluation_is_the_bound_of_its_chain_in_batches_of_any_size(calibrated, exact):
     """Equal to `likelihood.elbo` on the same keys; a calibrated run takes Analytic-DPM's variance."""
-    model, train, workdir = calibrated
+    model, _, workdir = calibrated
     test = assemble.dataset(model.config, "test")
     results = []
     for batch in (5, 64):
         model.config.eval.batch = batch
-        bound = variational.asked(model, train, workdir)
+        bound = variational.asked(model, workdir)
         result, ledger = variational.bits_per_dim(bound, test, 23, workdir)
         results.append(np.stack([np.array(ledger.fill([])[part]) for part in variational.PARTS]))
         ledger.remove()
@@ -193,7 +193,7 @@ def test_a_cut_off_bound_and_a_cut_off_calibration_go_on_where_they_stopped(cali
     )
     model, train = subject_of(config_of("Gaussian", *DISCRETE, *settings))
     test = assemble.dataset(model.config, "test")
-    bound = variational.asked(model, train, workdir)
+    bound = variational.asked(model, workdir)
     works = {
         "bound": lambda folder: variational.bits_per_dim(bound, test, 23, folder)[0],
         "calibration": lambda folder: calibrate.statistic(model, train, folder, 23).mean_square.tolist(),
@@ -223,21 +223,21 @@ def residual(value, x, t):
 @pytest.mark.slow
 def test_a_head_that_predicts_one_residual_everywhere_is_analytic_dpm(exact, tmp_path):
     """Its samples and its bound, drawn through the shell, are those of a statistic of that residual."""
-    model, train, statistic = exact
+    model, _, statistic = exact
     test = assemble.dataset(model.config, "test")
     found = []
 
     def drawn_by(name, **fitted):
         settings = (f"sampler.stepper={name}", "sampler.time_grid=even", "eval.samples=6", "eval.grid=4")
         own = set_to(model, *settings)._replace(fitted=assemble.Fitted(**fitted))
-        return own, draw.draw(own, train, tmp_path)
+        return own, draw.draw(own, tmp_path)
 
     for name, fitted in (
         ("npr", {"head": Partial(one_residual, jnp.float32(0.3))}),
         ("analytic", {"gamma": replace(statistic, mean_square=np.full(40, 0.7))}),
     ):
         own, samples = drawn_by(name, **fitted)
-        bits, _ = variational.bits_per_dim(variational.of_sampler(own, train), test, 6, tmp_path)
+        bits, _ = variational.bits_per_dim(variational.of_sampler(own), test, 6, tmp_path)
         found.append((np.array(samples.x), bits["bits_per_dim"], samples.folder))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-4, atol=1e-4)
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-4)

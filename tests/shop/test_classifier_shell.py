@@ -17,7 +17,7 @@ from scorejax.experiment import assemble, checks, modes, workdir
 from scorejax.experiment import config as configs
 from scorejax.experiment.evaluation import evaluate
 from scorejax.experiment.model import Model
-from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.recipe import Given, make_recipe
 from scorejax.experiment.steering import classifiers
 from scorejax.experiment.steering.guidance import About
 from scorejax.experiment.training.train import train
@@ -27,6 +27,7 @@ MOONS = "classifier:moons"
 WEIGHTS, MEANS, SPREADS = np.array([0.3, 0.7]), np.array([[-1.0, 0.5], [0.8, -0.4]]), np.array([0.3, 0.6])
 SMALL = (
     "eval.after_training=false",
+    "data.normalize=none",
     "model.features=32",
     "model.depth=1",
     "train.steps=600",
@@ -45,7 +46,13 @@ def small(folder, *overrides):
 
 def read(folder, sde, examples, *overrides):
     """The classifier of a run, to guide a score of this process and these examples."""
-    return classifiers.restore(folder, About(configs.load(MOONS, overrides), Model(sde=sde), sde, examples))
+    return classifiers.restore(folder, about(configs.load(MOONS, ["data.normalize=none", *overrides]), sde, examples))
+
+
+def about(config, sde, examples):
+    """A score of this process and these examples."""
+    given = Given(config, examples)
+    return About(config, Model(sde=sde), sde, given.form, given.space)
 
 
 def write_points(folder, shuffled=False):
@@ -164,7 +171,7 @@ def test_a_run_that_does_not_classify_noisy_data_is_refused(train, tmp_path):
         config = config_of(f"recipe=exact_recipes:{recipe}")
         workdir.claim(tmp_path, config)
         with pytest.raises(ConfigError, match=f"'exact_recipes:{name}', which does not classify noisy data"):
-            classifiers.restore(tmp_path, About(config, Model(), assemble.sde(config), train))
+            classifiers.restore(tmp_path, about(config, assemble.sde(config), train))
 
 
 def test_a_network_that_is_told_sigma_serves_its_own_process_alone(train, tmp_path):
@@ -178,8 +185,8 @@ def test_a_network_that_is_told_sigma_serves_its_own_process_alone(train, tmp_pa
         with pytest.raises(
             ConfigError, match=f"trained for VE of another schedule than the score's {type(sde).__name__}"
         ):
-            classifiers.restore(tmp_path, About(config, Model(), sde, train))
-    own = classifiers.restore(tmp_path, About(config, Model(), sj.ve(), train))
+            classifiers.restore(tmp_path, about(config, sde, train))
+    own = classifiers.restore(tmp_path, about(config, sj.ve(), train))
     assert own.logits(jnp.zeros((2, 8, 8, 1)), jnp.ones(2)).shape == (2, 10)
 
 
@@ -229,6 +236,6 @@ def test_images_are_told_by_a_run_of_the_command_line(tmp_path):
     [path] = (tmp_path / "eval").glob("step-*.json")
     assert json.loads(path.read_text())["classification"]["classes"] == [3, 8]
     examples, sde = assemble.dataset(config), assemble.sde(config)
-    bound = classifiers.restore(tmp_path, About(config, Model(), sde, examples))
+    bound = classifiers.restore(tmp_path, about(config, sde, examples))
     assert (bound.num_classes, bound.label_names) == (2, ("3", "8"))
     assert bound.features(jnp.zeros((2, 8, 8, 1)), jnp.full(2, 0.1)).shape == (2, 2, 2, 64)

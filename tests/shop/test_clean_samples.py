@@ -8,7 +8,7 @@ import pytest
 from guided import config_of as config_of_images
 from known import config_of, subject_of
 
-from scorejax import data, samplers
+from scorejax import samplers
 from scorejax.experiment import assemble
 from scorejax.experiment.config import load
 from scorejax.experiment.evaluation import bits, evaluate, saturation, sweep
@@ -117,11 +117,11 @@ def images(share, n):
 
 def warned(caplog, share, n=64, config=None):
     """What is said of images, where a third of the pixels of the data are black or white."""
-    train = data.Dataset("made", images(1 / 3, 500), gray_levels=17)
+    drawn, real = (saturation.shares(images(*each), 17) for each in ((share, n), (1 / 3, 500)))
+    assert abs(drawn.mean() - share) < 0.1 and abs(real.mean() - 1 / 3) < 0.01
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        found = saturation.saturation(config or load("vp_digits:tiny"), images(share, n), train)
-    assert abs(found["saturated"] - share) < 0.1 and abs(found["saturated_data"] - 1 / 3) < 0.01
+        saturation.warn(config or load("vp_digits:tiny"), drawn, real)
     return caplog.text
 
 
@@ -142,4 +142,4 @@ def test_the_share_of_saturated_pixels_stands_in_the_report_and_vectors_have_non
     x = np.load(f"{result['folder']}/x.npy")
     assert result["saturated"] == pytest.approx(np.mean((x == 0) | (x == 16)))
     assert 0.5 < result["saturated_data"] < 0.65
-    assert saturation.saturation(config, np.zeros((3, 4)), data.Dataset("vectors", np.zeros((5, 4), np.float32))) == {}
+    assert saturation.saturation(subject_of(config_of("Gaussian"))[0], np.zeros((3, 4))) == {}

@@ -56,7 +56,7 @@ def test_samples_of_the_exact_score_lie_at_the_floor(tmp_path):
     config = config_of("Gaussian", "sampler.steps=200", "eval.samples=2000", "eval.batch=500")
     config.eval.reference_examples = 0
     model, train = subject_of(config)
-    result = samples.draw_and_measure(model, train, quality.judge(config, train), tmp_path)
+    result = samples.draw_and_measure(model, quality.judge(config, train), tmp_path)
     assert result["n"] == 2000 and result["nfe"] == 201
     # the trace of the covariance is 5.3: both numbers are sampling noise of 2,000 points
     assert result["frechet_distance"] < 0.05 and result["frechet_floor"] < 0.05
@@ -68,12 +68,12 @@ def test_samples_of_the_exact_score_lie_at_the_floor(tmp_path):
 def test_samples_lie_on_the_disk_and_are_never_drawn_twice(tmp_path):
     """Not after a cut, not when more of them are wanted, nor fewer; other weights and seeds draw others."""
     config = config_of("Density")
-    model, train = subject_of(config)
+    model, _ = subject_of(config)
 
     def drawn(count, batch, model=model, limit=None):
         config.eval.update({"samples": count, "batch": batch, "grid": 1})
         Watch.start(limit)
-        found = draw.draw(model, train, tmp_path)
+        found = draw.draw(model, tmp_path)
         assert isinstance(found.x, np.memmap) and found.nfe == 1 and len(found.x) == count
         return found, len(Watch.rows)
 
@@ -94,8 +94,8 @@ def test_samples_lie_on_the_disk_and_are_never_drawn_twice(tmp_path):
 def test_samples_of_another_sampler_lie_elsewhere(tmp_path):
     folders = set()
     for steps in (1, 2):
-        model, train = subject_of(config_of("Gaussian", f"sampler.steps={steps}", "eval.samples=1", "eval.grid=1"))
-        folders.add(draw.draw(model, train, tmp_path).folder)
+        model, _ = subject_of(config_of("Gaussian", f"sampler.steps={steps}", "eval.samples=1", "eval.grid=1"))
+        folders.add(draw.draw(model, tmp_path).folder)
     assert len(folders) == 2
 
 
@@ -136,7 +136,7 @@ def test_reports_say_what_a_number_means():
 def test_a_conditional_image_model_is_evaluated_with_its_labels(tmp_path):
     config = config_of_images(*CONDITIONAL, "eval.likelihood_examples=4", "eval.grid=4")
     train, test = assemble.dataset(config, "train"), assemble.dataset(config, "test")
-    model = evaluate.subject(config, tmp_path, train)
+    model = evaluate.subject(config, tmp_path)
     result = bits.bits_per_dim(model, train, test, tmp_path, None)
     # of pixels N(m_k, 1/4) for each image's own class k, the mean over the noise within gray levels
     chosen = data.spread(len(test), 4)
@@ -146,7 +146,7 @@ def test_a_conditional_image_model_is_evaluated_with_its_labels(tmp_path):
     expected = nats / np.log(2)
     assert result["bits_per_dim"] == pytest.approx(expected.mean(), abs=0.03) and result["levels"] == 17
     assert result["standard_error"] == pytest.approx(expected.std(ddof=1) / 2, abs=0.01)
-    result = samples.draw_and_measure(model, train, quality.judge(config, train), tmp_path)
+    result = samples.draw_and_measure(model, quality.judge(config, train), tmp_path)
     assert np.isfinite(result["frechet_distance"])
     folder = tmp_path / "samples"
     assert {p.name for p in folder.glob("*.png")} == {"step-7.png", "trajectory-7.png"}

@@ -14,7 +14,7 @@ from scorejax.runtime.errors import ConfigError
 def drawn(tmp_path, train, *overrides):
     """Mean pixel of each sample, in model space."""
     config = config_of("eval.samples=20", "eval.grid=20", "eval.batch=20", "sampler.steps=20", *overrides)
-    samples = draw.draw(evaluate.subject(config, tmp_path, train), train, tmp_path)
+    samples = draw.draw(evaluate.subject(config, tmp_path), tmp_path)
     return (np.asarray(samples.x, float).mean((1, 2, 3)) + 0.5) / 8.5 - 1, samples.folder
 
 
@@ -59,7 +59,7 @@ def test_a_sweep_steers_every_sampler(tmp_path):
 def test_without_guidance_the_classes_come_in_turn_and_nothing_else_changes(tmp_path, train):
     def classes(*overrides):
         config = config_of(*overrides)
-        return steering.classes(config, restore(config, tmp_path, train), train)
+        return steering.classes(config, restore(config, tmp_path))
 
     np.testing.assert_array_equal(classes(*CONDITIONAL).wanted(jnp.arange(12)), [*range(10), 0, 1])
     assert classes().wanted(jnp.arange(3)) is None
@@ -68,9 +68,9 @@ def test_without_guidance_the_classes_come_in_turn_and_nothing_else_changes(tmp_
 def test_a_conditional_network_restores_by_the_labels_of_the_images_or_by_none(tmp_path, folder, train):
     def told(*overrides):
         config = config_of(*CONDITIONAL, *overrides)
-        trained = restore(config, tmp_path, train)
-        task, classes = steering.task(config, trained, train), steering.classes(config, trained, train)
-        images = given.read(config, task, train)
+        trained = restore(config, tmp_path)
+        task, classes = steering.task(config, trained), steering.classes(config, trained)
+        images = given.read(config, task, trained)
         return given.wanted_labels(config, trained.model, task, train, classes, images), images.labels
 
     labels, own = told("guidance=inpaint")

@@ -62,7 +62,7 @@ def test_a_network_that_leaves_out_noise_is_kept_in_the_range_of_the_images(tmp_
 
 def test_a_measurement_is_as_noisy_as_it_was_said_to_be_and_each_image_by_its_own_key(train, tmp_path):
     config = config_of("guidance=restore", "guidance.sigma_y=0.3")
-    task, x0 = steering.task(config, restore(config, tmp_path, train), train), jnp.zeros((100, 8, 8, 1))
+    task, x0 = steering.task(config, restore(config, tmp_path)), jnp.zeros((100, 8, 8, 1))
     keys = jax.random.split(jax.random.key(0), 100)
     y = task.measure(keys, x0)
     np.testing.assert_allclose(y.std(), 0.3, rtol=0.05)

@@ -75,13 +75,13 @@ def test_a_task_that_cannot_be_done_is_refused_at_once(tmp_path, masks, override
 )
 def test_class_guidance_that_cannot_be_done_is_refused_at_once(tmp_path, train, overrides, words):
     with pytest.raises(ConfigError) as refused:
-        evaluate.subject(config_of(*overrides), tmp_path, train)
+        evaluate.subject(config_of(*overrides), tmp_path)
     assert all(word in str(refused.value) for word in words), refused.value
 
 
 def task_of(tmp_path, train, *overrides):
     config = config_of("guidance=restore", *overrides)
-    return steering.task(config, restore(config, tmp_path, train), train)
+    return steering.task(config, restore(config, tmp_path))
 
 
 def test_posterior_means_are_clipped_to_the_range_of_the_images_unless_told_otherwise(tmp_path, train):

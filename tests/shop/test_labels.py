@@ -110,7 +110,7 @@ def test_guidance_of_a_network_without_labels_or_without_a_null_label_is_refused
     config = small("data=moons", *overrides)
     recipe = make_recipe(config)
     with pytest.raises(ConfigError, match=words):
-        steering.classes(config, Trained(config, recipe, recipe.shapes(), 0), recipe.given.examples)
+        steering.classes(config, Trained(config, recipe, recipe.shapes(), 0))
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_embeddings_of_ones_own_are_trained_with_and_drawn_for(tmp_path):
     assert evaluate.sample(config, tmp_path / "run").shape == (5, 2)
     trained, examples = restore(config, tmp_path / "run"), assemble.dataset(config)
     assert steering.null_condition(trained.model) == 0.0
-    wanted = steering.classes(config, trained, examples).wanted(jnp.arange(5))
+    wanted = steering.classes(config, trained).wanted(jnp.arange(5))
     np.testing.assert_array_equal(wanted, examples.labels[:5])
 
 
@@ -135,7 +135,7 @@ def test_sequences_of_ones_own_become_cross_attention(tmp_path):
 
     def guided(params, x, t):
         trained = Trained(config, recipe, params, 0)
-        wanted = steering.classes(config, trained, examples).wanted(jnp.arange(5))
+        wanted = steering.classes(config, trained).wanted(jnp.arange(5))
         null = steering.null_condition(trained.model)
         return guidance.classifier_free_batched(trained.model.score, wanted, null, 2.0)(x, t)
 

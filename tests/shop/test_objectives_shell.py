@@ -152,7 +152,13 @@ def test_the_halves_of_the_output_are_prediction_and_range():
 
 @pytest.mark.slow
 def test_the_bound_of_an_exact_score_is_the_truth_for_a_learned_process(tmp_path):
-    exact = ("recipe=exact_recipes:Bounded", "init_from=known", "eval.bound=400", "eval.likelihood_examples=200")
+    exact = (
+        "recipe=exact_recipes:Bounded",
+        "init_from=known",
+        "data.normalize=none",
+        "eval.bound=400",
+        "eval.likelihood_examples=200",
+    )
     config = run("learned", "sde.gamma_min=-12", "sde.gamma_max=8", *exact)
     model, examples = subject_of(config)
     result = bits.bits_per_dim(model, examples, assemble.dataset(config, "test"), tmp_path, None)

@@ -48,7 +48,7 @@ def test_a_split_that_is_not_there_matters_to_an_evaluation_alone(tmp_path, key)
     train(toy("Point", data, f"eval.{key}=val"), tmp_path / "run")
 
 
-def test_a_rule_for_alpha_that_does_not_exist_is_refused_whatever_the_data_are(tmp_path):
+def test_a_rule_for_alpha_that_does_not_exist_is_refused_with_any_data(tmp_path):
     with pytest.raises(ConfigError, match="section data: alpha = 'pink'; choose one of white, black, gray, keep"):
         train(toy("Point", "data.alpha=pink"), tmp_path / "run")
 

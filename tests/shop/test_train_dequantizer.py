@@ -33,7 +33,7 @@ def tiny(*overrides):
 
 def trained(workdir):
     score = restore(tiny(), workdir)
-    return restored_beside(Subject(score), score.recipe.given.examples, workdir, "dequantizer")
+    return restored_beside(Subject(score), workdir, "dequantizer")
 
 
 def image_score(law, process):

@@ -34,7 +34,7 @@ def tiny(*overrides):
 def loaded(chosen, workdir, kind):
     """The score of a run, and its head of a kind."""
     trained = restore(chosen, workdir)
-    return trained, restored_beside(Subject(trained), trained.recipe.given.examples, workdir, f"heads/{kind}")
+    return trained, restored_beside(Subject(trained), workdir, f"heads/{kind}")
 
 
 def train_head(chosen, workdir):

@@ -35,6 +35,13 @@ class Point(Recipe):
         return Model()
 
 
+class Drawn(Point):
+    """A point whose run has a forward process, as if samples could be drawn of it."""
+
+    draws = True
+    uses = ("sde",)
+
+
 class Remembering(Point):
     """Remembers the running sum of the whole batch's losses, the same on every device, and pulls the harder."""
 

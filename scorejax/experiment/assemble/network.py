@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorejax import data, models
+from scorejax import models
+from scorejax.data import Form
 from scorejax.experiment.config import Config, takes
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import ConfigError
@@ -38,7 +37,7 @@ def check_network(config: Config, role: str) -> None:
 
 def network(
     config: Config,
-    examples: data.Dataset,
+    form: Form,
     role: str,
     process: LinearSDE | None = None,
     **supplied: object,
@@ -47,7 +46,7 @@ def network(
 
     Args:
         config: the run's.
-        examples: the data.
+        form: of the data.
         role: what the recipe needs a network for.
         process: the forward process, for networks that know the noise by its level.
         supplied: fields that the recipe fills in, if the network has them.
@@ -57,7 +56,7 @@ def network(
     """
     check_network(config, role)
     kind = config.model.find()
-    rank = len(examples.shape)
+    rank = len(form.shape)
     if rank not in getattr(kind, "ranks", (rank,)):
         fitting = [
             name
@@ -66,36 +65,31 @@ def network(
         ]
         raise ConfigError(
             f"model = {config.model.name!r} does not fit data = {config.data.name!r}, whose examples have shape "
-            f"{examples.shape}; choose one of {', '.join(fitting)}"
+            f"{form.shape}; choose one of {', '.join(fitting)}"
         )
     if rank == 3:
         supplied.setdefault("centered_input", config.data.centered)
     return config.model.make(**supplied, **(_noise_levels(process, kind) if process is not None else {}))
 
 
-def condition(config: Config, examples: data.Dataset) -> dict[str, object]:
+def condition(config: Config, form: Form) -> dict[str, object]:
     """What a conditional network is given: the number of classes, or the length of embeddings.
 
     Raises:
         ConfigError: the data have no labels, or the network takes no condition.
     """
     name, parameters = config.model.name, takes(config.model.find())
-    if examples.labels is None:
+    if not form.labeled:
         raise ConfigError(f"recipe.conditional needs class labels or embeddings; {config.data.name!r} has none")
     if "condition" not in parameters:
         fitting = [name for name, kind in models.NETWORKS.items() if "condition" in takes(kind)]
         raise ConfigError(f"model = {name!r} takes no conditions; choose {', '.join(fitting)}")
-    if not examples.embeddings:
-        return {"num_classes": examples.num_classes}
-    sequences = examples.labels.ndim == 3
+    if form.embedding is None:
+        return {"num_classes": form.num_classes}
+    sequences = len(form.embedding) == 2
     if sequences and 3 not in getattr(config.model.find(), "ranks", (3,)):
         raise ConfigError(f"model = {name!r} has no attention for sequences [N, L, D]; give labels of shape [N, D]")
-    return {"condition": "sequence" if sequences else "vector", "condition_dim": examples.labels.shape[-1]}
-
-
-def dimension(examples: data.Dataset) -> int:
-    """How many numbers one example has."""
-    return math.prod(examples.shape)
+    return {"condition": "sequence" if sequences else "vector", "condition_dim": form.embedding[-1]}
 
 
 def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> PyTree:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
-from scorejax import data, samplers
+from scorejax import samplers
 from scorejax.experiment.assemble.network import sde as make_sde
 from scorejax.experiment.config import Config
 from scorejax.reverse import gamma
@@ -152,13 +152,6 @@ def grid_name(config: Config, sde: LinearSDE, stepper: samplers.Stepper) -> str:
     """The name of the time grid of a config, for its stepper."""
     name = config.sampler.time_grid.name
     return fitting_grid(stepper, sde) if name == "auto" else name
-
-
-def data_range(config: Config, examples: data.Dataset) -> Interval | None:
-    """The interval of model space that images lie in; None for vectors."""
-    if examples.gray_levels is None:
-        return None
-    return (-1.0, 1.0) if config.data.centered else (0.0, 1.0)
 
 
 def needed(config: Config, sde: LinearSDE | None = None) -> set[str]:

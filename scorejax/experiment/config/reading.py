@@ -15,6 +15,7 @@ from scorejax.runtime.errors import ConfigError, user_errors
 
 # What a setting was called before; used by error messages alone.
 RENAMED = {
+    "sampler.predictor": "sampler.stepper",
     "sampler.times": "sampler.time_grid",
     "objective.times": "objective.time_sampling",
     "eval.elbo_times": "eval.elbo_time_grid",

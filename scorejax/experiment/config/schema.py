@@ -13,6 +13,7 @@ _DATA: Values = {
     "crop": int,  # cut the central square of so many pixels first; unset: the largest square
     "alpha": str,  # what shows through transparent pixels: white, black, gray; or keep; unset: they are refused
     "classes": tuple,  # keep the examples with these labels, numbered anew; unset: all
+    "normalize": "standard",  # vectors: every column to mean 0 and deviation 1 of the training split; none: as they are
     "centered": True,  # images in [-1, 1); False: in [0, 1)
     "dequantize": True,  # uniform noise within each gray level; False: the middle of the level
     "flip": False,  # mirror images at random

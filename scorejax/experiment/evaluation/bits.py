@@ -15,9 +15,11 @@ from scorejax import data as data_lib
 from scorejax import likelihood, metrics
 from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.config import to_dict
+from scorejax.experiment.evaluation.density import log_density
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import BITS, Subject, carried, fingerprint, report_progress, settings
 from scorejax.experiment.evaluation.variances import restored_beside
+from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Params
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
@@ -41,7 +43,7 @@ def bits_per_dim(
         workdir: folder of the run.
         dequantizer: a `likelihood.Dequantizer`; None: uniform noise.
     """
-    c = model.config.eval
+    c, dimension = model.config.eval, model.form.dimension
     chosen = data_lib.spread(len(test), c.likelihood_examples)
     examples = np.asarray(test.examples[chosen])
     arrays = (examples,) if not model.model.conditional else (examples, labels_of(test)[chosen])
@@ -51,7 +53,7 @@ def bits_per_dim(
     rows = ledger.fill(
         report_progress(
             parallel.map_batches(
-                _bits(model, train),
+                _bits(model),
                 (*carried(model, BITS), dequantizer),
                 arrays,
                 stop=len(chosen),
@@ -86,7 +88,7 @@ def bits_per_dim(
     ledger.remove()
     if test.name == "gaussian":
         truth = analytic.gaussian(data_lib.GAUSSIAN_MEAN, data_lib.GAUSSIAN_COVARIANCE)
-        exact = likelihood.bits_per_dim(truth.log_prob(jnp.asarray(examples)), examples.shape[1], 1.0)
+        exact = likelihood.bits_per_dim(truth.log_prob(jnp.asarray(examples)), dimension, 1.0)
         result["truth"] = float(np.mean(np.asarray(exact, np.float64)))
     return result
 
@@ -112,58 +114,53 @@ def _prepare(held: Held) -> Callable[[], Result]:
     pick("eval.dequantization", chosen, dict.fromkeys(DEQUANTIZATIONS))
     found = None
     if chosen == "variational":
-        found = restored_beside(held.subject, held.train, held.workdir, "dequantizer").model.dequantizer
+        found = restored_beside(held.subject, held.workdir, "dequantizer").model.dequantizer
     return lambda: bits_per_dim(held.subject, held.train, held.test, held.workdir, found)
 
 
-def _bits(model: Subject, train: data_lib.Dataset) -> Callable[..., dict[str, Array]]:
+def _bits(model: Subject) -> Callable[..., dict[str, Array]]:
     """The function of one batch: bits/dim of its examples, under keys by their numbers."""
-    c = model.config.eval
+    c, space, dimension = model.config.eval, model.space, model.form.dimension
     solver = {"divergence": c.divergence, "probes": c.probes, "rtol": c.rtol, "atol": c.atol}
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key, dequantizer = held
         of = model.at(params)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        asked = {"dequantizer": dequantizer, "centered": model.config.data.centered, "passes": c.likelihood_passes}
-        if of.log_prob is not None:
-            return _of_density(of.log_prob, each, examples, train.gray_levels, asked)
-        score = of.score_given(labels if of.conditional else None)
-        rows, own = {}, of.bound_bits
-        if c.bound and own is not None:
-            rows["bound"] = own(keys.fold_in(each, _BOUND), score, examples, c.bound)
-        if train.gray_levels:
-            bits = likelihood.dequantized_bits(each, model.sde, score, examples, train.gray_levels, **asked, **solver)
-            if c.bound and own is None:
-                rows["bound"] = likelihood.bound_bits(
-                    keys.fold_in(each, _BOUND), model.sde, score, examples, train.gray_levels, samples=c.bound, **asked
-                ).value
-            return {"bits": bits.value, "nfe": bits.nfe, "ok": bits.ok, **rows}
-        result = likelihood.log_prob(each, model.sde, score, examples, **solver)
-        value = likelihood.bits_per_dim(result.value, examples.shape[1], 1.0)
-        if c.bound and own is None:
-            bound = likelihood.likelihood_bound(
-                keys.fold_in(each, _BOUND), model.sde, score, examples, samples=c.bound
-            )  # fmt: skip
-            rows["bound"] = likelihood.bits_per_dim(-bound.value, examples.shape[1], 1.0)
-        return {"bits": value, "nfe": result.nfe, "ok": result.ok, **rows}
+        asked = {"dequantizer": dequantizer, "passes": c.likelihood_passes}
+        found = log_density(of, space, each, examples, labels, **asked, **solver)
+        rows = {"bits": likelihood.bits_per_dim(found.value, dimension, 1.0), "nfe": found.nfe, "ok": found.ok}
+        if c.bound and of.log_prob is None:
+            rows["bound"] = _bound(of, space, keys.fold_in(each, _BOUND), examples, labels, c.bound, asked)
+        return rows
 
     return fn
 
 
-def _of_density(
-    log_prob: Callable[[Array, Array], Array],
+def _bound(
+    model: Model,
+    space: data_lib.Space,
     each: Array,
     examples: Array,
-    gray_levels: int | None,
+    labels: Array | None,
+    times: int,
     asked: dict[str, Any],
-) -> dict[str, Array]:
-    """Bits/dim by a density that the model has itself, one evaluation each."""
-    if gray_levels:
-        bits = likelihood.density_bits(each, log_prob, examples, gray_levels, **asked)
+) -> Array:
+    """The upper bound of the bits/dim: the one that was trained, else that of the score, in the user's units."""
+    score = model.score_given(labels if model.conditional else None)
+    assert model.sde is not None  # a score counts only together with its process
+    if isinstance(space, data_lib.GrayLevels):
+        if model.bound_bits is not None:
+            return model.bound_bits(each, score, examples, times)
+        asked = {"centered": space.centered, "samples": times, **asked}
+        return likelihood.bound_bits(each, model.sde, score, examples, space.gray_levels, **asked).value
+    x, dimension = space.to_model(None, examples), math.prod(examples.shape[1:])
+    if model.bound_bits is not None:
+        of_model = model.bound_bits(each, score, x, times)
     else:
-        bits = likelihood.bits_per_dim(log_prob(each, examples), math.prod(examples.shape[1:]), 1.0)
-    return {"bits": bits, "nfe": jnp.ones(len(examples), jnp.int32), "ok": jnp.isfinite(bits)}
+        nats = likelihood.likelihood_bound(each, model.sde, score, x, samples=times).value
+        of_model = likelihood.bits_per_dim(-nats, dimension, 1.0)
+    return of_model + likelihood.bits_per_dim(jnp.float32(0.0), dimension, space.bin_width(dimension))
 
 
 def labels_of(dataset: data_lib.Dataset) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax.experiment import assemble
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.evaluation.bits import labels_of
@@ -35,9 +34,9 @@ def calibrate(config: Config, workdir: str | Path) -> Path:
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.
     """
-    train = assemble.dataset(config, "train")
-    model = Subject(restore(config, workdir, train))
+    model = Subject(restore(config, workdir))
     model.trained.need("--mode=calibrate", "score")
+    train = model.trained.recipe.given.examples
     found = statistic(model, train, workdir, config.eval.calibration_examples)
     path = variances.gamma_path(workdir, model.step)
     if parallel.is_main_process():
@@ -55,7 +54,7 @@ def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, exam
 
     A cut-off calibration goes on where it stopped.
     """
-    c, sde = model.config, model.sde
+    c, sde, space = model.config, model.sde, model.space
     chosen = data_lib.spread(len(train), examples)
     count = len(chosen)
     arrays = [np.asarray(train.examples[chosen])]
@@ -68,9 +67,7 @@ def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, exam
         of = model.at(params)
         score = of.score_given(labels if of.conditional else None)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        x0 = data_lib.to_model(
-            keys.fold_in(each, 0), raw, train.gray_levels, centered=c.data.centered, dequantize=c.data.dequantize
-        )
+        x0 = space.to_model(keys.fold_in(each, 0), raw)
         return {"squares": gamma.estimate(keys.fold_in(each, 1), sde, score, x0, times)}
 
     depends = {**settings(model), "examples": count, "seed": c.eval.seed}

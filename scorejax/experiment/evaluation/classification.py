@@ -42,7 +42,7 @@ def classification(model: Subject, test: data_lib.Dataset, workdir: str | Path) 
     asked = {"split": c.split, "seed": c.seed, "of": test.name, "levels": np.asarray(levels).tolist()}
     ledger = Ledger(Path(workdir) / "eval", "classification", len(chosen), {**settings(model), "eval": asked})
     batches = parallel.map_batches(
-        _classify(model, test, levels),
+        _classify(model, levels),
         carried(model, CLASSIFICATION),
         arrays,
         stop=len(chosen),
@@ -79,18 +79,16 @@ def _ratios(model: Subject, levels: Array) -> list[float | None]:
     return [None] if sde is None else np.asarray(sde.log_snr(levels)).reshape(len(levels), -1).mean(axis=1).tolist()
 
 
-def _classify(model: Subject, test: data_lib.Dataset, levels: Array) -> Callable[..., dict[str, Array]]:
+def _classify(model: Subject, levels: Array) -> Callable[..., dict[str, Array]]:
     """The function of one batch: at each level, whether an example is classified correctly and what its class costs."""
-    c, sde = model.config.data, model.model.sde
+    space, sde = model.space, model.model.sde
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array) -> dict[str, Array]:
         params, key = held
         logits = model.at(params).logits
         assert logits is not None  # `EVALUATION` asks for it
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        x0 = data_lib.to_model(
-            keys.fold_in(each, 0), examples, test.gray_levels, centered=c.centered, dequantize=c.dequantize
-        )
+        x0 = space.to_model(keys.fold_in(each, 0), examples)
 
         def one(level: tuple[Array, Array]) -> dict[str, Array]:
             i, t = level

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorejax.experiment import assemble, steering
+from scorejax.experiment import steering
 from scorejax.experiment.config import Config, chosen
 from scorejax.experiment.evaluation import quality, restoration, variances
 from scorejax.experiment.evaluation import report as report_lib
@@ -42,14 +42,13 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     Raises:
         RunError: no readable checkpoint, or a config, mask, classifier or image that does not fit.
     """
-    train = assemble.dataset(config, "train")
-    trained = restore(config, workdir, train)
+    trained = restore(config, workdir)
     trained.need(f"guidance = {config.guidance.name!r}", "score")
-    model = variances.with_fitted(Subject(trained), train, workdir)
-    task, classes = steering.task(config, trained, train), steering.classes(config, trained, train)
-    given = read(config, task, train)
-    labels = wanted_labels(config, model.model, task, train, classes, given)
-    features = None if task.restores else quality.network(config, train)
+    model, form = variances.with_fitted(Subject(trained), workdir), trained.form
+    task, classes = steering.task(config, trained), steering.classes(config, trained)
+    given = read(config, task, trained)
+    labels = wanted_labels(config, model.model, task, form, classes, given)
+    features = None if task.restores else quality.network(config, form)
 
     name, count = steering.title(config), len(given.images)
     held = (*carried(model, CONTROLLED), classes, task, model.fitted.head)
@@ -63,7 +62,7 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     }
     ledger = Ledger(Path(workdir) / "samples", f"{name}-step-{model.step}", count, depends)
     batches = parallel.map_batches(
-        restoration.batch_function(model, train, perceptual),
+        restoration.batch_function(model, perceptual),
         held,
         (given.images,) if labels is None else (given.images, labels),
         stop=count,
@@ -81,17 +80,17 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         "nfe": int(rows["nfe"].max()),
         "failed": int(rows["failed"].sum()),
         **asked,
-        **restoration.measures(task, rows, train),
+        **restoration.measures(task, rows, form),
         "folder": str(ledger.folder),
         **report_lib.environment(),
     }
     if features:
-        report["realism"] = restoration.realism(model, features, train, given, rows["x"], workdir, ledger.folder.name)
+        report["realism"] = restoration.realism(model, features, given, rows["x"], workdir, ledger.folder.name)
     if parallel.is_main_process():
         where = Path(workdir) / "eval" / f"guidance-{name}-step-{model.step}.json"
         report_lib.write(where, report)
         page = Path(workdir) / "samples" / f"{name}-step-{model.step}.png"
-        restoration.save_page(page, train, given, rows, config.eval.grid)
+        restoration.save_page(page, form, given, rows, config.eval.grid)
         print(f"{summary(report)}\n  {where}, {page}")
     return report
 

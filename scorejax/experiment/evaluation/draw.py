@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax import Array
 
 from scorejax import data as data_lib
@@ -32,8 +33,10 @@ from scorejax.experiment.evaluation.subject import (
     report_progress,
     settings,
 )
+from scorejax.experiment.trained import Trained
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
+from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
 
 FRAMES = 10  # columns of the trajectory picture
@@ -54,30 +57,30 @@ class Samples(NamedTuple):
     folder: Path
 
 
-def draw(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Samples:
+def draw(model: Subject, workdir: str | Path) -> Samples:
     """Draw the `max(eval.samples, eval.grid)` samples, or those of them that are not on the disk yet."""
     c = model.config.eval
     count = max(c.samples, c.grid, 1)
-    fn, held = batch_function(model, train)
+    fn, held = batch_function(model)
     sampler = chosen(model.config, "sampler") if model.model.sample is None else None
     depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     if model.config.guidance.name != "none":
         depends["guidance"] = {**chosen(model.config, "guidance"), "held": fingerprint(held[2])}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
-    about = {**depends, "to_levels": TO_LEVELS if train.gray_levels else None, "gray_levels": train.gray_levels}
+    gray_levels = model.form.gray_levels
+    about = {**depends, "to_levels": TO_LEVELS if gray_levels else None, "gray_levels": gray_levels}
     (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
     batches = parallel.map_batches(fn, held, stop=count, batch_size=min(c.batch, count), start=ledger.done)
     rows = ledger.fill(report_progress(batches, "samples", min(ledger.done, count), count))
     return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
 
 
-def batch_function(model: Subject, train: data_lib.Dataset) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
+def batch_function(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
     """Return the function that draws the samples with given numbers, and the arguments that it carries."""
     if model.model.sample is not None:
-        return _by_itself(model, train)
-    arguments = assemble.sampler(
-        model.config, model.sde, model.fitted, assemble.data_range(model.config, train)
-    )  # fmt: skip
+        return _by_itself(model)
+    space, shape = model.space, model.form.shape
+    arguments = assemble.sampler(model.config, model.sde, model.fitted, space.interval)
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
         params, key, classes, head = held
@@ -85,68 +88,67 @@ def batch_function(model: Subject, train: data_lib.Dataset) -> tuple[Callable[[t
         score = classes.score(of, model.sde, labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         stepper = variances.of_stepper(arguments["stepper"], head, of, labels)
-        x, nfe = samplers.sample(
-            each, model.sde, score, (*index.shape, *train.shape), **{**arguments, "stepper": stepper}
-        )
-        return {"x": _finish(model, train, x), "nfe": jnp.broadcast_to(nfe, index.shape)}
+        own = {**arguments, "stepper": stepper}
+        x, nfe = samplers.sample(each, model.sde, score, (*index.shape, *shape), **own)
+        return {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape)}
 
     return fn, (*carried(model, SAMPLES), model.classes, model.fitted.head)
 
 
-def _by_itself(model: Subject, train: data_lib.Dataset) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
+def _by_itself(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
     """The same for a model that draws samples in its own way."""
+    space, shape = model.space, model.form.shape
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
         params, key, *_ = held
         of = model.at(params)
         assert of.sample is not None  # `batch_function` asks for it
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        x = of.sample(each, (*index.shape, *train.shape))
-        return {"x": _finish(model, train, x), "nfe": jnp.full(index.shape, of.sample_nfe)}
+        x = of.sample(each, (*index.shape, *shape))
+        return {"x": space.from_model(x), "nfe": jnp.full(index.shape, of.sample_nfe)}
 
     return fn, (*carried(model, SAMPLES), model.classes, None)
 
 
-def save_pictures(model: Subject, train: data_lib.Dataset, workdir: str | Path, x: np.ndarray) -> Path:
+def save_pictures(model: Subject, workdir: str | Path, x: np.ndarray) -> Path:
     """Draw the page of samples, and of images the way they came; return the page's path."""
     folder = Path(workdir) / "samples"
     name = f"{model.step}{steering.suffix(model.config)}"
-    where = folder / f"step-{name}.png"
+    where, gray_levels = folder / f"step-{name}.png", model.form.gray_levels
     labels = model.classes.labels
     columns = len(labels) if labels is not None and labels.ndim == 1 else None
-    save_page(where, train, x[: model.config.eval.grid] if train.gray_levels else x, columns)
-    if train.gray_levels and model.model.sample is None:
-        frames = _trajectory(model, train, rows=min(4, model.config.eval.grid))
-        pictures.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, train.gray_levels))
+    save_page(where, model.trained, x[: model.config.eval.grid] if gray_levels else x, columns)
+    if gray_levels and model.model.sample is None:
+        frames = _trajectory(model, rows=min(4, model.config.eval.grid))
+        pictures.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, gray_levels))
     return where
 
 
-def save_page(where: Path, train: data_lib.Dataset, x: np.ndarray, columns: int | None = None) -> None:
+def save_page(where: Path, trained: Trained, x: np.ndarray, columns: int | None = None) -> None:
     """A grid of images, such as with a column for each class, or a scatter plot of vectors next to data."""
-    if train.gray_levels:
-        pictures.save_grid(where, data_lib.to_bytes(x, train.gray_levels), columns)
-    else:
-        pictures.save_scatter(where, train.examples[: len(x)], x)
+    if trained.form.gray_levels:
+        pictures.save_grid(where, data_lib.to_bytes(x, trained.form.gray_levels), columns)
+        return
+    try:
+        shown = trained.recipe.given.examples.examples[: len(x)]
+    except ConfigError as error:
+        logging.warning("samples are drawn without data next to them: %s", error)
+        shown = x
+    pictures.save_scatter(where, shown, x)
 
 
-def _trajectory(model: Subject, train: data_lib.Dataset, rows: int) -> np.ndarray:
+def _trajectory(model: Subject, rows: int) -> np.ndarray:
     """A few samples on their way, as gray levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it."""
-    of, sde = model.model, model.sde
-    arguments: dict[str, Any] = dict(
-        assemble.sampler(model.config, sde, model.fitted, assemble.data_range(model.config, train))
-    )
+    of, sde, shape = model.model, model.sde, model.form.shape
+    arguments: dict[str, Any] = dict(assemble.sampler(model.config, sde, model.fitted, model.space.interval))
     arguments.pop("denoise")
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
     labels = model.classes.wanted(jnp.arange(rows))
     score = model.classes.score(of, sde, labels)
     arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, of, labels)
-    path = samplers.trajectory(key, sde, score, (rows, *train.shape), **arguments)
+    path = samplers.trajectory(key, sde, score, (rows, *shape), **arguments)
     # equally spaced in log SNR, where the picture changes, and the last one always
     ratios = np.asarray(jax.vmap(sde.log_snr)(path.t))
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
     pairs = jnp.stack([path.x[shown], path.denoised[shown]], axis=2)
-    return np.asarray(_finish(model, train, pairs.reshape(len(shown), 2 * rows, *train.shape)))
-
-
-def _finish(model: Subject, train: data_lib.Dataset, x: Array) -> Array:
-    return data_lib.to_levels(x, train.gray_levels, centered=model.config.data.centered) if train.gray_levels else x
+    return np.asarray(model.space.from_model(pairs.reshape(len(shown), 2 * rows, *shape)))

@@ -12,6 +12,7 @@ import numpy as np
 
 from scorejax import data as data_lib
 from scorejax.experiment import assemble, steering
+from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation import (
     bits,
@@ -41,10 +42,10 @@ def evaluate(config: Config, workdir: str | Path) -> Result:
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.
     """
-    train = assemble.dataset(config, "train")
-    test = assemble.dataset(config, config.eval.split, like=train)
     # What is missing shows before any work.
-    model = subject(config, workdir, train)
+    model = subject(config, workdir)
+    train = model.trained.recipe.given.examples
+    test = assemble.dataset(config, config.eval.split, like=train)
     model.trained.need("--mode=eval", *(name for each in EVALUATIONS for name in each.needs))
     held = Held(model, train, test, Path(workdir))
     work = {each.name: each.prepare(held) for each in EVALUATIONS if each.applies(model)}
@@ -64,14 +65,13 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.
     """
-    train = assemble.dataset(config, "train")
-    model = subject(config, workdir, train)
+    model = subject(config, workdir)
     model.trained.need("--mode=sample", "sample", "score")
-    model = variances.with_fitted(model, train, workdir)
-    drawn = draw.draw(model, train, workdir)
+    model = variances.with_fitted(model, workdir)
+    drawn = draw.draw(model, workdir)
     if parallel.is_main_process():
-        saturation.saturation(model.config, drawn.x, train)
-        where = draw.save_pictures(model, train, workdir, drawn.x)
+        saturation.saturation(model, drawn.x)
+        where = draw.save_pictures(model, workdir, drawn.x)
         print(f"{len(drawn.x)} samples, {drawn.nfe} network evaluations each: {drawn.folder}, {where}")
     return drawn.x
 
@@ -86,7 +86,7 @@ def statistics(config: Config, workdir: str | Path) -> Path:
         RunError: data, split or feature network do not exist or do not fit.
     """
     real = reference.examples(config)
-    network = quality.network(config, real)
+    network = quality.network(config, data_lib.Form.of(real))
     result = reference.compute(config, real, network, workdir)
     where = reference.path(config, network, workdir)
     if parallel.is_main_process():
@@ -131,30 +131,30 @@ def preview(config: Config, params: Params, step: int, workdir: str | Path) -> N
     At step 0 this is noise, and the first proof that the sampler of the run works: a broken one shows before the
     training, not after it.
     """
-    train = assemble.dataset(config, "train")
-    model = steered(Trained(config, make_recipe(config, train), params, step), train)
+    recipe = make_recipe(config, record=workdir_lib.saved_record(workdir))
+    model = steered(Trained(config, recipe, params, step))
     count = config.eval.grid
-    fn, held = draw.batch_function(model, train)
+    fn, held = draw.batch_function(model)
     batches = parallel.map_batches(fn, held, stop=count, batch_size=count)
     x = np.concatenate([results["x"] for _, _, results in batches])
     if parallel.is_main_process():
-        draw.save_page(Path(workdir) / "samples" / f"preview-{step}.png", train, x)
+        draw.save_page(Path(workdir) / "samples" / f"preview-{step}.png", model.trained, x)
 
 
-def subject(config: Config, workdir: str | Path, train: data_lib.Dataset) -> Subject:
+def subject(config: Config, workdir: str | Path) -> Subject:
     """The model of a run with the class guidance of its config.
 
     Raises:
         RunError: no readable checkpoint, or guidance that does not fit.
     """
-    return steered(restore(config, workdir, train), train)
+    return steered(restore(config, workdir))
 
 
-def steered(trained: Trained, train: data_lib.Dataset) -> Subject:
+def steered(trained: Trained) -> Subject:
     """The model with the class guidance of its config, which may be none.
 
     Raises:
         RunError: guidance of given images, or a label or classifier that does not fit.
     """
     steering.refuse_images(trained.config)
-    return Subject(trained, classes=steering.classes(trained.config, trained, train))
+    return Subject(trained, classes=steering.classes(trained.config, trained))

@@ -12,6 +12,7 @@ from scorejax import metrics
 from scorejax.experiment import assemble, steering
 from scorejax.experiment.config import Config
 from scorejax.experiment.model import Model
+from scorejax.experiment.trained import Trained
 from scorejax.runtime.errors import ConfigError, user_errors
 
 
@@ -44,42 +45,42 @@ class Given(NamedTuple):
     origin: dict[str, object]
 
 
-def read(config: Config, task: steering.Task, train: data_lib.Dataset) -> Given:
+def read(config: Config, task: steering.Task, trained: Trained) -> Given:
     """All images of `guidance.input`; or `eval.samples` of the split `eval.split`, evenly spread (0: all).
 
     Raises:
         ConfigError: nothing there, or images that cannot be brought to the shape of the model's.
     """
-    where = config.guidance.input
+    where, form = config.guidance.input, trained.form
     measured = isinstance(task, steering.Restoration) and task.measured
     if where is not None:
-        shape = task.measured_shape(train.shape) if isinstance(task, steering.Restoration) and measured else train.shape
+        shape = task.measured_shape(form.shape) if isinstance(task, steering.Restoration) and measured else form.shape
         if len(shape) != 3:
             raise ConfigError("guidance.measured needs a measurement that is an image; random projections are none")
-        found = images(config, "input", shape, train, resize=not measured)
+        found = images(config, "input", shape, form, resize=not measured)
         return Given(found, None, len(found), {"path": str(where), "digest": data_lib.stamp(where)})
     if measured:
         raise ConfigError("guidance.measured is set, but not guidance.input: images of the data are not measured")
-    test = assemble.dataset(config, config.eval.split, like=train)
+    test = assemble.dataset(config, config.eval.split, like=trained.recipe.given.examples)
     numbers = data_lib.spread(len(test), config.eval.samples)
     labels = None if test.labels is None else test.labels[numbers]
     return Given(Chosen(test.examples, numbers), labels, len(test), {"data": test.name, "split": config.eval.split})
 
 
 def images(
-    config: Config, key: str, shape: tuple[int, ...], train: data_lib.Dataset, *, resize: bool = True
+    config: Config, key: str, shape: tuple[int, ...], form: data_lib.Form, *, resize: bool = True
 ) -> metrics.Examples:
     """The images at the path `guidance.KEY`, as gray levels like those of the data.
 
     Raises:
         ConfigError: nothing there, or images that cannot be brought to the shape.
     """
-    assert train.gray_levels is not None  # `steering.task` refuses vectors
+    assert form.gray_levels is not None  # `steering.task` refuses vectors
     with user_errors(f"config key 'guidance.{key}'"):
         found = data_lib.given(
             config.guidance[key],
             shape,
-            train.gray_levels,
+            form.gray_levels,
             crop=config.data.crop,
             alpha=config.data.alpha,
             resize=resize,
@@ -92,7 +93,7 @@ def wanted_labels(
     config: Config,
     model: Model,
     task: steering.Task,
-    train: data_lib.Dataset,
+    form: data_lib.Form,
     classes: steering.Classes,
     given: Given,
 ) -> np.ndarray | None:
@@ -110,7 +111,7 @@ def wanted_labels(
         return np.asarray(classes.wanted(jnp.arange(count)))
     if not isinstance(task, steering.Restoration):
         raise ConfigError(
-            f"guidance = {config.guidance.name!r} with a network of {train.num_classes} classes needs guidance.labels, "
+            f"guidance = {config.guidance.name!r} with a network of {form.num_classes} classes needs guidance.labels, "
             "the class to arrive at, such as (8,)"
         )
     if given.labels is not None:

@@ -79,7 +79,7 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
     least = max((each.least for each in asked), default=2)
     if c.samples < least:
         raise ConfigError(f"eval.samples = {c.samples}; {', '.join(c.metrics)} need at least {least}, 0 for none")
-    chosen = network(config, train)
+    chosen = network(config, data_lib.Form.of(train))
     of_classes = [name for name, each in zip(c.metrics, asked, strict=True) if each.needs_classes]
     if of_classes and not isinstance(chosen, metrics.Classifier):
         raise ConfigError(
@@ -88,7 +88,7 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
         )
     if 0 < c.reference_examples < 2 * least:
         raise ConfigError(f"eval.reference_examples = {c.reference_examples}; wanted at least {2 * least}, 0: all")
-    statistics = reference.load(c.stats, chosen, _feature_count(chosen, train)) if c.stats else None
+    statistics = reference.load(c.stats, chosen, _feature_count(chosen, data_lib.Form.of(train))) if c.stats else None
     judge = Judge(config, asked, chosen, statistics)
     if judge.needs_real_features():
         split = c.reference_split
@@ -101,25 +101,25 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
     return judge
 
 
-def network(config: Config, train: data_lib.Dataset) -> metrics.FeatureNetwork:
-    """The feature network `eval.features`, tried on one example.
+def network(config: Config, form: data_lib.Form) -> metrics.FeatureNetwork:
+    """The feature network `eval.features`, tried on one example of this form.
 
     Raises:
         ConfigError: no such network, or one that cannot look at these examples.
         RunError: no weights.
     """
     with user_errors("config key 'eval.features'"):
-        chosen = config.eval.features.make(gray_levels=train.gray_levels)
-        _feature_count(chosen, train)
+        chosen = config.eval.features.make(gray_levels=form.gray_levels)
+        _feature_count(chosen, form)
     return chosen
 
 
-def _feature_count(chosen: metrics.FeatureNetwork, train: data_lib.Dataset) -> int:
-    one = reference.Pictures(train.examples, train.gray_levels)[np.arange(1)]
+def _feature_count(chosen: metrics.FeatureNetwork, form: data_lib.Form) -> int:
+    one = np.zeros((1, *form.shape), np.float32 if form.gray_levels is None else np.uint8)
     return chosen(jnp.asarray(one)).shape[1]
 
 
-def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: str | Path) -> Result:
+def measure(judge: Judge, form: data_lib.Form, samples: Samples, workdir: str | Path) -> Result:
     """The numbers that `eval.metrics` asks for, with what they were measured on.
 
     Features are computed once for all numbers, and lie on the disk.
@@ -128,7 +128,7 @@ def measure(judge: Judge, train: data_lib.Dataset, samples: Samples, workdir: st
     x = samples.x[: c.samples]
     result: Result = {"n": len(x), "features": network.name, "metrics": list(c.metrics), "notes": []}
     with contextlib.ExitStack() as stack:
-        pictures = reference.Pictures(x, train.gray_levels)
+        pictures = reference.Pictures(x, form.gray_levels)
         drawn = stack.enter_context(
             reference.features(network, pictures, c.batch, workdir, "samples", samples.folder.name)
         )

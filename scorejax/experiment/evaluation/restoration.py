@@ -25,37 +25,35 @@ Distance = Callable[[Array, Array], Array]
 _MEASURES = ("psnr", "ssim", "l2", "lpips")
 
 
-def batch_function(
-    model: Subject, train: data_lib.Dataset, perceptual: Distance | None = None
-) -> Callable[..., dict[str, Array]]:
+def batch_function(model: Subject, perceptual: Distance | None = None) -> Callable[..., dict[str, Array]]:
     """The function of one batch: results as gray levels, what they were made from, and the measures of each.
 
     It carries the parameters, a key, the class guidance, the task and the head of a reverse chain.
     """
-    config, levels, centered = model.config, train.gray_levels, model.config.data.centered
+    space, levels = model.space, model.form.gray_levels
     assert levels is not None  # `steering.task` refuses vectors
-    sampler = assemble.sampler(config, model.sde, model.fitted, assemble.data_range(config, train))
+    sampler = assemble.sampler(model.config, model.sde, model.fitted, space.interval)
 
     def fn(held: tuple, index: Array, images: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key, classes, task, head = held
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        y = data_lib.to_model(None, images, levels, centered=centered, dequantize=False)
+        y = space.middle(images)
         restores = isinstance(task, steering.Restoration)
         if restores and not task.measured:
             y = task.measure(each, y)
         of = model.at(params)
         score = classes.score(of, model.sde, labels)
         own = {**sampler, "stepper": variances.of_stepper(sampler["stepper"], head, of, labels)}
-        x, nfe = task.sample(each, model.sde, score, y, (len(index), *train.shape), **own)
-        rows = {"x": data_lib.to_levels(x, levels, centered=centered), "nfe": jnp.broadcast_to(nfe, index.shape)}
+        x, nfe = task.sample(each, model.sde, score, y, (len(index), *model.form.shape), **own)
+        rows = {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape)}
         rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
         pictures = {"": rows["x"]}
         if restores:
             residual = (task.operator.forward(x) - y).reshape(len(index), -1)
             rows["residual"] = jnp.where(rows["failed"], jnp.nan, jnp.sqrt(jnp.mean(residual**2, axis=1)))
-            pictures["pinv_"] = data_lib.to_levels(task.operator.pinv(y), levels, centered=centered)
+            pictures["pinv_"] = space.from_model(task.operator.pinv(y))
             is_picture = y.shape == x.shape
-            rows["measured"] = data_lib.to_levels(y, levels, centered=centered) if is_picture else pictures["pinv_"]
+            rows["measured"] = space.from_model(y) if is_picture else pictures["pinv_"]
         if not (restores and task.measured):
             for prefix, picture in pictures.items():
                 found = _compare(picture, images, levels, perceptual)
@@ -67,13 +65,13 @@ def batch_function(
     return fn
 
 
-def measures(task: steering.Task, rows: dict[str, np.ndarray], train: data_lib.Dataset) -> Result:
+def measures(task: steering.Task, rows: dict[str, np.ndarray], form: data_lib.Form) -> Result:
     """Means and standard errors over the images, of the results and of the pseudo-inverse next to them."""
 
     def of(prefix: str) -> Result:
         return {name: metrics.mean_and_error(rows[prefix + name]) for name in _MEASURES if prefix + name in rows}
 
-    found: Result = {"ssim_window": metrics.fitting_window(train.shape[:2])} if "ssim" in rows else {}
+    found: Result = {"ssim_window": metrics.fitting_window(form.shape[:2])} if "ssim" in rows else {}
     if not isinstance(task, steering.Restoration):
         return {**found, "to_source": of("")}
     found |= {"sigma_y": task.sigma_y, "residual": metrics.mean_and_error(rows["residual"])}
@@ -83,7 +81,6 @@ def measures(task: steering.Task, rows: dict[str, np.ndarray], train: data_lib.D
 def realism(
     model: Subject,
     network: metrics.FeatureNetwork,
-    train: data_lib.Dataset,
     given: Given,
     x: np.ndarray,
     workdir: str | Path,
@@ -94,19 +91,19 @@ def realism(
     Frechet distances to `guidance.target`, or to `eval.reference_examples` of the data. Where the feature network is a
     classifier, also how many images of each class it sees.
     """
-    config = model.config
+    config, form = model.config, model.form
     target_path = getattr(config.guidance, "target", None)
     if target_path is None:
         real = reference.examples(config)
         target: metrics.Examples = real.examples[data_lib.spread(len(real), config.eval.reference_examples)]
         origin = f"{real.name}, {config.eval.reference_split}"
     else:
-        target = images(config, "target", train.shape, train)
+        target = images(config, "target", form.shape, form)
         origin = f"{target_path} {data_lib.stamp(target_path)}"
     result: Result = {"features": network.name, "target": origin, "n_target": len(target)}
     moments = {}
     for what, shown in {"target": target, "source": given.images, "result": x}.items():
-        of_them = reference.Pictures(shown, train.gray_levels)
+        of_them = reference.Pictures(shown, form.gray_levels)
         with reference.features(network, of_them, config.eval.batch, workdir, f"{what}s", [digest, origin]) as features:
             moments[what] = metrics.Moments.of_rows(features, network.name)
             if isinstance(network, metrics.Classifier):
@@ -117,12 +114,12 @@ def realism(
     return result
 
 
-def save_page(path: Path, train: data_lib.Dataset, given: Given, rows: dict[str, np.ndarray], wanted: int) -> None:
+def save_page(path: Path, form: data_lib.Form, given: Given, rows: dict[str, np.ndarray], wanted: int) -> None:
     """Pictures under each other: what was measured, the result and, where it is known, the truth; or source and result.
 
     Args:
         path: the PNG.
-        train: data of the model.
+        form: of the data of the model.
         given: the given images.
         rows: the results.
         wanted: how many, if there are so many; whole rows of them.
@@ -132,9 +129,9 @@ def save_page(path: Path, train: data_lib.Dataset, given: Given, rows: dict[str,
     kinds: list[metrics.Examples] = [rows["measured"], rows["x"]] if "measured" in rows else [given.images, rows["x"]]
     if "measured" in rows and "psnr" in rows:
         kinds.append(given.images)
-    stacked = np.stack([kind[np.arange(count)] for kind in kinds]).reshape(len(kinds), -1, columns, *train.shape)
-    page = np.swapaxes(stacked, 0, 1).reshape(-1, *train.shape)
-    save_grid(path, data_lib.to_bytes(page, train.gray_levels or 256), columns)
+    stacked = np.stack([kind[np.arange(count)] for kind in kinds]).reshape(len(kinds), -1, columns, *form.shape)
+    page = np.swapaxes(stacked, 0, 1).reshape(-1, *form.shape)
+    save_grid(path, data_lib.to_bytes(page, form.gray_levels or 256), columns)
 
 
 def _compare(x: Array, truth: Array, levels: int, perceptual: Distance | None) -> dict[str, Array]:

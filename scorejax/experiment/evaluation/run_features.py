@@ -25,16 +25,16 @@ def run(*, workdir: str) -> metrics.FeatureNetwork:
     """
     config = workdir_lib.saved_config(workdir)
     trained = trained_lib.restore(config, workdir)
-    model, examples = trained.model, trained.recipe.given.examples
-    if model.features is None or examples.gray_levels is None:
+    model, form, space = trained.model, trained.form, trained.space
+    if model.features is None or form.gray_levels is None:
         raise ConfigError(
-            f"{workdir} holds a run of recipe {config.recipe.name!r} on {examples.name!r}, which has no features of "
+            f"{workdir} holds a run of recipe {config.recipe.name!r} on {form.name!r}, which has no features of "
             "images; give the folder of a run like that of configs/feature_network.py"
         )
-    name = f"{config.recipe.name}-{examples.name}-{fingerprint(trained.params)}"
+    name = f"{config.recipe.name}-{form.name}-{fingerprint(trained.params)}"
     # Of a model of noisy data, the features of the cleanest that it knows.
     time = 0.0 if model.sde is None else float(model.sde.t_min)
-    of_bytes = _OfBytes(examples.shape, examples.gray_levels, config.data.centered, time)
+    of_bytes = _OfBytes(form.shape, space, data.from_bytes(np.arange(256), form.gray_levels), time)
     if model.logits_of_features is None:
         return RunFeatures(name, model.features, of_bytes)
     return RunClassifier(name, model.features, of_bytes, model.logits_of_features)
@@ -43,15 +43,11 @@ def run(*, workdir: str) -> metrics.FeatureNetwork:
 class _OfBytes:
     """How images in 0..255 become what a model's features are of."""
 
-    def __init__(self, shape: tuple[int, ...], gray_levels: int, centered: bool, time: float) -> None:
-        self.shape, self.centered, self.time = shape, centered, time
-        self.levels, self.gray_levels = data.from_bytes(np.arange(256), gray_levels), gray_levels
+    def __init__(self, shape: tuple[int, ...], space: data.Space, levels: np.ndarray, time: float) -> None:
+        self.shape, self.space, self.levels, self.time = shape, space, levels, time
 
     def __call__(self, features: Partial, images: Array) -> Array:
-        keys = jax.random.split(jax.random.key(0), len(images))  # of noise that is not added
-        x = data.to_model(
-            keys, jnp.asarray(self.levels)[images], self.gray_levels, centered=self.centered, dequantize=False
-        )
+        x = self.space.middle(jnp.asarray(self.levels)[images])
         found = features(x, jnp.full(len(images), self.time))
         return found.mean(axis=tuple(range(1, found.ndim - 1)))
 

@@ -5,43 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from scorejax import data as data_lib
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation import draw, quality, saturation, variances
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import Subject
+from scorejax.experiment.recipe import make_recipe
 from scorejax.runtime import parallel
 
 
-def draw_and_measure(model: Subject, train: data_lib.Dataset, judge: quality.Judge, workdir: str | Path) -> Result:
+def draw_and_measure(model: Subject, judge: quality.Judge, workdir: str | Path) -> Result:
     """Draw samples, keep them and their pictures, and measure what the judge was made for."""
-    samples = draw.draw(model, train, workdir)
+    samples = draw.draw(model, workdir)
     if parallel.is_main_process():
-        draw.save_pictures(model, train, workdir, samples.x)
+        draw.save_pictures(model, workdir, samples.x)
     return {
-        **quality.measure(judge, train, samples, workdir),
-        **saturation.saturation(model.config, samples.x, train),
+        **quality.measure(judge, model.form, samples, workdir),
+        **saturation.saturation(model, samples.x),
         "sampler": to_dict(model.config)["sampler"],
         "guidance": to_dict(model.config)["guidance"],
         "nfe": samples.nfe,
         "seed": model.config.eval.seed,
         "training_seed": model.config.seed,
-        "to_levels": draw.TO_LEVELS if train.gray_levels else None,
+        "to_levels": draw.TO_LEVELS if model.form.gray_levels else None,
         "folder": str(samples.folder),
     }
 
 
 def _prepare(held: Held) -> Callable[[], Result]:
     judge = quality.judge(held.config, held.train)
-    model = variances.with_fitted(held.subject, held.train, held.workdir)
-    return lambda: draw_and_measure(model, held.train, judge, held.workdir)
+    model = variances.with_fitted(held.subject, held.workdir)
+    return lambda: draw_and_measure(model, judge, held.workdir)
 
 
 def _check(config: Config) -> None:
     train = assemble.dataset(config)
     quality.judge(config, train)
-    config.sampler.clip.make(data_range=assemble.data_range(config, train))
+    config.sampler.clip.make(data_range=make_recipe(config, train).given.space.interval)
 
 
 EVALUATION = Evaluation(

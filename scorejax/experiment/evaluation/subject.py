@@ -12,6 +12,7 @@ from absl import logging
 from jax import Array
 
 import scorejax
+from scorejax import data
 from scorejax.experiment.assemble import Fitted
 from scorejax.experiment.config import Config, chosen
 from scorejax.experiment.model import Model
@@ -49,6 +50,16 @@ class Subject(NamedTuple):
     def model(self) -> Model:
         """The capabilities of the model."""
         return self.trained.model
+
+    @property
+    def form(self) -> data.Form:
+        """The form of its data."""
+        return self.trained.form
+
+    @property
+    def space(self) -> data.Space:
+        """Model space, where it sees the data."""
+        return self.trained.space
 
     @property
     def sde(self) -> LinearSDE:

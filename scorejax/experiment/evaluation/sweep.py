@@ -49,19 +49,19 @@ def sweep(config: Config, workdir: str | Path) -> Result:
         RunError: no readable checkpoint, an unknown sampler, settings that it does not take, or something that it needs
             and that was not fitted.
     """
-    train = assemble.dataset(config, "train")
+    model = subject(config, workdir)
+    train = model.trained.recipe.given.examples
     judge = quality.judge(config, train)
-    model = subject(config, workdir, train)
     model.trained.need("--mode=sweep", "score")
-    models = _models(model, train, workdir)
+    models = _models(model, workdir)
     bounds = {}
     if config.sweep.bits:
-        bounds = {each: variational.of_sampler(own, train) for each, own in models.items()}
+        bounds = {each: variational.of_sampler(own) for each, own in models.items()}
     statistics, floor = _real(judge, workdir)
     points = []
     for (text, steps), own in models.items():
-        samples = draw.draw(own, train, workdir)
-        drawn = _moments(judge, train, samples, workdir)
+        samples = draw.draw(own, workdir)
+        drawn = _moments(judge, model.form, samples, workdir)
         point = Point(text, steps, samples.nfe, metrics.distance(statistics, drawn))
         logging.info("%s, %d steps: Frechet distance %.4g with %d evaluations", text, steps, point.distance, point.nfe)
         points.append(point)
@@ -69,7 +69,7 @@ def sweep(config: Config, workdir: str | Path) -> Result:
     front = pareto(points)
     result = {
         "step": model.step,
-        "data": train.name,
+        "data": model.form.name,
         "features": judge.network.name,
         "n": config.eval.samples,
         "guidance": configs.to_dict(config)["guidance"],
@@ -99,7 +99,7 @@ def sweep(config: Config, workdir: str | Path) -> Result:
     return result
 
 
-def with_sampler(config: Config, text: str, steps: int) -> Config:
+def with_sampler(config: Config, text: str, steps: int, where: str = "sweep.samplers") -> Config:
     """A copy of the config with another sampler, `STEPPER:key=value:key=value`.
 
     The keys are those of the stepper, or of section `sampler` (`time_grid=log_snr`). What the config's own sampler was
@@ -114,13 +114,13 @@ def with_sampler(config: Config, text: str, steps: int) -> Config:
     own, of_section = split_keys(text, tuple(fresh))
     if any(key in ("stepper", "steps") for key, _ in of_section):
         raise ConfigError(
-            f"sweep.samplers has {text!r}: the stepper stands before the first setting, the steps in sweep.steps"
+            f"{where} has {text!r}: the stepper stands before the first setting, the steps in sweep.steps"
         )
     try:
         copy.sampler.stepper = own
     except ConfigError as error:
         raise ConfigError(
-            f"sweep.samplers has {text!r}: {error}; keys of section sampler may stand there too: "
+            f"{where} has {text!r}: {error}; keys of section sampler may stand there too: "
             f"{', '.join(key for key in fresh if key not in ('stepper', 'steps'))}"
         ) from error
     return configs.override(copy, [f"sampler.{key}={value}" for key, value in of_section])
@@ -179,7 +179,7 @@ def _markdown(values: dict[tuple[str, int], str]) -> str:
     return "\n".join(lines)
 
 
-def _models(model: Subject, train: data.Dataset, workdir: str | Path) -> dict[tuple[str, int], Subject]:
+def _models(model: Subject, workdir: str | Path) -> dict[tuple[str, int], Subject]:
     """The model under every sampler with every number of steps."""
     found = {}
     for text in model.config.sweep.samplers:
@@ -188,8 +188,8 @@ def _models(model: Subject, train: data.Dataset, workdir: str | Path) -> dict[tu
             own = model._replace(own_config=with_sampler(model.config, text, steps))
             if fitted is None:
                 needed = assemble.needed(own.config, own.sde)
-                fitted = variances.find(needed, own, train, workdir)
-            assemble.sampler(own.config, own.sde, fitted)
+                fitted = variances.find(needed, own, workdir)
+            assemble.sampler(own.config, own.sde, fitted, own.space.interval)
             found[text, steps] = own._replace(fitted=fitted)
     return found
 
@@ -217,10 +217,10 @@ def _draw_bits(where: Path, rows: Sequence[Result]) -> None:
     pictures.save_curves(where, curves, labels=("network evaluations", "bits/dim, variational bound"))
 
 
-def _moments(judge: quality.Judge, train: data.Dataset, samples: draw.Samples, workdir: str | Path) -> metrics.Moments:
+def _moments(judge: quality.Judge, form: data.Form, samples: draw.Samples, workdir: str | Path) -> metrics.Moments:
     """Moments of the features of the first `eval.samples` samples."""
     c, network = judge.config.eval, judge.network
-    pictures = reference.Pictures(samples.x[: c.samples], train.gray_levels)
+    pictures = reference.Pictures(samples.x[: c.samples], form.gray_levels)
     with reference.features(network, pictures, c.batch, workdir, "samples", samples.folder.name) as features:
         return metrics.Moments.of_rows(features, network.name)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import data as data_lib
 from scorejax import samplers
 from scorejax.experiment import assemble
 from scorejax.experiment.assemble import STATISTIC, Fitted
@@ -26,7 +25,7 @@ OWN = "learned"
 """The variance that the score's network puts out itself."""
 
 
-def with_fitted(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Subject:
+def with_fitted(model: Subject, workdir: str | Path) -> Subject:
     """The model, with what the sampler of its config needs to have been fitted.
 
     Raises:
@@ -34,10 +33,10 @@ def with_fitted(model: Subject, train: data_lib.Dataset, workdir: str | Path) ->
     """
     if model.model.sample is not None or not model.model.offers("score"):
         return model
-    return model._replace(fitted=find(assemble.needed(model.config, model.sde), model, train, workdir))
+    return model._replace(fitted=find(assemble.needed(model.config, model.sde), model, workdir))
 
 
-def find(needed: set[str], model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Fitted:
+def find(needed: set[str], model: Subject, workdir: str | Path) -> Fitted:
     """Read what variances of these names need from the run's folder, or a statistic from the file `sampler.gamma`.
 
     Raises:
@@ -53,11 +52,11 @@ def find(needed: set[str], model: Subject, train: data_lib.Dataset, workdir: str
             "trains"
         )
     for kind in needed - {STATISTIC, OWN}:
-        head = restored_beside(model, train, workdir, f"heads/{kind}").model.variance_head
+        head = restored_beside(model, workdir, f"heads/{kind}").model.variance_head
     return Fitted(statistic, head)
 
 
-def restored_beside(model: Subject, train: data_lib.Dataset, workdir: str | Path, folder: str) -> Trained:
+def restored_beside(model: Subject, workdir: str | Path, folder: str) -> Trained:
     """What was trained next to a model, in a folder of its run.
 
     Raises:
@@ -69,7 +68,7 @@ def restored_beside(model: Subject, train: data_lib.Dataset, workdir: str | Path
         name = {"heads": "head"}.get(section[0], section[0])
         kind = f" --config.{name}.kind={section[2]}" if section[2] else ""
         raise ConfigError(f"nothing was trained in {where}: train it first, with --mode=train_{name}{kind}")
-    return restore_beside(where, model.trained.beside, train)
+    return restore_beside(where, model.trained.beside)
 
 
 def of_stepper(

@@ -79,7 +79,7 @@ def of_chain(config: Config, variance: str) -> Config:
     return own
 
 
-def asked(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Bound:
+def asked(model: Subject, workdir: str | Path) -> Bound:
     """Prepare the bound that `eval.elbo` asks for.
 
     Raises:
@@ -87,14 +87,14 @@ def asked(model: Subject, train: data_lib.Dataset, workdir: str | Path) -> Bound
     """
     check(model.config)
     own = model._replace(own_config=of_chain(model.config, model.config.eval.elbo_variance or _best(model, workdir)))
-    own = variances.with_fitted(own, train, workdir)
+    own = variances.with_fitted(own, workdir)
     with user_errors("eval.elbo"):
-        found = of_sampler(own, train)
+        found = of_sampler(own)
     assert found is not None  # a reverse chain is one
     return found
 
 
-def of_sampler(model: Subject, train: data_lib.Dataset) -> Bound | None:
+def of_sampler(model: Subject) -> Bound | None:
     """The bound of the chain that the sampler of a config draws from, for a model with what that needs.
 
     None where it draws from none, or the bound is infinite.
@@ -103,7 +103,7 @@ def of_sampler(model: Subject, train: data_lib.Dataset) -> Bound | None:
         ConfigError: a chain that cannot be.
     """
     config, sde = model.config, model.sde
-    stepper = assemble.make_stepper(config, model.fitted, assemble.data_range(config, train))
+    stepper = assemble.make_stepper(config, model.fitted, model.space.interval)
     with user_errors("variational bound"):
         chain = stepper.chain(sde, assemble.time_grid(config, sde, stepper, model.fitted))
     if chain is None or eta_of(config) == 0.0:
@@ -127,7 +127,7 @@ def bits_per_dim(bound: Bound, test: data_lib.Dataset, examples: int, workdir: s
     depends |= {"sampler": configs.chosen(model.config, "sampler"), **variances.about(model.fitted)}
     ledger = Ledger(Path(workdir) / "eval", "bound", len(chosen), depends)
     batches = parallel.map_batches(
-        _terms(bound, test),
+        _terms(bound),
         (*carried(model, ELBO), model.fitted.head),
         tuple(arrays),
         stop=len(chosen),
@@ -161,9 +161,9 @@ def _check_levels(process: LinearSDE, evaluations: int) -> None:
         )
 
 
-def _terms(bound: Bound, test: data_lib.Dataset) -> Callable[..., dict[str, Array]]:
+def _terms(bound: Bound) -> Callable[..., dict[str, Array]]:
     """The function of one batch: the parts of the bound of its examples, under keys by their numbers."""
-    model = bound.model
+    model, space, dimension = bound.model, bound.model.space, bound.model.form.dimension
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key, head = held
@@ -171,10 +171,18 @@ def _terms(bound: Bound, test: data_lib.Dataset) -> Callable[..., dict[str, Arra
         score = of.score_given(labels if of.conditional else None)
         chain = variances.on_network(bound.chain, head, of, labels)
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
-        found = likelihood.elbo(
-            each, model.sde, score, examples, chain, levels=test.gray_levels, centered=model.config.data.centered
-        )
-        return {"prior": found.prior, "kl": jnp.sum(found.kl, axis=1), "decoder": found.decoder}
+        if isinstance(space, data_lib.GrayLevels):
+            found = likelihood.elbo(
+                each, model.sde, score, examples, chain, levels=space.gray_levels, centered=space.centered
+            )
+            decoder = found.decoder
+        else:
+            found = likelihood.elbo(each, model.sde, score, space.to_model(None, examples), chain)
+            # the decoder's density, in the user's units
+            decoder = likelihood.bits_per_dim(
+                -found.decoder * dimension * math.log(2.0), dimension, space.bin_width(dimension)
+            )
+        return {"prior": found.prior, "kl": jnp.sum(found.kl, axis=1), "decoder": decoder}
 
     return fn
 
@@ -203,7 +211,7 @@ def eta_of(config: Config) -> float:
 
 
 def _prepare(held: Held) -> Callable[[], Result]:
-    bound = asked(held.subject, held.train, held.workdir)
+    bound = asked(held.subject, held.workdir)
 
     def measure() -> Result:
         found, rows = bits_per_dim(bound, held.test, held.config.eval.likelihood_examples, held.workdir)

@@ -71,11 +71,11 @@ class Adversarial(Recipe):
     @functools.cached_property
     def law(self) -> _Law:
         """The samples, as a function of the generator's weights."""
-        return _Law(networks.network(self.config, self.given.examples, "samples"), self.latents)
+        return _Law(networks.network(self.config, self.given.form, "samples"), self.latents)
 
     def init(self, key: Array) -> Params:
         of_generator, of_discriminator = jax.random.split(key)
-        (dimension,) = self.given.examples.shape
+        (dimension,) = self.given.form.shape
         generator = self.law.network.init(of_generator, jnp.zeros((1, self.latents)), dimension)["params"]
         discriminator = self.judge.network.init(of_discriminator, jnp.zeros((1, dimension)))["params"]
         return {"generator": generator, "discriminator": discriminator}

@@ -65,13 +65,13 @@ class Classifier(Recipe):
     @functools.cached_property
     def network(self) -> nn.Module:
         """The network for the data of the run."""
-        examples = self.given.examples
-        if examples.num_classes < 2:
-            raise ConfigError(f"a classifier needs two classes or more; {examples.name!r} has none or one")
-        return networks.network(self.config, examples, "classes", self.sde, num_classes=examples.num_classes)
+        form = self.given.form
+        if form.num_classes < 2:
+            raise ConfigError(f"a classifier needs two classes or more; {form.name!r} has none or one")
+        return networks.network(self.config, form, "classes", self.sde, num_classes=form.num_classes)
 
     def init(self, key: Array) -> Params:
-        return networks.init_params(key, self.network, self.given.examples.shape)
+        return networks.init_params(key, self.network, self.given.form.shape)
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
         t = batch.whole(lambda key, n: objectives.draw_times(key, self.sde, n, self.time_sampling))
@@ -91,5 +91,5 @@ class Classifier(Recipe):
             logits=of(),
             features=of(headless=True),
             of_process=Partial(self._model, params) if scores.by_log_snr(self.network) else None,
-            num_classes=self.given.examples.num_classes,
+            num_classes=self.given.form.num_classes,
         )

@@ -76,18 +76,16 @@ class Dequantizer(Recipe):
     @property
     def gray_levels(self) -> int:
         """The number of gray levels of the data, which must have some."""
-        examples = self.given.examples
-        if examples.gray_levels is None:
-            raise ConfigError(f"{examples.name!r} holds vectors: only gray levels are dequantized")
-        if examples.shape[1] % 2:
-            raise ConfigError(
-                f"{examples.name!r} is {examples.shape[1]} pixels wide; the dequantizer needs an even width"
-            )
-        return examples.gray_levels
+        form = self.given.form
+        if form.gray_levels is None:
+            raise ConfigError(f"{form.name!r} holds vectors: only gray levels are dequantized")
+        if form.shape[1] % 2:
+            raise ConfigError(f"{form.name!r} is {form.shape[1]} pixels wide; the dequantizer needs an even width")
+        return form.gray_levels
 
     def init(self, key: Array) -> Params:
         assert self.gray_levels
-        nothing = jnp.zeros((1, *self.given.examples.shape))
+        nothing = jnp.zeros((1, *self.given.form.shape))
         return self.flow.init(key, nothing, nothing)["params"]
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:

@@ -53,11 +53,12 @@ class Energy(Recipe):
             chains: how many chains each device keeps; at least its part of a batch, whose share moves in each step.
             langevin_steps: moves in a round, `x <- x - step_size grad E + noise_scale z`, after the offer of a fresh
                 start; one round for each chain that a step of training moves.
-            step_size: of these moves, in squared units of the data; well below twice the variance of the data's
-                narrowest direction.
+            step_size: of these moves, in squared units of model space, where vectors have deviation 1; well below twice
+                the variance of the data's narrowest direction.
             noise_scale: of these moves; unset: sqrt(2 step_size), for which the chains have the law `exp(-E)`. Smaller
                 means chains of a colder law, `exp(-E / T)` with `T = noise_scale^2 / (2 step_size)`.
-            start_scale: standard deviation of the normal law in which chains begin, at least as wide as the data.
+            start_scale: standard deviation of the normal law in which chains begin, at least as wide as the data in
+                model space.
             magnitude: weight of `E(data)^2 + E(chains)^2`, which holds the free constant of the energy near zero.
             sample_steps: moves of a chain for each sample, in rounds of langevin_steps.
         """
@@ -81,14 +82,14 @@ class Energy(Recipe):
     @functools.cached_property
     def law(self) -> _Law:
         """The energy and its chains, as functions of the weights."""
-        network = networks.network(self.config, self.given.examples, "energies")
+        network = networks.network(self.config, self.given.form, "energies")
         return _Law(network, self.moves, self.start_scale)
 
     def init(self, key: Array) -> Params:
-        return self.law.network.init(key, jnp.zeros((1, *self.given.examples.shape)))["params"]
+        return self.law.network.init(key, jnp.zeros((1, *self.given.form.shape)))["params"]
 
     def carry(self, key: Array) -> Array:
-        return self.start_scale * jax.random.normal(key, (self.chains, *self.given.examples.shape), jnp.float32)
+        return self.start_scale * jax.random.normal(key, (self.chains, *self.given.form.shape), jnp.float32)
 
     def loss(self, params: Params, carry: Array, batch: Batch, keys: Array) -> tuple[Array, Array, Metrics]:
         count = len(batch.x)

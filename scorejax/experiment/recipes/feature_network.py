@@ -56,20 +56,20 @@ class FeatureNetwork(Recipe):
     @functools.cached_property
     def law(self) -> _Law:
         """The network of images in model space, as a function of the weights."""
-        examples = self.given.examples
-        if examples.gray_levels is None or examples.num_classes < 2:
+        form = self.given.form
+        if form.gray_levels is None or form.num_classes < 2:
             raise ConfigError(
-                f"a feature network needs images of two classes or more; {examples.name!r} has none: choose digits, "
+                f"a feature network needs images of two classes or more; {form.name!r} has none: choose digits, "
                 "mnist, cifar10, or data = 'folder:path=DIR' with one sub-folder for each class"
             )
-        network = ConvClassifier(examples.num_classes, self.channels, self.features)
-        return _Law(network, examples.gray_levels, self.config.data.centered)
+        network = ConvClassifier(form.num_classes, self.channels, self.features)
+        return _Law(network, form.gray_levels, self.config.data.centered)
 
     def init(self, key: Array) -> Params:
-        return self.law.network.init(key, jnp.zeros((1, *self.given.examples.shape), jnp.uint8))["params"]
+        return self.law.network.init(key, jnp.zeros((1, *self.given.form.shape), jnp.uint8))["params"]
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
-        height = self.given.examples.shape[0]
+        height = self.given.form.shape[0]
         images = shifted(
             keys_lib.fold_in(keys, _SHIFT), batch.raw, height // 14 if self._shift is None else self._shift
         )
@@ -83,7 +83,7 @@ class FeatureNetwork(Recipe):
             logits=Partial(self.law.logits, params),
             features=Partial(self.law.features, params),
             logits_of_features=Partial(self.law.logits_of_features, params),
-            num_classes=self.given.examples.num_classes,
+            num_classes=self.given.form.num_classes,
         )
 
 

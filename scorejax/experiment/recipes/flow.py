@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import data, likelihood
+from scorejax import likelihood
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
@@ -42,18 +42,17 @@ class Flow(Recipe):
     @functools.cached_property
     def law(self) -> _Law:
         """The density and its samples, as functions of the weights."""
-        examples = self.given.examples
-        network = networks.network(self.config, examples, "flows")
-        return _Law(network, self.squeeze if examples.gray_levels else 0.0, self.config.data.centered)
+        form = self.given.form
+        network = networks.network(self.config, form, "flows")
+        return _Law(network, self.squeeze if form.gray_levels else 0.0, self.config.data.centered)
 
     def init(self, key: Array) -> Params:
-        return self.law.network.init(key, jnp.zeros((1, *self.given.examples.shape)))["params"]
+        return self.law.network.init(key, jnp.zeros((1, *self.given.form.shape)))["params"]
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
         log_prob = self.law.log_prob(params, keys, batch.x, dropout_key=batch.device_key)
-        examples, centered = self.given.examples, self.config.data.centered
-        width = data.bin_width(examples.gray_levels, centered=centered) if examples.gray_levels else 1.0
-        bits = likelihood.bits_per_dim(log_prob, networks.dimension(examples), width)
+        dimension = self.given.form.dimension
+        bits = likelihood.bits_per_dim(log_prob, dimension, self.given.space.bin_width(dimension))
         return -log_prob, None, {"bits_per_dim": bits}
 
     def model(self, params: Params) -> Model:

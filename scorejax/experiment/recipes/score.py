@@ -76,19 +76,19 @@ class Score(Recipe):
     @functools.cached_property
     def network(self) -> nn.Module:
         """The network for the data of the run."""
-        examples = self.given.examples
-        condition = networks.condition(self.config, examples) if self.conditional else {}
-        return networks.network(self.config, examples, "scores", self.sde, **condition)
+        form = self.given.form
+        condition = networks.condition(self.config, form) if self.conditional else {}
+        return networks.network(self.config, form, "scores", self.sde, **condition)
 
     @property
     def null_condition(self) -> float | None:
         """The condition that stands for none, if the network was trained with one."""
         if not (self.conditional and self.label_dropout):
             return None
-        return 0.0 if self.given.examples.embeddings else float(self.given.examples.num_classes)
+        return 0.0 if self.given.form.embeddings else float(self.given.form.num_classes)
 
     def init(self, key: Array) -> Params:
-        params = networks.init_params(key, self.network, self.given.examples.shape)
+        params = networks.init_params(key, self.network, self.given.form.shape)
         return scores.with_process(self.sde, params)
 
     def carry(self, key: Array) -> LossHistory | None:
@@ -97,7 +97,7 @@ class Score(Recipe):
     @functools.cached_property
     def objective(self) -> Objective:
         """The objective that training minimizes."""
-        return self._objective(self.given.examples.gray_levels)
+        return self._objective(self.given.form.gray_levels)
 
     def loss(
         self, params: Params, carry: LossHistory | None, batch: Batch, keys: Array
@@ -130,7 +130,7 @@ class Score(Recipe):
             bound_bits=trained_bound,
             conditional=self.conditional,
             null_condition=self.null_condition,
-            num_classes=self.given.examples.num_classes if self.conditional else 0,
+            num_classes=self.given.form.num_classes if self.conditional else 0,
             feature_layer=models.last_norm(self.network),
         )
 
@@ -147,7 +147,7 @@ class Score(Recipe):
         return jnp.mean(lax.map(once, jnp.arange(times_per_example)), axis=0)
 
     def load(self, path: str) -> tuple[Params, int]:
-        shape = self.given.examples.shape
+        shape = self.given.form.shape
         params, step = pretrained.load(path, self.network, max(shape[:2]), channels=shape[-1])
         return scores.with_process(self.sde, params), step
 

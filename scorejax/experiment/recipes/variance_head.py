@@ -15,7 +15,6 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax import models, objectives
-from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble.arguments import pick
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import TRAINING, Batch, Given, Metrics, Params, Recipe
@@ -85,7 +84,7 @@ class VarianceHead(Recipe):
     @functools.cached_property
     def head(self) -> models.ImageHead | models.VectorHead:
         """The network of the head."""
-        beside, shape = self.given.beside, self.given.examples.shape
+        beside, shape = self.given.beside, self.given.form.shape
         if beside is None or beside.model.score is None:
             raise ConfigError("a variance head is trained next to a score; give the --workdir of a run that has one")
         given = {key: value for key, value in self.layers.items() if value is not None}
@@ -101,7 +100,7 @@ class VarianceHead(Recipe):
     def init(self, key: Array) -> Params:
         sde, score = self._frozen(1)
         with user_errors("section head"):
-            return models.init_head(key, sde, score, self.head, self.given.examples.shape)
+            return models.init_head(key, sde, score, self.head, self.given.form.shape)
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
         sde, score = self._frozen(len(batch.x), batch.labels)
@@ -109,7 +108,7 @@ class VarianceHead(Recipe):
         errors = objectives.variance_head(
             keys_lib.fold_in(keys, 1), sde, score, batch.x, head=fitted, target=self.kind.target
         )
-        return errors / networks.dimension(self.given.examples), None, {}
+        return errors / self.given.form.dimension, None, {}
 
     def model(self, params: Params) -> Model:
         bind = functools.partial(_bind, self.kind.variance, self.head)
@@ -121,9 +120,9 @@ class VarianceHead(Recipe):
         model = self.given.beside.model
         assert model.sde is not None
         if model.conditional and labels is None:
-            own = self.given.examples.labels
-            assert own is not None  # the score was trained on them
-            labels = jnp.asarray(own[:count])
+            # any condition: this traces the network, to find the shapes of the head
+            embedding = self.given.form.embedding
+            labels = jnp.zeros(count, jnp.int32) if embedding is None else jnp.zeros((count, *embedding))
         return model.sde, model.score_given(labels if model.conditional else None)
 
 

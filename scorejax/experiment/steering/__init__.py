@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
-from scorejax import data as data_lib
+import numpy as np
+from jax import Array
+
 from scorejax.experiment.config import Config
 from scorejax.experiment.steering.by_class import ByClassifier, ClassifierFree, Unguided
 from scorejax.experiment.steering.classes import Classes
@@ -33,8 +36,13 @@ GUIDANCE: Mapping[str, type[Guidance]] = {
 }
 
 
-def classes(config: Config, trained: Trained, examples: data_lib.Dataset) -> Classes:
-    """The class guidance of a config, for a trained model of these examples.
+def classes(config: Config, trained: Trained, wanted: Array | None = None) -> Classes:
+    """The class guidance of a config, for a trained model.
+
+    Args:
+        config: with section `guidance`.
+        trained: the model.
+        wanted: what samples are wanted of, in turn: classes `[K]` or embeddings `[K, ...]`; None: as the guidance says.
 
     Raises:
         ConfigError: settings that do not fit, a label that does not exist, or a network or classifier that cannot do
@@ -44,9 +52,9 @@ def classes(config: Config, trained: Trained, examples: data_lib.Dataset) -> Cla
         if config.guidance.name != "none":
             trained.need(f"guidance = {config.guidance.name!r}", "score")
         return Classes()
-    about = About(config, trained.model, trained.sde, examples)
     with user_errors(f"guidance = {config.guidance.name!r}"):
-        return config.guidance.make().classes(about)
+        found = config.guidance.make().classes(_about(config, trained, wanted))
+    return found if wanted is None else dataclasses.replace(found, labels=wanted)
 
 
 def of_images(config: Config) -> bool:
@@ -69,18 +77,26 @@ def refuse_images(config: Config) -> None:
         )
 
 
-def task(config: Config, trained: Trained, examples: data_lib.Dataset) -> Task:
-    """What the guidance of a config does with given images, for a trained model of images like `examples`.
+def task(config: Config, trained: Trained) -> Task:
+    """What the guidance of a config does with given images, for a trained model of images.
 
     Raises:
         ConfigError: it is of no images, or settings that do not fit.
     """
-    about = About(config, trained.model, trained.sde, examples)
     with user_errors(f"guidance = {config.guidance.name!r}"):
-        found = config.guidance.make().task(about)
+        found = config.guidance.make().task(_about(config, trained))
     if found is None:
         raise ConfigError(f"guidance = {config.guidance.name!r} is of no images")
     return found
+
+
+def _about(config: Config, trained: Trained, wanted: Array | None = None) -> About:
+    given = trained.recipe.given
+
+    def labels() -> Array | np.ndarray | None:
+        return given.examples.labels if wanted is None else wanted
+
+    return About(config, trained.model, trained.sde, given.form, given.space, labels)
 
 
 __all__ = [

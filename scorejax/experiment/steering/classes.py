@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -26,6 +28,7 @@ class Classes:
         logits: of a classifier that knows the noise; None: none.
         scale: how strongly; 1 is the plain conditional law.
         interval: of the log SNR, where it acts; None: everywhere.
+        last: a function of the score so steered; None: none.
     """
 
     labels: Array | None = None
@@ -33,6 +36,11 @@ class Classes:
     logits: Partial | None = None
     scale: float = static(default=1.0)
     interval: tuple[float, float] | None = static(default=None)
+    last: Callable[[Score], Score] | None = static(default=None)  # noqa: RUF009
+
+    def followed_by(self, transform: Callable[[Score], Score]) -> Classes:
+        """The same, and then another transform of the score."""
+        return dataclasses.replace(self, last=transform)
 
     def wanted(self, index: Array) -> Array | None:
         """The classes of the samples with these numbers `[B]`."""
@@ -44,6 +52,10 @@ class Classes:
         Raises:
             ValueError: the model takes a condition, and there are no labels.
         """
+        score = self._by_class(model, sde, labels)
+        return score if self.last is None else self.last(score)
+
+    def _by_class(self, model: Model, sde: LinearSDE, labels: Array | None) -> Score:
         if model.conditional and labels is None:
             raise ValueError(
                 "this model takes a condition, but it was not said for which classes samples are wanted: make the "

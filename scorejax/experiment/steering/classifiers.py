@@ -64,17 +64,22 @@ def restore(workdir: str | Path, about: About) -> Classifier:
     if config.data.name == about.config.data.name:  # where prepared sets lie may have changed since
         config.data.update({key: value for key, value in about.config.data.own().items() if key == "data_dir"})
     trained = trained_lib.restore(config, workdir)
-    own, model = trained.recipe.given.examples, trained.model
+    own, model = trained.form, trained.model
     if model.logits is None or model.features is None or model.sde is None:
         raise ConfigError(
             f"{workdir} holds a run of recipe {config.recipe.name!r}, which does not classify noisy data; give the "
             "folder of a run like that of configs/classifier.py"
         )
-    if (own.shape, own.gray_levels) != (about.examples.shape, about.examples.gray_levels):
+    if (own.shape, own.gray_levels) != (about.form.shape, about.form.gray_levels):
         raise ConfigError(
             f"the classifier in {workdir} was trained on examples of shape {own.shape} with {own.gray_levels} gray "
-            f"levels, the score on {about.examples.shape} with {about.examples.gray_levels}; train one of them again "
+            f"levels, the score on {about.form.shape} with {about.form.gray_levels}; train one of them again "
             "on the other's data"
+        )
+    if own.gray_levels is None and about.space != trained.space:
+        raise ConfigError(
+            f"the classifier in {workdir} was trained on vectors that were shifted and scaled otherwise than the "
+            "score's: train one of them again on the other's data, or both with data.normalize=none"
         )
     cleanest = _check_process(workdir, model, model.sde, about.sde)
     params = jax.tree.map(jax.numpy.asarray, trained.params)

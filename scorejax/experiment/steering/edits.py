@@ -137,7 +137,7 @@ class Translate(OfImages):
         def make(shape: tuple[int, ...], key: Array) -> Operator:
             return OPERATORS["superresolution"](shape, key, factor=self.low_pass)
 
-        means = measurement.operator(make, about.examples.shape, about.key)
+        means = measurement.operator(make, about.form.shape, about.key)
         edit = _edit(about, self.t0, self.repeats, measurement.no_mask)
         return TranslateTask(edit, features, means, self.lambda_s, self.lambda_i)
 
@@ -161,7 +161,7 @@ def _edit(about: About, t0: float, repeats: int, mask: measurement.MakeMask) -> 
             f"starts at {sde.t_max}, and an edit starts at guidance.t0 = {t0}; choose a stepper that is no reverse "
             "chain, and a grid such as uniform or log_snr"
         )
-    known = measurement.known_part(mask, about.examples.shape, about.key)
+    known = measurement.known_part(mask, about.form.shape, about.key)
     return EditTask(None if known is None else jnp.asarray(~known), times, t0, repeats)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import abc
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from scorejax import data, samplers
@@ -35,13 +37,17 @@ class About(NamedTuple):
         config: the run's.
         model: what the trained model can do.
         sde: its forward process.
-        examples: its data.
+        form: of its data.
+        space: model space.
+        labels: reads the labels of its training data, where samples are wanted of embeddings.
     """
 
     config: Config
     model: Model
     sde: LinearSDE
-    examples: data.Dataset
+    form: data.Form
+    space: data.Space
+    labels: Callable[[], Array | np.ndarray | None] = lambda: None
 
     @property
     def key(self) -> Array:
@@ -114,11 +120,11 @@ class ByLabels(Guidance):
     negative: int | None = None
 
     def classes(self, about: About) -> Classes:
-        model, examples = about.model, about.examples
+        model, form = about.model, about.form
         check_takes_labels(model)
-        if examples.embeddings and (self.labels is not None or self.negative is not None):
-            raise ConfigError(f"guidance.labels and guidance.negative are of classes; {examples.name!r} has embeddings")
-        count = examples.num_classes
+        if form.embeddings and (self.labels is not None or self.negative is not None):
+            raise ConfigError(f"guidance.labels and guidance.negative are of classes; {form.name!r} has embeddings")
+        count = form.num_classes
         wanted = conditions(about) if self.labels is None else known_labels(self.labels, count)
         if self.negative is not None:
             away = known_labels((self.negative,), count, "guidance.negative")[0]
@@ -152,9 +158,9 @@ class OfImages(ByLabels):
         return Classes()
 
     def task(self, about: About) -> Task:
-        if not about.examples.gray_levels:
+        if not about.form.gray_levels:
             raise ConfigError(
-                f"guidance = {about.config.guidance.name!r} is for images; {about.examples.name!r} holds vectors"
+                f"guidance = {about.config.guidance.name!r} is for images; {about.form.name!r} holds vectors"
             )
         return self.image_task(about)
 
@@ -171,10 +177,12 @@ def conditions(about: About) -> Array | None:
     """What samples are drawn for, in turn: each class `[K]`, or the embeddings `[K, ...]` of the first examples."""
     if not about.model.conditional:
         return None
-    examples, c = about.examples, about.config.eval
-    if examples.labels is None or not examples.embeddings:
-        return jnp.arange(examples.num_classes)
-    return jnp.asarray(examples.labels[: max(c.samples, c.grid, 1)])
+    c = about.config.eval
+    if not about.form.embeddings:
+        return jnp.arange(about.form.num_classes)
+    labels = about.labels()
+    assert labels is not None  # the form says that there are some
+    return jnp.asarray(labels[: max(c.samples, c.grid, 1)])
 
 
 def check_takes_labels(model: Model) -> None:

@@ -11,7 +11,6 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax import guidance
-from scorejax.experiment import assemble
 from scorejax.experiment.config import Seam
 from scorejax.experiment.steering import measurement
 from scorejax.experiment.steering.guidance import About, OfImages
@@ -114,7 +113,7 @@ def ddrm(
         operator=operator,
         sigma_y=sigma_y,
         measured=measured,
-        spectrum=spectrum_of(operator, about.examples.shape),
+        spectrum=spectrum_of(operator, about.form.shape),
         options=tuple(_set(eta=eta, eta_b=eta_b).items()),
     )
 
@@ -180,7 +179,7 @@ class Restore(OfImages):
 def _restoration(
     about: About, make: measurement.MakeOperator, sigma_y: float, method: Method, measured: bool
 ) -> Restoration:
-    found = measurement.operator(make, about.examples.shape, about.key)
+    found = measurement.operator(make, about.form.shape, about.key)
     if not sigma_y >= 0:
         raise ConfigError(f"guidance.sigma_y = {sigma_y}; it must not be negative")
     return method(about, found, sigma_y=sigma_y, measured=measured)
@@ -195,7 +194,7 @@ class Measured(TypedDict):
 
 
 def _by_score(about: About, guide: Partial, clip: bool, **measured: Unpack[Measured]) -> ByPosteriorScore:
-    bounds = assemble.data_range(about.config, about.examples) if clip else None
+    bounds = about.space.interval if clip else None
     return ByPosteriorScore(guide=guide, bounds=bounds, **measured)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from scorejax.experiment import assemble, checks
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
 from scorejax.experiment.recipe import Batch, Beside, Metrics, Params, Recipe, make_recipe
+from scorejax.experiment.record import Record
 from scorejax.experiment.training.loop import Finished, Preview, advance
+from scorejax.experiment.training.prior import warn_of_prior
 from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, checked, descend
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime import checkpoint, parallel
@@ -43,7 +46,9 @@ def train(
     # ---- Build everything, so that mistakes show before any work is done.
     checks.check(config, jax.device_count())
     workdir = Path(workdir)
-    recipe = make_recipe(config, beside=beside)
+    workdir_lib.check(workdir, config)
+    record = None if beside else workdir_lib.record(workdir, config)
+    recipe = make_recipe(config, beside=beside, record=record)
     examples = recipe.given.examples
     assemble.check_splits(config, examples)
     optimizer = recipe.optimizer(assemble.optimizer(config))
@@ -51,7 +56,12 @@ def train(
     # ---- Take over the workdir, and go on where a run before left off.
     jax.eval_shape(lambda key: init_state(recipe, optimizer, key), jax.random.key(0))
     workdir_lib.claim(workdir, config)
-    if beside is not None:
+    if beside is None:
+        if record is None:
+            workdir_lib.claim_data(workdir, counted(recipe))
+        if recipe.draws and "sde" in recipe.uses:
+            warn_of_prior(assemble.sde(config), recipe.given.space, examples)
+    else:
         workdir_lib.claim_beside(workdir, beside.step, beside.params)
         logging.info("%s: training %s next to the model of step %d", workdir, config.recipe.name, beside.step)
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.train.keep, keep_every=config.train.keep_every)
@@ -74,6 +84,22 @@ def train(
         constants=frozen,
         preview=preview,
     )
+
+
+def counted(recipe: Recipe) -> Record:
+    """What the run is to remember of its data, with the number of examples in the split that it is measured on.
+
+    Raises:
+        ConfigError: there is no such split, though an evaluation is to follow.
+    """
+    record, c = recipe.given.record, recipe.config.eval
+    try:
+        count = len(assemble.dataset(recipe.config, c.split))
+    except ConfigError:
+        if c.after_training:
+            raise
+        count = None
+    return dataclasses.replace(record, counts={**record.counts, c.split: count})
 
 
 def init_state(recipe: Recipe, optimizer: optax.GradientTransformation, key: Array) -> State:
@@ -155,7 +181,7 @@ def make_update(
     Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
     number of devices computes the same (dropout excepted, which is drawn per device).
     """
-    config, gray_levels, parts = recipe.config, feeder.data.gray_levels, feeder.parts
+    config, space, parts = recipe.config, recipe.given.space, feeder.parts
 
     def update(state: State, payload: data.Payload, *frozen: Params) -> tuple[State, dict[str, Array]]:
         placed = recipe.placed(*frozen) if frozen else recipe
@@ -163,14 +189,7 @@ def make_update(
         stream = [jax.random.fold_in(state.key, name) for name in range(4)]
         raw, labels = feeder.draw(payload, state.step, part)
         own = data.example_keys(stream[EXAMPLES], state.step, config.train.batch, part=part, parts=parts)
-        raw, x = data.prepare(
-            keys_lib.fold_in(own, 0),
-            raw,
-            gray_levels,
-            centered=config.data.centered,
-            dequantize=config.data.dequantize,
-            mirror=config.data.flip,
-        )
+        raw, x = data.prepare(keys_lib.fold_in(own, 0), raw, space, mirror=config.data.flip)
         batch = make_batch(x, raw, labels, state, stream, part, parts)
 
         def loss(params: Params) -> tuple[Array, Params | None, Metrics]:

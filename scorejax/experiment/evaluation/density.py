@@ -1,0 +1,96 @@
+"""The log density of examples under a model, in the units of the user: what evaluations and loaded runs share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from scorejax import data, likelihood
+from scorejax.experiment.model import Model
+from scorejax.numerics import doors
+from scorejax.scores.predictions import Score
+
+
+class Density(NamedTuple):
+    """Log densities of examples, one entry for each.
+
+    Attributes:
+        value: nats in the user's units, `[B]`: of vectors the log density, of images a lower bound of the log
+            probability of the gray levels; NaN where `ok` is false.
+        stderr: standard error of `value` by probes or dequantizations, `[B]`; NaN if there is one of them alone.
+        nfe: network evaluations, `[B]`.
+        ok: whether the solver arrived, `[B]`.
+    """
+
+    value: Array
+    stderr: Array
+    nfe: Array
+    ok: Array
+
+
+def log_density(
+    model: Model,
+    space: data.Space,
+    keys: Array,
+    raw: Array,
+    condition: Array | None,
+    *,
+    dequantizer: Partial | None,
+    passes: int,
+    **solver: Any,
+) -> Density:
+    """Return the log density of examples, by the model's own density or by the probability-flow ODE of its score.
+
+    Args:
+        model: with a score or a density.
+        space: model space.
+        keys: one for each example.
+        raw: examples in the user's units, `[B, ...]`.
+        condition: of each, for a model that takes one.
+        dequantizer: of images, see `likelihood.Dequantizer`; None: uniform noise.
+        passes: dequantizations of each image.
+        solver: `divergence`, `probes`, `rtol` and more, as of `likelihood.log_prob`; without effect on a density of
+            the model's own.
+    """
+    if isinstance(space, data.GrayLevels):
+        return _of_images(model, space, keys, raw, condition, dequantizer, passes, solver)
+    volume = space.log_volume(math.prod(raw.shape[1:]))
+    x = space.to_model(None, raw)
+    if model.log_prob is not None:
+        value = doors.per_row(x, model.log_prob(keys, x), "a model's log_prob") + volume
+        return Density(value, jnp.zeros_like(value), jnp.ones(len(x), jnp.int32), jnp.isfinite(value))
+    assert model.sde is not None  # a score counts only together with its process
+    found = likelihood.log_prob(keys, model.sde, _score(model, condition), x, **solver)
+    return Density(found.value + volume, found.stderr, found.nfe, found.ok)
+
+
+def _of_images(
+    model: Model,
+    space: data.GrayLevels,
+    keys: Array,
+    raw: Array,
+    condition: Array | None,
+    dequantizer: Partial | None,
+    passes: int,
+    solver: dict[str, Any],
+) -> Density:
+    """The bound of dequantized images, from bits/dim to nats."""
+    noise: dict[str, Any] = {"dequantizer": dequantizer, "centered": space.centered, "passes": passes}
+    nats = -math.prod(raw.shape[1:]) * math.log(2.0)
+    if model.log_prob is not None:
+        bits = likelihood.density_bits(keys, model.log_prob, raw, space.gray_levels, **noise)
+        stderr, nfe, ok = jnp.full_like(bits, jnp.nan), jnp.ones(len(raw), jnp.int32), jnp.isfinite(bits)
+    else:
+        assert model.sde is not None
+        bits, nfe, ok, stderr = likelihood.dequantized_bits(
+            keys, model.sde, _score(model, condition), raw, space.gray_levels, **noise, **solver
+        )
+    return Density(nats * bits, -nats * stderr, nfe, ok)
+
+
+def _score(model: Model, condition: Array | None) -> Score:
+    return model.score_given(condition if model.conditional else None)

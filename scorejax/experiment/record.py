@@ -1,0 +1,136 @@
+"""What a run remembers of its data, `data.json` in its folder.
+
+A trained model is restored, drawn from and asked for densities by this record alone. Where its training data are read,
+they are compared with it: a model that goes on with other data is another model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+import scorejax
+from scorejax import data
+from scorejax.experiment.assemble.arguments import pick
+from scorejax.experiment.config import Config
+from scorejax.experiment.config.values import Values
+from scorejax.runtime.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run remembers of its data.
+
+    Attributes:
+        form: of an example.
+        counts: how many examples each split has; None for one that was not read.
+        fingerprint: of the training data, wherever they lie.
+        vectors: how vectors are shifted and scaled; without effect on images.
+        version: of scorejax, which wrote it.
+    """
+
+    form: data.Form
+    counts: Mapping[str, int | None]
+    fingerprint: str
+    vectors: data.Vectors = field(default_factory=data.Vectors)
+    version: str = scorejax.__version__
+
+    @classmethod
+    def of(cls, train: data.Dataset, normalize: str) -> Self:
+        """The record of training data.
+
+        Args:
+            train: the data.
+            normalize: how vectors are brought to model space, as setting `data.normalize`.
+
+        Raises:
+            ConfigError: no such normalization.
+        """
+        pick("data.normalize", normalize, dict.fromkeys(data.NORMALIZATIONS))
+        form = data.Form.of(train)
+        scaled = normalize == "standard" and form.gray_levels is None
+        vectors = data.standardizing(np.asarray(train.examples)) if scaled else data.Vectors()
+        return cls(form, {"train": len(train)}, data.fingerprint_of(train), vectors)
+
+    def space(self, config: Config) -> data.Space:
+        """Model space, as section `data` of a config has it."""
+        if self.form.gray_levels is None:
+            return self.vectors
+        c = config.data
+        return data.GrayLevels(self.form.gray_levels, centered=c.centered, dequantize=c.dequantize)
+
+    def check(self, train: data.Dataset) -> None:
+        """Refuse training data that are not those of the run.
+
+        Raises:
+            ConfigError: they have another form, or hold something else; the message says what was recorded and what
+                was found.
+        """
+        found = Record.of(train, "none")
+        if self.fingerprint == found.fingerprint:
+            return
+        was, now = self.about(), found.about()
+        differing = [key for key in was if was[key] != now[key]]
+        recorded = ", ".join(f"{key} {was[key]}" for key in differing) or f"fingerprint {self.fingerprint}"
+        got = ", ".join(f"{key} {now[key]}" for key in differing) or f"fingerprint {found.fingerprint}"
+        raise ConfigError(
+            f"this run was trained on other data: data.json in its folder records {recorded}, but section data now "
+            f"gives {got}; give the old data (data.path may name another place), or choose another --workdir"
+        )
+
+    def about(self) -> dict[str, object]:
+        """What can be said of the training data in words."""
+        form = self.form
+        return {
+            "name": form.name,
+            "examples": self.counts["train"],
+            "shape": form.shape,
+            "gray levels": form.gray_levels,
+            "classes": form.num_classes,
+            "class names": form.label_names,
+            "embeddings": form.embedding,
+        }
+
+    def to_dict(self) -> Values:
+        """The record as plain values, ready for JSON."""
+        form, vectors = self.form, self.vectors
+        plain = vectors == data.Vectors()
+        return {
+            "name": form.name,
+            "counts": dict(self.counts),
+            "shape": list(form.shape),
+            "gray_levels": form.gray_levels,
+            "num_classes": form.num_classes,
+            "label_names": list(form.label_names),
+            "embedding": None if form.embedding is None else list(form.embedding),
+            "shift": None if plain else list(vectors.shift),
+            "scale": None if plain else list(vectors.scale),
+            "fingerprint": self.fingerprint,
+            "scorejax": self.version,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The record that `to_dict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        embedding, shift = values["embedding"], values["shift"]
+        form = data.Form(
+            name=str(values["name"]),
+            shape=tuple(map(int, values["shape"])),
+            gray_levels=values["gray_levels"],
+            num_classes=int(values["num_classes"]),
+            label_names=tuple(values["label_names"]),
+            embedding=None if embedding is None else tuple(map(int, embedding)),
+        )
+        vectors = data.Vectors()
+        if shift is not None:
+            vectors = data.Vectors(tuple(map(float, shift)), tuple(map(float, values["scale"])))
+            if not len(vectors.shift) == len(vectors.scale) == form.dimension or not min(vectors.scale) > 0:
+                raise ValueError("shift and scale must hold one number for each column, and scales be positive")
+        return cls(form, dict(values["counts"]), str(values["fingerprint"]), vectors, str(values["scorejax"]))

@@ -1,0 +1,47 @@
+"""Whether samples can begin where the data end: how far the noisiest data are from the prior."""
+
+from __future__ import annotations
+
+import numpy as np
+from absl import logging
+
+from scorejax import data
+from scorejax.sdes import LinearSDE, float64
+
+MOST = 0.01
+"""Nats for an example that a mismatch may cost unsaid: a hundredth of a nat is below the error of most evaluations."""
+
+
+def warn_of_prior(sde: LinearSDE, space: data.Space, train: data.Dataset) -> None:
+    """Warn if vectors, with all the noise of the process, are not of its prior: densities and samples are off then."""
+    nats = mismatch(sde, space, train)
+    if nats <= MOST:
+        return
+    plain = space == data.Vectors()
+    remedy = "set data.normalize=standard, or " if plain else ""
+    logging.warning(
+        "at the end of the process the data are %.4g nats an example away from the prior (%s): log-likelihoods are off "
+        "by about as much, and samples too; %stake a process with more noise at its end",
+        nats,
+        "data.normalize=none" if plain else "although normalized",
+        remedy,
+    )
+
+
+def mismatch(sde: LinearSDE, space: data.Space, train: data.Dataset) -> float:
+    """Return `KL(q(x_T) || prior)` in nats, of Gaussians with the mean and variance of each column of vectors.
+
+        q = N(alpha_T m, alpha_T^2 v + sigma_T^2),   prior = N(0, sigma_T^2)
+
+    Images lie in a fixed interval, for which processes are made: 0, as for a process of other modes than columns.
+    """
+    if not isinstance(space, data.Vectors):
+        return 0.0
+    alpha, sigma = (float64.evaluate(function, sde, sde.t_max) for function in (LinearSDE.alpha, LinearSDE.sigma))
+    if np.ndim(alpha) or np.ndim(sigma):
+        return 0.0
+    mean, variance = data.moments(np.asarray(train.examples))
+    scale = np.asarray(space.scale)
+    mean, variance = (mean - np.asarray(space.shift)) / scale, variance / scale**2
+    more = (alpha / sigma) ** 2 * variance
+    return float(0.5 * np.sum(more - np.log1p(more) + (alpha / sigma * mean) ** 2))

@@ -1,0 +1,44 @@
+"""The law of the latents at `sde.t_max`: the end of the forward process, or the standard normal of published code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+
+from scorejax.numerics import doors
+from scorejax.sdes.linear import LinearSDE
+
+PRIORS = ("marginal", "standard")
+
+
+def named_prior(sde: LinearSDE, prior: str) -> Callable[[Array], Array] | None:
+    """Return the log density `[B]` of a prior by its name; None for the process's own, `sde.prior_logp`.
+
+    Args:
+        sde: the forward process.
+        prior: `marginal`, `N(0, sigma_T^2)` with the `sigma` of the process at `T = sde.t_max`; or `standard`,
+            `N(0, 1)`, which the code of Score-SDE takes for VP and sub-VP. Per dimension of a latent `z` the second
+            gives `(log sigma_T^2 + z^2 (1 / sigma_T^2 - 1)) / (2 log 2)` bits more.
+
+    Raises:
+        ValueError: on an unknown name, or `standard` for a process that ends far from unit variance.
+    """
+    if prior not in PRIORS:
+        raise ValueError(f"unknown prior {prior!r}; choose one of {', '.join(PRIORS)}, or give prior_logp")
+    if prior == "marginal":
+        return None
+    end = sde.sigma(sde.t_max)
+    if doors.known(end) and not np.all(np.abs(np.asarray(end) - 1.0) < 0.1):
+        raise ValueError(
+            f"prior='standard' is N(0, 1), and {type(sde).__name__} ends with the noise scale "
+            f"{float(np.max(np.asarray(end))):.4g}; take prior='marginal'"
+        )
+    return Partial(_standard)
+
+
+def _standard(x: Array) -> Array:
+    return jnp.sum((-0.5 * (x**2 + np.log(2.0 * np.pi))).reshape(x.shape[0], -1), axis=1)
