@@ -23,9 +23,8 @@ from jax.tree_util import Partial
 from scorejax.guidance import conjugate
 from scorejax.guidance.operators import Operator
 from scorejax.numerics import doors
-from scorejax.numerics.trees import register_dataclass
-from scorejax.samplers.driver import as_pytree, as_score
-from scorejax.scores.predictions import Score, tweedie
+from scorejax.numerics.trees import as_pytree, register_dataclass
+from scorejax.scores.predictions import Score, as_score, tweedie
 from scorejax.sdes.linear import LinearSDE, static
 
 

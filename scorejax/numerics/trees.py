@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import Any, TypeAlias, TypeVar
 
 import jax
+from jax import Array
+from jax.tree_util import Partial
 
 T = TypeVar("T")
 
@@ -41,3 +44,8 @@ def register_dataclass(kind: type[T]) -> type[T]:
 
 def _is_static(field: Field) -> bool:
     return bool(field.metadata.get("static", False))
+
+
+def as_pytree(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Return a score or density as a pytree, so that compiled programs take it as an argument."""
+    return Partial(function) if jax.tree_util.all_leaves([function]) else function

@@ -52,6 +52,10 @@ class DDIM(Stepper):
     rederive_noise: bool = static(default=True)
     stochastic: bool = static(default=False)
 
+    @property
+    def decides_clip(self) -> bool:
+        return self.clip is not None
+
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         variance = ddim_variance(sde, s, t, self.eta)
         c_t, c_0 = ddim_coefficients(sde, s, t, variance)
@@ -75,7 +79,7 @@ def ddim(eta: float = 0.0, *, clip: float | None = None, rederive_noise: bool = 
 
     Args:
         eta: share of the posterior's standard deviation.
-        clip: clip predicted data to `[-clip, clip]`.
+        clip: clip predicted data to `[-clip, clip]`; `clip` of `scorejax.sample` takes any interval, for any method.
         rederive_noise: after clipping, let the noise follow from the clipped data rather than from the network;
             published code does either.
 

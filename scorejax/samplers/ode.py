@@ -17,9 +17,9 @@ from scorejax.numerics import doors
 from scorejax.numerics.adjoints import Solved, check_adjoint, differentiable
 from scorejax.numerics.batching import closed, mapped
 from scorejax.numerics.trees import PyTree, register_dataclass
-from scorejax.samplers.driver import Sample, as_score
+from scorejax.samplers.driver import Sample
 from scorejax.samplers.stepper import Step, Stepper
-from scorejax.scores.predictions import Score, probability_flow
+from scorejax.scores.predictions import Score, as_score, probability_flow
 from scorejax.sdes.linear import LinearSDE, Time, static
 
 State = TypeVar("State")  # a tree of arrays [B, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +83,8 @@ class VE(LinearSDE):
 @dataclass(frozen=True, kw_only=True)
 class EDM(LinearSDE):
     """The process of Karras et al. (arXiv 2206.00364): `alpha = 1`, `sigma(t) = t`."""
+
+    grid: ClassVar[str] = "karras"  # equal steps of sigma would nearly all lie where there is nothing but noise
 
     def log_alpha(self, t: Array) -> Array:
         return jnp.zeros_like(t)

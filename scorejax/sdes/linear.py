@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -60,8 +61,10 @@ class LinearSDE(HostArrays, abc.ABC):
         basis: the orthogonal basis in which the process is diagonal.
         t_min: the time next to the data at which integrals stop.
         t_max: the time at which the process has become the prior.
+        grid: the time grid that suits the process, by its name in `scorejax.times`.
     """
 
+    grid: ClassVar[str] = "uniform"
     basis: Basis = field(default_factory=Identity)
     t_min: float = static()
     t_max: float = static()

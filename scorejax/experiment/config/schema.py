@@ -30,7 +30,9 @@ STEPPER = Seam(
     supplied=frozenset({"fitted", "data_range"}),
     makes="scorejax.samplers:Stepper",
 )
-TIME_GRID = Seam("scorejax.samplers:GRIDS", "time grid", "uniform", supplied=frozenset({"t_min", "fitted"}))
+TIME_GRID = Seam(
+    "scorejax.experiment.assemble:GRIDS", "time grid", "auto", supplied=frozenset({"t_min", "fitted", "stepper"})
+)
 
 SCHEMA: Values = {
     "name": "run",
@@ -99,6 +101,8 @@ SCHEMA: Values = {
             "scorejax.experiment.assemble:CORRECTORS", "corrector", "none", makes="scorejax.samplers:Stepper"
         ),
         "corrector_first": False,
+        # Where predicted data are held at every evaluation.
+        "clip": Seam("scorejax.experiment.assemble:CLIPS", "clip", "auto", supplied=frozenset({"data_range"})),
         "gamma": str,  # a file of --mode=calibrate; unset: the run's own
     },
     # What samples are steered by.
@@ -149,9 +153,9 @@ SCHEMA: Values = {
             "euler_maruyama",
             "ancestral",
             "probability_flow",
-            "ddim:time_grid=log_snr",
-            "dpm_solver:order=2:time_grid=log_snr",
-            "unipc:order=3:time_grid=log_snr",
+            "ddim",
+            "dpm_solver:order=2",
+            "unipc:order=3",
         ),
         "steps": (5, 10, 25, 50, 100),
         "bits": 0,  # test examples that the bound of every reverse chain is measured on; 0: no bounds

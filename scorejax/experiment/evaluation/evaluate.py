@@ -22,6 +22,7 @@ from scorejax.experiment.evaluation import (
     quality,
     reference,
     samples,
+    saturation,
     variances,
     variational,
 )
@@ -84,6 +85,7 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
     model = variances.with_fitted(model, workdir)
     drawn = draw.draw(model, workdir)
     if parallel.is_main_process():
+        saturation.saturation(model, drawn.x)
         where = draw.save_pictures(model, workdir, drawn.x)
         print(f"{len(drawn.x)} samples, {drawn.nfe} network evaluations each: {drawn.folder}, {where}")
     return drawn.x

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
-from scorejax.experiment.evaluation import draw, places, quality, variances
+from scorejax.experiment.evaluation import draw, places, quality, saturation, variances
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import Subject
+from scorejax.experiment.recipe import make_recipe
 from scorejax.runtime import parallel
 
 
@@ -18,6 +19,7 @@ def draw_and_measure(model: Subject, judge: quality.Judge, workdir: str | Path) 
     samples = draw.draw(model, workdir)
     return {
         **quality.measure(judge, model.form, samples, workdir),
+        **saturation.saturation(model, samples.x),
         "sampler": to_dict(model.config)["sampler"],
         "guidance": to_dict(model.config)["guidance"],
         "nfe": samples.nfe,
@@ -42,7 +44,9 @@ def _show(held: Held) -> None:
 
 
 def _check(config: Config) -> None:
-    quality.judge(config, assemble.dataset(config))
+    train = assemble.dataset(config)
+    quality.judge(config, train)
+    config.sampler.clip.make(data_range=make_recipe(config, train).given.space.interval)
 
 
 READS = ("samples", "metrics", "features", "stats", "reference_split", "reference_examples")
@@ -53,12 +57,6 @@ EVALUATION = Evaluation(
     _prepare,
     quality.lines,
     _check,
-    reads=(
-        *places.DRAWN,
-        *(
-            f"eval.{key}"
-            for key in ("samples", "metrics", "features", "stats", "reference_split", "reference_examples")
-        ),
-    ),
+    reads=(*places.DRAWN, *(f"eval.{key}" for key in READS)),
     show=_show,
 )

@@ -200,7 +200,7 @@ def _models(model: Subject, workdir: str | Path) -> dict[tuple[str, int], Subjec
             if fitted is None:
                 needed = assemble.needed(own.config, own.sde)
                 fitted = variances.find(needed, own, workdir)
-            assemble.sampler(own.config, own.sde, fitted)
+            assemble.sampler(own.config, own.sde, fitted, own.space.interval)
             found[text, steps] = own._replace(fitted=fitted)
     return found
 

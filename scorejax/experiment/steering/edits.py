@@ -149,13 +149,15 @@ def _edit(about: About, t0: float, repeats: int, mask: measurement.MakeMask) -> 
     if repeats < 1:
         raise ConfigError(f"guidance.repeats = {repeats}; it must be at least 1")
     c = about.config.sampler
+    stepper = assemble.make_stepper(about.config)
     with user_errors("section sampler"):
-        times = jnp.asarray(assemble.time_grid(about.config, sde.replace(t_max=t0)))
+        times = jnp.asarray(assemble.time_grid(about.config, sde.replace(t_max=t0), stepper))
     # What prepares tables does so for the sampler's own grid, from the prior down.
-    needs_grid = type(assemble.make_stepper(about.config)).prepare is not samplers.Stepper.prepare
+    needs_grid = type(stepper).prepare is not samplers.Stepper.prepare
     if abs(float(times[0]) - t0) > 1e-6 * sde.t_max or needs_grid:
         raise ConfigError(
-            f"sampler.stepper = {c.stepper.name!r} on sampler.time_grid = {c.time_grid.name!r} belongs to a grid that "
+            f"sampler.stepper = {c.stepper.name!r} on sampler.time_grid = "
+            f"{assemble.grid_name(about.config, sde, stepper)!r} belongs to a grid that "
             f"starts at {sde.t_max}, and an edit starts at guidance.t0 = {t0}; choose a stepper that is no reverse "
             "chain, and a grid such as uniform or log_snr"
         )

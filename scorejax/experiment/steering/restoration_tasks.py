@@ -57,7 +57,7 @@ class ByPosteriorScore(Restoration):
 
     Attributes:
         guide: `(sde, score, operator, y) -> score`, a pytree.
-        bounds: of the posterior mean, see `guidance.clipped`; None: none.
+        bounds: of the posterior mean, guidance included, see `guidance.clipped`; None: none.
     """
 
     guide: Partial
@@ -73,8 +73,7 @@ class ByPosteriorScore(Restoration):
         **sampler: Unpack[SamplerArguments],
     ) -> samplers.Sample:
         guided = self.guide(process, score, self.operator, y)
-        if self.bounds is not None:
-            guided = guidance.clipped(process, guided, self.bounds)
+        sampler["clip"] = self.bounds  # the method's own setting holds, not the sampler's
         return samplers.sample(keys, process, guided, shape, **sampler)
 
 
