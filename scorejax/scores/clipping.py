@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
