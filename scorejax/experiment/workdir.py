@@ -151,7 +151,7 @@ def record(workdir: str | Path, config: Config, examples: data.Dataset | None = 
         examples: its training data, if they have been read already.
 
     Raises:
-        ConfigError: the record is damaged, or an old run's data cannot be read.
+        RunError: the record is damaged, or an old run's data cannot be read.
     """
     if not checkpoint.steps(workdir):
         return None
@@ -167,7 +167,7 @@ def saved_record(workdir: str | Path) -> Record | None:
     """The record of a run's data as it lies in its folder; None if there is none.
 
     Raises:
-        ConfigError: it is damaged.
+        DamagedError: it is damaged.
     """
     path = Path(workdir) / DATA
     if not path.is_file():
@@ -179,7 +179,8 @@ def saved_record(workdir: str | Path) -> Record | None:
     try:
         return Record.from_dict(values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(path, repr(error), remedy) from error
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DamagedError(path, reason, remedy) from error
 
 
 def claim_data(workdir: str | Path, record: Record) -> None:
