@@ -26,7 +26,7 @@ def get_config() -> Config:
     config.train.update({"steps": 200_000, "batch": 128, "log_every": 50, "checkpoint_every": 5_000})
     config.train.update({"keep": 2, "keep_every": 50_000, "preview_every": 50_000})
     config.sampler.update({"stepper": "annealed_langevin:epsilon=2e-5:steps=100", "steps": 9})
-    config.sampler.denoise = False
+    config.sampler.update({"denoise": False, "clip": "none"})  # as published
     config.eval.update({"batch": 512, "samples": 50_000})
     return config
 

@@ -29,6 +29,7 @@ def get_config() -> Config:
     config.train.update({"steps": 300_000, "batch": 128, "log_every": 50, "checkpoint_every": 5_000})
     config.train.update({"keep": 2, "keep_every": 50_000, "preview_every": 50_000})
     config.eval.update({"batch": 512, "samples": 50_000})
+    config.sampler.clip = "none"  # as published
     _levels(config, sigma_max=50.0, n=232, steps=5, epsilon=6.2e-6)
     return config
 

@@ -33,6 +33,7 @@ def get_config() -> Config:
     config.train.update({"keep": 2, "keep_every": 50_000, "preview_every": 50_000})
     config.sampler.update({"stepper": "reverse_diffusion", "steps": 1000, "t_min": 1e-5})
     config.sampler.update({"corrector": "langevin:snr=0.16", "corrector_first": True})
+    config.sampler.clip = "none"  # as published
     config.eval.update({"batch": 512, "likelihood_passes": 5, "samples": 50_000})
     return config
 

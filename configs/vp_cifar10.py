@@ -36,6 +36,7 @@ def get_config() -> Config:
     config.train.update({"steps": 1_300_000, "batch": 128, "log_every": 50, "checkpoint_every": 10_000})
     config.train.update({"keep": 2, "keep_every": 50_000, "preview_every": 50_000})
     config.sampler.update({"stepper": "euler_maruyama", "steps": 1000, "t_min": 1e-3})
+    config.sampler.clip = "none"  # as published
     config.eval.update({"batch": 512, "likelihood_passes": 5, "samples": 50_000})
     return config
 

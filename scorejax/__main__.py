@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import signal
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's errors, not its remarks
@@ -51,15 +50,18 @@ def _show(text: str) -> None:
     """Print a text whose reader, such as `head`, may have seen enough of it before its end."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError:  # the reader has gone, or the terminal
         # What is left in the buffer would raise the error again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
-    """Run the program and return its exit code: 1 for a mistake, 0 also after a signal, since the run can go on."""
+    """Run the program and return its exit code: 1 for a mistake, 128 and the number of a signal that ended it."""
     argv = sys.argv[1:] if argv is None else argv
     args, overrides = parse(argv, program)
+    from scorejax.runtime import interruption
+
+    interruption.name_signals()
     import jax
 
     from scorejax.experiment import config, modes, workdir
@@ -69,27 +71,31 @@ def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser("~/.cache/scorejax/xla"))
     errors.show_log()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    stopped = None
+    stopped, folder = None, args.workdir
     try:
         if args.mode not in modes.MODES:
             raise errors.ConfigError(f"unknown --mode {args.mode!r}; choose one of {', '.join(modes.MODES)}")
         if args.config:
             chosen = config.load(args.config)
         else:
-            chosen = workdir.saved_config(args.workdir) if args.workdir else config.base()
+            chosen = workdir.saved_config(workdir.folder(args.workdir)) if args.workdir else config.base()
         config.override(chosen, overrides)
-        stopped = modes.run(args.mode, chosen, args.workdir or f"runs/{chosen.name}")
+        folder = workdir.folder(args.workdir or f"runs/{chosen.name}")
+        stopped = modes.run(args.mode, chosen, folder)
     except config.Help as asked:
         _show(str(asked))
-    except KeyboardInterrupt:
-        stopped = "SIGINT"
-    except (errors.RunError, OSError) as error:
+    except KeyboardInterrupt as signaled:
+        stopped = getattr(signaled, "name", "SIGINT")
+    except errors.RunError as error:
         return print(f"error: {error}", file=sys.stderr) or 1
-    if stopped:
-        command = ["python", program] if program.endswith(".py") else [program]
-        print(f"stopped by {stopped}; to go on: {shlex.join([*command, *argv])}", flush=True)
-    return 0
+    except OSError as error:
+        return print(f"error: {errors.explained(error)}", file=sys.stderr) or 1
+    if not stopped:
+        return 0
+    command = ["python", program] if program.endswith(".py") else [program]
+    kept = f"{workdir.kept(folder)}\n" if folder else ""
+    _show(f"{kept}stopped by {stopped}; to go on: {shlex.join([*command, *argv])}")
+    return interruption.exit_code(stopped)
 
 
 if __name__ == "__main__":

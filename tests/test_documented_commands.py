@@ -21,7 +21,7 @@ from scorejax.runtime.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / f"docs/{name}.md" for name in ("choosing", "control", "data", "recipes", "benchmarks")),
+    *(ROOT / f"docs/{name}.md" for name in ("choosing", "control", "data", "recipes", "runs", "benchmarks")),
 ]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 # The configs of the runs that commands go on with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +28,12 @@ def run(mode: str, config: Config, workdir: str | Path) -> str | None:
     Raises:
         RunError: what is wrong with the config, the workdir or the data, in one line.
     """
-    if mode != "train":
-        checks.check_sections(config)
-        workdir_lib.check(workdir, config)
-    return MODES[mode](config, workdir)
+    # A folder that is not there has no other writer: training makes it, and locks it then.
+    with workdir_lib.writing(workdir) if Path(workdir).is_dir() else contextlib.nullcontext():
+        if mode != "train":
+            checks.check_sections(config)
+            workdir_lib.check(workdir, config)
+        return MODES[mode](config, workdir)
 
 
 def train(config: Config, workdir: str | Path) -> str | None:
@@ -38,7 +41,8 @@ def train(config: Config, workdir: str | Path) -> str | None:
     evaluate.check(config)
     stopped = run_training(config, workdir, preview=functools.partial(_preview, config, workdir)).interrupted
     if config.eval.after_training and not stopped:
-        evaluate.evaluate(config, workdir)
+        with workdir_lib.writing(workdir):
+            evaluate.evaluate(config, workdir)
     return stopped
 
 

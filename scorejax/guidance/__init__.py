@@ -11,7 +11,6 @@ where the scale is 1; with a classifier, one of the network and one of the class
 
 from scorejax.guidance import operators
 from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_labels
-from scorejax.guidance.clipped import clipped
 from scorejax.guidance.cold import cold
 from scorejax.guidance.ddrm import ddrm
 from scorejax.guidance.editing import colorize, inpaint, sdedit
@@ -20,6 +19,7 @@ from scorejax.guidance.experts import class_log_prob, classifier, experts
 from scorejax.guidance.posterior import dps, moment_matching, pigdm
 from scorejax.guidance.replacement import known, replacement, resampling
 from scorejax.guidance.strength import from_w, interval
+from scorejax.scores.clipping import clipped
 
 __all__ = [
     "class_log_prob",

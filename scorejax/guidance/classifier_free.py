@@ -18,8 +18,8 @@ from scorejax.guidance.experts import check_labels
 from scorejax.guidance.strength import Strength
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
-from scorejax.samplers.driver import as_pytree, as_score
-from scorejax.scores.predictions import ConditionalScore, Score
+from scorejax.numerics.trees import as_pytree
+from scorejax.scores.predictions import ConditionalScore, Score, as_score
 
 
 def classifier_free(cond: Score, uncond: Score, guidance_scale: Strength = 1.0) -> Score:

@@ -14,6 +14,7 @@ from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Stepper
+from scorejax.scores.clipping import Clip, Interval
 from scorejax.scores.predictions import Score
 from scorejax.sdes import times as grids
 from scorejax.sdes.linear import LinearSDE, check_static
@@ -39,6 +40,7 @@ def inpaint(
     rounds: int = 1,
     jump: int = 1,
     denoise: bool = True,
+    clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Sample:
     """Draw samples whose known part is `y`, by replacement after every update (Score-SDE, appendix I; RePaint).
@@ -59,6 +61,7 @@ def inpaint(
         rounds: how often each predictor step is taken (RePaint's resampling); 1 is plain replacement.
         jump: how many steps each of these rounds goes back over.
         denoise: return the posterior mean at the last time; else points at that time, the known part diffused too.
+        clip: as in `sample`.
         start: index of the first sample.
 
     Raises:
@@ -66,7 +69,7 @@ def inpaint(
     """
     return _fill(
         key, sde, score, known(y, mask), jnp.shape(y), stepper=stepper, times=times, corrector=corrector,
-        corrector_first=corrector_first, rounds=rounds, jump=jump, denoise=denoise, start=start,
+        corrector_first=corrector_first, rounds=rounds, jump=jump, denoise=denoise, clip=clip, start=start,
     )  # fmt: skip
 
 
@@ -83,6 +86,7 @@ def colorize(
     rounds: int = 1,
     jump: int = 1,
     denoise: bool = True,
+    clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Sample:
     """Draw color images `[B, H, W, 3]` whose channel mean is `gray`: inpainting in a basis of gray and chroma.
@@ -99,6 +103,7 @@ def colorize(
         rounds: how often each predictor step is taken.
         jump: how many steps each of these rounds goes back over.
         denoise: return the posterior mean at the last time.
+        clip: as in `sample`.
         start: index of the first sample.
 
     Raises:
@@ -112,7 +117,7 @@ def colorize(
     part = known(y, mask, basis=ChannelRotation(jnp.asarray(GRAY_AND_CHROMA)))
     return _fill(
         key, sde, score, part, y.shape, stepper=stepper, times=times, corrector=corrector,
-        corrector_first=corrector_first, rounds=rounds, jump=jump, denoise=denoise, start=start,
+        corrector_first=corrector_first, rounds=rounds, jump=jump, denoise=denoise, clip=clip, start=start,
     )  # fmt: skip
 
 
@@ -131,6 +136,7 @@ def sdedit(
     repeats: int = 1,
     mask: Array | np.ndarray | None = None,
     denoise: bool = True,
+    clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Sample:
     """Edit `x0`: diffuse it to `t0` and sample back (SDEdit, arXiv 2108.01073).
@@ -152,6 +158,7 @@ def sdedit(
         repeats: how often to diffuse and come back, each time from the last result.
         mask: true (nonzero) where edits are allowed; the rest is held to `x0` and returned as it was.
         denoise: return the posterior mean at the last time.
+        clip: as in `sample`.
         start: index of the first sample.
 
     Raises:
@@ -182,6 +189,7 @@ def sdedit(
         found = sample(
             own, sde, score, x.shape, stepper=stepper, times=times, corrector=corrector,
             corrector_first=corrector_first, x_init=sde.perturb(x, times[0], noise), denoise=denoise or i + 1 < repeats,
+            clip=clip,
         )  # fmt: skip
         x, nfe = found.x, nfe + found.nfe
         if kept is not None and (denoise or i + 1 < repeats):
@@ -192,7 +200,7 @@ def sdedit(
 def _fill(
     key: Array, sde: LinearSDE, score: Score, part: Known, shape: tuple[int, ...], *, stepper: Stepper,
     times: Array | np.ndarray, corrector: Stepper | None, corrector_first: bool, rounds: int, jump: int,
-    denoise: bool, start: int | Array,
+    denoise: bool, clip: Interval | Clip | None, start: int | Array,
 ) -> Sample:  # fmt: skip
     doors.grid(times, sde.t_min, sde.t_max)
     keys = keys_lib.per_example(key, shape[0], start)
@@ -203,6 +211,6 @@ def _fill(
     found = sample(
         keys, sde, score, shape, stepper=held if rounds == 1 else resampling(held, rounds, jump), times=times,
         corrector=None if corrector is None else replacement(corrector, part, corrector=True),
-        corrector_first=corrector_first, x_init=x, denoise=denoise,
+        corrector_first=corrector_first, x_init=x, denoise=denoise, clip=clip,
     )  # fmt: skip
     return found._replace(x=part.paste(found.x, part.y)) if denoise else found

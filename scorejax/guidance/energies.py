@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 
 from scorejax.guidance.experts import Scalar
 from scorejax.numerics import doors
-from scorejax.samplers.driver import as_pytree
+from scorejax.numerics.trees import as_pytree
 from scorejax.sdes.linear import LinearSDE
 
 

@@ -16,8 +16,8 @@ from jax.tree_util import Partial
 from scorejax.guidance import strength as strengths
 from scorejax.guidance.strength import Strength
 from scorejax.numerics import doors
-from scorejax.samplers.driver import as_pytree, as_score
-from scorejax.scores.predictions import Score
+from scorejax.numerics.trees import as_pytree
+from scorejax.scores.predictions import Score, as_score
 
 Scalar = Callable[[Array, Array], Array]
 """A function `(x [B, ...], t [B]) -> [B]`, each example's value from its own row alone."""

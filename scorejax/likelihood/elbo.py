@@ -19,8 +19,7 @@ from jax import Array
 from scorejax.likelihood.decoder import CDFS, data_points, gaussian_log_prob, level_log_prob
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, Transition, transition
-from scorejax.samplers.driver import as_score
-from scorejax.scores.predictions import Score, tweedie
+from scorejax.scores.predictions import Score, as_score, tweedie
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate
 from scorejax.sdes.linear import LinearSDE, Time, per_batch

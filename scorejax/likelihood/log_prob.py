@@ -16,10 +16,10 @@ from scorejax.likelihood.prior import named_prior
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.adjoints import check_adjoint
-from scorejax.samplers.driver import as_pytree, as_score
+from scorejax.numerics.trees import as_pytree
 from scorejax.samplers.ode import solve
 from scorejax.scores.jacobian import score_and_products
-from scorejax.scores.predictions import Score
+from scorejax.scores.predictions import Score, as_score
 from scorejax.sdes.linear import LinearSDE, per_batch
 
 

@@ -14,6 +14,7 @@ from scorejax.samplers.predictors import ancestral, euler_maruyama, probability_
 from scorejax.samplers.reverse_chain import ChainPart, ChainStepper, analytic, analytic_dpm, npr, reverse_chain, sn
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.samplers.unipc import unipc
+from scorejax.scores.clipping import dynamic_threshold
 
 __all__ = [
     "CORRECTORS",
@@ -35,6 +36,7 @@ __all__ = [
     "decode",
     "dpm_solver",
     "dpm_solver_adaptive",
+    "dynamic_threshold",
     "encode",
     "euler",
     "euler_maruyama",

@@ -18,6 +18,7 @@ from jax import Array
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Count, Positive
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, per_batch, static
@@ -26,7 +27,7 @@ Norm: TypeAlias = Literal["sample", "batch", "dimension"]
 NORMS = get_args(Norm)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Langevin(Stepper):
     """`x <- x + e score + sqrt(2 e) z` with `e = 2 alpha (snr |z| / |score|)^2`."""
@@ -57,7 +58,7 @@ class Langevin(Stepper):
         return z / jnp.maximum(g, jnp.finfo(g.dtype).tiny)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class ALD(Stepper):
     """`x <- x + e score + sqrt(2 e) z` with `e = 2 alpha (snr sigma_t)^2`."""
@@ -72,7 +73,7 @@ class ALD(Stepper):
         return _langevin(keys, score, x, t, self.steps, lambda gradient, noise: size)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class AnnealedLangevin(Stepper):
     """`steps` updates `x <- x + e score + sqrt(2 e) z` at every level, `e = epsilon sigma_t^2 / sigma_{t_min}^2`.

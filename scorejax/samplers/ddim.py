@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Positive, Share
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, Time, static
@@ -43,7 +43,7 @@ def ddim_coefficients(sde: LinearSDE, s: Time, t: Time, variance: Array) -> tupl
     return c_t, -sde.alpha(s) * jnp.expm1(share - 0.5 * (sde.log_snr(s) - sde.log_snr(t)))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class DDIM(Stepper):
     """`x_s ~ N(c_t x_t + c_0 x_0, eta^2 v)` at `x_0 = E[x_0 | x_t]`, with the posterior variance `v`."""
@@ -52,6 +52,10 @@ class DDIM(Stepper):
     clip: float | Array | None = None
     rederive_noise: bool = static(default=True)
     stochastic: bool = static(default=False)
+
+    @property
+    def decides_clip(self) -> bool:
+        return self.clip is not None
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         variance = ddim_variance(sde, s, t, self.eta)
@@ -76,7 +80,7 @@ def ddim(eta: Share = 0.0, *, clip: Positive | None = None, rederive_noise: bool
 
     Args:
         eta: share of the posterior's standard deviation.
-        clip: clip predicted data to `[-clip, clip]`.
+        clip: clip predicted data to `[-clip, clip]`; `clip` of `scorejax.sample` takes any interval, for any method.
         rederive_noise: after clipping, let the noise follow from the clipped data rather than from the network;
             published code does either.
 

@@ -15,6 +15,7 @@ from scorejax.numerics import doors
 from scorejax.numerics.adjoints import Adjoint, Solved, check_adjoint, differentiable
 from scorejax.numerics.batching import closed, mapped
 from scorejax.numerics.ranges import Count, Positive
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.dpm_solver import SOLVER_TYPES, SolverType
 from scorejax.samplers.exponential import ExponentialStepper, Form, Node, Quantile, check_exponential, exact, half, node
 from scorejax.samplers.stepper import Step
@@ -45,7 +46,7 @@ class Progress(NamedTuple):
     times: Array | None
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class AdaptiveDPMSolver(ExponentialStepper):
     """Singlestep DPM-Solver of orders `order - 1` and `order`, whose difference sets the step in `lambda`."""

@@ -6,7 +6,6 @@ network evaluations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -14,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.tree_util import Partial
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.samplers.stepper import Memory, Step, Stepper
-from scorejax.scores.predictions import Score, tweedie
+from scorejax.scores.clipping import Clip, Interval, clipped
+from scorejax.scores.predictions import Score, as_score, tweedie
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
@@ -66,6 +65,7 @@ def sample(
     corrector_first: bool = False,
     x_init: Array | None = None,
     denoise: bool = True,
+    clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Sample:
     """Draw samples by stepping from the prior down a time grid (Score-SDE, algorithm 1).
@@ -87,6 +87,8 @@ def sample(
         x_init: points at `times[0]` to start from, floating numbers; drawn from the prior if not given, which is
             `N(0, sigma^2)` with the `sigma` of `sde.t_max`. For the `N(0, 1)` of Score-SDE's code give normal noise.
         denoise: return the posterior mean `E[x_0 | x_t]` at the last time (one more evaluation) instead of `x_t`.
+        clip: where predicted data are held, at every evaluation: (low, high) in the units of the data, such as (-1, 1)
+            for images, or a function of them such as `samplers.dynamic_threshold()`. None leaves them as they are.
         start: index of the first sample under one key.
 
     Raises:
@@ -97,7 +99,7 @@ def sample(
     stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
     x, nfe, _ = _run(
-        keys_lib.per_example(key, shape[0], start), sde, as_score(score), x, stepper, times, corrector,
+        keys_lib.per_example(key, shape[0], start), sde, _held(sde, score, clip), x, stepper, times, corrector,
         corrector_first=corrector_first, denoise=denoise, keep=False,
     )  # fmt: skip
     return Sample(x, nfe)
@@ -114,6 +116,7 @@ def trajectory(
     corrector: Stepper | None = None,
     corrector_first: bool = False,
     x_init: Array | None = None,
+    clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Trajectory:
     """Draw samples as `sample` does and keep every state, with its posterior mean; arguments as there.
@@ -124,7 +127,7 @@ def trajectory(
     times = _grid(sde, times, ends_at_data=False)
     stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
-    score = as_score(score)
+    score = _held(sde, score, clip)
     _, nfe, states = _run(
         keys_lib.per_example(key, shape[0], start), sde, score, x, stepper, times, corrector,
         corrector_first=corrector_first, denoise=False, keep=True,
@@ -205,6 +208,11 @@ def _denoise_all(sde: LinearSDE, score: Score, states: Array, times: Array) -> A
     return jax.lax.map(one, (states, times))
 
 
+def _held(sde: LinearSDE, score: Score, clip: Interval | Clip | None) -> Score:
+    """Return the score, with its predicted data held where they are to lie, as a pytree."""
+    return as_score(score) if clip is None else clipped(sde, score, clip)
+
+
 def _prepared(sde: LinearSDE, times: Array | np.ndarray, stepper: S) -> S:
     """Return the stepper prepared for the grid, or as it is where the numbers of process or grid are not known yet."""
     if stepper is None or not doors.known(sde, times):
@@ -234,22 +242,6 @@ def _begin(
     # a stream of its own: step i uses fold_in(key, 2 i) and fold_in(key, 2 i + 1)
     prior_keys = keys_lib.fold_in(keys_lib.per_example(key, shape[0], start), 2**32 - 1)
     return sde.prior_sample(prior_keys, shape), times
-
-
-def as_pytree(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Return a function as a pytree, so that compiled programs take it as an argument."""
-    return function if isinstance(function, Partial) else Partial(function)
-
-
-def as_score(score: Score) -> Score:
-    """Return a score as a pytree that refuses, while it is traced, to return another shape than that of `x`."""
-    if isinstance(score, Partial) and score.func is _checked:
-        return score
-    return Partial(_checked, as_pytree(score))
-
-
-def _checked(score: Score, x: Array, t: Array) -> Array:
-    return doors.field(x, score(x, t))
 
 
 def _spread(t: Array, x: Array) -> Array:

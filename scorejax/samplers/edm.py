@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
-import jax
 import jax.numpy as jnp
 from annotated_types import Interval
 from jax import Array
@@ -17,12 +16,13 @@ from jax import Array
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import NonNegative, Positive
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class EDMSampler(Stepper):
     """Runge-Kutta for `dy / dr = noise(x, t)`, where `y = x / alpha` and `r = sigma / alpha`.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from annotated_types import Interval
 from jax import Array
 
 from scorejax.samplers.stepper import Stepper
+from scorejax.scores.clipping import DynamicThreshold
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, static
 
@@ -63,8 +64,13 @@ class ExponentialStepper(Stepper):
         thresholding: quantile of dynamic thresholding, or None.
     """
 
+    grid: ClassVar[str | None] = "log_snr"
     prediction: str = static(default="data")
     thresholding: float | None = static(default=None)
+
+    @property
+    def decides_clip(self) -> bool:
+        return self.thresholding is not None
 
     def predict(self, sde: LinearSDE, score: Score, x: Array, t: Array) -> Array:
         """Return the prediction under the integral at `x`, one evaluation of the score."""
@@ -72,7 +78,7 @@ class ExponentialStepper(Stepper):
         if self.prediction == "noise":
             return -sde.scale(sde.sigma(t), t, value)
         data = tweedie(sde, x, t, value)
-        return data if self.thresholding is None else threshold(data, self.thresholding)
+        return data if self.thresholding is None else DynamicThreshold(-1.0, 1.0, self.thresholding)(data)
 
     def advance(self, sde: LinearSDE, t: Array, start: Node, end: Node, x: Array, weights, values) -> Array:
         """Return `x` carried from `start` to `end`: its share that needs no prediction, plus `weights . values`."""
@@ -182,20 +188,6 @@ def quadrature(nodes: Sequence[Array], moments: Sequence[Array]) -> list[Array]:
 def dot(a: Sequence[Array], b: Sequence[Array]) -> Array:
     """Return the sum of the products of two short sequences."""
     return jnp.sum(jnp.stack([x * y for x, y in zip(a, b, strict=True)]), axis=0)
-
-
-def threshold(data: Array, quantile: float) -> Array:
-    """Return predicted data clamped at its own quantile and rescaled (dynamic thresholding, arXiv 2205.11487).
-
-    `clip(data, -s, s) / s` with `s = max(quantile of |data|, 1)` for every sample: for data in [-1, 1].
-
-    Args:
-        data: `[B, ...]`.
-        quantile: in (0, 1]; 0.995 as published.
-    """
-    flat = data.reshape(data.shape[0], -1)
-    s = jnp.maximum(jnp.quantile(jnp.abs(flat), quantile, axis=1, keepdims=True), 1.0)
-    return (jnp.clip(flat, -s, s) / s).reshape(data.shape)
 
 
 def stand_in(first: Node, i: int) -> Node:

@@ -17,17 +17,17 @@ from scorejax.numerics import doors
 from scorejax.numerics.adjoints import Adjoint, Solved, check_adjoint, differentiable
 from scorejax.numerics.batching import closed, mapped
 from scorejax.numerics.ranges import Count, Positive
-from scorejax.numerics.trees import PyTree
-from scorejax.samplers.driver import Sample, as_score
+from scorejax.numerics.trees import PyTree, register_dataclass
+from scorejax.samplers.driver import Sample
 from scorejax.samplers.stepper import Step, Stepper
-from scorejax.scores.predictions import Score, probability_flow
+from scorejax.scores.predictions import Score, as_score, probability_flow
 from scorejax.sdes.linear import LinearSDE, Time, static
 
 State = TypeVar("State")  # a tree of arrays [B, ...]
 EVALUATIONS_PER_STEP = 6  # Tsit5 reuses its last stage
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class AdaptiveProbabilityFlow(Stepper):
     """The probability-flow ODE from `t` to `s` by Tsit5 with its own step size for every sample."""

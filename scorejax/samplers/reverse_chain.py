@@ -19,6 +19,7 @@ from jax import Array
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Finite, Positive, Share
+from scorejax.numerics.trees import register_dataclass
 from scorejax.reverse import VARIANCES, ReverseChain, chain
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
@@ -36,7 +37,7 @@ Variance = Gamma | VarianceHead | UnboundHead
 Fitted = Callable[[str], Variance]
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class ChainStepper(Stepper):
     """`x_s ~ p(x_s | x_t)` of a reverse chain, a table of the one grid that it was made for.
@@ -50,6 +51,10 @@ class ChainStepper(Stepper):
 
     table: ReverseChain
     last_noise: float | Array | None = None
+
+    @property
+    def decides_clip(self) -> bool:
+        return self.table.clip is not None
 
     @property
     def times(self) -> np.ndarray | Array:
@@ -106,6 +111,10 @@ class ChainPart(Stepper):
     fitted: Fitted | None
     data_range: Interval | None
     bind_head: Callable[[UnboundHead], VarianceHead] | None = None
+
+    @property
+    def decides_clip(self) -> bool:
+        return self.clip is not None
 
     def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> ChainStepper:
         return ChainStepper(self.chain(sde, times), self.last_noise)
@@ -164,7 +173,8 @@ def reverse_chain(
             to a network: `analytic`, `npr`, `sn`, `ocm`, `learned`; a `Gamma`; a head of `scorejax.variance`; or a
             `ReverseChain`, which brings its grid, `eta` and `clip`.
         eta: the forward family: 1 is DDPM, 0 is DDIM.
-        clip: bounds of the predicted data; True clips to `data_range`, where that is known; False or None never clips.
+        clip: bounds of the predicted data; True clips to `data_range`, where that is known; False never clips; None
+            leaves it to the sampler, as other steppers do.
         last_noise: most `E |sigma z|`, in data units, that the last step may add; what it adds stays in the image.
             Analytic-DPM allows 2 / 255 or 4 / 255 for images in [-1, 1] when a Frechet distance is wanted; a
             likelihood is of the chain without it.

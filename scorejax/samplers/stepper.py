@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from jax import Array
@@ -43,7 +43,18 @@ class Stepper(abc.ABC):
 
     Write a frozen dataclass registered as a pytree; its numbers are then traced, and changing one does not compile
     the sampler again. `step` alone must be written. A stepper that wraps another passes `prepare` and `bind` on to it.
+
+    Attributes:
+        grid: the time grid that the method wants whatever the process, by its name in `samplers.GRIDS`; None: that of
+            the process.
     """
+
+    grid: ClassVar[str | None] = None
+
+    @property
+    def decides_clip(self) -> bool:
+        """Whether a setting of its own decides if predicted data are clipped; a config then clips no second time."""
+        return False
 
     def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> Stepper:
         """Return the stepper with the tables that it needs of this process on this grid, in float64, on the host.

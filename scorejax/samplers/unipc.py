@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.exponential import (
     ExponentialStepper,
     Form,
@@ -34,7 +34,7 @@ Variant: TypeAlias = Literal["bh1", "bh2", "vary_coeff", "vary_coeff_published"]
 VARIANTS = get_args(Variant)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class UniPC(ExponentialStepper):
     """The unified predictor-corrector; a step first corrects the point that the step before predicted."""

@@ -11,7 +11,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.numerics import doors
-from scorejax.numerics.trees import PyTree
+from scorejax.numerics.trees import PyTree, as_pytree
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE, Time
 
@@ -270,3 +270,14 @@ class _NetworkScore:
         label = c_noise if self.label is None else self.label(t)
         raw = doors.field(x, self.apply_fn(params, sde.scale(c_in, t, y), label, *condition), "apply_fn")
         return sde.scale(c_skip, t, y) + sde.scale(c_out, t, raw)
+
+
+def as_score(score: Score) -> Score:
+    """Return a score as a pytree that refuses, while it is traced, to return another shape than that of `x`."""
+    if isinstance(score, Partial) and score.func is _checked:
+        return score
+    return Partial(_checked, as_pytree(score))
+
+
+def _checked(score: Score, x: Array, t: Array) -> Array:
+    return doors.field(x, score(x, t))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -60,8 +61,10 @@ class LinearSDE(HostArrays, abc.ABC):
         basis: the orthogonal basis in which the process is diagonal.
         t_min: the time next to the data at which integrals stop.
         t_max: the time at which the process has become the prior.
+        grid: the time grid that suits the process, by its name in `scorejax.times`.
     """
 
+    grid: ClassVar[str] = "uniform"
     basis: Basis = field(default_factory=Identity)
     t_min: float = static()
     t_max: float = static()
@@ -142,7 +145,8 @@ class LinearSDE(HostArrays, abc.ABC):
     def perturb(self, x0: Array, t: Time, noise: Array) -> Array:
         """Return `x_t = alpha_t x_0 + sigma_t noise` with the noise given in data space."""
         x0 = self._point(x0, t)
-        noise = doors.points(noise, "noise", shape=x0.shape, finite=False)
+        rows = np.shape(noise)[:1] if x0.shape[0] == 1 else x0.shape[:1]  # one point may take the noise of many
+        noise = doors.points(noise, "noise", shape=(*rows, *x0.shape[1:]), finite=False)
         return self.scale(self.alpha(t), t, x0) + self.scale(self.sigma(t), t, noise)
 
     def transition(self, s: Time, t: Time) -> tuple[Array, Array]:

@@ -107,7 +107,6 @@ def lopsided(shape, key, *, factor: int = 4):
 
 
 def test_an_operator_of_ones_own_is_tried_and_one_that_breaks_its_laws_refused(tmp_path, train):
-    jax.clear_caches()  # what other tests of this process traced must not decide
     with pytest.raises(ConfigError, match=r"guidance.operator: Lopsided.*adjoint"):
         task_of(tmp_path, train, "guidance.operator=test_guide_settings:lopsided:factor=2")
 

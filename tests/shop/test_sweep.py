@@ -43,7 +43,7 @@ def test_a_sampler_of_a_sweep_forgets_the_one_of_the_run():
         ("ancestral:color=x", "color"),
         ("unipc:x", "'x' is no setting"),
         ("magic", "'magic'; choose one of euler_maruyama"),
-        ("ancestral:time_grid=magic", "'magic'; choose one of uniform"),
+        ("ancestral:time_grid=magic", "'magic'; choose one of auto, uniform"),
     ],
 )
 def test_a_mistake_in_a_sampler_is_told(text, words):

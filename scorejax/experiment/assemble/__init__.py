@@ -1,12 +1,16 @@
 """From a config to the objects of a run."""
 
+from scorejax.experiment.assemble.clipping import CLIPS
 from scorejax.experiment.assemble.data import check_splits, dataset
 from scorejax.experiment.assemble.network import sde
 from scorejax.experiment.assemble.sampling import (
     CORRECTORS,
+    GRIDS,
     STATISTIC,
     Fitted,
     SamplerArguments,
+    fitting_grid,
+    grid_name,
     make_stepper,
     needed,
     sampler,
@@ -16,13 +20,17 @@ from scorejax.experiment.assemble.sampling import (
 from scorejax.experiment.assemble.training import check_numbers, learning_rate, optimizer, steps_per_call
 
 __all__ = [
+    "CLIPS",
     "CORRECTORS",
+    "GRIDS",
     "STATISTIC",
     "Fitted",
     "SamplerArguments",
     "check_numbers",
     "check_splits",
     "dataset",
+    "fitting_grid",
+    "grid_name",
     "learning_rate",
     "make_stepper",
     "needed",

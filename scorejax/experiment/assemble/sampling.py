@@ -16,6 +16,7 @@ from scorejax.reverse import gamma
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead
 from scorejax.runtime.errors import ConfigError, user_errors
+from scorejax.scores.clipping import Clip, Interval
 from scorejax.sdes import LinearSDE
 
 
@@ -24,6 +25,18 @@ def none() -> None:
     return
 
 
+def auto(sde: LinearSDE, n: int, *, t_min: float | None = None, stepper: samplers.Stepper) -> jax.Array | np.ndarray:
+    """The grid that suits the stepper, or else the process: log_snr, karras or uniform."""
+    return samplers.GRIDS[fitting_grid(stepper, sde)](sde, n, t_min=t_min)
+
+
+def fitting_grid(stepper: samplers.Stepper, sde: LinearSDE) -> str:
+    """The name of the grid that suits a stepper, or else its process."""
+    by_modes = sde.log_snr(sde.t_max).ndim > 0  # each with a noise level of its own: no grid is even in all of them
+    return sde.grid if by_modes else stepper.grid or sde.grid
+
+
+GRIDS: Mapping[str, Callable[..., jax.Array | np.ndarray]] = {"auto": auto, **samplers.GRIDS}
 CORRECTORS: Mapping[str, Callable[..., samplers.Stepper | None]] = {"none": none, **samplers.CORRECTORS}
 STATISTIC = "analytic"
 """The variance that takes the statistic of `--mode=calibrate`; an optimal time grid asks for it too."""
@@ -61,13 +74,14 @@ class SamplerArguments(TypedDict):
     corrector: samplers.Stepper | None
     corrector_first: bool
     denoise: bool
+    clip: Interval | Clip | None
 
 
 def sampler(
     config: Config,
     sde: LinearSDE,
     fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
-    data_range: tuple[float, float] | None = None,
+    data_range: Interval | None = None,
 ) -> SamplerArguments:
     """The sampler of a config, prepared for its grid.
 
@@ -82,7 +96,7 @@ def sampler(
     """
     c = config.sampler
     stepper, corrector = make_stepper(config, fitted, data_range), c.corrector.make()
-    times = time_grid(config, sde, fitted)
+    times = time_grid(config, sde, stepper, fitted)
     with user_errors("section sampler"):
         return {
             "stepper": stepper.prepare(sde, times),
@@ -90,26 +104,54 @@ def sampler(
             "corrector": corrector,
             "corrector_first": c.corrector_first,
             "denoise": c.denoise,
+            "clip": clip(config, stepper, data_range),
         }
 
 
 def make_stepper(
     config: Config,
     fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
-    data_range: tuple[float, float] | None = None,
+    data_range: Interval | None = None,
 ) -> samplers.Stepper:
     """The stepper of a config, whose grid is not known yet; arguments as of `sampler`."""
-    return config.sampler.stepper.make(fitted=fitted, data_range=data_range)
+    c = config.sampler
+    # what the sampler clips, or is not to, a reverse chain does not clip by its default; its own setting goes before
+    own = {} if c.clip.name == "auto" else {"clip": None}
+    return c.stepper.make(fitted=fitted, data_range=data_range, **own)
+
+
+def clip(config: Config, stepper: samplers.Stepper, data_range: Interval | None) -> Clip | None:
+    """What holds predicted data to their range; None: nothing does, or the stepper itself.
+
+    Raises:
+        ConfigError: two settings say what it is, or the range is not known.
+    """
+    c = config.sampler
+    if not stepper.decides_clip:
+        return c.clip.make(data_range=data_range)
+    if c.clip.name != "auto":
+        raise ConfigError(
+            f"sampler.clip = {c.clip.name!r}, but sampler.stepper = {c.stepper.name!r} has a setting of its own for "
+            "the same (clip, thresholding): leave out one of them"
+        )
+    return None
 
 
 def time_grid(
     config: Config,
     sde: LinearSDE,
+    stepper: samplers.Stepper,
     fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
 ) -> jax.Array | np.ndarray:
-    """The `sampler.steps + 1` decreasing times of a config."""
+    """The `sampler.steps + 1` decreasing times of a config, for its stepper."""
     c = config.sampler
-    return c.time_grid.make(sde, c.steps, t_min=c.t_min, fitted=fitted)
+    return c.time_grid.make(sde, c.steps, t_min=c.t_min, fitted=fitted, stepper=stepper)
+
+
+def grid_name(config: Config, sde: LinearSDE, stepper: samplers.Stepper) -> str:
+    """The name of the time grid of a config, for its stepper."""
+    name = config.sampler.time_grid.name
+    return fitting_grid(stepper, sde) if name == "auto" else name
 
 
 def needed(config: Config, sde: LinearSDE | None = None) -> set[str]:
@@ -125,7 +167,7 @@ def needed(config: Config, sde: LinearSDE | None = None) -> set[str]:
         asked.add(name)
         return stand_in_for(name, sde)
 
-    sampler(config, sde, stand_in)
+    sampler(config, sde, stand_in, (-1.0, 1.0))  # any range; that of the data is not known yet
     if config.sampler.gamma is not None and STATISTIC not in asked:
         raise ConfigError(
             f"sampler.gamma is set, but sampler.stepper = {config.sampler.stepper.name!r} on sampler.time_grid = "

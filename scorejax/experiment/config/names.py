@@ -29,7 +29,7 @@ RENAMED = {
     **{
         f"sampler.{key}": f"sampler.stepper.{key}"
         for key in (
-            "epsilon", "method", "variance", "probability_flow", "eta", "clip", "last_noise", "order",
+            "epsilon", "method", "variance", "probability_flow", "eta", "last_noise", "order",
             "kind", "variant", "prediction", "solver_type", "third", "lower_order_final", "thresholding", "churn",
             "s_min", "s_max", "s_noise", "rtol", "atol",
         )

@@ -46,7 +46,9 @@ STEPPER = Seam(
     supplied=frozenset({"fitted", "data_range"}),
     makes="scorejax.samplers:Stepper",
 )
-TIME_GRID = Seam("scorejax.samplers:GRIDS", "time grid", "uniform", supplied=frozenset({"t_min", "fitted"}))
+TIME_GRID = Seam(
+    "scorejax.experiment.assemble:GRIDS", "time grid", "auto", supplied=frozenset({"t_min", "fitted", "stepper"})
+)
 METRIC = Seam("scorejax.metrics:METRICS", "metric", "frechet", makes="scorejax.metrics:Metric")
 
 SCHEMA: Values = {
@@ -125,6 +127,8 @@ SCHEMA: Values = {
             "scorejax.experiment.assemble:CORRECTORS", "corrector", "none", makes="scorejax.samplers:Stepper"
         ),
         "corrector_first": Setting(bool, False, "correct before each step, not after it"),
+        # Where predicted data are held at every evaluation.
+        "clip": Seam("scorejax.experiment.assemble:CLIPS", "clip", "auto", supplied=frozenset({"data_range"})),
         "gamma": Setting(str | None, None, "a file of --mode=calibrate; none: the run's own"),
     },
     # What samples are steered by.
@@ -198,9 +202,9 @@ SCHEMA: Values = {
                 "euler_maruyama",
                 "ancestral",
                 "probability_flow",
-                "ddim:time_grid=log_snr",
-                "dpm_solver:order=2:time_grid=log_snr",
-                "unipc:order=3:time_grid=log_snr",
+                "ddim",
+                "dpm_solver:order=2",
+                "unipc:order=3",
             ),
             "each STEPPER:key=value, with keys of the stepper or of section sampler",
         ),

@@ -182,4 +182,15 @@ def _lines(bits: Result) -> list[str]:
     return lines
 
 
-EVALUATION = Evaluation("likelihood", ("log_prob", "score"), lambda config: config.eval.exact, _prepare, _lines)
+READS = (
+    *("seed", "split", "likelihood_examples", "likelihood_passes", "dequantization", "bound", "divergence", "probes"),
+    *("rtol", "atol", "baseline_examples"),
+)
+EVALUATION = Evaluation(
+    "likelihood",
+    ("log_prob", "score"),
+    lambda config: config.eval.exact,
+    _prepare,
+    _lines,
+    reads=tuple(f"eval.{key}" for key in READS),
+)

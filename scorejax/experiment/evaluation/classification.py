@@ -132,4 +132,11 @@ def _level(log_snr: float | None) -> str:
     return f"{'clean':>8}" if log_snr is None else f"{log_snr:8.2f}"
 
 
-EVALUATION = Evaluation("classification", ("logits",), lambda config: True, _prepare, _lines)
+EVALUATION = Evaluation(
+    "classification",
+    ("logits",),
+    lambda config: True,
+    _prepare,
+    _lines,
+    reads=("eval.seed", "eval.split", "eval.classifier_examples"),
+)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scorejax.experiment import steering
 from scorejax.experiment.config import Config, chosen
-from scorejax.experiment.evaluation import quality, restoration, variances
+from scorejax.experiment.evaluation import places, quality, restoration, variances
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.given import read, wanted_labels
@@ -25,7 +25,14 @@ from scorejax.experiment.evaluation.subject import (
 from scorejax.experiment.trained import restore
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import user_errors
+from scorejax.runtime.files import replacing
 from scorejax.runtime.ledger import Ledger
+
+READS = (
+    *places.DRAWN,
+    *(f"eval.{key}" for key in ("split", "samples", "features", "reference_split", "reference_examples")),
+)
+"""What the results depend on, apart from the model and the images."""
 
 
 def control(config: Config, workdir: str | Path, *, perceptual: restoration.Distance | None = None) -> Result:
@@ -87,10 +94,13 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     if features:
         report["realism"] = restoration.realism(model, features, given, rows["x"], workdir, ledger.folder.name)
     if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"guidance-{name}-step-{model.step}.json"
-        report_lib.write(where, report)
-        page = Path(workdir) / "samples" / f"{name}-step-{model.step}.png"
-        restoration.save_page(page, form, given, rows, config.eval.grid)
+        own = places.settings(config, READS)
+        suffix = places.title(config, workdir).removesuffix(steering.suffix(config))
+        where = places.report(Path(workdir) / "eval" / f"guidance-{name}-step-{model.step}{suffix}.json", own)
+        places.write_report(where, report, own)
+        page = Path(workdir) / "samples" / f"{where.stem.removeprefix('guidance-')}.png"
+        with replacing(page) as path:
+            restoration.save_page(path, form, given, rows, config.eval.grid)
         print(f"{summary(report)}\n  {where}, {page}")
     return report
 

@@ -18,14 +18,16 @@ from scorejax.experiment.evaluation import (
     bits,
     classification,
     draw,
+    places,
     quality,
     reference,
     samples,
+    saturation,
     variances,
     variational,
 )
 from scorejax.experiment.evaluation import report as report_lib
-from scorejax.experiment.evaluation.evaluation import Held, Result
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.experiment.recipe import Params, make_recipe
 from scorejax.experiment.trained import Trained, restore
@@ -38,6 +40,8 @@ EVALUATIONS = (classification.EVALUATION, bits.EVALUATION, variational.EVALUATIO
 def evaluate(config: Config, workdir: str | Path) -> Result:
     """Measure the newest checkpoint of a run and write `eval/step-N.json` and the pictures of `samples/`.
 
+    Each section is written when it is measured, next to those that are there; before its pictures.
+
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.
     """
@@ -48,14 +52,26 @@ def evaluate(config: Config, workdir: str | Path) -> Result:
     model.trained.need("--mode=eval", *(name for each in EVALUATIONS for name in each.needs))
     held = Held(model, train, test, Path(workdir))
     work = {each.name: each.prepare(held) for each in EVALUATIONS if each.applies(model)}
-    report = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
-    report |= {name: measure() for name, measure in work.items()}
+    about = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
+    report, places_of = dict(about), []
+    for each in EVALUATIONS:
+        if each.name in work:
+            report[each.name] = work[each.name]()
+            if parallel.is_main_process():
+                places_of.append(keep(each, model, report[each.name], {**about, "config": to_dict(config)}, workdir))
+            each.show(held)
     report["config"] = to_dict(config)
     if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"step-{model.step}{steering.suffix(config)}.json"
-        report_lib.write(where, report)
         print(report_lib.summary(report, EVALUATIONS))
+        print(f"  in {', '.join(dict.fromkeys(map(str, places_of)))}")
     return report
+
+
+def keep(evaluation: Evaluation, model: Subject, found: Result, about: Result, workdir: str | Path) -> Path:
+    """Write what was measured into the report that its settings belong to, and return where that lies."""
+    drawn = places.title(model.config, workdir) if "sampler" in evaluation.reads else ""
+    where = Path(workdir) / "eval" / f"step-{model.step}{drawn}.json"
+    return places.merge(where, about, evaluation.name, found, places.settings(model.config, evaluation.reads))
 
 
 def sample(config: Config, workdir: str | Path) -> np.ndarray:
@@ -69,6 +85,7 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
     model = variances.with_fitted(model, workdir)
     drawn = draw.draw(model, workdir)
     if parallel.is_main_process():
+        saturation.saturation(model, drawn.x)
         where = draw.save_pictures(model, workdir, drawn.x)
         each = report_lib.counted(drawn.nfe, "network evaluation")
         print(f"{report_lib.counted(len(drawn.x), 'sample')}, {each} each: {drawn.folder}, {where}")
@@ -87,7 +104,8 @@ def statistics(config: Config, workdir: str | Path) -> Path:
     real = reference.examples(config)
     network = quality.network(config, data_lib.Form.of(real))
     result = reference.compute(config, real, network, workdir)
-    where = reference.path(config, network, workdir)
+    own = reference.held(result)
+    where = places.place(reference.path(config, network, workdir), own, reference.held_at)
     if parallel.is_main_process():
         result.save(where)
         print(f"statistics of {result.count} examples in the features {network.name}: {where}")
@@ -137,7 +155,7 @@ def preview(config: Config, params: Params, step: int, workdir: str | Path) -> N
     batches = parallel.map_batches(fn, held, stop=count, batch_size=count)
     x = np.concatenate([results["x"] for _, _, results in batches])
     if parallel.is_main_process():
-        draw.save_page(Path(workdir) / "samples" / f"preview-{step}.png", model.trained, x)
+        draw.save_page(Path(workdir) / "samples" / f"preview-{step}.png", model, x)
 
 
 def subject(config: Config, workdir: str | Path) -> Subject:

@@ -45,6 +45,8 @@ class Evaluation(NamedTuple):
         prepare: finds what is missing, before any work, and returns what does the work.
         lines: its numbers for a person.
         check: refuses, before training, settings that could not be evaluated after it.
+        reads: keys and sections of the config that its numbers depend on, apart from the model.
+        show: draws its pictures, once its numbers are written.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Evaluation(NamedTuple):
     prepare: Callable[[Held], Callable[[], Result]]
     lines: Callable[[Result], list[str]]
     check: Callable[[Config], None] = lambda config: None
+    reads: tuple[str, ...] = ()
+    show: Callable[[Held], None] = lambda held: None
 
     def applies(self, subject: Subject) -> bool:
         """Whether the config asks for it, and the model can do it."""

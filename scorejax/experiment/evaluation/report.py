@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import jax
 
@@ -39,12 +37,6 @@ def environment() -> Result:
         "device": device.device_kind,
         "devices": jax.device_count(),
     }
-
-
-def write(path: Path, report: Result) -> None:
-    """Write a report as JSON, making the folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2, default=str) + "\n")
 
 
 def counted(n: int, noun: str) -> str:

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
-from scorejax.experiment.evaluation import draw, quality, variances
+from scorejax.experiment.evaluation import draw, places, quality, saturation, variances
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import Subject
+from scorejax.experiment.recipe import make_recipe
 from scorejax.runtime import parallel
 
 
 def draw_and_measure(model: Subject, judge: quality.Judge, workdir: str | Path) -> Result:
-    """Draw samples, keep them and their pictures, and measure what the judge was made for."""
+    """Draw samples, keep them, and measure what the judge was made for."""
     samples = draw.draw(model, workdir)
-    if parallel.is_main_process():
-        draw.save_pictures(model, workdir, samples.x)
     return {
         **quality.measure(judge, model.form, samples, workdir),
+        **saturation.saturation(model, samples.x),
         "sampler": to_dict(model.config)["sampler"],
         "guidance": to_dict(model.config)["guidance"],
         "nfe": samples.nfe,
@@ -36,10 +36,27 @@ def _prepare(held: Held) -> Callable[[], Result]:
     return lambda: draw_and_measure(model, judge, held.workdir)
 
 
+def _show(held: Held) -> None:
+    """Pictures of the samples, which lie on the disk by now."""
+    if parallel.is_main_process():
+        model = variances.with_fitted(held.subject, held.workdir)
+        draw.save_pictures(model, held.workdir, draw.draw(model, held.workdir).x)
+
+
 def _check(config: Config) -> None:
-    quality.judge(config, assemble.dataset(config))
+    train = assemble.dataset(config)
+    quality.judge(config, train)
+    config.sampler.clip.make(data_range=make_recipe(config, train).given.space.interval)
 
 
+READS = ("samples", "metrics", "features", "stats", "reference_split", "reference_examples")
 EVALUATION = Evaluation(
-    "samples", ("sample", "score"), lambda config: config.eval.samples > 0, _prepare, quality.lines, _check
+    "samples",
+    ("sample", "score"),
+    lambda config: config.eval.samples > 0,
+    _prepare,
+    quality.lines,
+    _check,
+    reads=(*places.DRAWN, *(f"eval.{key}" for key in READS)),
+    show=_show,
 )

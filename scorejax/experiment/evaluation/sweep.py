@@ -12,13 +12,20 @@ from scorejax import data, metrics, pictures
 from scorejax.experiment import assemble, steering
 from scorejax.experiment import config as configs
 from scorejax.experiment.config import Config
-from scorejax.experiment.evaluation import draw, quality, reference, report, variances, variational
+from scorejax.experiment.evaluation import draw, places, quality, reference, report, samples, variances, variational
 from scorejax.experiment.evaluation.evaluate import subject
 from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.files import replacing
 from scorejax.runtime.ledger import Ledger
+
+READS = (
+    *("sweep", "guidance", "sampler.t_min", "sampler.gamma"),
+    *(f"eval.{key}" for key in (*samples.READS, "seed", "split")),
+)
+"""What the numbers of a sweep depend on, apart from the model."""
 
 
 class Point(NamedTuple):
@@ -60,9 +67,9 @@ def sweep(config: Config, workdir: str | Path) -> Result:
     statistics, floor = _real(judge, workdir)
     points = []
     for (text, steps), own in models.items():
-        samples = draw.draw(own, workdir)
-        drawn = _moments(judge, model.form, samples, workdir)
-        point = Point(text, steps, samples.nfe, metrics.distance(statistics, drawn))
+        found = draw.draw(own, workdir)
+        drawn = _moments(judge, model.form, found, workdir)
+        point = Point(text, steps, found.nfe, metrics.distance(statistics, drawn))
         logging.info("%s, %d steps: Frechet distance %.4g with %d evaluations", text, steps, point.distance, point.nfe)
         points.append(point)
     bits, ledgers = _bits({each: bound for each, bound in bounds.items() if bound}, config, train, workdir)
@@ -79,16 +86,20 @@ def sweep(config: Config, workdir: str | Path) -> Result:
         **report.environment(),
     }
     if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"sweep-{model.step}{steering.suffix(config)}"
-        report.write(where.with_suffix(".json"), result)
+        own = places.settings(config, READS)
+        file = places.report(Path(workdir) / "eval" / f"sweep-{model.step}{steering.suffix(config)}.json", own)
+        places.write_report(file, result, own)
+        where = file.with_name(file.name.removesuffix(".json"))
+        asked = config.sweep.samplers
         called = "FID" if metrics.is_inception(judge.network.name) else f"Frechet distance ({judge.network.name})"
-        pictures.save_curves(
-            where.with_suffix(".png"),
-            {label(text): [(p.nfe, p.distance) for p in points if p.sampler == text] for text in config.sweep.samplers},
-            marked=[(p.nfe, p.distance) for p in front],
-            floor=floor,
-            labels=("network evaluations for a sample", f"{called}, n = {config.eval.samples}"),
-        )
+        with replacing(f"{where}.png") as picture:
+            pictures.save_curves(
+                picture,
+                {label(text): [(p.nfe, p.distance) for p in points if p.sampler == text] for text in asked},
+                marked=[(p.nfe, p.distance) for p in front],
+                floor=floor,
+                labels=("network evaluations for a sample", f"{called}, n = {config.eval.samples}"),
+            )
         print(table(points, floor))
         if bits:
             _draw_bits(where.with_name(f"{where.name}-bits.png"), bits)
@@ -189,7 +200,7 @@ def _models(model: Subject, workdir: str | Path) -> dict[tuple[str, int], Subjec
             if fitted is None:
                 needed = assemble.needed(own.config, own.sde)
                 fitted = variances.find(needed, own, workdir)
-            assemble.sampler(own.config, own.sde, fitted)
+            assemble.sampler(own.config, own.sde, fitted, own.space.interval)
             found[text, steps] = own._replace(fitted=fitted)
     return found
 
@@ -214,14 +225,15 @@ def _bits(
 def _draw_bits(where: Path, rows: Sequence[Result]) -> None:
     called = dict.fromkeys(row["label"] for row in rows)
     curves = {name: [(r["evaluations"], r["bits_per_dim"]) for r in rows if r["label"] == name] for name in called}
-    pictures.save_curves(where, curves, labels=("network evaluations", "bits/dim, variational bound"))
+    with replacing(where) as picture:
+        pictures.save_curves(picture, curves, labels=("network evaluations", "bits/dim, variational bound"))
 
 
-def _moments(judge: quality.Judge, form: data.Form, samples: draw.Samples, workdir: str | Path) -> metrics.Moments:
+def _moments(judge: quality.Judge, form: data.Form, drawn: draw.Samples, workdir: str | Path) -> metrics.Moments:
     """Moments of the features of the first `eval.samples` samples."""
     c, network = judge.config.eval, judge.network
-    pictures = reference.Pictures(samples.x[: c.samples], form.gray_levels)
-    with reference.features(network, pictures, c.batch, workdir, "samples", samples.folder.name) as features:
+    pictures = reference.Pictures(drawn.x[: c.samples], form.gray_levels)
+    with reference.features(network, pictures, c.batch, workdir, "samples", drawn.folder.name) as features:
         return metrics.Moments.of_rows(features, network.name)
 
 

@@ -37,10 +37,12 @@ class Bound(NamedTuple):
     Attributes:
         model: with what its chain needs; its settings draw from the same chain.
         chain: as the stepper of the model's settings has it.
+        grid: the name of its time grid.
     """
 
     model: Subject
     chain: ReverseChain
+    grid: str
 
 
 def check(config: Config) -> None:
@@ -70,7 +72,8 @@ def of_chain(config: Config, variance: str) -> Config:
     c, own = config.eval, configs.copy(config)
     clip = {key: value for key, value in config.sampler.stepper.own().items() if key == "clip"}
     own.sampler.stepper = {"name": "reverse_chain", "variance": variance, "eta": c.elbo_eta, **clip}
-    own.sampler.update({"steps": c.elbo - 1, "time_grid": c.elbo_time_grid})
+    # what is drawn may be clipped in any way; the bound is that of the chain, with the chain's own clip
+    own.sampler.update({"steps": c.elbo - 1, "time_grid": c.elbo_time_grid, "clip": "auto"})
     if variance != assemble.STATISTIC and own.sampler.time_grid.name != "optimal":
         own.sampler.gamma = None  # it is for the sampler that is drawn from
     return own
@@ -102,11 +105,11 @@ def of_sampler(model: Subject) -> Bound | None:
     config, sde = model.config, model.sde
     stepper = assemble.make_stepper(config, model.fitted, model.space.interval)
     with user_errors("variational bound"):
-        chain = stepper.chain(sde, assemble.time_grid(config, sde, model.fitted))
+        chain = stepper.chain(sde, assemble.time_grid(config, sde, stepper, model.fitted))
     if chain is None or eta_of(config) == 0.0:
         return None
     _check_levels(sde, len(chain.times))
-    return Bound(model, chain)
+    return Bound(model, chain, assemble.grid_name(config, sde, stepper))
 
 
 def bits_per_dim(bound: Bound, test: data_lib.Dataset, examples: int, workdir: str | Path) -> tuple[Result, Ledger]:
@@ -114,7 +117,7 @@ def bits_per_dim(bound: Bound, test: data_lib.Dataset, examples: int, workdir: s
 
     Returns the numbers, and the ledger of the examples, to be removed when the numbers are kept elsewhere.
     """
-    model, chain = bound
+    model, chain, grid = bound
     c = model.config.eval
     chosen = data_lib.spread(len(test), examples)
     arrays = [np.asarray(test.examples[chosen])]
@@ -141,7 +144,7 @@ def bits_per_dim(bound: Bound, test: data_lib.Dataset, examples: int, workdir: s
         "evaluations": len(chain.times),
         "variance": variance_name(model.config),
         "eta": eta_of(model.config),
-        "times": model.config.sampler.time_grid.name,
+        "times": grid,
         "t_min": float(chain.times[-1]),
         "clip": chain.clip,
         "levels": test.gray_levels,
@@ -228,4 +231,13 @@ def _lines(bound: Result) -> list[str]:
     ]
 
 
-EVALUATION = Evaluation("elbo", ("score",), lambda config: config.eval.elbo > 0, _prepare, _lines, check)
+READS = ("seed", "split", "likelihood_examples", "elbo", "elbo_variance", "elbo_eta", "elbo_time_grid")
+EVALUATION = Evaluation(
+    "elbo",
+    ("score",),
+    lambda config: config.eval.elbo > 0,
+    _prepare,
+    _lines,
+    check,
+    reads=("sampler.t_min", "sampler.gamma", "sampler.stepper.clip", *(f"eval.{key}" for key in READS)),
+)

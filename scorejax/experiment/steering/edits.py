@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
@@ -18,13 +17,14 @@ from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
 from scorejax.guidance.operators import OPERATORS, Operator
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Count, NonNegative, Positive
+from scorejax.numerics.trees import register_dataclass
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class EditTask(Task):
     """Images diffused to `t0` and sampled back (SDEdit).
@@ -55,7 +55,7 @@ class EditTask(Task):
         return guidance.sdedit(keys, process, score, y, self.t0, repeats=self.repeats, mask=self.editable, **own)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class TranslateTask(Task):
     """An edit led away from what marks the source's domain, and held to the source's low frequencies (EGSDE).
@@ -150,13 +150,15 @@ def _edit(about: About, t0: float, repeats: int, mask: measurement.MakeMask) -> 
     if repeats < 1:
         raise ConfigError(f"guidance.repeats = {repeats}; it must be at least 1")
     c = about.config.sampler
+    stepper = assemble.make_stepper(about.config)
     with user_errors("section sampler"):
-        times = jnp.asarray(assemble.time_grid(about.config, sde.replace(t_max=t0)))
+        times = jnp.asarray(assemble.time_grid(about.config, sde.replace(t_max=t0), stepper))
     # What prepares tables does so for the sampler's own grid, from the prior down.
-    needs_grid = type(assemble.make_stepper(about.config)).prepare is not samplers.Stepper.prepare
+    needs_grid = type(stepper).prepare is not samplers.Stepper.prepare
     if abs(float(times[0]) - t0) > 1e-6 * sde.t_max or needs_grid:
         raise ConfigError(
-            f"sampler.stepper = {c.stepper.name!r} on sampler.time_grid = {c.time_grid.name!r} belongs to a grid that "
+            f"sampler.stepper = {c.stepper.name!r} on sampler.time_grid = "
+            f"{assemble.grid_name(about.config, sde, stepper)!r} belongs to a grid that "
             f"starts at {sde.t_max}, and an edit starts at guidance.t0 = {t0}; choose a stepper that is no reverse "
             "chain, and a grid such as uniform or log_snr"
         )

@@ -24,7 +24,7 @@ from scorejax.experiment.training.prior import warn_of_prior
 from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, checked, descend
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime import checkpoint, parallel
-from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.errors import ConfigError, DivergedError
 
 
 def train(
@@ -49,15 +49,35 @@ def train(
     workdir_lib.check(workdir, config)
     record = None if beside else workdir_lib.record(workdir, config)
     recipe = make_recipe(config, beside=beside, record=record)
-    examples = recipe.given.examples
-    assemble.check_splits(config, examples)
+    assemble.check_splits(config, recipe.given.examples)
     optimizer = recipe.optimizer(assemble.optimizer(config))
 
     # ---- Take over the workdir, and go on where a run before left off.
     jax.eval_shape(lambda key: init_state(recipe, optimizer, key), jax.random.key(0))
+    with workdir_lib.writing(workdir):
+        try:
+            return _go_on(recipe, optimizer, workdir, beside, preview)
+        except DivergedError as error:
+            workdir_lib.note_divergence(workdir)
+            section = recipe.section or "optim"
+            raise DivergedError(
+                f"{error}; lower {section}.lr, lengthen {section}.warmup, or look at the data: these settings may "
+                "change when the run goes on from there"
+            ) from error
+
+
+def _go_on(
+    recipe: Recipe,
+    optimizer: optax.GradientTransformation,
+    workdir: Path,
+    beside: Beside | None,
+    preview: Preview | None,
+) -> Finished:
+    """Claim the folder, restore or make the first state, and take the steps that are left."""
+    config, examples = recipe.config, recipe.given.examples
     workdir_lib.claim(workdir, config)
     if beside is None:
-        if record is None:
+        if not checkpoint.steps(workdir):
             workdir_lib.claim_data(workdir, counted(recipe))
         if recipe.draws and "sde" in recipe.uses:
             warn_of_prior(assemble.sde(config), recipe.given.space, examples)
