@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
-from annotated_types import Interval
+from annotated_types import Gt, Le
 
 from scorejax import samplers
 from scorejax.numerics.ranges import Finite
@@ -29,7 +29,7 @@ def of_range(*, low: Finite | None = None, high: Finite | None = None, data_rang
 
 def dynamic(
     *,
-    quantile: Annotated[float, Interval(gt=0, le=1)] = 0.995,
+    quantile: Annotated[float, Gt(0), Le(1)] = 0.995,
     low: Finite | None = None,
     high: Finite | None = None,
     data_range: Interval | None = None,
