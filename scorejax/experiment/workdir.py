@@ -272,14 +272,9 @@ def saved_config(workdir: str | Path) -> Config:
     try:
         return from_dict(values)
     except ConfigError as error:
-        old = {key: RENAMED[key] for key in flatten(values) if key in RENAMED}
-        if not old:
-            raise ConfigError(f"{path}: {error}; give --config=NAME to go on with the run's checkpoints") from error
-        names = ", ".join(f"{key} is now {name}" for key, name in list(old.items())[:_SHOWN])
-        raise ConfigError(
-            f"{path} is of another version of scorejax: {names}; change the names in it, or train again in "
-            "another --workdir"
-        ) from error
+        names = [f"{key} is now {RENAMED[key]}" for key in flatten(values) if key in RENAMED][:_SHOWN]
+        renamed = f"of another version of scorejax: {', '.join(names)}; change the names in it, or train again in"
+        raise ConfigError(f"{path} is {renamed} another --workdir" if names else f"{path}: {error}") from error
     except (TypeError, AttributeError, ValueError, KeyError) as error:
         raise DamagedError(path, f"{type(error).__name__}: {error}", remedy) from error
 
