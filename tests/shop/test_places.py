@@ -82,8 +82,8 @@ def test_samples_are_called_after_what_differs_from_the_runs_own_config(tmp_path
 def test_pages_of_two_samplers_lie_next_to_each_other_though_the_runs_config_was_changed_between(tmp_path):
     where = []
     for steps in (2, 3, 2):
-        model, train = subject_of(config_of("Gaussian", f"sampler.steps={steps}"))
-        where.append(draw.save_page(tmp_path / "page.png", model, train, np.zeros((4, 4), np.float32)))
+        model, _ = subject_of(config_of("Gaussian", f"sampler.steps={steps}"))
+        where.append(draw.save_page(tmp_path / "page.png", model, np.zeros((4, 4), np.float32)))
     assert [path.name for path in where] == ["page.png", "page-steps-3.png", "page.png"]
 
 
