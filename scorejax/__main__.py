@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
     if not stopped:
         return 0
     command = ["python", program] if program.endswith(".py") else [program]
-    if args.mode == "train" and folder and workdir.resumes(chosen, folder):
+    if args.mode == "train" and folder and modes.resumes(chosen, folder):
         argv = [f"--workdir={folder}"]  # the folder knows the rest
     kept = f"{workdir.kept(folder)}\n" if folder else ""
     _show(f"{kept}stopped by {stopped}; to go on: {shlex.join([*command, *argv])}")

@@ -13,7 +13,7 @@ import jax
 
 from scorejax.experiment import checks, recipes, rehearsal, steering
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config import Config
+from scorejax.experiment.config import Config, flatten, to_dict
 from scorejax.experiment.evaluation import calibrate as calibration
 from scorejax.experiment.evaluation import controlled, evaluate
 from scorejax.experiment.evaluation import sweep as sweeps
@@ -21,6 +21,7 @@ from scorejax.experiment.recipe import Recipe
 from scorejax.experiment.training.beside import train_beside
 from scorejax.experiment.training.train import train as run_training
 from scorejax.runtime import checkpoint
+from scorejax.runtime.errors import RunError
 
 Mode: TypeAlias = Callable[[Config, str | Path], str | None]
 """`(config, workdir) -> the name of the signal that ended it early, or None`."""
@@ -98,6 +99,17 @@ MODES: dict[str, Mode] = {
     each.__name__.rstrip("_"): each for each in (train, eval_, sample, sweep, calibrate, fid_stats)
 } | {f"train_{kind.section}": _beside(kind) for kind in recipes.BESIDE.values()}
 """By name; what is trained next to a model has a mode of its own."""
+
+
+def resumes(config: Config | None, workdir: str | Path) -> bool:
+    """Whether the folder alone says how its run goes on, because the config is written there."""
+    if config is None:
+        return False
+    try:
+        there = workdir_lib.saved_config(workdir)
+    except RunError:
+        return False
+    return flatten(to_dict(there)) == flatten(to_dict(config))
 
 
 def hint(name: str) -> str:

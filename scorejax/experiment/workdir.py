@@ -282,17 +282,6 @@ def saved_config(workdir: str | Path) -> Config:
         raise DamagedError(path, f"{type(error).__name__}: {error}", remedy) from error
 
 
-def resumes(config: Config | None, workdir: str | Path) -> bool:
-    """Whether the folder alone says how its run goes on, because the config is written there."""
-    if config is None:
-        return False
-    try:
-        there = saved_config(workdir)
-    except RunError:
-        return False
-    return flatten(to_dict(there)) == flatten(to_dict(config))
-
-
 def differences(old: Values, new: Values) -> dict[str, tuple[Value, Value]]:
     """Keys that must not differ between two configs and do, with both values."""
     before, after = (flatten(json.loads(json.dumps(c))) for c in (old, new))
