@@ -1,8 +1,9 @@
 """Kernel distance between two sets of features (KID over Inception features): unbiased at every sample size."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from annotated_types import Ge
@@ -37,6 +38,9 @@ class KernelMetric(Metric):
     """
 
     block: Annotated[int, Ge(2)] = BLOCK
+    units: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("kernel_distance", "kernel_distance_error"), "squared maximum mean discrepancy"
+    )
 
     def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Measure the distance and its standard error."""

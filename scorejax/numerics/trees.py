@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,7 +26,8 @@ def register_dataclass(kind: type[T]) -> type[T]:
     their static fields are. The cache of `jit` then takes the program of one class for the other, and computes with the
     wrong process or operator, whenever the hashes of both fall into one slot: about one time in a hundred.
     """
-    names = {static: tuple(f.name for f in fields(kind) if f.init and _is_static(f) == static) for static in (0, 1)}
+    every = fields(kind)  # pyright: ignore[reportArgumentType]
+    names = {static: tuple(f.name for f in every if f.init and _is_static(f) == static) for static in (0, 1)}
 
     def parts(tree: T, static: int) -> tuple[object, ...]:
         return tuple(getattr(tree, name) for name in names[static])
@@ -35,7 +36,7 @@ def register_dataclass(kind: type[T]) -> type[T]:
         keys = map(jax.tree_util.GetAttrKey, names[0])
         return list(zip(keys, parts(tree, 0), strict=True)), parts(tree, 1)
 
-    def unflatten(static: tuple[object, ...], children: tuple[object, ...]) -> T:
+    def unflatten(static: tuple[object, ...], children: Iterable[object]) -> T:
         return kind(**dict(zip(names[1], static, strict=True)), **dict(zip(names[0], children, strict=True)))
 
     jax.tree_util.register_pytree_with_keys(kind, with_keys, unflatten, lambda tree: (parts(tree, 0), parts(tree, 1)))

@@ -181,7 +181,9 @@ def restore_ema(workdir: str | Path, params: PyTree, step: int | None = None) ->
     root = Path(workdir).absolute() / FOLDER
     there = steps(workdir)
     if not there:
-        raise CheckpointError(f"no checkpoints in {root}: train first, or give the --workdir of a run that was trained")
+        raise CheckpointError(
+            f"no checkpoints in {root}: train first, without --mode, or give the --workdir of a trained run"
+        )
     if step is not None and step not in there:
         raise CheckpointError(f"no checkpoint of step {step} in {root}; choose one of {', '.join(map(str, there))}")
     restored, _ = _newest(root, {"ema": params}, None if step is None else [step])

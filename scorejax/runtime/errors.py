@@ -6,6 +6,7 @@ import logging as standard
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,36 @@ def user_errors(what: str) -> Iterator[None]:
     except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         raise ConfigError(f"{what}: {' '.join(str(message).split())}") from error
+
+
+@contextlib.contextmanager
+def asked_by(key: str, value: object) -> Iterator[None]:
+    """Say of a `ConfigError` which setting asked for what it is about.
+
+    Raises:
+        ConfigError: there was one inside.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{key} = {value!r}: {error}") from error
+
+
+_LONGEST = 400  # letters of a message that a library wrote
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, on one line; of one that nobody foresaw also its type and where it was raised."""
+    said = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    if isinstance(error, RunError):
+        return said.rstrip(".;")
+    said = (said if len(said) <= _LONGEST else f"{said[:_LONGEST]} ...").rstrip(".;")
+    if isinstance(error, ValueError | OSError) and said:
+        return said
+    # The last line that is no library's is the one to look at.
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {said}".rstrip(": ") + where
 
 
 def reason(error: BaseException) -> str:

@@ -85,7 +85,8 @@ class AnnealedLangevin(Stepper):
     steps: int = static()
 
     def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> AnnealedLangevin:
-        least = float(jnp.min(sde.variance(jnp.asarray(sde.t_min))))
+        with jax.ensure_compile_time_eval():  # also inside a compiled program that draws samples
+            least = float(jnp.min(sde.variance(jnp.asarray(sde.t_min))))
         if doors.known(self.epsilon) and self.epsilon >= 2.0 * least:
             raise ValueError(
                 f"annealed_langevin: at epsilon={self.epsilon} the updates diverge on this {type(sde).__name__}, whose "

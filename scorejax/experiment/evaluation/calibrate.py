@@ -15,7 +15,7 @@ from scorejax.experiment.config import Config
 from scorejax.experiment.config.values import Value
 from scorejax.experiment.evaluation import places, variances
 from scorejax.experiment.evaluation.bits import labels_of
-from scorejax.experiment.evaluation.subject import CALIBRATION, Subject, carried, report_progress, settings
+from scorejax.experiment.evaluation.subject import CALIBRATION, Subject, carried, settings
 from scorejax.experiment.trained import restore
 from scorejax.numerics import keys
 from scorejax.reverse import gamma
@@ -87,7 +87,8 @@ def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, exam
 
     depends = {**settings(model), "examples": count, "seed": c.eval.seed}
     ledger = Ledger(Path(workdir) / "eval", "calibration", count, depends)
-    batches = parallel.map_batches(
+    batches = model.compute.rows(
+        "calibration",
         fn,
         carried(model, CALIBRATION),
         tuple(arrays),
@@ -95,7 +96,7 @@ def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, exam
         batch_size=min(c.eval.batch, count),
         start=ledger.done,
     )
-    squares = ledger.fill(report_progress(batches, "calibration", ledger.done, count))["squares"]
+    squares = ledger.fill(batches)["squares"]
     blocks = (squares[first : first + _BLOCK] for first in range(0, count, _BLOCK))
     found = reduce(Gamma.merge, (Gamma.of(sde, times, block) for block in blocks))
     ledger.remove()

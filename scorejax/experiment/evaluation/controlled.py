@@ -13,13 +13,12 @@ from scorejax.experiment.config import Config, chosen
 from scorejax.experiment.evaluation import places, quality, restoration, variances
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.evaluation import Result
-from scorejax.experiment.evaluation.given import read, wanted_labels
+from scorejax.experiment.evaluation.given import images, read, wanted_labels
 from scorejax.experiment.evaluation.subject import (
     CONTROLLED,
     Subject,
     carried,
     fingerprint,
-    report_progress,
     settings,
 )
 from scorejax.experiment.trained import restore
@@ -56,6 +55,8 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     given = read(config, task, trained)
     labels = wanted_labels(config, model.model, task, form, classes, given)
     features = None if task.restores else quality.network(config, form)
+    if getattr(config.guidance, "target", None) is not None:
+        images(config, "target", form.shape, form)  # what is missing shows before any work
 
     name, count = steering.title(config), len(given.images)
     held = (*carried(model, CONTROLLED), classes, task, model.fitted.head)
@@ -68,16 +69,18 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         **variances.about(model.fitted),
     }
     ledger = Ledger(Path(workdir) / "samples", f"{name}-step-{model.step}", count, depends)
-    batches = parallel.map_batches(
+    done = min(ledger.done, count)
+    batches = model.compute.rows(
+        name,
         restoration.batch_function(model, perceptual),
         held,
         (given.images,) if labels is None else (given.images, labels),
         stop=count,
         batch_size=min(config.eval.batch, count),
-        start=ledger.done,
+        start=done,
     )
     with user_errors(f"guidance = {config.guidance.name!r}"):
-        rows = ledger.fill(report_progress(batches, name, min(ledger.done, count), count))
+        rows = ledger.fill(batches)
 
     report = {
         "step": model.step,

@@ -32,11 +32,9 @@ from scorejax.experiment.evaluation.subject import (
     Subject,
     carried,
     fingerprint,
-    report_progress,
     settings,
 )
 from scorejax.numerics import keys
-from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.files import replacing, write_json
 from scorejax.runtime.ledger import Ledger
@@ -72,8 +70,8 @@ def draw(model: Subject, workdir: str | Path) -> Samples:
     gray_levels = model.form.gray_levels
     about = {**depends, "to_levels": TO_LEVELS if gray_levels else None, "gray_levels": gray_levels}
     write_json(ledger.folder / "about.json", about)
-    batches = parallel.map_batches(fn, held, stop=count, batch_size=min(c.batch, count), start=ledger.done)
-    rows = ledger.fill(report_progress(batches, "samples", min(ledger.done, count), count))
+    done = min(ledger.done, count)
+    rows = ledger.fill(model.compute.rows("samples", fn, held, stop=count, batch_size=min(c.batch, count), start=done))
     return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
 
 
@@ -173,9 +171,9 @@ def _trajectory(model: Subject, rows: int) -> np.ndarray:
     labels = model.classes.wanted(jnp.arange(rows))
     score = model.classes.score(of, sde, labels)
     arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, of, labels)
-    path = samplers.trajectory(key, sde, score, (rows, *shape), **arguments)
+    path = model.compute.once(lambda key: samplers.trajectory(key, sde, score, (rows, *shape), **arguments), key)
     # equally spaced in log SNR, where the picture changes, and the last one always
-    ratios = np.asarray(jax.vmap(sde.log_snr)(path.t))
+    ratios = np.asarray(model.compute.once(jax.vmap(sde.log_snr), path.t))
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
-    pairs = jnp.stack([path.x[shown], path.denoised[shown]], axis=2)
-    return np.asarray(model.space.from_model(pairs.reshape(len(shown), 2 * rows, *shape)))
+    pairs = np.stack([path.x[shown], path.denoised[shown]], axis=2).reshape(len(shown), 2 * rows, *shape)
+    return np.asarray(model.compute.once(lambda x: model.space.from_model(x), pairs))

@@ -15,8 +15,8 @@ from scorejax import metrics
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.config.values import Values
-from scorejax.experiment.evaluation.subject import report_progress
-from scorejax.runtime.errors import user_errors
+from scorejax.experiment.evaluation.compute import report_progress
+from scorejax.runtime.errors import asked_by, user_errors
 from scorejax.runtime.ledger import Ledger
 
 
@@ -71,7 +71,9 @@ def real_features(
 
 def examples(config: Config) -> data_lib.Dataset:
     """The real examples of `eval.reference_split`."""
-    return assemble.dataset(config, config.eval.reference_split)
+    split = config.eval.reference_split
+    with asked_by("eval.reference_split", split):
+        return assemble.dataset(config, split)
 
 
 def compute(

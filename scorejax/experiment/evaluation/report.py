@@ -21,7 +21,16 @@ def summary(report: Result, evaluations: Sequence[Evaluation]) -> str:
         lines += each.lines(report[each.name]) if each.name in report else []
     if counted and "truth" in counted:
         lines.append(f"  |bits/dim - truth|  {abs(counted['bits_per_dim'] - counted['truth']):.5f}")
+    lines += [f"  note: {note}" for note in report.get("notes", [])]
     return "\n".join(lines)
+
+
+def annotate(report: Result, evaluations: Sequence[Evaluation]) -> None:
+    """Add to each section of a report the units of its numbers, by their keys."""
+    for each in evaluations:
+        if each.name in report:
+            own = report[each.name]
+            own["units"] = {**each.units, **own.get("units", {})}
 
 
 def environment() -> Result:

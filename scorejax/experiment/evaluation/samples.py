@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation import draw, places, quality, saturation, variances
-from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.experiment.recipe import make_recipe
 from scorejax.runtime import parallel
@@ -30,17 +29,17 @@ def draw_and_measure(model: Subject, judge: quality.Judge, workdir: str | Path) 
     }
 
 
-def _prepare(held: Held) -> Callable[[], Result]:
+def _prepare(held: Held) -> Work:
     judge = quality.judge(held.config, held.train)
     model = variances.with_fitted(held.subject, held.workdir)
-    return lambda: draw_and_measure(model, judge, held.workdir)
+    return lambda workdir: draw_and_measure(model, judge, workdir)
 
 
-def _show(held: Held) -> None:
+def _show(held: Held, workdir: Path) -> None:
     """Pictures of the samples, which lie on the disk by now."""
     if parallel.is_main_process():
         model = variances.with_fitted(held.subject, held.workdir)
-        draw.save_pictures(model, held.workdir, draw.draw(model, held.workdir).x)
+        draw.save_pictures(model, workdir, draw.draw(model, workdir).x)
 
 
 def _check(config: Config) -> None:
@@ -56,7 +55,9 @@ EVALUATION = Evaluation(
     lambda config: config.eval.samples > 0,
     _prepare,
     quality.lines,
-    _check,
+    without="eval.samples=0",
+    units={"nfe": "network evaluations"},
+    check=_check,
     reads=(*places.DRAWN, *(f"eval.{key}" for key in READS)),
     show=_show,
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from absl import logging
 
 from scorejax import data
 from scorejax.experiment import assemble
@@ -16,7 +18,7 @@ from scorejax.experiment.training.state import State, repeat
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import DivergedError
 from scorejax.runtime.interruption import Interruption
-from scorejax.runtime.progress import Progress
+from scorejax.runtime.progress import Progress, patience
 from scorejax.runtime.writers import Writer
 
 Preview: TypeAlias = Callable[[Params, int], None]
@@ -68,12 +70,15 @@ def advance(
         Writer(workdir, resume_step=step, active=parallel.is_main_process()) as writer,
     ):
         try:
-            run = Run(config, checkpoints, writer, step, own, preview)
+            examples = "images" if feeder.data.gray_levels else "vectors"
+            run = Run(config, checkpoints, writer, step, own, preview, examples)
             run.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
+            logging.info("compiling the step of training")
             while step < config.train.steps and not interruption.requested:
-                state, metrics = chunk(state, feeder.payload(step, count))
-                step += count
-                run.after_call(state, step, metrics, stopping=bool(interruption.requested))
+                with patience("compiling the step of training") if run.first else contextlib.nullcontext():
+                    state, metrics = chunk(state, feeder.payload(step, count))
+                    step += count
+                    run.after_call(state, step, metrics, stopping=bool(interruption.requested))
             run.save(state, step)
             if run.held and not interruption.requested:
                 # What the last step made is as good as its loss, which is the first of one more call.
@@ -100,13 +105,16 @@ class Run:
         step: int,
         own: tuple[str, ...] = (),
         preview: Preview | None = None,
+        examples: str = "images",
     ) -> None:
         self.config, self.checkpoints, self.writer = config, checkpoints, writer
-        self.own, self.draw = own, preview
+        self.own, self.draw, self.examples = own, preview, examples
         self.began = step
         self.held: tuple[int, checkpoint.Snapshot] | None = None
         self.rate = assemble.learning_rate(config)
-        self.progress = Progress(config.train.steps, start=step, images_per_step=config.train.batch)
+        self.progress = Progress(
+            config.train.steps, start=step, what="step", examples_per_step=config.train.batch, examples=examples
+        )
         self.pending: tuple[int, Metrics] | None = None
         self.recent: list[dict[str, np.ndarray]] = []
         self.first = True
@@ -177,7 +185,7 @@ class Run:
     def _log(self, step: int) -> None:
         means = {name: np.concatenate([values[name] for values in self.recent]).mean() for name in self.recent[0]}
         speed = self.progress.steps_per_second
-        timing = {"steps_per_s": speed, "images_per_s": speed * self.config.train.batch} if speed else {}
+        timing = {"steps_per_s": speed, f"{self.examples}_per_s": speed * self.config.train.batch} if speed else {}
         self.writer.scalars(step, {**means, "lr": self.rate(step - 1), **timing})
         self.recent = []
 

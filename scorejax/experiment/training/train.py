@@ -25,6 +25,7 @@ from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, S
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, DivergedError
+from scorejax.runtime.progress import patience
 
 
 def train(
@@ -158,7 +159,8 @@ def restore_or_init(
     restored = checkpoints.restore(target._asdict(), per_device=() if recipe.carry_is_shared else ("carry",))
     if restored is None:
         logging.info("initializing a new run")
-        state, step = jax.jit(make_state)(key), 0
+        with patience("compiling the initialization"):
+            state, step = jax.jit(make_state)(key), 0
         if config.init_from:
             params, published = recipe.load(config.init_from)
             logging.info("starting from %s, of step %d", config.init_from, published)
