@@ -16,12 +16,16 @@ from scorejax.experiment import checks, modes
 from scorejax.experiment import config as configs
 from scorejax.experiment.config import reading
 from scorejax.experiment.evaluation import quality, sweep
+from scorejax.experiment.evaluation.bits import verdict
+from scorejax.experiment.evaluation.evaluate import EVALUATIONS
+from scorejax.experiment.evaluation.report import summary
+from scorejax.metrics.random_conv import RandomConv
 from scorejax.runtime.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / f"docs/{name}.md" for name in ("choosing", "control", "data", "recipes", "benchmarks")),
+    *(ROOT / f"docs/{name}.md" for name in ("choosing", "control", "data", "recipes", "runs", "benchmarks")),
 ]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 # The configs of the runs that commands go on with.
@@ -109,6 +113,26 @@ def test_configs_are_found_by_name_where_a_wheel_puts_them(tmp_path, monkeypatch
     monkeypatch.setattr(reading.sysconfig, "get_path", lambda *_: str(tmp_path / "prefix"))
     for path in CONFIGS:
         assert configs.load(path.stem).name == path.stem  # one config reads another from its folder
+
+
+def test_the_readme_shows_what_the_first_command_prints():
+    """The numbers of the page, printed by the program, are the page."""
+    (shown,) = re.findall(r"^```\n(step 240.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+
+    def numbers(label):
+        return [float(text) for text in re.findall(r"[\d.]+", re.search(rf"^  {label} +(.*)$", shown, re.MULTILINE)[1])]
+
+    bits = dict(zip(("bits_per_dim", "standard_error"), numbers("bits/dim"), strict=True))
+    bits |= {"gaussian_baseline": numbers("Gaussian baseline")[0], "uniform_baseline": numbers("uniform baseline")[0]}
+    bits |= {"levels": 17, "failed": 0, "examples": 297, "of": 297, "verdict": verdict(bits)}
+    distance, floor = numbers("Frechet distance")[:2]
+    drawn = {"metrics": ["frechet"], "n": 150, "nfe": 81, "features": RandomConv().name, "frechet_floor": floor}
+    drawn |= {"frechet_called": "Frechet distance", "frechet_distance": distance}
+    drawn["notes"] = [re.search(r"^  note: (.*)$", shown, re.MULTILINE)[1]]
+    report = {"step": 240, "split": "test", "data": "digits", "likelihood": bits, "samples": drawn}
+    *printed, where = shown.splitlines()
+    assert summary(report, EVALUATIONS).splitlines() == printed
+    assert where == "  results in runs/vp_digits/eval/step-240.json, pictures in runs/vp_digits/samples/"
 
 
 @pytest.mark.slow

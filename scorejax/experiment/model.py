@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import jax
 from jax import Array
 from jax.tree_util import Partial
 
+from scorejax.numerics.trees import register_dataclass
 from scorejax.reverse.variance import VarianceHead
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
@@ -30,7 +30,7 @@ class Logits(Protocol):
     def __call__(self, x: Array, t: Array, /) -> Array: ...
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Model:
     """Capabilities of a trained model. A pytree whose leaves are its weights, so that it can be the argument of a

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from scorejax.experiment import recipes, steering
+import jax
+
+from scorejax.experiment import checks, recipes, rehearsal, steering
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.config import Config
+from scorejax.experiment.config import Config, flatten, to_dict
 from scorejax.experiment.evaluation import calibrate as calibration
 from scorejax.experiment.evaluation import controlled, evaluate
 from scorejax.experiment.evaluation import sweep as sweeps
 from scorejax.experiment.recipe import Recipe
 from scorejax.experiment.training.beside import train_beside
 from scorejax.experiment.training.train import train as run_training
+from scorejax.runtime import checkpoint
+from scorejax.runtime.errors import RunError
 
 Mode: TypeAlias = Callable[[Config, str | Path], str | None]
 """`(config, workdir) -> the name of the signal that ended it early, or None`."""
@@ -27,33 +33,42 @@ def run(mode: str, config: Config, workdir: str | Path) -> str | None:
     Raises:
         RunError: what is wrong with the config, the workdir or the data, in one line.
     """
-    if mode != "train":
-        workdir_lib.check(workdir, config)
-    return MODES[mode](config, workdir)
+    # A folder that is not there has no other writer: training makes it, and locks it then.
+    with workdir_lib.writing(workdir) if Path(workdir).is_dir() else contextlib.nullcontext():
+        if mode != "train":
+            workdir_lib.check(workdir, config)
+        return MODES[mode](config, workdir)
 
 
 def train(config: Config, workdir: str | Path) -> str | None:
     """Train, then evaluate; goes on where an earlier run stopped."""
-    evaluate.check(config)
+    checks.check(config, jax.device_count())
+    workdir_lib.check(workdir, config)
+    if config.train.steps > max(checkpoint.steps(workdir), default=0):
+        rehearsal.rehearse(config, workdir)
     stopped = run_training(config, workdir, preview=functools.partial(_preview, config, workdir)).interrupted
     if config.eval.after_training and not stopped:
-        evaluate.evaluate(config, workdir)
+        with workdir_lib.writing(workdir):
+            evaluate.evaluate(config, workdir)
     return stopped
 
 
 def eval_(config: Config, workdir: str | Path) -> None:
     """Bits/dim, quality of samples, pictures: all that the newest checkpoint can be measured by."""
-    evaluate.evaluate(config, workdir)
+    evaluate.evaluate(config, workdir, rehearsed=False)
 
 
 def sample(config: Config, workdir: str | Path) -> None:
     """Samples and their picture; with guidance of given images, what becomes of these."""
-    (controlled.control if steering.of_images(config) else evaluate.sample)(config, workdir)
+    if steering.of_images(config):
+        controlled.control(config, workdir)
+    else:
+        evaluate.sample(config, workdir, rehearsed=False)
 
 
 def sweep(config: Config, workdir: str | Path) -> None:
     """Quality against network evaluations for the samplers `sweep.samplers`."""
-    sweeps.sweep(config, workdir)
+    sweeps.sweep(config, workdir, rehearsed=False)
 
 
 def calibrate(config: Config, workdir: str | Path) -> None:
@@ -84,6 +99,23 @@ MODES: dict[str, Mode] = {
     each.__name__.rstrip("_"): each for each in (train, eval_, sample, sweep, calibrate, fid_stats)
 } | {f"train_{kind.section}": _beside(kind) for kind in recipes.BESIDE.values()}
 """By name; what is trained next to a model has a mode of its own."""
+
+
+def resumes(config: Config | None, workdir: str | Path) -> bool:
+    """Whether the folder alone says how its run goes on, because the config is written there."""
+    if config is None:
+        return False
+    try:
+        there = workdir_lib.saved_config(workdir)
+    except RunError:
+        return False
+    return flatten(to_dict(there)) == flatten(to_dict(config))
+
+
+def hint(name: str) -> str:
+    """The mode that a wrong name may have meant, as the end of a message; empty if none is near."""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), MODES, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def describe() -> str:

@@ -93,7 +93,7 @@ def restore(config: Config, workdir: str | Path, examples: data.Dataset | None =
     """
     recipe = make_recipe(config, examples, record=workdir_lib.record(workdir, config, examples))
     if config.init_from and not checkpoint.steps(workdir):
-        workdir_lib.claim(workdir, config)
+        workdir_lib.adopt(workdir, config)
         return Trained(config, recipe, *recipe.load(config.init_from))
     restored = checkpoint.restore_ema(workdir, recipe.shapes())
     return Trained(config, recipe, restored.fields["ema"], restored.step)

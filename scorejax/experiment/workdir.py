@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
+
+from absl import logging
 
 from scorejax import data
 from scorejax.experiment.assemble.data import dataset
@@ -19,12 +20,15 @@ from scorejax.experiment.config.values import Value, Values
 from scorejax.experiment.recipes import BESIDE
 from scorejax.experiment.record import Record
 from scorejax.numerics.trees import PyTree
-from scorejax.runtime import checkpoint, parallel
+from scorejax.runtime import checkpoint, lock, parallel
 from scorejax.runtime.errors import ConfigError, RunError
+from scorejax.runtime.files import DamagedError, read_json, write_json
 
 FILE = "config.json"
 DATA = "data.json"
 NEIGHBOR = "score.json"
+DIVERGED = "diverged.json"
+AFTER_DIVERGENCE = ("optim.lr", "optim.warmup", "optim.clip")
 # What may change between two starts of a run: it changes no number that training computes.
 FREE_SECTIONS = ("sampler", "guidance", "eval", "sweep", *(str(kind.section) for kind in BESIDE.values()))
 FREE_KEYS = (
@@ -44,6 +48,42 @@ FREE_KEYS = (
 _SHOWN = 8  # differing settings in a message
 
 
+def folder(text: str | Path) -> Path:
+    """The folder that a person names: `~` is the home folder.
+
+    Raises:
+        ConfigError: it is no folder of this machine, or a file.
+    """
+    if "://" in str(text):
+        raise ConfigError(
+            f"--workdir={text}: runs are kept in folders of this machine; mount that storage as one (gcsfuse, s3fs), "
+            "or train in a folder here and copy it there"
+        )
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"--workdir={text}: {error}; give the path in full") from error
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--workdir={text} is a file, and a folder is wanted; choose another path")
+    return path
+
+
+def kept(path: str | Path) -> str:
+    """What of a run is safe on the disk, in one line."""
+    steps = checkpoint.steps(path)
+    newest = f"the checkpoint of step {steps[-1]}" if steps else "no checkpoint yet"
+    return f"kept in {path}: {newest}, and every result that was finished"
+
+
+def writing(workdir: str | Path) -> contextlib.AbstractContextManager[None]:
+    """Be the one run that writes in a folder; `scorejax.load` and other runs may read it meanwhile.
+
+    Raises:
+        LockedError: another process writes there; the message says which, since when, and what to do.
+    """
+    return lock.held(workdir) if parallel.is_main_process() else contextlib.nullcontext()
+
+
 def claim(workdir: str | Path, config: Config) -> None:
     """Write the config next to the run's checkpoints, or check that the run goes on as it began.
 
@@ -52,7 +92,27 @@ def claim(workdir: str | Path, config: Config) -> None:
         RunError: the folder cannot be written.
     """
     check(workdir, config)
+    gentler = _gentler(workdir, config)
     _write(Path(workdir) / FILE, to_dict(config))
+    if gentler:
+        changes = ", ".join(f"{key} {old!r} -> {new!r}" for key, (old, new) in gentler.items())
+        logging.info("%s: after the divergence, from step %d on: %s", workdir, checkpoint.steps(workdir)[-1], changes)
+    if gentler or not checkpoint.steps(workdir):
+        (Path(workdir) / DIVERGED).unlink(missing_ok=True)
+
+
+def adopt(workdir: str | Path, config: Config) -> None:
+    """Write the config of a published model next to its results; one that is there stays, since it names them.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        stays = not differences(to_dict(saved_config(workdir)), to_dict(config))
+    except RunError:  # there is none, or it is damaged
+        stays = False
+    if not stays:
+        _write(Path(workdir) / FILE, to_dict(config))
 
 
 def check(workdir: str | Path, config: Config) -> None:
@@ -63,8 +123,13 @@ def check(workdir: str | Path, config: Config) -> None:
     """
     if not checkpoint.steps(workdir) or not (Path(workdir) / FILE).is_file():
         return
-    # read as a config, so that settings younger than the folder have their defaults there
-    changed = differences(to_dict(saved_config(workdir)), to_dict(config))
+    try:
+        # read as a config, so that settings younger than the folder have their defaults there
+        changed = differences(to_dict(saved_config(workdir)), to_dict(config))
+    except DamagedError as error:
+        logging.warning("%s: going on with the config that is given, which cannot be compared", error)
+        return
+    changed = {key: values for key, values in changed.items() if key not in _gentler(workdir, config)}
     if changed:
         # What a part is called decides which settings it has: those come first, and the rest is cut short.
         order = sorted(changed, key=lambda key: not key.endswith(".name"))
@@ -86,7 +151,7 @@ def record(workdir: str | Path, config: Config, examples: data.Dataset | None = 
         examples: its training data, if they have been read already.
 
     Raises:
-        ConfigError: the record is damaged, or an old run's data cannot be read.
+        RunError: the record is damaged, or an old run's data cannot be read.
     """
     if not checkpoint.steps(workdir):
         return None
@@ -102,18 +167,20 @@ def saved_record(workdir: str | Path) -> Record | None:
     """The record of a run's data as it lies in its folder; None if there is none.
 
     Raises:
-        ConfigError: it is damaged.
+        DamagedError: it is damaged.
     """
     path = Path(workdir) / DATA
     if not path.is_file():
         return None
+    remedy = (
+        "put it back from a copy, or train again in another --workdir: it says how the data were brought to the model"
+    )
+    values = read_json(path, dict, remedy)
     try:
-        return Record.from_dict(json.loads(path.read_text()))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(
-            f"{path} is damaged ({error!r}); put it back from a copy, or train again in another --workdir: it says how "
-            "the data were brought to the model"
-        ) from error
+        return Record.from_dict(values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DamagedError(path, reason, remedy) from error
 
 
 def claim_data(workdir: str | Path, record: Record) -> None:
@@ -123,6 +190,32 @@ def claim_data(workdir: str | Path, record: Record) -> None:
         RunError: the folder cannot be written.
     """
     _write(Path(workdir) / DATA, record.to_dict())
+
+
+def note_divergence(workdir: str | Path) -> None:
+    """Write down that the run diverged: `AFTER_DIVERGENCE` may then change when it goes on."""
+    _write(Path(workdir) / DIVERGED, {"after_step": (checkpoint.steps(workdir) or [0])[-1]})
+
+
+def diverged(workdir: str | Path) -> bool:
+    """Whether a run diverged, and has not gone on with other settings since."""
+    return (Path(workdir) / DIVERGED).is_file()
+
+
+def _gentler(workdir: str | Path, config: Config) -> dict[str, tuple[Value, Value]]:
+    """What differs of the settings that may change after a divergence."""
+    if not diverged(workdir) or not checkpoint.steps(workdir):
+        return {}
+    try:
+        changed = differences(to_dict(saved_config(workdir)), to_dict(config))
+    except RunError:
+        return {}
+    # The state of the optimizer has another form with clipping than without.
+    return {
+        key: changed[key]
+        for key in AFTER_DIVERGENCE
+        if key in changed and (key != "optim.clip" or all(changed[key]) or not any(changed[key]))
+    }
 
 
 def claim_beside(workdir: str | Path, step: int, params: PyTree) -> None:
@@ -150,7 +243,10 @@ def check_beside(workdir: str | Path, params: PyTree) -> None:
     path = Path(workdir) / NEIGHBOR
     if not checkpoint.steps(workdir) or not path.is_file():
         return
-    there = json.loads(path.read_text())
+    remedy = f"delete it if {workdir} was trained next to the score that is there now, else delete that folder"
+    there = read_json(path, dict, remedy)
+    if not {"checksum", "step"} <= there.keys():
+        raise DamagedError(path, f"it holds {', '.join(there) or 'nothing'} where checksum and step are wanted", remedy)
     if there["checksum"] != checkpoint.checksum(params):
         raise ConfigError(
             f"{workdir} was trained next to the score of step {there['step']}, not next to these weights; delete the "
@@ -169,14 +265,10 @@ def saved_config(workdir: str | Path) -> Config:
         raise ConfigError(
             f"{workdir} holds no run: there is no {FILE} in it; name another folder, or give --config=NAME"
         )
-    try:
-        values = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{path} is damaged: {error}; give --config=NAME to go on with the run's checkpoints"
-        ) from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings but {type(values).__name__}; give --config=NAME")
+    remedy = "give --config=NAME, with the settings of the run, to go on with its checkpoints"
+    values = read_json(path, dict, remedy)
+    if not values:
+        raise DamagedError(path, "it holds no settings", remedy)
     try:
         return from_dict(values)
     except ConfigError as error:
@@ -186,6 +278,8 @@ def saved_config(workdir: str | Path) -> Config:
             f"{path} is of another version of scorejax: {names or error}; change the names in it, or train again in "
             "another --workdir"
         ) from error
+    except (TypeError, AttributeError, ValueError, KeyError) as error:
+        raise DamagedError(path, f"{type(error).__name__}: {error}", remedy) from error
 
 
 def differences(old: Values, new: Values) -> dict[str, tuple[Value, Value]]:
@@ -202,14 +296,5 @@ def differences(old: Values, new: Values) -> dict[str, tuple[Value, Value]]:
 
 
 def _write(path: Path, values: Values) -> None:
-    if not parallel.is_main_process():
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(values, indent=2) + "\n")
-        os.replace(partial, path)
-    except OSError as error:
-        raise RunError(
-            f"cannot write to the workdir {path.parent}: {error.strerror}; choose another --workdir"
-        ) from error
+    if parallel.is_main_process():
+        write_json(path, values)

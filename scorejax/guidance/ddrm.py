@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -18,6 +17,7 @@ from scorejax.guidance.operators.filters import AveragePool, Separable
 from scorejax.guidance.operators.selections import Dense, Mask
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
@@ -26,7 +26,7 @@ from scorejax.sdes.linear import LinearSDE, static
 _START = 2**32 - 4  # a stream apart from those of `sample`
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Spectrum:
     """The modes `V^T x` of a measurement `A = U S V^T` that is a product over rows and columns.
@@ -64,7 +64,7 @@ class Spectrum:
         return jnp.einsum("hi,wj,bhwc->bijc", *matrices, x, precision=EXACT)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Restoration(Stepper):
     """One step of DDRM, in the variable `x / alpha_t`, whose noise is `sigma_t / alpha_t`."""

@@ -23,7 +23,7 @@ from jax.tree_util import Partial
 from scorejax.guidance import conjugate
 from scorejax.guidance.operators import Operator
 from scorejax.numerics import doors
-from scorejax.numerics.trees import as_pytree
+from scorejax.numerics.trees import as_pytree, register_dataclass
 from scorejax.scores.predictions import Score, as_score, tweedie
 from scorejax.sdes.linear import LinearSDE, static
 
@@ -144,7 +144,7 @@ def moment_matching(
     return Partial(_moment_matching, solver, sde, as_score(score), operator, _measured(operator, y), sigma_y)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class _Solver:
     """How exactly the linear system of every example is solved."""

@@ -20,6 +20,7 @@ from scorejax.guidance.operators.base import EXACT
 from scorejax.guidance.operators.selections import fit_mask
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.samplers.stepper import Memory, Step, Stepper
 from scorejax.scores.predictions import Score
@@ -42,7 +43,7 @@ class Modes(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class ChannelRotation:
     """An orthogonal basis of the channels, the same at every pixel; columns of `matrix [C, C]` are the modes."""
@@ -58,7 +59,7 @@ class ChannelRotation:
         return jnp.matmul(modes, jnp.asarray(self.matrix, modes.dtype).T, precision=EXACT)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Known:
     """What is known of the sample: the modes of `y` where the mask is true, in an orthogonal basis.
@@ -85,7 +86,7 @@ class Known:
         return self.paste(into, sde.perturb(jnp.broadcast_to(self.y, into.shape), t, noise))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Replacement(Stepper):
     """A stepper after which the known part is drawn from its own law at the time reached."""
@@ -118,7 +119,7 @@ class Rounds(NamedTuple):
     at_top: Memory
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Resampling(Stepper):
     """A stepper that goes back up over every `jump` steps and comes down again, `rounds` times in all."""

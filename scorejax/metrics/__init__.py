@@ -10,7 +10,14 @@ from scorejax.metrics.catalog import (
 )
 from scorejax.metrics.classes import SPLITS, ClassScore, ClassScoreMetric, class_score
 from scorejax.metrics.features import Classifier, Examples, FeatureNetwork, extract, moments
-from scorejax.metrics.frechet import FrechetMetric, distance, frechet_distance, frechet_floor, moments_and_floor
+from scorejax.metrics.frechet import (
+    SQUARES,
+    FrechetMetric,
+    distance,
+    frechet_distance,
+    frechet_floor,
+    moments_and_floor,
+)
 from scorejax.metrics.gaussian_baseline import (
     GaussianFit,
     fit_gaussian,
@@ -31,6 +38,7 @@ __all__ = [
     "NEIGHBORS",
     "PUBLISHED_INCEPTION",
     "SPLITS",
+    "SQUARES",
     "ClassScore",
     "ClassScoreMetric",
     "Classifier",

@@ -1,8 +1,8 @@
 """How sharp and how varied the classes of samples are: the Inception Score, if the classes are Inception's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class ClassScoreMetric(Metric):
     splits: int = SPLITS
     needs_classes = True
     needs_real = "nothing"
+    units: ClassVar[Mapping[str, str]] = dict.fromkeys(("class_score", "class_score_std"), "classes")
 
     def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Measure the score, and its standard deviation over the splits."""

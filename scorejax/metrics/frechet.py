@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from scorejax.metrics.moments import Moments
 from scorejax.metrics.naming import is_inception
 from scorejax.metrics.statistics import Statistics
 
+SQUARES = "squared units of the features"
 ENOUGH = 10_000  # samples of a Frechet distance that may be held against published ones
 
 
@@ -20,6 +23,7 @@ class FrechetMetric(Metric):
     """Frechet distance to real examples, with its floor; over Inception features it is called FID."""
 
     needs_real = "moments"
+    units: ClassVar[Mapping[str, str]] = dict.fromkeys(("frechet_distance", "frechet_floor"), SQUARES)
 
     def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Measure the distance to the given statistics, or to all real examples and with its floor."""
@@ -58,7 +62,7 @@ class FrechetMetric(Metric):
     def lines(self, result: Result) -> list[tuple[str, str]]:
         """Return the distance, and its floor where it was computed."""
         floor = f", floor {result['frechet_floor']:.4g}" if "frechet_floor" in result else ""
-        return [(result["frechet_called"], f"{result['frechet_distance']:.4g}{floor}")]
+        return [(result["frechet_called"], f"{result['frechet_distance']:.4g}{floor} squared units")]
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Kernel distance between two sets of features (KID over Inception features): unbiased at every sample size."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,9 @@ class KernelMetric(Metric):
     """
 
     block: int = BLOCK
+    units: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("kernel_distance", "kernel_distance_error"), "squared maximum mean discrepancy"
+    )
 
     def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
         """Measure the distance and its standard error."""

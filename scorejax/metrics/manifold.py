@@ -1,7 +1,8 @@
 """Precision (are samples realistic?) and recall (is every real example covered?)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class PrecisionRecallMetric(Metric):
     """
 
     neighbors: int = NEIGHBORS
+    units: ClassVar[Mapping[str, str]] = {"precision": "share of the samples", "recall": "share of the real examples"}
 
     @property
     def least(self) -> int:

@@ -7,6 +7,7 @@ with their defaults, are its settings.
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -51,10 +52,12 @@ class Metric(abc.ABC):
 
     Attributes:
         needs_classes: whether the feature network must end in classes (`features.Classifier`).
+        units: of its numbers, by their keys in `measure`.
         needs_real: `features` of the real examples; their `moments`, for which statistics from a file do; or `nothing`.
     """
 
     needs_classes: ClassVar[bool] = False
+    units: ClassVar[Mapping[str, str]] = {}
     needs_real: ClassVar[Literal["features", "moments", "nothing"]] = "features"
 
     @property

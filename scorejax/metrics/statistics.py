@@ -11,6 +11,7 @@ import numpy as np
 
 from scorejax.data import arrays
 from scorejax.metrics.moments import Moments
+from scorejax.runtime.files import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +46,10 @@ class Statistics:
     def save(self, path: str | Path) -> None:
         """Write an `.npz` with keys mu, sigma (as published files have), n, network and about (JSON)."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         about = json.dumps(self.about, default=str)
-        np.savez(path, mu=self.mean, sigma=self.covariance, n=self.count or 0, network=self.network or "", about=about)
+        with replacing(path) as partial:
+            named = {"n": self.count or 0, "network": self.network or "", "about": about}
+            np.savez(partial, mu=self.mean, sigma=self.covariance, **named)
 
     @classmethod
     def load(cls, path: str | Path) -> Statistics:

@@ -14,6 +14,7 @@ from scorejax.likelihood.decoder import data_points
 from scorejax.likelihood.elbo import decoder_log_prob, decoder_variances, kl_term
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.reverse import ReverseChain
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
@@ -110,7 +111,7 @@ def draw_terms(key: Array, n: int, proposal: Array) -> Array:
     return jax.vmap(lambda k: jax.random.choice(k, proposal.shape[0], p=proposal))(keys)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class LossHistory:
     """The last losses of every term, and the proposal they suggest: `p_i ~ sqrt(mean L_i^2)`.

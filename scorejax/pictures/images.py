@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 _PAPER = 255  # white margins
+_SIGNATURE = "scorejax"  # key of a text in a PNG file
 _TARGET = 64  # tiny images are enlarged to about this many pixels
 
 
@@ -57,6 +58,28 @@ def write_png(path: str | Path, page: np.ndarray) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(page[..., 0] if page.shape[-1] == 1 else page)
     picture.save(path, "png")
+
+
+def sign(path: str | Path, text: str) -> None:
+    """Write a text into a PNG file, such as the settings that it was drawn with; pictures look as before."""
+    from PIL import Image, PngImagePlugin
+
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(_SIGNATURE, text)
+    with Image.open(path) as picture:
+        picture.load()
+        picture.save(path, "png", pnginfo=chunks)
+
+
+def signature(path: str | Path) -> str | None:
+    """The text that `sign` wrote into a PNG file; None if there is none, or it is no picture."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get(_SIGNATURE)
+    except (OSError, ValueError, SyntaxError):
+        return None
 
 
 def save_grid(path: str | Path, images: np.ndarray, columns: int | None = None, scale: int | None = None) -> None:

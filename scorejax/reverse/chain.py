@@ -16,6 +16,7 @@ from jax import Array
 from jax.core import Tracer
 
 from scorejax.numerics.host_arrays import host_array
+from scorejax.numerics.trees import register_dataclass
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
@@ -25,7 +26,7 @@ from scorejax.sdes.linear import LinearSDE, Time, static
 VARIANCES = ("posterior", "forward")
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Transition:
     """The numbers of the steps from `t` down to `s`, each field shaped like `t` (`[K]` for a whole grid).
@@ -126,7 +127,7 @@ def expected_kl(optimal: Array, variance: Array, posterior: Array) -> Array:
     return 0.5 * (optimal / variance - 1.0 + jnp.log(variance) - jnp.log(posterior))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class ReverseChain:
     """The reverse chain of a time grid, made by `chain`.

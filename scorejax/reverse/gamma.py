@@ -5,6 +5,8 @@ It is estimated once for a network (`estimate`, `Gamma.of`) and then serves ever
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from scorejax.scores.predictions import Score
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate, exact_times
 from scorejax.sdes.linear import LinearSDE
+
+# What numpy raises for archives that are cut off, none at all, or lack an array.
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +140,13 @@ class Gamma:
         Raises:
             ValueError: if the file belongs to another process or is not one of `save`.
         """
-        with np.load(path) as file:
-            missing = {field for field in cls.__dataclass_fields__ if field not in file}
-            if missing:
-                raise ValueError(f"{path} is not a file of Gamma.save: it lacks {', '.join(sorted(missing))}")
-            values = {field: file[field] for field in cls.__dataclass_fields__}
+        try:
+            with np.load(path) as file:
+                values = {field: file[field] for field in cls.__dataclass_fields__}
+        except FileNotFoundError:
+            raise
+        except _DAMAGED as error:
+            raise ValueError(f"{path} is damaged, or not a file of Gamma.save: {error}; estimate it again") from error
         gamma = cls(**{**values, "count": int(values["count"])})
         if sde is not None:
             gamma.check(sde)

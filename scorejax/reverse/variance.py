@@ -10,18 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics import doors
+from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import static
 
 HeadNetwork = Callable[[Array, Array], Array]
 """`network(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`; a `jax.tree_util.Partial` that carries its parameters."""
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class UnboundHead:
     """A head that has not been put on its network yet; what a reverse chain holds until `bind`.
@@ -65,7 +65,7 @@ class VarianceHead(abc.ABC):
         """Return the variance (or the share) for this output of the head."""
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class NoiseResidual(VarianceHead):
     """NPR-DPM (arXiv 2206.07309): the head is fitted to `(eps - eps(x_t))^2` of a frozen network.
@@ -77,7 +77,7 @@ class NoiseResidual(VarianceHead):
         return output
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class SquaredNoise(VarianceHead):
     """SN-DPM (arXiv 2206.07309): the head `h` is fitted to `eps^2`; the variance of the noise is `h - eps(x_t)^2`.
@@ -89,7 +89,7 @@ class SquaredNoise(VarianceHead):
         return output - noise**2
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class ScoreCurvature(VarianceHead):
     """Optimal covariance matching: the head is fitted to the diagonal of `sigma_t^2` times the Jacobian of the score.
@@ -101,7 +101,7 @@ class ScoreCurvature(VarianceHead):
         return 1.0 + output
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class LearnedRange(VarianceHead):
     """Improved DDPM (arXiv 2102.09672): `log variance = v log beta + (1 - v) log beta_tilde`, `v` from the head.

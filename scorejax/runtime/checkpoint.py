@@ -8,9 +8,7 @@ checksum of every field, since a flipped bit inside an array would otherwise go 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +19,8 @@ from absl import logging
 
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime import parallel
-from scorejax.runtime.errors import CheckpointError
+from scorejax.runtime.errors import CheckpointError, advice, explained, reason
+from scorejax.runtime.snapshot import Snapshot, checksum, present
 
 SCHEMA = 1  # raise it when the meaning of a saved field changes
 FOLDER = "checkpoints"
@@ -60,19 +59,21 @@ class Checkpoints:
             max_to_keep=keep,
             keep_period=keep_every or None,
             cleanup_tmp_directories=True,  # left by a run that was killed while saving
+            # Where a folder cannot be made, threads that wait for it would keep a program from ending for minutes.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(self._root, options=self._options)
         except OSError as error:
-            raise CheckpointError(f"cannot write checkpoints to {self._root}: {_reason(error)}") from error
+            raise CheckpointError(f"cannot write checkpoints to {explained(error, self._root)}") from error
 
-    def save(self, step: int, state: PyTree, *, per_device: tuple[str, ...] = ()) -> None:
+    def save(self, step: int, state: PyTree | Snapshot, *, per_device: tuple[str, ...] = ()) -> None:
         """Copy the state and write it in the background; does nothing if this step is saved already.
 
         Args:
             step: number of optimizer steps taken.
-            state: a NamedTuple of replicated arrays.
+            state: a NamedTuple of replicated arrays, or the copy of one.
             per_device: the fields that differ between devices, each device having its own.
 
         Raises:
@@ -82,9 +83,7 @@ class Checkpoints:
         if step in self.steps():
             return
         self.wait()  # orbax would; here a failure is known to be of the save before
-        present = _present(state._asdict())
-        fields = parallel.to_host({name: value for name, value in present.items() if name not in per_device})
-        fields |= {name: parallel.own_to_host(present[name]) for name in per_device if name in present}
+        fields = (state if isinstance(state, Snapshot) else Snapshot.of(state, per_device)).fields
         record = {"schema": SCHEMA, "step": step, "checksums": {k: checksum(v) for k, v in fields.items()}}
         try:
             saved = self._manager.save(
@@ -131,6 +130,13 @@ class Checkpoints:
             self._manager.reload()
         return restored
 
+    def discard(self, step: int) -> None:
+        """Move a checkpoint to `checkpoints-broken/`: its weights are not good."""
+        self.wait()
+        if parallel.is_main_process():
+            _set_aside(self._root, step)
+        self._manager.reload()
+
     def steps(self) -> list[int]:
         """Return the steps of all complete checkpoints, in order."""
         return sorted(self._manager.all_steps())
@@ -140,20 +146,22 @@ class Checkpoints:
         try:
             self._manager.close()
         except Exception as error:
-            logging.error("checkpoint: %s", _reason(error))
+            logging.error("checkpoint: %s", reason(error))
 
     def _failed(self, step: int | None, error: Exception) -> CheckpointError:
         whole = ", ".join(str(s) for s in steps(self._root.parent)) or "none"
         return CheckpointError(
-            f"the checkpoint of step {step} could not be written to {self._root}: {_reason(error)}; earlier "
-            f"checkpoints are intact: {whole}"
+            f"the checkpoint of step {step} could not be written to {self._root}{advice(error)}: {reason(error)}; "
+            f"earlier checkpoints are intact: {whole}"
         )
 
 
 def steps(workdir: str | Path) -> list[int]:
     """Return the steps of the complete checkpoints of a run, in order; this reads names only."""
     root = Path(workdir) / FOLDER
-    return sorted(int(p.name) for p in root.iterdir() if p.name.isdigit()) if root.is_dir() else []
+    # Digits of other scripts and superscripts are digits too, but no steps.
+    names = [p.name for p in root.iterdir()] if root.is_dir() else []
+    return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
 def restore_ema(workdir: str | Path, params: PyTree, step: int | None = None) -> Restored:
@@ -173,7 +181,9 @@ def restore_ema(workdir: str | Path, params: PyTree, step: int | None = None) ->
     root = Path(workdir).absolute() / FOLDER
     there = steps(workdir)
     if not there:
-        raise CheckpointError(f"no checkpoints in {root}: train first, or give the --workdir of a run that was trained")
+        raise CheckpointError(
+            f"no checkpoints in {root}: train first, without --mode, or give the --workdir of a trained run"
+        )
     if step is not None and step not in there:
         raise CheckpointError(f"no checkpoint of step {step} in {root}; choose one of {', '.join(map(str, there))}")
     restored, _ = _newest(root, {"ema": params}, None if step is None else [step])
@@ -181,22 +191,12 @@ def restore_ema(workdir: str | Path, params: PyTree, step: int | None = None) ->
     return restored
 
 
-def checksum(tree: PyTree) -> int:
-    """Return the CRC-32 of all bytes, shapes and types of a tree of numpy arrays."""
-    value = 0
-    for leaf in jax.tree.leaves(tree):
-        leaf = np.asarray(leaf)
-        value = zlib.crc32(f"{leaf.dtype}{leaf.shape}".encode(), value)
-        value = zlib.crc32(memoryview(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)), value)  # pyright: ignore
-    return value
-
-
 def _newest(
     root: Path, target: dict[str, PyTree], candidates: list[int] | None = None, per_device: tuple[str, ...] = ()
 ) -> tuple[Restored | None, list[int]]:
     """The newest checkpoint that can be read, and the steps of newer ones that cannot."""
     candidates = steps(root.parent) if candidates is None else candidates
-    target = _present(target)
+    target = present(target)
     broken: list[int] = []
     reasons: list[str] = []
     for step in reversed(candidates):
@@ -206,7 +206,7 @@ def _newest(
             raise
         except Exception as error:  # orbax and tensorstore raise all kinds for damaged files
             broken.append(step)
-            reasons.append(f"{step} ({_reason(error)})")
+            reasons.append(f"{step} ({reason(error)})")
             continue
         if broken:
             logging.warning("checkpoints %s cannot be read; falling back to %d", "; ".join(reasons), step)
@@ -223,6 +223,8 @@ def _read(folder: Path, target: dict[str, PyTree], per_device: tuple[str, ...] =
         raise CheckpointError(
             f"{folder} has layout {record['schema']}, this version of scorejax reads up to {SCHEMA}: update scorejax"
         )
+    if record["step"] != int(folder.name):
+        raise ValueError(f"damaged: it holds step {record['step']}")
     shapes = jax.tree.map(_plain, target)
     arguments = ocp.args.PyTreeRestore(
         item=shapes,
@@ -236,11 +238,6 @@ def _read(folder: Path, target: dict[str, PyTree], per_device: tuple[str, ...] =
     if different:
         raise ValueError(f"damaged: the checksum of {', '.join(different)} is wrong")
     return fields
-
-
-def _present(fields: dict[str, PyTree]) -> dict[str, PyTree]:
-    """What a run has: a field that is None is not stored."""
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _check_devices(
@@ -283,14 +280,3 @@ def _set_aside(root: Path, step: int) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(exist_ok=True)
     os.replace(root / str(step), target)
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what went wrong, of the innermost cause."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if code := re.search(r"os_error_code='(\d+)'", str(error)):  # as tensorstore words it
-        return os.strerror(int(code[1]))
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -173,20 +173,38 @@ def map_batches(
     Yields:
         `(first, end, results)`: results of examples `first .. end - 1` as numpy `[end - first, ...]`.
     """
-    devices = jax.local_device_count()
-    each = -(-batch_size // devices)
-    mapped = jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0, *(0 for _ in arrays)))
+    whole = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
+    mapped = _over_devices(fn, arrays)
     carried = replicate(carried)
-
-    def split(array: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(array).reshape(devices, each, *array.shape[1:])
-
-    for first in range(start, stop, devices * each):
-        end = min(first + devices * each, stop)
-        index = np.minimum(np.arange(first, first + devices * each), stop - 1)
-        inputs = shard(tuple(split(a) for a in (index.astype(np.uint32), *(a[index] for a in arrays))))
+    for first in range(start, stop, whole):
+        end = min(first + whole, stop)
+        inputs = shard(_batch(arrays, np.minimum(np.arange(first, first + whole), stop - 1)))
         results = jax.device_get(mapped(carried, *inputs))
         yield first, end, jax.tree.map(lambda y, n=end - first: y.reshape(-1, *y.shape[2:])[:n], results)
+
+
+def trace_batch(fn: Callable[..., PyTree], carried: PyTree, arrays: tuple[Rows, ...] = (), *, each: int) -> PyTree:
+    """Return shapes and types of one example's results, as `map_batches` would yield them, without compiling.
+
+    Args:
+        fn: as there, like `carried` and `arrays`, which have at least one row.
+        carried: the same for all.
+        arrays: of the examples.
+        each: examples per device.
+    """
+    inputs = _batch(arrays, np.zeros(jax.local_device_count() * each, int))
+    results = jax.eval_shape(_over_devices(fn, arrays), carried, *inputs)
+    return jax.tree.map(lambda y: jax.ShapeDtypeStruct(y.shape[2:], y.dtype), results)
+
+
+def _over_devices(fn: Callable[..., PyTree], arrays: tuple[Rows, ...]) -> Callable[..., PyTree]:
+    return jax.pmap(fn, axis_name=AXIS, in_axes=(None, 0, *(0 for _ in arrays)))
+
+
+def _batch(arrays: tuple[Rows, ...], index: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The numbers of examples and their rows of the arrays, with an axis of local devices before them."""
+    rows = (index.astype(np.uint32), *(array[index] for array in arrays))
+    return tuple(np.ascontiguousarray(r).reshape(jax.local_device_count(), -1, *r.shape[1:]) for r in rows)
 
 
 def _mesh() -> Mesh:

@@ -1,15 +1,19 @@
 """The record of a run: metrics.jsonl, TensorBoard events and PNG files."""
 
+import contextlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsFloat
 
 import numpy as np
+from absl import logging
 
 from scorejax.pictures.images import write_png
+from scorejax.runtime.errors import RunError, os_errors
+from scorejax.runtime.files import replacing
+from scorejax.runtime.tensorboard import Events
 
 _LOG = "metrics.jsonl"
 
@@ -25,12 +29,18 @@ def _plain(value: SupportsFloat) -> float | int | str:
 def read_log(workdir: str | Path) -> list[dict[str, Any]]:
     """Return all complete records of a run's metrics.jsonl, in order; none if there is no such file."""
     path = Path(workdir) / _LOG
-    records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    with os_errors(path):
+        lines = path.read_bytes().splitlines() if path.exists() else []
+    records, damaged = [], 0
+    for number, line in enumerate(lines):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:  # the run was cut off within this line
-            continue
+            record = json.loads(line)
+            int(record["step"])
+            records.append(record)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            damaged += number < len(lines) - 1  # the last one is where a run was cut off
+    if damaged:
+        logging.warning("%s is damaged: %d of its %d lines are no records, and are left out", path, damaged, len(lines))
     return records
 
 
@@ -58,53 +68,56 @@ class Writer:
         self._events = None
         if not active:
             return
-        self.workdir.mkdir(parents=True, exist_ok=True)
-        self._rewind(resume_step)
-        self._file = (self.workdir / _LOG).open("a")
+        with os_errors(self.workdir / _LOG):
+            self.workdir.mkdir(parents=True, exist_ok=True)
+            self._rewind(resume_step)
+            self._file = (self.workdir / _LOG).open("a")
         if tensorboard:
-            from tensorboardX import SummaryWriter
-
             purge = None if resume_step is None else resume_step + 1
-            self._events = SummaryWriter(str(self.workdir / "tensorboard"), purge_step=purge)
+            self._events = Events(self.workdir / "tensorboard", purge_step=purge)
 
     def _rewind(self, resume_step: int | None) -> None:
         """Rewrite the log without later steps and without a line that was cut off; atomic, as it may be long."""
         path = self.workdir / _LOG
         if not path.exists():
             return
-        kept = [r for r in read_log(self.workdir) if resume_step is None or r.get("step", 0) <= resume_step]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        os.replace(partial, path)
+        kept = [r for r in read_log(self.workdir) if resume_step is None or int(r["step"]) <= resume_step]
+        with replacing(path) as partial:
+            partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
 
     def scalars(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
         """Record numbers (Python, numpy or 0-d arrays) of one step."""
         if not self.active:
             return
         plain = {name: _plain(value) for name, value in values.items()}
-        self._file.write(json.dumps({"step": int(step), **plain}) + "\n")
-        self._file.flush()
+        with os_errors(self.workdir / _LOG):
+            self._file.write(json.dumps({"step": int(step), **plain}) + "\n")
+            self._file.flush()
         if self._events:
             for name, value in plain.items():
-                self._events.add_scalar(name, float(value), int(step))
+                self._events.scalar(int(step), name, float(value))
 
     def image(self, step: int, name: str, page: np.ndarray) -> None:
         """Record a uint8 picture `[H, W, C]`, C = 1 or 3 (a `grid`, say)."""
         if not self.active:
             return
-        write_png(self.workdir / "samples" / f"{name}-{int(step):08d}.png", page)
+        with replacing(self.workdir / "samples" / f"{name}-{int(step):08d}.png") as path:
+            write_png(path, page)
         if self._events:
-            self._events.add_image(name, page, int(step), dataformats="HWC")
+            self._events.image(int(step), name, page)
 
     def close(self) -> None:
         """Flush and close all files."""
         if self.active:
-            self._file.close()
+            with os_errors(self.workdir / _LOG):
+                self._file.close()
             if self._events:
                 self._events.close()
 
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # What ended the run is worth more than that the last lines could not be written either.
+        with contextlib.suppress(RunError) if kind else contextlib.nullcontext():
+            self.close()

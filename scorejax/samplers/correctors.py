@@ -16,6 +16,7 @@ from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, per_batch, static
@@ -23,7 +24,7 @@ from scorejax.sdes.linear import LinearSDE, per_batch, static
 NORMS = ("sample", "batch", "dimension")
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Langevin(Stepper):
     """`x <- x + e score + sqrt(2 e) z` with `e = 2 alpha (snr |z| / |score|)^2`."""
@@ -54,7 +55,7 @@ class Langevin(Stepper):
         return z / jnp.maximum(g, jnp.finfo(g.dtype).tiny)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class ALD(Stepper):
     """`x <- x + e score + sqrt(2 e) z` with `e = 2 alpha (snr sigma_t)^2`."""
@@ -69,7 +70,7 @@ class ALD(Stepper):
         return _langevin(keys, score, x, t, self.steps, lambda gradient, noise: size)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class AnnealedLangevin(Stepper):
     """`steps` updates `x <- x + e score + sqrt(2 e) z` at every level, `e = epsilon sigma_t^2 / sigma_{t_min}^2`.
@@ -81,7 +82,8 @@ class AnnealedLangevin(Stepper):
     steps: int = static()
 
     def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> AnnealedLangevin:
-        least = float(jnp.min(sde.variance(jnp.asarray(sde.t_min))))
+        with jax.ensure_compile_time_eval():  # also inside a compiled program that draws samples
+            least = float(jnp.min(sde.variance(jnp.asarray(sde.t_min))))
         if doors.known(self.epsilon) and self.epsilon >= 2.0 * least:
             raise ValueError(
                 f"annealed_langevin: at epsilon={self.epsilon} the updates diverge on this {type(sde).__name__}, whose "

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, Time, static
@@ -42,7 +42,7 @@ def ddim_coefficients(sde: LinearSDE, s: Time, t: Time, variance: Array) -> tupl
     return c_t, -sde.alpha(s) * jnp.expm1(share - 0.5 * (sde.log_snr(s) - sde.log_snr(t)))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class DDIM(Stepper):
     """`x_s ~ N(c_t x_t + c_0 x_0, eta^2 v)` at `x_0 = E[x_0 | x_t]`, with the posterior variance `v`."""

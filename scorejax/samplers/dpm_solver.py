@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.exponential import (
     ExponentialStepper,
     History,
@@ -36,7 +36,7 @@ SOLVER_TYPES = ("dpmsolver", "taylor")
 THIRD_ORDERS = ("exact", "published")
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class MultistepDPMSolver(ExponentialStepper):
     """Adams-Bashforth in `lambda`: the polynomial goes through this prediction and those of the steps before."""
@@ -77,7 +77,7 @@ class Stages(NamedTuple):
     left: Array
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class SinglestepDPMSolver(ExponentialStepper):
     """Runge-Kutta in `lambda`: a step of order `k` spans `k` intervals, whose inner times are its stages."""

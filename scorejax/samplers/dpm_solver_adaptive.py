@@ -13,6 +13,7 @@ from jax import Array
 from scorejax.numerics import doors
 from scorejax.numerics.adjoints import Solved, check_adjoint, differentiable
 from scorejax.numerics.batching import closed, mapped
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.dpm_solver import SOLVER_TYPES
 from scorejax.samplers.exponential import ExponentialStepper, Node, check_exponential, exact, half, node
 from scorejax.samplers.stepper import Step
@@ -42,7 +43,7 @@ class Progress(NamedTuple):
     times: Array | None
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class AdaptiveDPMSolver(ExponentialStepper):
     """Singlestep DPM-Solver of orders `order - 1` and `order`, whose difference sets the step in `lambda`."""

@@ -8,18 +8,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class EDMSampler(Stepper):
     """Runge-Kutta for `dy / dr = noise(x, t)`, where `y = x / alpha` and `r = sigma / alpha`.

@@ -16,7 +16,7 @@ from jax import Array, lax
 from scorejax.numerics import doors
 from scorejax.numerics.adjoints import Solved, check_adjoint, differentiable
 from scorejax.numerics.batching import closed, mapped
-from scorejax.numerics.trees import PyTree
+from scorejax.numerics.trees import PyTree, register_dataclass
 from scorejax.samplers.driver import Sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, as_score, probability_flow
@@ -26,7 +26,7 @@ State = TypeVar("State")  # a tree of arrays [B, ...]
 EVALUATIONS_PER_STEP = 6  # Tsit5 reuses its last stage
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class AdaptiveProbabilityFlow(Stepper):
     """The probability-flow ODE from `t` to `s` by Tsit5 with its own step size for every sample."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from scorejax import reverse
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.reverse import VARIANCES, ReverseChain
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, reverse_drift, tweedie
@@ -23,7 +23,7 @@ from scorejax.sdes.linear import LinearSDE, static
 ODE_METHODS = ("euler", "heun", "rk4")
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class EulerMaruyama(Stepper):
     """`x_s = x_t - h (f x_t - g^2 score) + sqrt(h) g z`, `h = t - s`."""
@@ -34,7 +34,7 @@ class EulerMaruyama(Stepper):
         return Step(_add_noise(keys, sde, mean, t, jnp.sqrt(h) * sde.diffusion(t)))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class ReverseDiffusion(Stepper):
     """`x_s = (2 - a) x_t + v score + sqrt(v) z` with the exact transition `q(x_t | x_s) = N(a x_s, v)`."""
@@ -48,7 +48,7 @@ class ReverseDiffusion(Stepper):
         return Step(mean if self.ode else _add_noise(keys, sde, mean, t, jnp.sqrt(v)))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Ancestral(Stepper):
     """`x_s ~ q(x_s | x_t, x_0)` at `x_0 = E[x_0 | x_t]`: the exact posterior step of any process."""
@@ -66,7 +66,7 @@ class Ancestral(Stepper):
         return reverse.chain(sde, times, variance=self.variance)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class ProbabilityFlow(Stepper):
     """The probability-flow ODE `dx = (f x - g^2 score / 2) dt` by a fixed-step Runge-Kutta method."""

@@ -18,6 +18,7 @@ from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.reverse import VARIANCES, ReverseChain, chain
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
@@ -34,7 +35,7 @@ Variance = Gamma | VarianceHead | UnboundHead
 Fitted = Callable[[str], Variance]
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class ChainStepper(Stepper):
     """`x_s ~ p(x_s | x_t)` of a reverse chain, a table of the one grid that it was made for.

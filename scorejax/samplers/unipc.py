@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics.trees import register_dataclass
 from scorejax.samplers.exponential import (
     ExponentialStepper,
     History,
@@ -29,7 +29,7 @@ from scorejax.sdes.linear import LinearSDE, static
 VARIANTS = ("bh1", "bh2", "vary_coeff", "vary_coeff_published")
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class UniPC(ExponentialStepper):
     """The unified predictor-corrector; a step first corrects the point that the step before predicted."""

@@ -17,13 +17,14 @@ from jax.tree_util import Partial
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.host_arrays import host_array
+from scorejax.numerics.trees import register_dataclass
 from scorejax.scores.predictions import Score, tweedie
 from scorejax.sdes.linear import LinearSDE, per_batch
 
 ArrayLike = Array | np.ndarray | Sequence
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Mixture:
     """A mixture of K Gaussians on `R^D`, each covariance held by its eigenvectors and eigenvalues.

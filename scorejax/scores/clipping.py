@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.numerics import doors
-from scorejax.numerics.trees import as_pytree
+from scorejax.numerics.trees import as_pytree, register_dataclass
 from scorejax.scores.predictions import Score, as_score, tweedie
 from scorejax.sdes.linear import LinearSDE
 
@@ -24,7 +23,7 @@ Clip: TypeAlias = Callable[[Array], Array]
 """`clip(data [B, ...])`: predicted data moved to where data lie, and unchanged if they lie there."""
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Range:
     """Every coordinate clipped to `[low, high]`."""
@@ -36,7 +35,7 @@ class Range:
         return jnp.clip(data, self.low, self.high)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class DynamicThreshold:
     """An example that leaves `[low, high]` by more than a share of its coordinates, shrunk about the center."""

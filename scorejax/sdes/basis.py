@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from scorejax.numerics.host_arrays import host_array
+from scorejax.numerics.trees import register_dataclass
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Identity:
     """The basis of the classic processes: coordinates are modes, and no transform is compiled."""
@@ -26,7 +26,7 @@ class Identity:
         return modes
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Rotation:
     """An explicit orthogonal matrix acting on the flattened event.

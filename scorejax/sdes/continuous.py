@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics.doors import known
+from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import LinearSDE, check_static, static
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class VP(LinearSDE):
     """Variance preserving, `beta(t)` linear: `alpha^2 = e^{-B}`, `sigma^2 = 1 - e^{-B}`, `B = int_0^t beta`."""
@@ -41,7 +42,7 @@ class VP(LinearSDE):
         return self.inverse_integrated_beta(jax.nn.softplus(-log_snr))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class SubVP(VP):
     """Sub-variance preserving: the signal of VP with `sigma^2 = (1 - e^{-B})^2`."""
@@ -54,7 +55,7 @@ class SubVP(VP):
         return self.inverse_integrated_beta(2.0 * jnp.arcsinh(0.5 * jnp.exp(-0.5 * log_snr)))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class VE(LinearSDE):
     """Variance exploding: `alpha = 1`, `sigma(t) = sigma_min (sigma_max / sigma_min)^t`."""
@@ -78,7 +79,7 @@ class VE(LinearSDE):
         return self.sigma(t)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class EDM(LinearSDE):
     """The process of Karras et al. (arXiv 2206.00364): `alpha = 1`, `sigma(t) = t`."""
@@ -99,7 +100,7 @@ class EDM(LinearSDE):
         return t
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Cosine(LinearSDE):
     """Cosine schedule (Nichol & Dhariwal, arXiv 2102.09672): `alpha = cos(u_t) / cos(u_0)`, variance preserving.
@@ -133,7 +134,7 @@ class Cosine(LinearSDE):
         return (t + self.offset) / (1.0 + self.offset) * (math.pi / 2)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Flow(LinearSDE):
     """The straight path of flow matching (Lipman et al., arXiv 2210.02747): `alpha = 1 - t`, `sigma = t`."""

@@ -14,12 +14,13 @@ import numpy as np
 from jax import Array
 
 from scorejax.numerics.host_arrays import host_array
+from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import LinearSDE, check_static, static
 
 SCHEDULES = ("linear", "cosine", "quad", "vpsde")
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A smooth monotone curve through `y_0 .. y_M`, evaluated at real positions (piecewise cubic).
@@ -74,7 +75,7 @@ class Table:
         return jax.lax.fori_loop(0, 10, refine, (0.5 * (low + high), low, high))[0]
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Chain(LinearSDE):
     """A chain of `levels` noise levels; level `n = 1 .. levels` is at time `n / levels`, level 0 is the data.
@@ -103,7 +104,7 @@ class Chain(LinearSDE):
         return jnp.where(jnp.abs(position - nearest) < 2e-6 * self.levels, nearest, position)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class DDPM(Chain):
     """The chain of Ho et al. (arXiv 2006.11239): `alpha_n^2 = prod_i (1 - beta_i)`, `sigma_n^2 = 1 - alpha_n^2`.
@@ -124,7 +125,7 @@ class DDPM(Chain):
         return self.decay.locate(0.5 * jax.nn.softplus(-log_snr)) / self.levels
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class SMLD(Chain):
     """The noise levels of NCSN (arXiv 1907.05600): `alpha = 1`, `sigma_1 < ... < sigma_N`.

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import LinearSDE, check_static, static
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Learned(LinearSDE):
     """Variance preserving with `-log SNR = gamma(t)`: `alpha^2 = sigmoid(-gamma)`, `sigma^2 = sigmoid(gamma)`.

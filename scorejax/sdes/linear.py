@@ -145,7 +145,8 @@ class LinearSDE(HostArrays, abc.ABC):
     def perturb(self, x0: Array, t: Time, noise: Array) -> Array:
         """Return `x_t = alpha_t x_0 + sigma_t noise` with the noise given in data space."""
         x0 = self._point(x0, t)
-        noise = doors.points(noise, "noise", shape=x0.shape, finite=False)
+        rows = np.shape(noise)[:1] if x0.shape[0] == 1 else x0.shape[:1]  # one point may take the noise of many
+        noise = doors.points(noise, "noise", shape=(*rows, *x0.shape[1:]), finite=False)
         return self.scale(self.alpha(t), t, x0) + self.scale(self.sigma(t), t, noise)
 
     def transition(self, s: Time, t: Time) -> tuple[Array, Array]:

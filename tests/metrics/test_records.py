@@ -1,12 +1,15 @@
 import io
 import json
-import logging
+import logging as standard
+import time
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import logging
 
-from scorejax.runtime.progress import Progress
+from scorejax.runtime.progress import Progress, patience, silent
 from scorejax.runtime.writers import Writer, read_log
 
 
@@ -85,7 +88,7 @@ def clocked(*seconds):
 
 
 def test_compilation_is_kept_out_of_the_speed():
-    progress = Progress(100, images_per_step=8, stream=Terminal(), now=clocked(0.0, 60.0, 61.0, 63.0))
+    progress = Progress(100, examples_per_step=8, stream=Terminal(), now=clocked(0.0, 60.0, 61.0, 63.0))
     progress.update(10)
     assert progress.first_seconds == 60.0
     assert progress.steps_per_second == 0.0
@@ -93,6 +96,39 @@ def test_compilation_is_kept_out_of_the_speed():
     progress.update(40)
     assert progress.steps_per_second == 10.0
     assert "40/100  10 steps/s  80 images/s  6s left" in progress.line()
+
+
+def test_speeds_have_the_unit_of_what_is_counted():
+    progress = Progress(
+        900, what="step", examples_per_step=1234, examples="vectors", stream=Terminal(), now=clocked(0.0, 1.0, 2.0)
+    )
+    progress.update(1)
+    assert "compiled, and the first 1 done, in 1s" in progress.line()
+    progress.update(2)
+    assert progress.line().startswith("step ") and "1 steps/s  1,234 vectors/s" in progress.line()
+
+
+def test_what_takes_long_says_that_it_still_goes_on(monkeypatch):
+    said = []
+    monkeypatch.setattr("absl.logging.info", lambda text, *values: said.append(text % values))
+    with patience("compiling", every=0.01):
+        for _ in range(500):
+            if not said:
+                time.sleep(0.01)
+    assert said[0].startswith("compiling: still at work, ")
+
+
+def test_what_is_silent_shows_no_progress_and_no_warning_but_errors(recwarn, caplog):
+    stream = Terminal()
+    with pytest.raises(ValueError, match="shown"), silent():
+        Progress(2, stream=stream).update(1)
+        logging.warning("not shown")
+        warnings.warn("not shown", stacklevel=1)
+        raise ValueError("shown")
+    assert not stream.getvalue() and not caplog.records and not recwarn
+    Progress(2, stream=stream).update(1)
+    logging.warning("shown")
+    assert stream.getvalue() and [record.message for record in caplog.records] == ["shown"]
 
 
 def test_a_resumed_run_counts_only_its_own_steps():
@@ -115,7 +151,7 @@ def test_a_terminal_gets_one_line_that_is_rewritten():
 def test_a_file_gets_plain_lines_at_intervals(caplog):
     stream = io.StringIO()
     progress = Progress(5, interval=10.0, stream=stream, now=clocked(0.0, 1.0, 5.0, 12.0, 13.0, 14.0))
-    with caplog.at_level(logging.INFO, logger="absl"):
+    with caplog.at_level(standard.INFO, logger="absl"):
         for step in range(1, 6):
             progress.update(step)
     assert stream.getvalue() == ""

@@ -12,7 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from scorejax.models.pretrained import torch_file
+from scorejax.models import NCSNpp
+from scorejax.models.pretrained import load, safetensors_file, torch_file
 from scorejax.runtime.errors import CheckpointError
 
 FILES = Path(__file__).parents[1] / "golden" / "torch_files"
@@ -189,3 +190,38 @@ def test_compressed_archives_are_read_too(tmp_path):
         for name in old.namelist():
             new.writestr(name, old.read(name))
     assert same(torch_file.load(path)["model"]["module.weight"], GRID)
+
+
+def test_a_small_file_that_inflates_without_bound_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+        archive.writestr("archive/data/0", bytes(2**26))
+    with pytest.raises(CheckpointError, match=r"bomb\.pt: a zip file of \d+ bytes that inflates to 67108\d+"):
+        torch_file.load(path)
+
+
+@pytest.mark.parametrize("kind", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path, kind):
+    kind(tmp_path / "odd")
+    for read in (torch_file.load, safetensors_file.load):
+        with pytest.raises(CheckpointError, match="odd: no regular file but a folder, a pipe or a device"):
+            read(tmp_path / "odd")
+    if kind is os.mkfifo:
+        with pytest.raises(CheckpointError, match="no regular file"):
+            load(tmp_path / "odd", NCSNpp(features=8), 8)
+
+
+@pytest.mark.parametrize("header", [b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe"])
+def test_a_header_that_is_no_json_is_refused(tmp_path, header):
+    path = tmp_path / "deep.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match=r"deep\.safetensors: not a safetensors file, or a damaged one"):
+        safetensors_file.load(path)
+
+
+def test_a_header_longer_than_the_format_allows_is_refused(tmp_path):
+    path = tmp_path / "long.safetensors"
+    path.write_bytes((10**12).to_bytes(8, "little") + b"{}")
+    with pytest.raises(CheckpointError, match="a header of 1000000000000 bytes"):
+        safetensors_file.load(path)

@@ -1,7 +1,11 @@
 """What was saved is what is read, bit for bit; damage is noticed, and an older checkpoint serves."""
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -124,7 +128,17 @@ def forge_the_checksum(saved, step):
     path.write_text(path.read_text().replace('"checksums": {', '"checksums": {"x": 0, ').replace('"ema": ', '"ema": 1'))
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, lose_the_record, lose_the_arrays, forge_the_checksum])
+def take_the_place_of_another_step(saved, step):
+    shutil.rmtree(saved / "checkpoints" / str(step))
+    shutil.copytree(saved / "checkpoints" / "10", saved / "checkpoints" / str(step))
+
+
+DAMAGES = (
+    *(truncate, flip_a_bit, lose_the_record, lose_the_arrays, forge_the_checksum, take_the_place_of_another_step),
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(saved, state, target, damage, caplog):
     damage(saved, 30)
     with caplog.at_level("WARNING"):
@@ -135,6 +149,41 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(saved, st
     checkpoints.save(30, state)  # what was lost can be written again
     checkpoints.wait()
     assert checkpoints.restore(target).step == 30
+
+
+def test_folders_that_are_no_steps_are_passed_over(saved, target):
+    for name in ("²", "٣", "3a", "-4", "40.orbax-checkpoint-tmp"):
+        (saved / "checkpoints" / name).mkdir()
+    assert checkpoint.steps(saved) == [10, 20, 30]
+    assert checkpoint.restore_ema(saved, target["ema"]).step == 30
+    assert checkpoint.Checkpoints(saved).restore(target).step == 30
+
+
+HANGING = """
+import shutil, sys
+from runs import Averaged
+import numpy as np
+from scorejax.runtime import checkpoint
+
+checkpoints = checkpoint.Checkpoints(sys.argv[1])
+shutil.rmtree(sys.argv[1])
+open(sys.argv[1], "w").close()
+try:
+    checkpoints.save(1, Averaged(np.ones(3)))
+    checkpoints.wait()
+except checkpoint.CheckpointError as error:
+    print(error)
+checkpoints.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_program_whose_folder_is_gone_ends_at_once(tmp_path):
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests/shop'}"}
+    command = [sys.executable, "-c", HANGING, str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert "could not be written" in done.stdout and "Not a directory" in done.stdout
 
 
 def test_when_none_can_be_read_training_does_not_start_afresh(saved, target):

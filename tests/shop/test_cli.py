@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from runs import ROOT, SMALL, small
@@ -11,6 +13,7 @@ from scorejax.experiment import config as configs
 from scorejax.experiment.training.train import train
 from scorejax.experiment.workdir import check, saved_config
 from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.writers import read_log
 
 CONFIG = f"--config={ROOT / 'configs/vp_gaussian.py'}"
 
@@ -41,6 +44,12 @@ def test_main_is_short():
         ([], ["--config"]),
         (["--mode=eval"], ["--config"]),
         ([CONFIG, "--mode=test"], ["'test'", "train", "eval", "sample"]),
+        ([CONFIG, "--mode=smaple"], ["'smaple'", "did you mean 'sample'?"]),
+        ([CONFIG, "--mode=train-head"], ["did you mean 'train_head'?"]),
+        (["--config="], ["--config=NAME"]),
+        (["--workdir=elsewhere"], ["elsewhere holds no run", "--config=NAME"]),
+        ([CONFIG, "--config.seed"], ["'seed'", "VALUE"]),
+        ([CONFIG + ":tiny", "--workdir=/dev/null/run"], ["/dev/null", "--workdir"]),
         ([CONFIG, "--work=x"], ["--work=x", "--workdir"]),
         ([CONFIG, "stray"], ["stray"]),
         (["--config=configs/absent.py"], ["absent.py", "choose"]),
@@ -53,7 +62,10 @@ def test_main_is_short():
         ([CONFIG, "--config.sampler.times=uniform"], ["'sampler.times'", "'sampler.time_grid'"]),
         ([CONFIG, "--config.recipe=scores"], ["'scores'", "classifier"]),
         (["--mode=eval", "--workdir=/nonexistent/run"], ["config.json", "/nonexistent/run"]),
-        ([CONFIG, "--mode=sample", "--workdir=/nonexistent/run"], ["checkpoints", "/nonexistent/run"]),
+        (
+            [CONFIG, "--mode=sample", "--workdir=/nonexistent/run"],
+            ["checkpoints", "/nonexistent/run", "without --mode"],
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_a_nonzero_exit(main, capsys, tmp_path, monkeypatch, arguments, words):
@@ -73,12 +85,17 @@ def test_a_mistake_is_one_line_and_a_nonzero_exit(main, capsys, tmp_path, monkey
 def test_train_eval_and_sample_share_a_workdir(main, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = [f"--config.{text}" for text in SMALL if not text.startswith("eval")]
-    tiny = [f"{CONFIG}:tiny", *overrides, "--config.train.steps=4"]
+    tiny = [f"{CONFIG}:tiny", *overrides, "--config.train.steps=4", "--config.ema.warmup=false"]
     assert main.main(tiny) == 0
     workdir = tmp_path / "runs" / "vp_gaussian-tiny"
     assert "|bits/dim - truth|" in capsys.readouterr().out
     [report] = (workdir / "eval").glob("*.json")
-    assert json.loads(report.read_text())["step"] == 4
+    found = json.loads(report.read_text())
+    assert found["step"] == 4
+    likelihood, samples = found["likelihood"], found["samples"]
+    assert likelihood["units"]["bits_per_dim"] == likelihood["units"]["gaussian_baseline"] == "bits/dim"
+    assert samples["units"]["frechet_distance"] == "squared units of the features"
+    assert "worse than the Gaussian baseline" in likelihood["verdict"] and "ema.warmup" in found["notes"][0]
     report.unlink()
     assert main.main(["--mode=eval", f"--workdir={workdir}"]) == 0
     assert report.exists()
@@ -89,7 +106,8 @@ def test_train_eval_and_sample_share_a_workdir(main, capsys, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["--config", "train_head", "sweep"]),
+        (["--help"], ["--workdir", "train_head", "sweep", "the first run to try", "optim, ema", "130", "scorejax --w"]),
+        (["--mode=help"], ["train_head", "sweep"]),
         (["--config=help"], ["vp_digits", "the first run to try"]),
         (["--config.sampler.stepper=help"], ["euler_maruyama", "dpm_solver", "order=2"]),
         (
@@ -108,6 +126,22 @@ def test_help_is_given_without_a_run(main, capsys, tmp_path, monkeypatch, argume
     assert not code and not said.err, said.err
     assert all(word in said.out for word in words), said.out
     assert not list(tmp_path.iterdir())
+
+
+def test_what_nobody_foresaw_is_one_line_too_and_its_traceback_is_kept(main, capsys, tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("out of\norder")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("scorejax.experiment.modes.run", broken)
+    assert main.main([CONFIG]) == 1
+    said = capsys.readouterr().err
+    assert (
+        said.startswith("error: RuntimeError: out of order (") and said.count("\n") == 1 and "test_cli.py, line" in said
+    )
+    kept = Path(re.search(r"\S+\.txt", said)[0])
+    assert "Traceback" in kept.read_text() and "in broken" in kept.read_text()
+    kept.unlink()
 
 
 def test_all_settings_as_they_are_shown_are_overrides_that_change_nothing():
@@ -143,6 +177,24 @@ def test_overrides_reach_the_run(main, capsys, monkeypatch, tmp_path, workdir):
     assert saved.parent == tmp_path / (workdir or "runs/vp_gaussian")
     config = saved_config(saved.parent)
     assert config.train.steps == 4 and config.sampler.stepper.name == "ddim" and config.sampler.stepper.eta == 0.5
+
+
+def test_a_run_goes_on_by_its_folder_alone(main, trained, tmp_path, monkeypatch, capsys):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    workdir = f"--workdir={tmp_path}"
+    assert main.main([workdir, "--config.train.steps=8"]) == 0
+    assert [record["step"] for record in read_log(tmp_path)] == [4, 8]
+    assert main.main([workdir]) == 0  # there is nothing left to be done, as the folder knows
+    assert [record["step"] for record in read_log(tmp_path)] == [4, 8]
+    capsys.readouterr()
+    monkeypatch.setattr("scorejax.experiment.modes.run", lambda *_: "SIGINT")
+    for given, command in (
+        ([CONFIG, workdir, *(f"--config.{text}" for text in (*SMALL, "train.steps=8"))], workdir),
+        ([CONFIG, workdir, "--config.seed=1"], f"{CONFIG} {workdir} --config.seed=1"),  # as nothing was written yet
+        ([workdir, "--mode=eval"], f"{workdir} --mode=eval"),
+    ):
+        main.main(given)
+        assert capsys.readouterr().out.endswith(f"stopped by SIGINT; to go on: scorejax {command}\n")
 
 
 def test_a_setting_younger_than_the_folder_had_its_default_there(trained, tmp_path):

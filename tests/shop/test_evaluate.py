@@ -61,7 +61,7 @@ def test_samples_of_the_exact_score_lie_at_the_floor(tmp_path):
     # the trace of the covariance is 5.3: both numbers are sampling noise of 2,000 points
     assert result["frechet_distance"] < 0.05 and result["frechet_floor"] < 0.05
     assert np.load(f"{result['folder']}/x.npy").shape == (2000, 4)
-    assert (tmp_path / "samples" / "step-7.png").stat().st_size > 1000
+    assert draw.save_pictures(model, tmp_path, np.load(f"{result['folder']}/x.npy")).stat().st_size > 1000
     assert not list((tmp_path / "eval").iterdir())  # the features are gone
 
 
@@ -149,5 +149,6 @@ def test_a_conditional_image_model_is_evaluated_with_its_labels(tmp_path):
     result = samples.draw_and_measure(model, quality.judge(config, train), tmp_path)
     assert np.isfinite(result["frechet_distance"])
     folder = tmp_path / "samples"
+    draw.save_pictures(model, tmp_path, np.load(next(folder.glob("step-7-*/x.npy"))))
     assert {p.name for p in folder.glob("*.png")} == {"step-7.png", "trajectory-7.png"}
     assert np.load(next(folder.glob("step-7-*/x.npy"))).shape == (4, 8, 8, 1)

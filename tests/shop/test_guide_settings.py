@@ -60,6 +60,13 @@ def test_a_task_that_cannot_be_done_is_refused_at_once(tmp_path, masks, override
     assert all(word in str(refused.value) for word in words), refused.value
 
 
+def test_a_domain_that_is_missing_is_refused_before_anything_is_translated(tmp_path, classifier):
+    given = ["guidance=translate", f"guidance.classifier={classifier}", "guidance.target=/nonexistent"]
+    with pytest.raises(ConfigError, match=r"guidance.target.*nonexistent"):
+        controlled.control(config_of(*given), tmp_path / "run")
+    assert not (tmp_path / "run" / "samples").exists()
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -107,7 +114,6 @@ def lopsided(shape, key, *, factor: int = 4):
 
 
 def test_an_operator_of_ones_own_is_tried_and_one_that_breaks_its_laws_refused(tmp_path, train):
-    jax.clear_caches()  # what other tests of this process traced must not decide
     with pytest.raises(ConfigError, match=r"guidance.operator: Lopsided.*adjoint"):
         task_of(tmp_path, train, "guidance.operator=test_guide_settings:lopsided:factor=2")
 

@@ -17,6 +17,9 @@ pytestmark = pytest.mark.slow
 RUN = ("train.steps=4000", "train.checkpoint_every=40", "train.log_every=40", "model.features=64", "train.keep=3")
 
 
+POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 def start(workdir):
     overrides = [f"--config.{text}" for text in (*SMALL, *RUN)]  # later ones win
     command = [sys.executable, "main.py", "--config=configs/vp_gaussian.py", f"--workdir={workdir}", *overrides]
@@ -60,7 +63,7 @@ def disturbed(tmp_path_factory):
     for _ in range(2):
         seen = newest(workdir)
         disturb(signal.SIGKILL, lambda seen=seen: newest(workdir) > seen + 100 and saving(workdir))
-    for how in (signal.SIGTERM, signal.SIGINT):
+    for how in POLITE:
         seen = newest(workdir)
         disturb(how, lambda seen=seen: newest(workdir) > seen + 100)
     process = start(workdir)
@@ -75,11 +78,11 @@ def test_it_was_killed_while_it_was_running_and_saving(disturbed):
     assert [code for how, _, code, *_ in history if how == signal.SIGKILL] == [-signal.SIGKILL] * 4
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", POLITE)
 def test_a_polite_signal_saves_and_leaves_with_the_command_that_goes_on(disturbed, how):
     _, history = disturbed
     [(_, _, code, out, err)] = [entry for entry in history if entry[0] == how]
-    assert code == 0, err[-2000:]
+    assert code == 128 + how, err[-2000:]
     assert f"stopped by {how.name}; to go on: python main.py --config=configs/vp_gaussian.py" in out
     assert "Traceback" not in err
 
@@ -97,22 +100,35 @@ def test_no_step_is_logged_twice_and_none_is_missing(disturbed):
     assert [record["step"] for record in read_log(workdir)] == list(range(40, 4001, 40))
 
 
-def test_a_run_on_a_full_disk_stops_in_one_line(tmp_path):
+@pytest.fixture
+def disk(tmp_path):
     """A small file system of its own, where this may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
+    where = tmp_path / "disk"
+    where.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(where)], capture_output=True, check=False
     )
     if os.geteuid() != 0 or mounted.returncode:
         pytest.skip("needs the right to mount a small file system")
-    try:
-        process = start(disk / "run")
-        _, err = process.communicate(timeout=200)
-        errors = [line for line in err.splitlines() if line.startswith("error: ")]
-        assert process.returncode == 1, err[-3000:]
-        assert len(errors) == 1 and "No space left on device" in errors[0], err[-3000:]
-        whole = stored(small(*RUN), disk / "run")
-        assert str(whole.step) in errors[0].partition("intact: ")[2].split(", ")
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=False)
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=False)
+
+
+def test_a_run_on_a_full_disk_stops_in_one_line(disk):
+    process = start(disk / "run")
+    _, err = process.communicate(timeout=200)
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert process.returncode == 1, err[-3000:]
+    assert len(errors) == 1 and "No space left on device" in errors[0], err[-3000:]
+    whole = stored(small(*RUN), disk / "run")
+    assert str(whole.step) in errors[0].partition("intact: ")[2].split(", ")
+
+
+def test_samples_that_do_not_fit_on_the_disk_are_refused_before_they_are_drawn(disk):
+    train(small(), disk / "run")
+    command = [sys.executable, "main.py", f"--workdir={disk / 'run'}", "--mode=sample", "--config.eval.samples=200000"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert done.stderr.splitlines()[-1].endswith(
+        ".npy: No space left on device; make room there or choose another --workdir, then give the same command again"
+    )

@@ -1,7 +1,9 @@
 """Training goes on as if it had never stopped, compiles once, and keeps what is not finite off the disk."""
 
 import functools
+import os
 import shutil
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +15,12 @@ from scorejax import data, objectives
 from scorejax.experiment import assemble
 from scorejax.experiment.assemble import score as scores
 from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.training import loop
 from scorejax.experiment.training.loop import Finished
 from scorejax.experiment.training.state import EXAMPLES, TIMES, average, repeat
 from scorejax.experiment.training.train import feed, init_state, make_update, train
-from scorejax.runtime import parallel
+from scorejax.experiment.workdir import saved_config
+from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, DivergedError
 from scorejax.runtime.writers import read_log
 
@@ -145,6 +149,65 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step_and_never_reaches_t
     kept = stored(config, tmp_path)
     assert kept.step == 4
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept.fields))
+
+
+OVERSHOOTING = ("optim.lr=1e9", "train.checkpoint_every=1", "train.log_every=1")
+# With steps too long by 1e9 the losses are 1, 1e18, 1e36 and infinite: the third step has ruined the point.
+
+
+def test_a_checkpoint_is_good_when_the_next_loss_has_confirmed_it(tmp_path):
+    config = toy("Overshooting", *OVERSHOOTING)
+    with pytest.raises(DivergedError, match=r"at step 3 .*last good checkpoint is that of step 2; lower optim.lr"):
+        train(config, tmp_path)
+    assert checkpoint.steps(tmp_path) == [1, 2]
+
+
+def test_a_divergence_in_the_last_step_is_not_the_result(tmp_path):
+    with pytest.raises(DivergedError, match=r"at step 3 .*last good checkpoint is that of step 2"):
+        train(toy("Overshooting", *OVERSHOOTING, "train.steps=3"), tmp_path)
+    assert checkpoint.steps(tmp_path) == [1, 2]
+
+
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
+    with pytest.raises(DivergedError, match=r"parameters are not finite after step 0; no checkpoint was saved yet"):
+        train(toy("Overshooting", *OVERSHOOTING, "optim.lr=1e39"), tmp_path)
+    assert checkpoint.steps(tmp_path) == []
+
+
+def test_a_state_that_a_signal_cut_off_is_not_good_if_its_loss_is_not_finite(tmp_path, monkeypatch):
+    class Signaling(loop.Progress):
+        def update(self, step, *given):
+            super().update(step, *given)
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    config = toy("Overshooting", *OVERSHOOTING)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "Progress", Signaling)
+        patch.setattr(loop.Run, "confirm", None)
+        assert train(config, tmp_path).interrupted == "SIGTERM"
+    assert checkpoint.steps(tmp_path) == [1, 2, 3]
+    with pytest.raises(DivergedError, match=r"last good checkpoint is that of step 2"):
+        train(config, tmp_path)
+    assert checkpoint.steps(tmp_path) == [1, 2]
+
+
+def test_after_a_divergence_the_run_goes_on_in_its_folder_with_a_lower_rate(tmp_path, caplog):
+    with pytest.raises(ConfigError, match=r"optim.lr: "):
+        train(toy("Overshooting", "train.steps=4"), tmp_path)
+        train(toy("Overshooting", "optim.lr=0.5"), tmp_path)
+    shutil.rmtree(tmp_path)
+    with pytest.raises(DivergedError):
+        train(toy("Overshooting", *OVERSHOOTING), tmp_path)
+    gentler = toy("Overshooting", *OVERSHOOTING, "optim.lr=0.5", "optim.warmup=3", "train.steps=5")
+    with pytest.raises(ConfigError, match=r"train.batch: "):
+        train(toy("Overshooting", *OVERSHOOTING, "optim.lr=0.5", "train.batch=8"), tmp_path)
+    with caplog.at_level("INFO"):
+        assert train(gentler, tmp_path) == Finished(5, None)
+    assert "after the divergence, from step 2 on: optim.lr 1000000000.0 -> 0.5, optim.warmup 1 -> 3" in caplog.text
+    assert saved_config(tmp_path).optim.lr == 0.5
+    with pytest.raises(ConfigError, match=r"optim.lr: 0.5 there"):  # it holds until then alone
+        train(toy("Overshooting", *OVERSHOOTING), tmp_path)
 
 
 def test_a_workdir_of_another_config_is_refused_with_the_differing_keys(whole):

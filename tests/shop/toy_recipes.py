@@ -103,6 +103,13 @@ class Poisoned(Point):
         return losses + jnp.where(batch.step >= self.at, jnp.nan, 0.0), carry, metrics
 
 
+class Overshooting(Point):
+    """Plain gradient descent: with a large `optim.lr` each step is too long by that factor, and a loss is infinite."""
+
+    def optimizer(self, optimizer):
+        return optax.sgd(self.config.optim.lr)
+
+
 class Straying(Point):
     """A mistake that is to be caught: each device moves the point its own way."""
 

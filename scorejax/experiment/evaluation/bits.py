@@ -14,15 +14,15 @@ from jax import Array
 from scorejax import data as data_lib
 from scorejax import likelihood, metrics
 from scorejax.experiment.assemble.arguments import pick
-from scorejax.experiment.config import to_dict
+from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation.density import log_density
-from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
-from scorejax.experiment.evaluation.subject import BITS, Subject, carried, fingerprint, report_progress, settings
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
+from scorejax.experiment.evaluation.subject import BITS, Subject, carried, fingerprint, settings
 from scorejax.experiment.evaluation.variances import restored_beside
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Params
 from scorejax.numerics import keys
-from scorejax.runtime import parallel
+from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
 from scorejax.scores import analytic
 
@@ -51,18 +51,14 @@ def bits_per_dim(
     depends = {**settings(model), "eval": asked, "dequantizer": fingerprint(dequantizer)}
     ledger = Ledger(Path(workdir) / "eval", "likelihood", len(chosen), depends)
     rows = ledger.fill(
-        report_progress(
-            parallel.map_batches(
-                _bits(model),
-                (*carried(model, BITS), dequantizer),
-                arrays,
-                stop=len(chosen),
-                batch_size=c.batch,
-                start=ledger.done,
-            ),
+        model.compute.rows(
             "bits/dim",
-            ledger.done,
-            len(chosen),
+            _bits(model),
+            (*carried(model, BITS), dequantizer),
+            arrays,
+            stop=len(chosen),
+            batch_size=c.batch,
+            start=ledger.done,
         )
     )
     fitted_to = train.examples[data_lib.spread(len(train), c.baseline_examples)]
@@ -85,12 +81,30 @@ def bits_per_dim(
         result["bound"] = float(bounds.mean())
         result["bound_standard_error"] = float(bounds.std(ddof=1) / math.sqrt(len(bounds)))
         result["bound_times"] = c.bound
+    if said := verdict(result):
+        result["verdict"] = said
     ledger.remove()
     if test.name == "gaussian":
         truth = analytic.gaussian(data_lib.GAUSSIAN_MEAN, data_lib.GAUSSIAN_COVARIANCE)
         exact = likelihood.bits_per_dim(truth.log_prob(jnp.asarray(examples)), dimension, 1.0)
         result["truth"] = float(np.mean(np.asarray(exact, np.float64)))
     return result
+
+
+def verdict(bits: Result) -> str | None:
+    """What the bits/dim are worth, next to a Gaussian with the mean and covariance of the data; None without one."""
+    baseline, gain = bits["gaussian_baseline"], (bits["gaussian_baseline"] or math.nan) - bits["bits_per_dim"]
+    if baseline is None or not math.isfinite(gain):
+        return None
+    said = f"{'better' if gain > 0 else 'worse'} than the Gaussian baseline by {abs(gain):.4f} bits/dim"
+    if gain > 0:
+        return said
+    if -gain < 2 * bits["standard_error"]:
+        return f"{said} (within 2 standard errors): it learned the mean and covariance of the data, and no more"
+    return (
+        f"{said}, which knows the mean and covariance of the data alone: train longer (train.steps), and look at the "
+        "loss in metrics.jsonl"
+    )
 
 
 def _gaussian_baseline(train: np.ndarray, test: np.ndarray) -> Result:
@@ -109,13 +123,24 @@ def _gaussian_baseline(train: np.ndarray, test: np.ndarray) -> Result:
     return {"gaussian_baseline": None, "gaussian_baseline_reason": reason}
 
 
-def _prepare(held: Held) -> Callable[[], Result]:
+def _check(config: Config) -> None:
+    """Refuse, before training, what can only be fitted after it."""
+    chosen = config.eval.dequantization
+    pick("eval.dequantization", chosen, dict.fromkeys(DEQUANTIZATIONS))
+    if chosen == "variational":
+        raise ConfigError(
+            "eval.dequantization = 'variational' needs a flow that is trained next to a trained model: train with "
+            "eval.after_training=false, then --mode=train_dequantizer, then --mode=eval"
+        )
+
+
+def _prepare(held: Held) -> Work:
     chosen = held.config.eval.dequantization
     pick("eval.dequantization", chosen, dict.fromkeys(DEQUANTIZATIONS))
     found = None
     if chosen == "variational":
         found = restored_beside(held.subject, held.workdir, "dequantizer").model.dequantizer
-    return lambda: bits_per_dim(held.subject, held.train, held.test, held.workdir, found)
+    return lambda workdir: bits_per_dim(held.subject, held.train, held.test, workdir, found)
 
 
 def _bits(model: Subject) -> Callable[..., dict[str, Array]]:
@@ -171,18 +196,39 @@ def labels_of(dataset: data_lib.Dataset) -> np.ndarray:
 
 def _lines(bits: Result) -> list[str]:
     """The exact bits/dim, next to what they are held against."""
-    lines = [f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}"]
+    of = "" if bits["levels"] else "   (vectors: of bin width 1)"
+    lines = [f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}{of}"]
     if bits["gaussian_baseline"] is not None:
-        lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f}")
+        lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f} bits/dim")
     elif "gaussian_baseline_reason" in bits:
         lines.append(f"  Gaussian baseline   none: {bits['gaussian_baseline_reason']}")
     if bits["uniform_baseline"] is not None:
-        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f}   ({bits['levels']} gray levels)")
+        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f} bits/dim   ({bits['levels']} gray levels)")
     if "bound" in bits:
-        lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f}")
+        lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f} bits/dim")
+    if "verdict" in bits:
+        lines.append(f"  verdict             {bits['verdict']}")
     if bits["failed"]:
         lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
     return lines
 
 
-EVALUATION = Evaluation("likelihood", ("log_prob", "score"), lambda config: config.eval.exact, _prepare, _lines)
+READS = (
+    *("seed", "split", "likelihood_examples", "likelihood_passes", "dequantization", "bound", "divergence", "probes"),
+    *("rtol", "atol", "baseline_examples"),
+)
+EVALUATION = Evaluation(
+    "likelihood",
+    ("log_prob", "score"),
+    lambda config: config.eval.exact,
+    _prepare,
+    _lines,
+    without="eval.exact=false",
+    units={
+        **dict.fromkeys(("bits_per_dim", "standard_error", "gaussian_baseline", "uniform_baseline"), "bits/dim"),
+        **dict.fromkeys(("bound", "bound_standard_error", "truth"), "bits/dim"),
+        "evaluations_mean": "network evaluations",
+    },
+    check=_check,
+    reads=tuple(f"eval.{key}" for key in READS),
+)

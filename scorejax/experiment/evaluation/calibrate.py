@@ -7,18 +7,21 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax import Array
 
 from scorejax import data as data_lib
 from scorejax.experiment.config import Config
-from scorejax.experiment.evaluation import variances
+from scorejax.experiment.config.values import Value
+from scorejax.experiment.evaluation import places, variances
 from scorejax.experiment.evaluation.bits import labels_of
-from scorejax.experiment.evaluation.subject import CALIBRATION, Subject, carried, report_progress, settings
+from scorejax.experiment.evaluation.subject import CALIBRATION, Subject, carried, settings
 from scorejax.experiment.trained import restore
 from scorejax.numerics import keys
 from scorejax.reverse import gamma
 from scorejax.reverse.gamma import Gamma
 from scorejax.runtime import parallel
+from scorejax.runtime.files import replacing
 from scorejax.runtime.ledger import Ledger
 
 _BLOCK = 1000  # examples in memory at a time
@@ -38,15 +41,27 @@ def calibrate(config: Config, workdir: str | Path) -> Path:
     model.trained.need("--mode=calibrate", "score")
     train = model.trained.recipe.given.examples
     found = statistic(model, train, workdir, config.eval.calibration_examples)
-    path = variances.gamma_path(workdir, model.step)
+    path = usual = variances.gamma_path(workdir, model.step)
     if parallel.is_main_process():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found.save(path)
+        path = places.place(usual, {"examples": found.count}, _held)
+        with replacing(path) as partial:
+            found.save(partial)
+        if path != usual:
+            print(f"{usual} is of other examples, and is what is read; for this one, set sampler.gamma={path}")
         print(
             f"{found.count} examples, {len(found.times)} times, E |eps|^2 / D from {found.mean_square.min():.4g} to "
             f"{found.mean_square.max():.4g}: {path}"
         )
     return path
+
+
+def _held(path: Path) -> dict[str, Value] | None:
+    """How many examples a statistic is of; None if there is none, or it is damaged."""
+    try:
+        return {"examples": Gamma.load(path).count} if path.is_file() else None
+    except ValueError as error:
+        logging.warning("%s; it is written again", error)
+        return None
 
 
 def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, examples: int = 0) -> Gamma:
@@ -72,7 +87,8 @@ def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, exam
 
     depends = {**settings(model), "examples": count, "seed": c.eval.seed}
     ledger = Ledger(Path(workdir) / "eval", "calibration", count, depends)
-    batches = parallel.map_batches(
+    batches = model.compute.rows(
+        "calibration",
         fn,
         carried(model, CALIBRATION),
         tuple(arrays),
@@ -80,7 +96,7 @@ def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, exam
         batch_size=min(c.eval.batch, count),
         start=ledger.done,
     )
-    squares = ledger.fill(report_progress(batches, "calibration", ledger.done, count))["squares"]
+    squares = ledger.fill(batches)["squares"]
     blocks = (squares[first : first + _BLOCK] for first in range(0, count, _BLOCK))
     found = reduce(Gamma.merge, (Gamma.of(sde, times, block) for block in blocks))
     ledger.remove()

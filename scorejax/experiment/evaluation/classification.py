@@ -13,10 +13,9 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax.experiment.config import to_dict
-from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
-from scorejax.experiment.evaluation.subject import CLASSIFICATION, Subject, carried, report_progress, settings
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
+from scorejax.experiment.evaluation.subject import CLASSIFICATION, Subject, carried, settings
 from scorejax.numerics import keys
-from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
 from scorejax.sdes import times
@@ -41,7 +40,8 @@ def classification(model: Subject, test: data_lib.Dataset, workdir: str | Path) 
     levels = noise_levels(model)
     asked = {"split": c.split, "seed": c.seed, "of": test.name, "levels": np.asarray(levels).tolist()}
     ledger = Ledger(Path(workdir) / "eval", "classification", len(chosen), {**settings(model), "eval": asked})
-    batches = parallel.map_batches(
+    batches = model.compute.rows(
+        "classification",
         _classify(model, levels),
         carried(model, CLASSIFICATION),
         arrays,
@@ -49,7 +49,7 @@ def classification(model: Subject, test: data_lib.Dataset, workdir: str | Path) 
         batch_size=min(c.batch, len(chosen)),
         start=ledger.done,
     )
-    rows = ledger.fill(report_progress(batches, "classification", ledger.done, len(chosen)))
+    rows = ledger.fill(batches)
     frequencies = np.bincount(arrays[1], minlength=test.num_classes) / len(chosen)
     ratios = _ratios(model, levels)
     result = {
@@ -110,8 +110,8 @@ def _mean(name: str, values: np.ndarray) -> dict[str, float]:
     return {name: float(values.mean()), f"{name}_error": float(error)}
 
 
-def _prepare(held: Held) -> Callable[[], Result]:
-    return lambda: classification(held.subject, held.test, held.workdir)
+def _prepare(held: Held) -> Work:
+    return lambda workdir: classification(held.subject, held.test, workdir)
 
 
 def _lines(c: Result) -> list[str]:
@@ -132,4 +132,17 @@ def _level(log_snr: float | None) -> str:
     return f"{'clean':>8}" if log_snr is None else f"{log_snr:8.2f}"
 
 
-EVALUATION = Evaluation("classification", ("logits",), lambda config: True, _prepare, _lines)
+EVALUATION = Evaluation(
+    "classification",
+    ("logits",),
+    lambda config: True,
+    _prepare,
+    _lines,
+    without="eval.after_training=false",
+    units={
+        **dict.fromkeys(("accuracy", "accuracy_error", "guess_accuracy"), "share of the examples"),
+        **dict.fromkeys(("cross_entropy", "cross_entropy_error", "guess_cross_entropy"), "nats"),
+        "log_snr": "nats",
+    },
+    reads=("eval.seed", "eval.split", "eval.classifier_examples"),
+)

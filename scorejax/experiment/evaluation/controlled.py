@@ -10,22 +10,28 @@ from pathlib import Path
 
 from scorejax.experiment import steering
 from scorejax.experiment.config import Config, chosen
-from scorejax.experiment.evaluation import quality, restoration, variances
+from scorejax.experiment.evaluation import places, quality, restoration, variances
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.evaluation import Result
-from scorejax.experiment.evaluation.given import read, wanted_labels
+from scorejax.experiment.evaluation.given import images, read, wanted_labels
 from scorejax.experiment.evaluation.subject import (
     CONTROLLED,
     Subject,
     carried,
     fingerprint,
-    report_progress,
     settings,
 )
 from scorejax.experiment.trained import restore
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import user_errors
+from scorejax.runtime.files import replacing
 from scorejax.runtime.ledger import Ledger
+
+READS = (
+    *places.DRAWN,
+    *(f"eval.{key}" for key in ("split", "samples", "features", "reference_split", "reference_examples")),
+)
+"""What the results depend on, apart from the model and the images."""
 
 
 def control(config: Config, workdir: str | Path, *, perceptual: restoration.Distance | None = None) -> Result:
@@ -49,6 +55,8 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     given = read(config, task, trained)
     labels = wanted_labels(config, model.model, task, form, classes, given)
     features = None if task.restores else quality.network(config, form)
+    if getattr(config.guidance, "target", None) is not None:
+        images(config, "target", form.shape, form)  # what is missing shows before any work
 
     name, count = steering.title(config), len(given.images)
     held = (*carried(model, CONTROLLED), classes, task, model.fitted.head)
@@ -61,16 +69,18 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         **variances.about(model.fitted),
     }
     ledger = Ledger(Path(workdir) / "samples", f"{name}-step-{model.step}", count, depends)
-    batches = parallel.map_batches(
+    done = min(ledger.done, count)
+    batches = model.compute.rows(
+        name,
         restoration.batch_function(model, perceptual),
         held,
         (given.images,) if labels is None else (given.images, labels),
         stop=count,
         batch_size=min(config.eval.batch, count),
-        start=ledger.done,
+        start=done,
     )
     with user_errors(f"guidance = {config.guidance.name!r}"):
-        rows = ledger.fill(report_progress(batches, name, min(ledger.done, count), count))
+        rows = ledger.fill(batches)
 
     report = {
         "step": model.step,
@@ -87,10 +97,13 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
     if features:
         report["realism"] = restoration.realism(model, features, given, rows["x"], workdir, ledger.folder.name)
     if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"guidance-{name}-step-{model.step}.json"
-        report_lib.write(where, report)
-        page = Path(workdir) / "samples" / f"{name}-step-{model.step}.png"
-        restoration.save_page(page, form, given, rows, config.eval.grid)
+        own = places.settings(config, READS)
+        suffix = places.title(config, workdir).removesuffix(steering.suffix(config))
+        where = places.report(Path(workdir) / "eval" / f"guidance-{name}-step-{model.step}{suffix}.json", own)
+        places.write_report(where, report, own)
+        page = Path(workdir) / "samples" / f"{where.stem.removeprefix('guidance-')}.png"
+        with replacing(page) as path:
+            restoration.save_page(path, form, given, rows, config.eval.grid)
         print(f"{summary(report)}\n  {where}, {page}")
     return report
 

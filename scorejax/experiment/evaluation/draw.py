@@ -8,8 +8,9 @@ folder.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,22 +22,21 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import pictures, samplers
-from scorejax.experiment import assemble, steering
+from scorejax.experiment import assemble
 from scorejax.experiment.config import chosen
-from scorejax.experiment.evaluation import variances
+from scorejax.experiment.config.values import Values
+from scorejax.experiment.evaluation import places, variances
 from scorejax.experiment.evaluation.subject import (
     SAMPLES,
     TRAJECTORY,
     Subject,
     carried,
     fingerprint,
-    report_progress,
     settings,
 )
-from scorejax.experiment.trained import Trained
 from scorejax.numerics import keys
-from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.files import replacing, write_json
 from scorejax.runtime.ledger import Ledger
 
 FRAMES = 10  # columns of the trajectory picture
@@ -69,9 +69,9 @@ def draw(model: Subject, workdir: str | Path) -> Samples:
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
     gray_levels = model.form.gray_levels
     about = {**depends, "to_levels": TO_LEVELS if gray_levels else None, "gray_levels": gray_levels}
-    (ledger.folder / "about.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
-    batches = parallel.map_batches(fn, held, stop=count, batch_size=min(c.batch, count), start=ledger.done)
-    rows = ledger.fill(report_progress(batches, "samples", min(ledger.done, count), count))
+    write_json(ledger.folder / "about.json", about)
+    done = min(ledger.done, count)
+    rows = ledger.fill(model.compute.rows("samples", fn, held, stop=count, batch_size=min(c.batch, count), start=done))
     return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
 
 
@@ -113,28 +113,53 @@ def _by_itself(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, Array
 def save_pictures(model: Subject, workdir: str | Path, x: np.ndarray) -> Path:
     """Draw the page of samples, and of images the way they came; return the page's path."""
     folder = Path(workdir) / "samples"
-    name = f"{model.step}{steering.suffix(model.config)}"
-    where, gray_levels = folder / f"step-{name}.png", model.form.gray_levels
+    name, gray_levels = f"{model.step}{places.title(model.config, workdir)}", model.form.gray_levels
     labels = model.classes.labels
     columns = len(labels) if labels is not None and labels.ndim == 1 else None
-    save_page(where, model.trained, x[: model.config.eval.grid] if gray_levels else x, columns)
+    shown = x[: model.config.eval.grid] if gray_levels else x
+    where = save_page(folder / f"step-{name}.png", model, shown, columns)
     if gray_levels and model.model.sample is None:
         frames = _trajectory(model, rows=min(4, model.config.eval.grid))
-        pictures.save_trajectory(folder / f"trajectory-{name}.png", data_lib.to_bytes(frames, gray_levels))
+        with _signed(folder / f"trajectory-{name}.png", _settings(model)) as path:
+            pictures.save_trajectory(path, data_lib.to_bytes(frames, gray_levels))
     return where
 
 
-def save_page(where: Path, trained: Trained, x: np.ndarray, columns: int | None = None) -> None:
-    """A grid of images, such as with a column for each class, or a scatter plot of vectors next to data."""
-    if trained.form.gray_levels:
-        pictures.save_grid(where, data_lib.to_bytes(x, trained.form.gray_levels), columns)
-        return
+def save_page(where: Path, model: Subject, x: np.ndarray, columns: int | None = None) -> Path:
+    """A grid of images, such as with a column for each class, or a scatter plot of vectors next to data.
+
+    Returns the page's path, which has another name if a page of other settings lies at `where`.
+    """
+    own = _settings(model)
+    with _signed(where, own) as path:
+        if model.form.gray_levels:
+            pictures.save_grid(path, data_lib.to_bytes(x, model.form.gray_levels), columns)
+        else:
+            pictures.save_scatter(path, _data_next_to(model, x), x)
+    return places.page(where, own)
+
+
+def _data_next_to(model: Subject, x: np.ndarray) -> np.ndarray:
+    """As many examples as samples; the samples themselves where the data are not there any more."""
     try:
-        shown = trained.recipe.given.examples.examples[: len(x)]
+        return model.trained.recipe.given.examples.examples[: len(x)]
     except ConfigError as error:
         logging.warning("samples are drawn without data next to them: %s", error)
-        shown = x
-    pictures.save_scatter(where, shown, x)
+        return x
+
+
+def _settings(model: Subject) -> Values:
+    """The settings that a page depends on: those of its samples, and how many are shown."""
+    shown = ("eval.grid",) if model.form.gray_levels else ("eval.grid", "eval.samples")
+    return places.settings(model.config, (*places.DRAWN, *shown))
+
+
+@contextlib.contextmanager
+def _signed(where: Path, own: Values) -> Iterator[Path]:
+    """A path to draw to: in a place of its own, and with the settings in the file."""
+    with replacing(places.page(where, own)) as path:
+        yield path
+        pictures.sign(path, json.dumps(own))
 
 
 def _trajectory(model: Subject, rows: int) -> np.ndarray:
@@ -146,9 +171,9 @@ def _trajectory(model: Subject, rows: int) -> np.ndarray:
     labels = model.classes.wanted(jnp.arange(rows))
     score = model.classes.score(of, sde, labels)
     arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, of, labels)
-    path = samplers.trajectory(key, sde, score, (rows, *shape), **arguments)
+    path = model.compute.once(lambda key: samplers.trajectory(key, sde, score, (rows, *shape), **arguments), key)
     # equally spaced in log SNR, where the picture changes, and the last one always
-    ratios = np.asarray(jax.vmap(sde.log_snr)(path.t))
+    ratios = np.asarray(model.compute.once(jax.vmap(sde.log_snr), path.t))
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
-    pairs = jnp.stack([path.x[shown], path.denoised[shown]], axis=2)
-    return np.asarray(model.space.from_model(pairs.reshape(len(shown), 2 * rows, *shape)))
+    pairs = np.stack([path.x[shown], path.denoised[shown]], axis=2).reshape(len(shown), 2 * rows, *shape)
+    return np.asarray(model.compute.once(lambda x: model.space.from_model(x), pairs))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from scorejax import data as data_lib
 from scorejax.experiment import assemble, steering
@@ -18,26 +19,37 @@ from scorejax.experiment.evaluation import (
     bits,
     classification,
     draw,
+    places,
     quality,
     reference,
     samples,
     saturation,
+    trial,
     variances,
     variational,
 )
 from scorejax.experiment.evaluation import report as report_lib
-from scorejax.experiment.evaluation.evaluation import Held, Result
+from scorejax.experiment.evaluation.compute import COMPILED, Compiled
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.experiment.recipe import Params, make_recipe
 from scorejax.experiment.trained import Trained, restore
+from scorejax.experiment.training.state import hardly_averaged
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 
 EVALUATIONS = (classification.EVALUATION, bits.EVALUATION, variational.EVALUATION, samples.EVALUATION)
 
 
-def evaluate(config: Config, workdir: str | Path) -> Result:
+def evaluate(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> Result:
     """Measure the newest checkpoint of a run and write `eval/step-N.json` and the pictures of `samples/`.
+
+    Each section is written when it is measured, next to those that are there; before its pictures.
+
+    Args:
+        config: the run's.
+        workdir: its folder.
+        rehearsed: whether `rehearse` was passed, or is not wanted.
 
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.
@@ -46,21 +58,89 @@ def evaluate(config: Config, workdir: str | Path) -> Result:
     model = subject(config, workdir)
     train = model.trained.recipe.given.examples
     test = assemble.dataset(config, config.eval.split, like=train)
-    model.trained.need("--mode=eval", *(name for each in EVALUATIONS for name in each.needs))
     held = Held(model, train, test, Path(workdir))
+    model.trained.need("--mode=eval", *(name for each in EVALUATIONS for name in each.needs))
+    refuse_nothing(held)
     work = {each.name: each.prepare(held) for each in EVALUATIONS if each.applies(model)}
-    report = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
-    report |= {name: measure() for name, measure in work.items()}
+    if not rehearsed:
+        logging.info("%s", data_lib.describe(train, test))
+        logging.info("rehearsing the evaluation")
+        rehearse(held)
+    about: Result = {"step": model.step, "data": train.name, "split": config.eval.split, **report_lib.environment()}
+    if note := hardly_averaged(config, model.step):
+        about["notes"] = [note]
+    report, places_of = dict(about), []
+    for each in EVALUATIONS:
+        if each.name in work:
+            report[each.name] = work[each.name](Path(workdir))
+            report_lib.annotate(report, [each])
+            if parallel.is_main_process():
+                places_of.append(keep(each, model, report[each.name], {**about, "config": to_dict(config)}, workdir))
+            each.show(held, Path(workdir))
     report["config"] = to_dict(config)
     if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"step-{model.step}{steering.suffix(config)}.json"
-        report_lib.write(where, report)
         print(report_lib.summary(report, EVALUATIONS))
+        found = ", ".join(dict.fromkeys(map(str, places_of)))
+        print(f"  results in {found}, pictures in {Path(workdir) / 'samples'}/")
     return report
 
 
-def sample(config: Config, workdir: str | Path) -> np.ndarray:
+def rehearse(held: Held, when: str = "") -> None:
+    """Do all that an evaluation would do, on a few examples and with programs that are only traced.
+
+    Args:
+        held: what would be evaluated.
+        when: that will be, to begin a message.
+
+    Raises:
+        ConfigError: some of it would fail; the message says which part, and what leaves it out.
+    """
+    few, report = held._replace(subject=trial.of_few(held.subject)), {"step": 0, "data": "", "split": ""}
+    for each in EVALUATIONS:
+        if each.applies(held.subject):
+            what = f"{when}the part {each.name!r} of the evaluation"
+            with trial.rehearsing(what, f"{each.without} leaves it out") as folder:
+                report[each.name] = each.prepare(few)(folder)
+                report_lib.annotate(report, [each])
+                report_lib.summary(report, [each])
+                keep(each, few.subject, report[each.name], {"step": 0, "split": held.config.eval.split}, folder)
+                each.show(few, folder)
+
+
+def refuse_nothing(held: Held) -> None:
+    """Refuse an evaluation that would measure nothing.
+
+    Raises:
+        ConfigError: the settings ask for nothing that the model can do.
+    """
+    able = [each for each in EVALUATIONS if held.subject.model.offers(*each.needs)]
+    if not able:
+        raise ConfigError(
+            f"recipe {held.config.recipe.name!r} makes a model of which nothing is measured: it has "
+            f"{', '.join(held.subject.model.can()) or 'none of the capabilities'}; train alone by "
+            "eval.after_training=false"
+        )
+    if not any(each.asked(held.config) for each in able):
+        raise ConfigError(
+            f"an evaluation by these settings would measure nothing: {', '.join(each.without for each in able)}; ask "
+            "for one of these, or train alone by eval.after_training=false"
+        )
+
+
+def keep(evaluation: Evaluation, model: Subject, found: Result, about: Result, workdir: str | Path) -> Path:
+    """Write what was measured into the report that its settings belong to, and return where that lies."""
+    drawn = places.title(model.config, workdir) if "sampler" in evaluation.reads else ""
+    where = Path(workdir) / "eval" / f"step-{model.step}{drawn}.json"
+    return places.merge(where, about, evaluation.name, found, places.settings(model.config, evaluation.reads))
+
+
+def sample(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> np.ndarray:
     """Draw `eval.samples` samples of the newest checkpoint into `samples/`, with a picture; return them, disk-mapped.
+
+    Args:
+        config: the run's.
+        workdir: its folder.
+        rehearsed: as of `evaluate`.
 
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.
@@ -68,6 +148,10 @@ def sample(config: Config, workdir: str | Path) -> np.ndarray:
     model = subject(config, workdir)
     model.trained.need("--mode=sample", "sample", "score")
     model = variances.with_fitted(model, workdir)
+    if not rehearsed:
+        with trial.rehearsing("the samples or their picture", "change sections sampler and guidance") as folder:
+            few = trial.of_few(model)
+            draw.save_pictures(few, folder, draw.draw(few, folder).x)
     drawn = draw.draw(model, workdir)
     if parallel.is_main_process():
         saturation.saturation(model, drawn.x)
@@ -88,7 +172,8 @@ def statistics(config: Config, workdir: str | Path) -> Path:
     real = reference.examples(config)
     network = quality.network(config, data_lib.Form.of(real))
     result = reference.compute(config, real, network, workdir)
-    where = reference.path(config, network, workdir)
+    own = reference.held(result)
+    where = places.place(reference.path(config, network, workdir), own, reference.held_at)
     if parallel.is_main_process():
         result.save(where)
         print(f"statistics of {result.count} examples in the features {network.name}: {where}")
@@ -125,7 +210,7 @@ def check(config: Config) -> None:
         )
 
 
-def preview(config: Config, params: Params, step: int, workdir: str | Path) -> None:
+def preview(config: Config, params: Params, step: int, workdir: str | Path, compute: Compiled = COMPILED) -> None:
     """Draw a few samples in the middle of training, `samples/preview-N.png`.
 
     At step 0 this is noise, and the first proof that the sampler of the run works: a broken one shows before the
@@ -135,10 +220,10 @@ def preview(config: Config, params: Params, step: int, workdir: str | Path) -> N
     model = steered(Trained(config, recipe, params, step))
     count = config.eval.grid
     fn, held = draw.batch_function(model)
-    batches = parallel.map_batches(fn, held, stop=count, batch_size=count)
+    batches = compute.rows("preview", fn, held, stop=count, batch_size=count)
     x = np.concatenate([results["x"] for _, _, results in batches])
     if parallel.is_main_process():
-        draw.save_page(Path(workdir) / "samples" / f"preview-{step}.png", model.trained, x)
+        draw.save_page(Path(workdir) / "samples" / f"preview-{step}.png", model, x)
 
 
 def subject(config: Config, workdir: str | Path) -> Subject:
@@ -147,7 +232,9 @@ def subject(config: Config, workdir: str | Path) -> Subject:
     Raises:
         RunError: no readable checkpoint, or guidance that does not fit.
     """
-    return steered(restore(config, workdir))
+    found = steered(restore(config, workdir))
+    logging.info("%s: the model of step %d, with the average of its weights", workdir, found.step)
+    return found
 
 
 def steered(trained: Trained) -> Subject:

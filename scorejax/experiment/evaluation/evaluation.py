@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,7 +21,7 @@ class Held(NamedTuple):
         subject: the model.
         train: its training data.
         test: the split `eval.split`.
-        workdir: folder of the run.
+        workdir: folder of the run, with what was fitted to the model.
     """
 
     subject: Subject
@@ -35,6 +35,10 @@ class Held(NamedTuple):
         return self.subject.config
 
 
+Work: TypeAlias = Callable[[Path], Result]
+"""Measures what it was prepared for; files go to the folder of a run."""
+
+
 class Evaluation(NamedTuple):
     """One section of a report.
 
@@ -44,15 +48,23 @@ class Evaluation(NamedTuple):
         asked: whether a config asks for it.
         prepare: finds what is missing, before any work, and returns what does the work.
         lines: its numbers for a person.
+        without: the setting that leaves it out, for messages.
+        units: of its numbers, by their keys.
         check: refuses, before training, settings that could not be evaluated after it.
+        reads: keys and sections of the config that its numbers depend on, apart from the model.
+        show: draws its pictures into the folder of a run, once its numbers are written.
     """
 
     name: str
     needs: tuple[str, ...]
     asked: Callable[[Config], bool]
-    prepare: Callable[[Held], Callable[[], Result]]
+    prepare: Callable[[Held], Work]
     lines: Callable[[Result], list[str]]
+    without: str
+    units: Mapping[str, str]
     check: Callable[[Config], None] = lambda config: None
+    reads: tuple[str, ...] = ()
+    show: Callable[[Held, Path], None] = lambda held, workdir: None
 
     def applies(self, subject: Subject) -> bool:
         """Whether the config asks for it, and the model can do it."""

@@ -18,7 +18,7 @@ from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.run_features import run
-from scorejax.runtime.errors import ConfigError, user_errors
+from scorejax.runtime.errors import ConfigError, asked_by, user_errors
 
 
 def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
@@ -92,7 +92,8 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
     judge = Judge(config, asked, chosen, statistics)
     if judge.needs_real_features():
         split = c.reference_split
-        real = train if split == "train" else assemble.dataset(config, split, like=train)
+        with asked_by("eval.reference_split", split):
+            real = train if split == "train" else assemble.dataset(config, split, like=train)
         if len(real) < 2 * least:
             raise ConfigError(
                 f"split {split!r} holds {len(real)} examples; {', '.join(c.metrics)} and its floor need at least "
@@ -138,7 +139,9 @@ def measure(judge: Judge, form: data_lib.Form, samples: Samples, workdir: str | 
             features = stack.enter_context(reference.real_features(judge.config, dataset, network, workdir))
             result["real"] = {**reference.about(judge.config, dataset), "n": len(features)}
             real = metrics.Reference(features, judge.statistics, c.stats, result["real"])
+        result["units"] = {}
         for each in judge.asked:
+            result["units"] |= each.units
             found = each.measure(real, drawn, network, seed=c.seed)
             result["notes"] += found.pop("notes", [])
             result |= found

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from scorejax import data as data_lib
 from scorejax import metrics
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
-from scorejax.experiment.evaluation.subject import report_progress
-from scorejax.runtime.errors import user_errors
+from scorejax.experiment.config.values import Values
+from scorejax.experiment.evaluation.compute import report_progress
+from scorejax.runtime.errors import asked_by, user_errors
 from scorejax.runtime.ledger import Ledger
 
 
@@ -68,7 +71,9 @@ def real_features(
 
 def examples(config: Config) -> data_lib.Dataset:
     """The real examples of `eval.reference_split`."""
-    return assemble.dataset(config, config.eval.reference_split)
+    split = config.eval.reference_split
+    with asked_by("eval.reference_split", split):
+        return assemble.dataset(config, split)
 
 
 def compute(
@@ -91,6 +96,20 @@ def path(config: Config, network: metrics.FeatureNetwork, workdir: str | Path) -
     classes = "-classes-" + "-".join(map(str, config.data.classes)) if config.data.classes else ""
     name = f"stats-{config.data.name}{size}{classes}-{config.eval.reference_split}-{network.name}"
     return Path(workdir) / "eval" / "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{name}.npz")
+
+
+def held(statistics: metrics.Statistics) -> Values:
+    """What statistics are of, as plain values."""
+    return json.loads(json.dumps({"examples": statistics.count, **statistics.about}, default=str))
+
+
+def held_at(path: Path) -> Values | None:
+    """What the statistics at a path are of; None if there are none, or they are damaged."""
+    try:
+        return held(metrics.Statistics.load(path)) if path.is_file() else None
+    except ValueError as error:
+        logging.warning("%s", error)
+        return None
 
 
 def load(file: str, network: metrics.FeatureNetwork, size: int) -> metrics.Statistics:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import jax
 
@@ -23,7 +21,16 @@ def summary(report: Result, evaluations: Sequence[Evaluation]) -> str:
         lines += each.lines(report[each.name]) if each.name in report else []
     if counted and "truth" in counted:
         lines.append(f"  |bits/dim - truth|  {abs(counted['bits_per_dim'] - counted['truth']):.5f}")
+    lines += [f"  note: {note}" for note in report.get("notes", [])]
     return "\n".join(lines)
+
+
+def annotate(report: Result, evaluations: Sequence[Evaluation]) -> None:
+    """Add to each section of a report the units of its numbers, by their keys."""
+    for each in evaluations:
+        if each.name in report:
+            own = report[each.name]
+            own["units"] = {**each.units, **own.get("units", {})}
 
 
 def environment() -> Result:
@@ -39,9 +46,3 @@ def environment() -> Result:
         "device": device.device_kind,
         "devices": jax.device_count(),
     }
-
-
-def write(path: Path, report: Result) -> None:
-    """Write a report as JSON, making the folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2, default=str) + "\n")

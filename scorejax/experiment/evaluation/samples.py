@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
-from scorejax.experiment.evaluation import draw, quality, saturation, variances
-from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
+from scorejax.experiment.evaluation import draw, places, quality, saturation, variances
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.experiment.recipe import make_recipe
 from scorejax.runtime import parallel
 
 
 def draw_and_measure(model: Subject, judge: quality.Judge, workdir: str | Path) -> Result:
-    """Draw samples, keep them and their pictures, and measure what the judge was made for."""
+    """Draw samples, keep them, and measure what the judge was made for."""
     samples = draw.draw(model, workdir)
-    if parallel.is_main_process():
-        draw.save_pictures(model, workdir, samples.x)
     return {
         **quality.measure(judge, model.form, samples, workdir),
         **saturation.saturation(model, samples.x),
@@ -32,10 +29,17 @@ def draw_and_measure(model: Subject, judge: quality.Judge, workdir: str | Path) 
     }
 
 
-def _prepare(held: Held) -> Callable[[], Result]:
+def _prepare(held: Held) -> Work:
     judge = quality.judge(held.config, held.train)
     model = variances.with_fitted(held.subject, held.workdir)
-    return lambda: draw_and_measure(model, judge, held.workdir)
+    return lambda workdir: draw_and_measure(model, judge, workdir)
+
+
+def _show(held: Held, workdir: Path) -> None:
+    """Pictures of the samples, which lie on the disk by now."""
+    if parallel.is_main_process():
+        model = variances.with_fitted(held.subject, held.workdir)
+        draw.save_pictures(model, workdir, draw.draw(model, workdir).x)
 
 
 def _check(config: Config) -> None:
@@ -44,6 +48,16 @@ def _check(config: Config) -> None:
     config.sampler.clip.make(data_range=make_recipe(config, train).given.space.interval)
 
 
+READS = ("samples", "metrics", "features", "stats", "reference_split", "reference_examples")
 EVALUATION = Evaluation(
-    "samples", ("sample", "score"), lambda config: config.eval.samples > 0, _prepare, quality.lines, _check
+    "samples",
+    ("sample", "score"),
+    lambda config: config.eval.samples > 0,
+    _prepare,
+    quality.lines,
+    without="eval.samples=0",
+    units={"nfe": "network evaluations"},
+    check=_check,
+    reads=(*places.DRAWN, *(f"eval.{key}" for key in READS)),
+    show=_show,
 )

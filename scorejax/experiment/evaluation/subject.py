@@ -1,29 +1,26 @@
-"""What is evaluated, and what all evaluations share: randomness, resuming, progress."""
+"""What is evaluated, and what all evaluations share: randomness, resuming, and how programs are run."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from absl import logging
 from jax import Array
 
 import scorejax
 from scorejax import data
 from scorejax.experiment.assemble import Fitted
 from scorejax.experiment.config import Config, chosen
+from scorejax.experiment.evaluation.compute import COMPILED, Compiled
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Params
 from scorejax.experiment.steering import Classes
 from scorejax.experiment.trained import Trained
-from scorejax.runtime.progress import Progress
 from scorejax.sdes import LinearSDE
 
 BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED = range(7)  # streams of the evaluation's key
-Batches = Iterator[tuple[int, int, dict[str, np.ndarray]]]
 
 
 class Subject(NamedTuple):
@@ -34,12 +31,14 @@ class Subject(NamedTuple):
         fitted: what was fitted to it for its sampler.
         classes: those toward which its samples are steered.
         own_config: settings to draw with, if they are not those of the run.
+        compute: how the programs that evaluate it are run.
     """
 
     trained: Trained
     fitted: Fitted = Fitted()
     classes: Classes = Classes()
     own_config: Config | None = None
+    compute: Compiled = COMPILED
 
     @property
     def config(self) -> Config:
@@ -97,12 +96,3 @@ def fingerprint(params: Params) -> str:
     for leaf in jax.tree.leaves(params):
         total.update(np.asarray(leaf).tobytes())
     return total.hexdigest()[:16]
-
-
-def report_progress(batches: Batches, what: str, start: int, total: int) -> Batches:
-    """Pass batches on, saying how far `what` is."""
-    bar = Progress(total, start=start)
-    for first, end, results in batches:
-        yield first, end, results
-        bar.update(end)
-    logging.info("%s: %d done", what, total)

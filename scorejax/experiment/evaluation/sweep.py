@@ -12,13 +12,30 @@ from scorejax import data, metrics, pictures
 from scorejax.experiment import assemble, steering
 from scorejax.experiment import config as configs
 from scorejax.experiment.config import Config
-from scorejax.experiment.evaluation import draw, quality, reference, report, variances, variational
+from scorejax.experiment.evaluation import (
+    draw,
+    places,
+    quality,
+    reference,
+    report,
+    samples,
+    trial,
+    variances,
+    variational,
+)
 from scorejax.experiment.evaluation.evaluate import subject
 from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.files import replacing
 from scorejax.runtime.ledger import Ledger
+
+READS = (
+    *("sweep", "guidance", "sampler.t_min", "sampler.gamma"),
+    *(f"eval.{key}" for key in (*samples.READS, "seed", "split")),
+)
+"""What the numbers of a sweep depend on, apart from the model."""
 
 
 class Point(NamedTuple):
@@ -37,13 +54,18 @@ class Point(NamedTuple):
     distance: float
 
 
-def sweep(config: Config, workdir: str | Path) -> Result:
+def sweep(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> Result:
     """Measure the newest checkpoint under every sampler of `sweep.samplers` with every number of `sweep.steps`.
 
     Writes `eval/sweep-N.json` and the picture `eval/sweep-N.png` of Frechet distance against network evaluations,
     with the distance of real examples from each other (the floor) and the Pareto front marked. With `sweep.bits` a
     second table and picture, `eval/sweep-N-bits.png`, hold the variational bound of the samplers that are reverse
     chains. Samples and bounds lie on the disk, so that a sweep which was cut off goes on where it stopped.
+
+    Args:
+        config: the run's.
+        workdir: its folder.
+        rehearsed: whether it was done with a few examples and traced programs before, or that is not wanted.
 
     Raises:
         RunError: no readable checkpoint, an unknown sampler, settings that it does not take, or something that it needs
@@ -54,15 +76,40 @@ def sweep(config: Config, workdir: str | Path) -> Result:
     judge = quality.judge(config, train)
     model.trained.need("--mode=sweep", "score")
     models = _models(model, workdir)
+    if not rehearsed:
+        # Other numbers of steps are the same program with a longer grid.
+        few, steps = judge._replace(config=trial.shortened(config)), config.sweep.steps[0]
+        for text in config.sweep.samplers:
+            with trial.rehearsing(f"sampler {text!r} of sweep.samplers", "leave it out") as folder:
+                found, _ = _measure(few, {(text, steps): trial.of_few(models[text, steps])}, train, folder)
+                _save(config, folder, found, judge)
+    result, ledgers = _measure(judge, models, train, workdir)
+    if parallel.is_main_process():
+        where = _save(config, workdir, result, judge)
+        points = [Point(*(row[name] for name in Point._fields)) for row in result["points"]]
+        print(table(points, result["floor"]))
+        if result["bits"]:
+            print(f"\n{bits_table(result['bits'])}\n")
+        print(f"{where}.json, {where}.png" + f", {where}-bits.png" * bool(result["bits"]))
+    for ledger in ledgers:
+        ledger.remove()
+    return result
+
+
+def _measure(
+    judge: quality.Judge, models: dict[tuple[str, int], Subject], train: data.Dataset, workdir: str | Path
+) -> tuple[Result, list[Ledger]]:
+    """The report, and the ledgers of its bounds, to be removed when it is written."""
+    config, model = judge.config, next(iter(models.values()))
     bounds = {}
     if config.sweep.bits:
         bounds = {each: variational.of_sampler(own) for each, own in models.items()}
     statistics, floor = _real(judge, workdir)
     points = []
     for (text, steps), own in models.items():
-        samples = draw.draw(own, workdir)
-        drawn = _moments(judge, model.form, samples, workdir)
-        point = Point(text, steps, samples.nfe, metrics.distance(statistics, drawn))
+        found = draw.draw(own, workdir)
+        drawn = _moments(judge, model.form, found, workdir)
+        point = Point(text, steps, found.nfe, metrics.distance(statistics, drawn))
         logging.info("%s, %d steps: Frechet distance %.4g with %d evaluations", text, steps, point.distance, point.nfe)
         points.append(point)
     bits, ledgers = _bits({each: bound for each, bound in bounds.items() if bound}, config, train, workdir)
@@ -76,27 +123,38 @@ def sweep(config: Config, workdir: str | Path) -> Result:
         "floor": floor,
         "points": [{**point._asdict(), "on_the_front": point in front} for point in points],
         "bits": bits,
+        "units": {
+            **dict.fromkeys(("distance", "floor"), metrics.SQUARES),
+            "nfe": "network evaluations",
+            "bits_per_dim": "bits/dim",
+        },
         **report.environment(),
     }
-    if parallel.is_main_process():
-        where = Path(workdir) / "eval" / f"sweep-{model.step}{steering.suffix(config)}"
-        report.write(where.with_suffix(".json"), result)
-        called = "FID" if metrics.is_inception(judge.network.name) else f"Frechet distance ({judge.network.name})"
+    return result, ledgers
+
+
+def _save(config: Config, workdir: str | Path, result: Result, judge: quality.Judge) -> str:
+    """Write a report and its pictures; return how their names begin."""
+    own = places.settings(config, READS)
+    file = places.report(Path(workdir) / "eval" / f"sweep-{result['step']}{steering.suffix(config)}.json", own)
+    places.write_report(file, result, own)
+    where = file.with_name(file.name.removesuffix(".json"))
+    called = "FID" if metrics.is_inception(judge.network.name) else f"Frechet distance ({judge.network.name})"
+    points = result["points"]
+    with replacing(f"{where}.png") as picture:
         pictures.save_curves(
-            where.with_suffix(".png"),
-            {label(text): [(p.nfe, p.distance) for p in points if p.sampler == text] for text in config.sweep.samplers},
-            marked=[(p.nfe, p.distance) for p in front],
-            floor=floor,
-            labels=("network evaluations for a sample", f"{called}, n = {config.eval.samples}"),
+            picture,
+            {
+                label(text): [(p["nfe"], p["distance"]) for p in points if p["sampler"] == text]
+                for text in dict.fromkeys(p["sampler"] for p in points)
+            },
+            marked=[(p["nfe"], p["distance"]) for p in points if p["on_the_front"]],
+            floor=result["floor"],
+            labels=("network evaluations for a sample", f"{called}, n = {result['n']}"),
         )
-        print(table(points, floor))
-        if bits:
-            _draw_bits(where.with_name(f"{where.name}-bits.png"), bits)
-            print(f"\n{bits_table(bits)}\n")
-        print(f"{where}.json, {where}.png" + f", {where}-bits.png" * bool(bits))
-    for ledger in ledgers:
-        ledger.remove()
-    return result
+    if result["bits"]:
+        _draw_bits(where.with_name(f"{where.name}-bits.png"), result["bits"])
+    return str(where)
 
 
 def with_sampler(config: Config, text: str, steps: int, where: str = "sweep.samplers") -> Config:
@@ -150,7 +208,8 @@ def pareto(points: Sequence[Point]) -> list[Point]:
 def table(points: Sequence[Point], floor: float) -> str:
     """Markdown of the distances: a row for each sampler, a column for each number of steps."""
     values = {(label(point.sampler), point.steps): f"{point.distance:.4g}" for point in points}
-    return f"{_markdown(values)}\n\nfloor (real examples among themselves): {floor:.4g}"
+    about = f"floor (real examples among themselves): {floor:.4g}; all in {metrics.SQUARES}"
+    return f"{_markdown(values)}\n\n{about}"
 
 
 def bits_table(rows: Sequence[Result]) -> str:
@@ -214,14 +273,15 @@ def _bits(
 def _draw_bits(where: Path, rows: Sequence[Result]) -> None:
     called = dict.fromkeys(row["label"] for row in rows)
     curves = {name: [(r["evaluations"], r["bits_per_dim"]) for r in rows if r["label"] == name] for name in called}
-    pictures.save_curves(where, curves, labels=("network evaluations", "bits/dim, variational bound"))
+    with replacing(where) as picture:
+        pictures.save_curves(picture, curves, labels=("network evaluations", "bits/dim, variational bound"))
 
 
-def _moments(judge: quality.Judge, form: data.Form, samples: draw.Samples, workdir: str | Path) -> metrics.Moments:
+def _moments(judge: quality.Judge, form: data.Form, drawn: draw.Samples, workdir: str | Path) -> metrics.Moments:
     """Moments of the features of the first `eval.samples` samples."""
     c, network = judge.config.eval, judge.network
-    pictures = reference.Pictures(samples.x[: c.samples], form.gray_levels)
-    with reference.features(network, pictures, c.batch, workdir, "samples", samples.folder.name) as features:
+    pictures = reference.Pictures(drawn.x[: c.samples], form.gray_levels)
+    with reference.features(network, pictures, c.batch, workdir, "samples", drawn.folder.name) as features:
         return metrics.Moments.of_rows(features, network.name)
 
 

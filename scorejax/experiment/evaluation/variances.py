@@ -133,7 +133,7 @@ def read(path: str | Path, sde: LinearSDE) -> Gamma:
         ConfigError: there is none, or it belongs to another process.
     """
     with user_errors(f"statistic {path}"):
-        return Gamma.load(path, sde)
+        return Gamma.load(Path(path).expanduser(), sde)
 
 
 def about(fitted: Fitted) -> dict[str, str]:

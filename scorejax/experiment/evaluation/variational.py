@@ -18,11 +18,10 @@ from scorejax.experiment import config as configs
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import variances
 from scorejax.experiment.evaluation.bits import labels_of
-from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
-from scorejax.experiment.evaluation.subject import ELBO, Subject, carried, report_progress, settings
+from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
+from scorejax.experiment.evaluation.subject import ELBO, Subject, carried, settings
 from scorejax.numerics import keys
 from scorejax.reverse import ReverseChain
-from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.runtime.ledger import Ledger
 from scorejax.sdes import LinearSDE
@@ -126,7 +125,8 @@ def bits_per_dim(bound: Bound, test: data_lib.Dataset, examples: int, workdir: s
     depends = {**settings(model), "split": c.split, "examples": len(chosen), "seed": c.seed}
     depends |= {"sampler": configs.chosen(model.config, "sampler"), **variances.about(model.fitted)}
     ledger = Ledger(Path(workdir) / "eval", "bound", len(chosen), depends)
-    batches = parallel.map_batches(
+    batches = model.compute.rows(
+        "variational bound",
         _terms(bound),
         (*carried(model, ELBO), model.fitted.head),
         tuple(arrays),
@@ -134,7 +134,7 @@ def bits_per_dim(bound: Bound, test: data_lib.Dataset, examples: int, workdir: s
         batch_size=min(c.batch, len(chosen)),
         start=ledger.done,
     )
-    rows = ledger.fill(report_progress(batches, "bound", ledger.done, len(chosen)))
+    rows = ledger.fill(batches)
     parts = np.stack([rows[part].astype(np.float64) for part in PARTS])
     total, count = parts.sum(axis=0), len(chosen)
     return {
@@ -210,11 +210,11 @@ def eta_of(config: Config) -> float:
     return getattr(config.sampler.stepper, "eta", 1.0)
 
 
-def _prepare(held: Held) -> Callable[[], Result]:
+def _prepare(held: Held) -> Work:
     bound = asked(held.subject, held.workdir)
 
-    def measure() -> Result:
-        found, rows = bits_per_dim(bound, held.test, held.config.eval.likelihood_examples, held.workdir)
+    def measure(workdir: Path) -> Result:
+        found, rows = bits_per_dim(bound, held.test, held.config.eval.likelihood_examples, workdir)
         rows.remove()
         return found
 
@@ -224,11 +224,25 @@ def _prepare(held: Held) -> Callable[[], Result]:
 def _lines(bound: Result) -> list[str]:
     """The variational bound and its parts."""
     about = f"{bound['variance']} variance, {bound['times']} times, {bound['evaluations']} evaluations"
-    parts = f"prior {bound['prior']:.4f}, KL {bound['kl']:.4f}, decoder {bound['decoder']:.4f}"
+    parts = f"prior {bound['prior']:.4f}, KL {bound['kl']:.4f}, decoder {bound['decoder']:.4f} bits/dim"
     return [
-        f"  variational bound   {bound['bits_per_dim']:.4f} +- {bound['standard_error']:.4f}   ({about})",
+        f"  variational bound   {bound['bits_per_dim']:.4f} +- {bound['standard_error']:.4f} bits/dim   ({about})",
         f"    its parts         {parts}",
     ]
 
 
-EVALUATION = Evaluation("elbo", ("score",), lambda config: config.eval.elbo > 0, _prepare, _lines, check)
+READS = ("seed", "split", "likelihood_examples", "elbo", "elbo_variance", "elbo_eta", "elbo_time_grid")
+EVALUATION = Evaluation(
+    "elbo",
+    ("score",),
+    lambda config: config.eval.elbo > 0,
+    _prepare,
+    _lines,
+    without="eval.elbo=0",
+    units={
+        **dict.fromkeys(("bits_per_dim", "standard_error", *PARTS), "bits/dim"),
+        "evaluations": "network evaluations",
+    },
+    check=check,
+    reads=("sampler.t_min", "sampler.gamma", "sampler.stepper.clip", *(f"eval.{key}" for key in READS)),
+)

@@ -6,18 +6,18 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
 from jax import Array
 from jax.tree_util import Partial
 
 from scorejax import guidance
 from scorejax.experiment.model import Model
+from scorejax.numerics.trees import register_dataclass
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Classes:
     """Class guidance; arrays are arguments of compiled programs.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
@@ -17,13 +16,14 @@ from scorejax.experiment.steering import by_class, measurement
 from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
 from scorejax.guidance.operators import OPERATORS, Operator
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class EditTask(Task):
     """Images diffused to `t0` and sampled back (SDEdit).
@@ -54,7 +54,7 @@ class EditTask(Task):
         return guidance.sdedit(keys, process, score, y, self.t0, repeats=self.repeats, mask=self.editable, **own)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class TranslateTask(Task):
     """An edit led away from what marks the source's domain, and held to the source's low frequencies (EGSDE).

@@ -17,6 +17,7 @@ from scorejax.guidance.ddrm import Spectrum
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Mask
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
 from scorejax.sdes.linear import static
@@ -49,7 +50,7 @@ class Restoration(Task):
         return jax.eval_shape(self.operator.forward, jax.ShapeDtypeStruct((1, *shape), jnp.float32)).shape[1:]
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class ByPosteriorScore(Restoration):
     """Restoration by the score given the measurement, under any sampler.
@@ -76,7 +77,7 @@ class ByPosteriorScore(Restoration):
         return samplers.sample(keys, process, guided, shape, **sampler)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class ByModes(Restoration):
     """Restoration mode by mode (DDRM), with steps of its own: of the sampler, the times and the last denoising.
@@ -102,7 +103,7 @@ class ByModes(Restoration):
         return guidance.ddrm(keys, process, score, self.spectrum, y, self.sigma_y, shape=shape, **own)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class ByReplacement(Restoration):
     """Restoration by putting what is known, as noisy as the sample, in its place after each step.

@@ -64,9 +64,11 @@ def own_config(config: Config, kind: type[Recipe]) -> Config:
 
 def _check_begun(folder: Path, config: Config, section: str) -> None:
     """The section may change between two starts of the model's run, but not under a begun training."""
+    free = (*FREE, *(key.removeprefix("optim.") for key in workdir_lib.AFTER_DIVERGENCE))
+    free = free if workdir_lib.diverged(folder) else FREE
     before, now = (configs.to_dict(c)[section] for c in (workdir_lib.saved_config(folder), config))
     for key in {**before, **now}:
-        if key not in FREE and before.get(key) != now.get(key):
+        if key not in free and before.get(key) != now.get(key):
             raise ConfigError(
                 f"{folder} was begun with {section}.{key} = {before.get(key)!r}, got {now.get(key)!r}; keep it, or "
                 "delete the folder"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from absl import logging
 
 from scorejax import data
 from scorejax.experiment import assemble
@@ -16,7 +18,7 @@ from scorejax.experiment.training.state import State, repeat
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import DivergedError
 from scorejax.runtime.interruption import Interruption
-from scorejax.runtime.progress import Progress
+from scorejax.runtime.progress import Progress, patience
 from scorejax.runtime.writers import Writer
 
 Preview: TypeAlias = Callable[[Params, int], None]
@@ -68,13 +70,20 @@ def advance(
         Writer(workdir, resume_step=step, active=parallel.is_main_process()) as writer,
     ):
         try:
-            run = Run(config, checkpoints, writer, step, own, preview)
+            examples = "images" if feeder.data.gray_levels else "vectors"
+            run = Run(config, checkpoints, writer, step, own, preview, examples)
             run.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
+            logging.info("compiling the step of training")
             while step < config.train.steps and not interruption.requested:
-                state, metrics = chunk(state, feeder.payload(step, count))
-                step += count
-                run.after_call(state, step, metrics, stopping=bool(interruption.requested))
-            run.finish(state, step)
+                with patience("compiling the step of training") if run.first else contextlib.nullcontext():
+                    state, metrics = chunk(state, feeder.payload(step, count))
+                    step += count
+                    run.after_call(state, step, metrics, stopping=bool(interruption.requested))
+            run.save(state, step)
+            if run.held and not interruption.requested:
+                # What the last step made is as good as its loss, which is the first of one more call.
+                run.confirm(step, chunk(state, feeder.payload(step, count))[1])
+            run.finish()
         finally:
             feeder.close()
             checkpoints.close()
@@ -82,7 +91,11 @@ def advance(
 
 
 class Run:
-    """The work between compiled calls; it reads numbers one call late, so that the device never waits for the host."""
+    """The work between compiled calls; it reads numbers one call late, so that the device never waits for the host.
+
+    A state is copied when its checkpoint is due, and saved when the loss of the next step has confirmed it: a step may
+    have ruined the parameters though its own loss was finite. Only a state that a signal cuts off is saved without.
+    """
 
     def __init__(
         self,
@@ -92,11 +105,16 @@ class Run:
         step: int,
         own: tuple[str, ...] = (),
         preview: Preview | None = None,
+        examples: str = "images",
     ) -> None:
         self.config, self.checkpoints, self.writer = config, checkpoints, writer
-        self.own, self.draw = own, preview
+        self.own, self.draw, self.examples = own, preview, examples
+        self.began = step
+        self.held: tuple[int, checkpoint.Snapshot] | None = None
         self.rate = assemble.learning_rate(config)
-        self.progress = Progress(config.train.steps, start=step, images_per_step=config.train.batch)
+        self.progress = Progress(
+            config.train.steps, start=step, what="step", examples_per_step=config.train.batch, examples=examples
+        )
         self.pending: tuple[int, Metrics] | None = None
         self.recent: list[dict[str, np.ndarray]] = []
         self.first = True
@@ -122,15 +140,26 @@ class Run:
         self.pending = None
         values = {name: np.asarray(value) for name, value in metrics.items()}
         self._check_finite(step, values)
+        if self.held and self.held[0] < step:
+            self._write()
         self.recent.append(values)
         if step % self.config.train.log_every == 0 or step >= self.config.train.steps:
             self._log(step)
         self.progress.update(step, {"loss": values["loss"].mean()})
 
     def save(self, state: State, step: int) -> None:
-        """Save a state whose numbers are known to be finite."""
+        """Copy a state whose numbers are finite, to be written when the next loss has confirmed it.
+
+        Raises:
+            DivergedError: they are not.
+        """
         self.flush()
-        self.checkpoints.save(step, state, per_device=self.own)
+        if (self.held and self.held[0] == step) or step in self.checkpoints.steps():
+            return
+        snapshot = checkpoint.Snapshot.of(state, self.own)
+        if not snapshot.is_finite("params", "ema"):
+            raise self._diverged(step, f"the parameters are not finite after step {step - 1}")
+        self.held = step, snapshot
 
     def preview(self, state: State, step: int) -> None:
         """Draw a page of samples from the averaged weights, if previews are asked for."""
@@ -138,15 +167,25 @@ class Run:
             self.flush()
             self.draw(parallel.to_host(state.ema), step)
 
-    def finish(self, state: State, step: int) -> None:
-        """Save the last state and wait until it is on the disk."""
-        self.save(state, step)
+    def confirm(self, step: int, metrics: Metrics) -> None:
+        """Refuse the last state if the first of these losses, which is its own, is not finite."""
+        values = {name: np.asarray(value)[:1] for name, value in metrics.items()}
+        self._check_finite(step + 1, values)
+
+    def finish(self) -> None:
+        """Write the last state and wait until it is on the disk."""
+        self._write()
         self.checkpoints.wait()
+
+    def _write(self) -> None:
+        if self.held:
+            self.checkpoints.save(*self.held)
+            self.held = None
 
     def _log(self, step: int) -> None:
         means = {name: np.concatenate([values[name] for values in self.recent]).mean() for name in self.recent[0]}
         speed = self.progress.steps_per_second
-        timing = {"steps_per_s": speed, "images_per_s": speed * self.config.train.batch} if speed else {}
+        timing = {"steps_per_s": speed, f"{self.examples}_per_s": speed * self.config.train.batch} if speed else {}
         self.writer.scalars(step, {**means, "lr": self.rate(step - 1), **timing})
         self.recent = []
 
@@ -154,14 +193,23 @@ class Run:
         bad = ~(np.isfinite(values["loss"]) & np.isfinite(values["grad_norm"]))
         if not bad.any():
             return
-        first, count = step - len(bad) + int(np.argmax(bad)), len(bad)
+        at, count = int(np.argmax(bad)), len(bad)
+        if self.held and self.held[0] < step - count + at:
+            self._write()
+        raise self._diverged(
+            step - count + at,
+            f"loss or gradient is not finite at step {step - count + at} (call of steps {step - count}..{step - 1}): "
+            f"loss {values['loss'][at]}, gradient norm {values['grad_norm'][at]}",
+        )
+
+    def _diverged(self, step: int, what: str) -> DivergedError:
+        """What happened, and which checkpoint is good."""
+        self.checkpoints.wait()
+        if step == self.began and step in self.checkpoints.steps():
+            self.checkpoints.discard(step)  # saved at a signal, before its loss was known
         whole = self.checkpoints.steps()
         kept = f"the last good checkpoint is that of step {whole[-1]}" if whole else "no checkpoint was saved yet"
-        raise DivergedError(
-            f"loss or gradient is not finite at step {first} (call of steps {step - count}..{step - 1}): loss "
-            f"{values['loss'][np.argmax(bad)]}, gradient norm {values['grad_norm'][np.argmax(bad)]}; {kept}; lower "
-            "optim.lr, lengthen optim.warmup, or look at the data"
-        )
+        return DivergedError(f"{what}; {kept}")
 
 
 def shared(state: State, own: tuple[str, ...]) -> State:

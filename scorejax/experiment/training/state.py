@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array, lax
 
@@ -15,10 +17,11 @@ from scorejax.experiment.recipe import Metrics, Params
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 
+MOSTLY = 0.3  # share of the initialization in an average that is worth a warning
 INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded into the run's key
 
 
-RESERVED = ("step", "loss", "grad_norm", "lr", "steps_per_s", "images_per_s")
+RESERVED = ("step", "loss", "grad_norm", "lr", "steps_per_s", "images_per_s", "vectors_per_s")
 """Names that the loop logs itself."""
 
 
@@ -109,6 +112,27 @@ def average(config: Config, ema: Params, params: Params, step: Array) -> Params:
         decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     # In the type of each leaf: parameters may be bfloat16.
     return jax.tree.map(lambda old, new: (old + (1 - decay) * (new - old)).astype(old.dtype), ema, params)
+
+
+def initial_share(config: Config, steps: int) -> float:
+    """How much of the average after so many steps is still the initialization: the product of all decays."""
+    decays = np.full(steps, config.ema.decay)
+    if config.ema.warmup:
+        n = np.arange(steps)
+        decays = np.minimum(decays, (1.0 + n) / (10.0 + n))
+    return float(np.prod(decays))
+
+
+def hardly_averaged(config: Config, steps: int) -> str | None:
+    """What to say of an average that is still mostly the initialization; None if it is not."""
+    share = initial_share(config, steps)
+    if share <= MOSTLY or config.init_from:  # published weights are worth keeping
+        return None
+    decay = round(math.exp(-4 / max(steps, 1)), len(str(steps)))  # which leaves 2 percent
+    return (
+        f"after {steps:,} steps at ema.decay = {config.ema.decay} the average is still {share:.0%} the initialization, "
+        f"and so are samples and numbers: train with ema.warmup=true, or ema.decay={decay:g}"
+    )
 
 
 def repeat(update: Callable[..., tuple[State, Metrics]], count: int) -> Callable[..., tuple[State, Metrics]]:

@@ -24,7 +24,8 @@ from scorejax.experiment.training.prior import warn_of_prior
 from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, checked, descend
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime import checkpoint, parallel
-from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.errors import ConfigError, DivergedError
+from scorejax.runtime.progress import patience
 
 
 def train(
@@ -49,15 +50,35 @@ def train(
     workdir_lib.check(workdir, config)
     record = None if beside else workdir_lib.record(workdir, config)
     recipe = make_recipe(config, beside=beside, record=record)
-    examples = recipe.given.examples
-    assemble.check_splits(config, examples)
+    assemble.check_splits(config, recipe.given.examples)
     optimizer = recipe.optimizer(assemble.optimizer(config))
 
     # ---- Take over the workdir, and go on where a run before left off.
     jax.eval_shape(lambda key: init_state(recipe, optimizer, key), jax.random.key(0))
+    with workdir_lib.writing(workdir):
+        try:
+            return _go_on(recipe, optimizer, workdir, beside, preview)
+        except DivergedError as error:
+            workdir_lib.note_divergence(workdir)
+            section = recipe.section or "optim"
+            raise DivergedError(
+                f"{error}; lower {section}.lr, lengthen {section}.warmup, or look at the data: these settings may "
+                "change when the run goes on from there"
+            ) from error
+
+
+def _go_on(
+    recipe: Recipe,
+    optimizer: optax.GradientTransformation,
+    workdir: Path,
+    beside: Beside | None,
+    preview: Preview | None,
+) -> Finished:
+    """Claim the folder, restore or make the first state, and take the steps that are left."""
+    config, examples = recipe.config, recipe.given.examples
     workdir_lib.claim(workdir, config)
     if beside is None:
-        if record is None:
+        if not checkpoint.steps(workdir):
             workdir_lib.claim_data(workdir, counted(recipe))
         if recipe.draws and "sde" in recipe.uses:
             warn_of_prior(assemble.sde(config), recipe.given.space, examples)
@@ -138,7 +159,8 @@ def restore_or_init(
     restored = checkpoints.restore(target._asdict(), per_device=() if recipe.carry_is_shared else ("carry",))
     if restored is None:
         logging.info("initializing a new run")
-        state, step = jax.jit(make_state)(key), 0
+        with patience("compiling the initialization"):
+            state, step = jax.jit(make_state)(key), 0
         if config.init_from:
             params, published = recipe.load(config.init_from)
             logging.info("starting from %s, of step %d", config.init_from, published)

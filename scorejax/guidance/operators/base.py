@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 from scorejax.guidance import conjugate
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.host_arrays import HostArrays
+from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import static
 
 CUTOFF = 1e-3
@@ -64,7 +65,7 @@ class Operator(HostArrays, abc.ABC):
                 raise ValueError(f"{type(self).__name__} breaks the law '{law}': relative error {float(error):.3g}")
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Composition(Operator):
     """`A = outer inner`; its pseudo-inverse is not the product of theirs, and is solved for."""
@@ -82,7 +83,7 @@ class Composition(Operator):
         return self.outer.clean(y)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Linear(Operator):
     """Any linear function of a batch; the adjoint is its transpose."""

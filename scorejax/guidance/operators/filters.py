@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
+from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import static
 
 BOUNDARIES = ("reflect", "zero")
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Separable(Operator):
     """`A x = R x C^T` in every channel: any separable filter or resampling, two matrix products."""
@@ -38,7 +38,7 @@ class Separable(Operator):
         return _both_axes(self.rows_pinv, self.columns_pinv, y)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Circular(Operator):
     """Circular convolution of every channel, a product in the Fourier domain."""
@@ -62,7 +62,7 @@ class Circular(Operator):
         return jnp.real(jnp.fft.ifft2(modes, axes=(1, 2))).astype(x.dtype)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class AveragePool(Operator):
     """Means over `factor x factor` blocks: the measurement of super-resolution."""

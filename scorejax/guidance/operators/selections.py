@@ -10,10 +10,11 @@ import numpy as np
 from jax import Array
 
 from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
+from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import static
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Mask(Operator):
     """`A x = x` where the mask is true, 0 elsewhere."""
@@ -33,7 +34,7 @@ class Mask(Operator):
         return self.forward(y)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Channels(Operator):
     """`y = x W^T` at every pixel, `W [K, C]`: a gray image, or other colors."""
@@ -51,7 +52,7 @@ class Channels(Operator):
         return jnp.matmul(y, self.matrix_pinv.T, precision=EXACT)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Dense(Operator):
     """An explicit matrix `[M, D]` on the flattened example of shape `shape`."""

@@ -1,6 +1,5 @@
 """The unconditional U-Nets of diffusers (`UNet2DModel`), as in `google/ddpm-*` and `google/ncsnpp-*`."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,8 @@ from jax.typing import ArrayLike
 from scorejax.models import DDPM, NCSNpp
 from scorejax.models.pretrained import safetensors_file, torch_file
 from scorejax.models.pretrained.layout import LAYERS, Entry, Naming, Params, StateDictError, convert, shape_tree
-from scorejax.runtime.errors import CheckpointError, ConfigError
+from scorejax.runtime.errors import CheckpointError, ConfigError, RunError
+from scorejax.runtime.files import read_json
 
 CONFIG = "config.json"
 FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
@@ -104,9 +104,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: it cannot be read.
     """
     try:
-        return json.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / CONFIG}: cannot be read: {error}") from error
+        return read_json(folder / CONFIG, dict, "download it again")
+    except RunError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def read_state_dict(file: str | Path) -> Mapping[str, np.ndarray]:

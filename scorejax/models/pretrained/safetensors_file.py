@@ -9,6 +9,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
+from scorejax.models.pretrained.torch_file import check_regular
 from scorejax.runtime.errors import CheckpointError
 
 _DTYPES = {
@@ -23,15 +24,22 @@ _DTYPES = {
 }
 
 
+LONGEST_HEADER = 100_000_000
+"""Bytes, as the format has it."""
+
+
 def load(path: str | Path) -> dict[str, np.ndarray]:
     """Tensors by name, mapped into memory: what is not used is not read from the disk.
 
     Raises:
         CheckpointError: the file cannot be read, or is not a whole safetensors file.
     """
+    check_regular(path)
     try:
         content = np.memmap(path, np.uint8, "r").view(np.ndarray)
         start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+        if start > 8 + LONGEST_HEADER:
+            raise CheckpointError(f"a header of {start - 8} bytes; safetensors allows {LONGEST_HEADER}")
         header = json.loads(content[8:start].tobytes())
         header.pop("__metadata__", None)
         return {name: _tensor(content[start:], name, **entry) for name, entry in header.items()}
@@ -39,12 +47,13 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
         raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # RecursionError: brackets in brackets
         raise CheckpointError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
 
 
 def is_safetensors_file(path: str | Path) -> bool:
     """Whether a file begins as a safetensors file does: with the length of a JSON object, and that object."""
+    check_regular(path)
     size = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         head = file.read(9)

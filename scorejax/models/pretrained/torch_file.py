@@ -24,6 +24,8 @@ from scorejax.runtime.errors import CheckpointError
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # as it stands within the first pickle of the file
 LEGACY_PROTOCOL = 1001
+MOST_INFLATED = 20  # times the size of a zip file that its content may have
+SMALL = 2**24  # bytes that any file may have
 
 View = tuple[str, int, int]  # name, first element and length of a part of a storage
 
@@ -80,6 +82,7 @@ def load(path: str | Path) -> Any:
             other than these; the error names the first.
     """
     path = Path(path)
+    check_regular(path)
     try:
         with path.open("rb") as file:
             if is_torch_file(path):
@@ -95,8 +98,19 @@ def load(path: str | Path) -> Any:
     )
 
 
+def check_regular(path: str | Path) -> None:
+    """Refuse what is no file of bytes on a disk: reading from a pipe or a device may never end.
+
+    Raises:
+        CheckpointError: it is one of these.
+    """
+    if Path(path).exists() and not Path(path).is_file():
+        raise CheckpointError(f"{path}: no regular file but a folder, a pipe or a device; give a file of weights")
+
+
 def is_torch_file(path: str | Path) -> bool:
     """Whether a file begins as those of `torch.save` do; the rest of it is not looked at."""
+    check_regular(path)
     with Path(path).open("rb") as file:
         head = file.read(16)
     return head.startswith(ZIP_MAGIC) or LEGACY_MAGIC in head
@@ -107,6 +121,12 @@ def _load_zip(path: Path) -> object:
     everything = np.memmap(path, np.uint8, "r").view(np.ndarray)
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: info for info in archive.infolist()}
+        inflated, size = sum(info.file_size for info in members.values()), path.stat().st_size
+        if inflated > size * MOST_INFLATED + SMALL:
+            raise CheckpointError(
+                f"a zip file of {size} bytes that inflates to {inflated}: weights hardly compress, and torch.save does "
+                "not; save them again with torch.save"
+            )
         roots = [name.removesuffix("data.pkl") for name in members if re.fullmatch("[^/]*/data.pkl", name)]
         if len(roots) != 1:
             raise CheckpointError("a zip file, but not one of torch.save: there is no data.pkl in it")
