@@ -60,11 +60,16 @@ def warn(config: Config, drawn: np.ndarray, real: np.ndarray) -> None:
     error = math.hypot(drawn.std() / len(drawn) ** 0.5, real.std() / len(real) ** 0.5)
     if p - q <= EXCESS * (1.0 - q) + ERRORS * error:
         return
-    c = config.sampler
-    off = c.clip.name == "none" or getattr(c.stepper, "clip", None) is False
-    clip = "set sampler.clip=auto (of a reverse chain sampler.stepper.clip=true), " if off else ""
     logging.warning(
-        "%.0f %% of the pixels of the samples lie at the ends of the range, of the data %.1f %%: %stake "
-        "sampler.stepper=ancestral or more sampler.steps, or train longer",
-        100 * p, 100 * q, clip,
+        "%.0f %% of the pixels of the samples lie at the ends of the range, of the data %.1f %%: %s",
+        100 * p, 100 * q, _advice(config),
     )  # fmt: skip
+
+
+def _advice(config: Config) -> str:
+    c = config.sampler
+    if getattr(c.stepper, "clip", None) is False:
+        return "set sampler.stepper.clip=true"
+    if c.clip.name == "none":
+        return "set sampler.clip=auto"
+    return "take more sampler.steps or a sampler with noise such as ancestral, or train longer"
