@@ -161,7 +161,7 @@ def test_no_file_is_two_things():
 @pytest.mark.slow
 def test_the_code_of_the_readme_runs():
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
-    blocks = [block for block in blocks if "sj.load(" not in block]  # needs a run, see tests/shop/test_load.py
+    blocks = [block for block in blocks if "sj.load(" not in block]  # needs a run, see tests/shop/test_loaded_runs.py
     assert len(blocks) >= 2
     done = run("\n".join(blocks))
     assert done.returncode == 0, done.stderr[-2000:]

@@ -84,7 +84,7 @@ READ = {  # name -> (arrays, settings, examples, labels, gray levels, names of c
 def test_arrays_are_read_as_people_store_them(name, tmp_path, caplog):
     stored, settings, examples, labels, levels, names, said = READ[name]
     np.savez(tmp_path / "a.npz", **stored)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         train, test = both(tmp_path / "a.npz", **settings)
     in_test = np.arange(N) % 10 == 9
     for found, rows in ((train, ~in_test), (test, in_test)):
@@ -108,7 +108,7 @@ def test_a_plain_npy_file_holds_examples(tmp_path):
 
 def test_validation_examples_serve_as_the_test_split_where_there_is_none(tmp_path, caplog):
     np.savez(tmp_path / "a.npz", Train=IMAGES, val=IMAGES[:7], Train_labels=CLASSES, val_labels=CLASSES[:7])
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         assert [len(part) for part in both(tmp_path / "a.npz")] == [N, 7]
     assert "its key 'val' serves as the test split" in caplog.text
     np.savez(tmp_path / "b.npz", train=IMAGES, val=IMAGES[:7], test=IMAGES[:3])

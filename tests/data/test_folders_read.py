@@ -111,7 +111,7 @@ READ = {  # name -> (files, split -> (values, classes), what is said of them)
 def test_folders_are_read_as_people_name_them(name, tmp_path, caplog):
     files, wanted, said = READ[name]
     root = tree(tmp_path / "root", files)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         found = {s: load("folder", s, path=root, cache_dir=tmp_path / "c") for s in ("train", "test")}
         compare(found["train"], found["test"])
         for split, (values, classes) in wanted.items():
@@ -179,7 +179,7 @@ def test_the_depth_of_pictures_is_mentioned_once_whether_they_are_decoded_or_cac
     for _ in range(2):
         notice.inform.cache_clear()
         caplog.clear()
-        with caplog.at_level(logging.INFO):
+        with caplog.at_level(logging.INFO, logger="absl"):
             assert (load("folder", path=root, cache_dir=tmp_path / "c").examples == 255).all()
         said = [r.getMessage() for r in caplog.records if "16-bit" in r.getMessage()]
         assert said == [f"16-bit pictures in {root}/train are read as 8-bit ones, round(v * 255 / 65535)"]

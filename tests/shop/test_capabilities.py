@@ -11,8 +11,18 @@ from scorejax.experiment import modes
 from scorejax.experiment.evaluation import evaluate
 from scorejax.runtime.errors import ConfigError
 
-SHORT = ("init_from=none", "sampler.steps=2", "eval.samples=6", "eval.grid=4", "eval.likelihood_examples=4")
-SWEEP = ("sweep.samplers=ancestral", "sweep.steps=(2,)", "eval.calibration_examples=4", "eval.reference_examples=8")
+SHORT = (
+    "init_from=none",
+    "objective.time_sampling=uniform",
+    "eval.samples=6",
+    "eval.grid=4",
+    "eval.likelihood_examples=4",
+    "eval.calibration_examples=4",
+    "eval.reference_examples=8",
+)
+# Sections that not every recipe reads: for those that do, and back at their defaults for the others.
+READ = ("sampler.steps=2", "sweep.samplers=ancestral", "sweep.steps=(2,)")
+UNREAD = ("sampler.steps=1000", "sampler.t_min=none")
 # recipe, what its model can do as errors say it, sections of its report, modes that work
 KINDS = {
     "score": ("Gaussian", "score", {"likelihood", "samples"}, {"sample", "sweep", "calibrate"}),
@@ -30,7 +40,8 @@ def kind(request, tmp_path_factory):
     """A stored model of each kind: its config, its folder, and what is expected of it."""
     recipe, can, sections, works = KINDS[request.param]
     data = "moons" if recipe == "Quadrants" else "gaussian"  # of which only the first have classes
-    config, folder = config_of(recipe, f"data={data}", *SHORT, *SWEEP), tmp_path_factory.mktemp("run")
+    read = READ if recipe.startswith("Gaussian") else UNREAD
+    config, folder = config_of(recipe, f"data={data}", *SHORT, *read), tmp_path_factory.mktemp("run")
     store({"w": np.zeros(1, np.float32)}, folder, 7)
     return config, folder, can, sections, works
 
@@ -92,10 +103,12 @@ def test_what_is_trained_next_to_a_score_is_refused_next_to_anything_else(kind, 
 @pytest.mark.parametrize("guidance", ["classifier_free", "inpaint"])
 def test_guidance_of_a_model_without_a_score_is_refused(kind, guidance):
     config, folder, can, _, works = kind
+    reads_guidance = "guidance" in config.recipe.find().uses
     config.guidance = guidance
     try:
         if "calibrate" not in works:
-            with refused(f"guidance = '{guidance}'", config, can):
+            unread = pytest.raises(ConfigError, match=r"section 'guidance' is set, but recipe '.*' does not read it")
+            with refused(f"guidance = '{guidance}'", config, can) if reads_guidance else unread:
                 modes.run("sample", config, folder)
     finally:
         config.guidance = "none"

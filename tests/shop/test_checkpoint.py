@@ -141,7 +141,7 @@ DAMAGES = (
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(saved, state, target, damage, caplog):
     damage(saved, 30)
-    with caplog.at_level("WARNING"):
+    with caplog.at_level("WARNING", logger="absl"):
         assert checkpoint.restore_ema(saved, target["ema"]).step == 20
     assert "falling back to 20" in caplog.text
     checkpoints = checkpoint.Checkpoints(saved)

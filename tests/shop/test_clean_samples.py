@@ -78,7 +78,7 @@ def test_a_setting_of_the_stepper_for_the_same_goes_before_and_is_never_doubled(
     [
         (["sampler.clip=yes"], "unknown clip 'yes'; choose one of auto, none, range, dynamic"),
         (["sampler.clip=range:low=1:high=-1"], "low must be below high, got low = 1 and high = -1"),
-        (["sampler.clip=dynamic:quantile=99.5"], "quantile must lie in"),
+        (["sampler.clip=dynamic:quantile=99.5"], "takes a number of more than 0 and at most 1"),
         (["sampler.clip=range"], "range of vectors is not known; set low and high"),
     ],
 )
@@ -120,7 +120,7 @@ def warned(caplog, share, n=64, config=None):
     drawn, real = (saturation.shares(images(*each), 17) for each in ((share, n), (1 / 3, 500)))
     assert abs(drawn.mean() - share) < 0.1 and abs(real.mean() - 1 / 3) < 0.01
     caplog.clear()
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="absl"):
         saturation.warn(config or load("vp_digits:tiny"), drawn, real)
     return caplog.text
 

@@ -44,7 +44,7 @@ def test_a_damaged_config_is_named_and_written_again_from_the_one_that_is_given(
     (folder / "config.json").write_bytes(content)
     with pytest.raises(RunError, match=r"config.json is damaged: .+; give --config=NAME"):
         workdir.saved_config(folder)
-    with caplog.at_level("WARNING"):
+    with caplog.at_level("WARNING", logger="absl"):
         assert train(toy("Point"), folder).step == 8
     assert "config.json is damaged" in caplog.text
     assert to_dict(workdir.saved_config(folder)) == to_dict(workdir.saved_config(trained))
@@ -102,7 +102,7 @@ def written(folder):
 
 
 def computed_again(folder, caplog):
-    with caplog.at_level("WARNING"):
+    with caplog.at_level("WARNING", logger="absl"):
         ledger = Ledger(folder, "x", 5, {})
     assert ledger.done == 0
     [line] = [record.message for record in caplog.records]

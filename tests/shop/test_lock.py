@@ -92,7 +92,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog)
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(lock.fcntl, "flock", unsupported)
-    with caplog.at_level("WARNING"), lock.held(tmp_path):
+    with caplog.at_level("WARNING", logger="absl"), lock.held(tmp_path):
         assert "no locks" in caplog.text
 
 

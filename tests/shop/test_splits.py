@@ -49,7 +49,7 @@ def test_a_split_that_is_not_there_matters_to_an_evaluation_alone(tmp_path, key)
 
 
 def test_a_rule_for_alpha_that_does_not_exist_is_refused_with_any_data(tmp_path):
-    with pytest.raises(ConfigError, match="section data: alpha = 'pink'; choose one of white, black, gray, keep"):
+    with pytest.raises(ConfigError, match=r"'data.alpha' takes one of white, black, gray, keep or none, got 'pink'"):
         train(toy("Point", "data.alpha=pink"), tmp_path / "run")
 
 
@@ -70,5 +70,12 @@ def test_too_few_real_examples_are_refused_before_the_training(tmp_path):
 def test_a_baseline_that_cannot_be_had_says_why(x, reason):
     found = bits._gaussian_baseline(x.astype(np.float32), x.astype(np.float32))
     assert found["gaussian_baseline"] is None and reason in found["gaussian_baseline_reason"]
-    numbers = {**found, "bits_per_dim": 1.0, "standard_error": 0.1, "uniform_baseline": None, "failed": 0}
+    numbers = {
+        **found,
+        "levels": None,
+        "bits_per_dim": 1.0,
+        "standard_error": 0.1,
+        "uniform_baseline": None,
+        "failed": 0,
+    }
     assert any("Gaussian baseline   none: " in line for line in bits.EVALUATION.lines(numbers))

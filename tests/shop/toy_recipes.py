@@ -110,6 +110,13 @@ class Overshooting(Point):
         return optax.sgd(self.config.optim.lr)
 
 
+class Leaping(Point):
+    """Its first step is endless: the loss before it is finite, the point after it is not."""
+
+    def optimizer(self, optimizer):
+        return optax.sgd(float("inf"))
+
+
 class Straying(Point):
     """A mistake that is to be caught: each device moves the point its own way."""
 
