@@ -8,9 +8,8 @@ import numpy as np
 from scorejax.data.dataset import Dataset
 from scorejax.data.evaluation import spread
 
-WHOLE_BYTES = (
-    64 * 2**20
-)  # larger arrays are known by some of their rows, so that a fingerprint costs less than a second
+# Larger arrays are known by some of their rows, so that a fingerprint costs less than a second.
+WHOLE_BYTES = 64 * 2**20
 ROWS = 4096  # at most, evenly spread
 
 
@@ -18,7 +17,7 @@ def fingerprint_of(examples: Dataset) -> str:
     """Return sixteen hexadecimal digits that change with the content of a split; its name plays no part.
 
     They begin a SHA-256 over the gray levels, the classes and their names, and each array's type, shape and content.
-    Of an array of more than 64 MiB the content is that of at most 1,024 rows, and 64 MiB, evenly spread over it.
+    Of an array of more than 64 MiB the content is that of at most 4,096 rows, and 64 MiB, evenly spread over it.
     """
     about = (examples.gray_levels, examples.num_classes, examples.label_names)
     digest = hashlib.sha256(repr(about).encode())

@@ -1,12 +1,11 @@
 """Three hundred senseless commands, one process: each is refused in one line that names what is wrong, at once.
 
-Nothing trains: what would run is replaced by the checks that come before it. What is senseless is listed here once
-more, apart from the ranges of the settings.
+Nothing trains: what would run is replaced by the checks that come before it, and these may read no data. What
+is senseless is listed here once more, apart from the ranges of the settings.
 """
 
 import random
 import signal
-import time
 
 import pytest
 
@@ -17,7 +16,7 @@ from scorejax.experiment.config import Config
 from scorejax.runtime import errors
 from scorejax.runtime.errors import ConfigError
 
-CASES, LONGEST = 300, 5.0  # seconds that one may take
+CASES = 300
 CONFIGS = ("vp_moons:tiny", "vp_digits:tiny", "ncsnv2:tiny", "classifier:tiny", "flow:tiny", "vp_cifar10:ncsnpp,tiny")
 
 # Nobody can mean these, whichever setting takes a number.
@@ -104,6 +103,7 @@ def senseless(draw: random.Random, case: int) -> tuple[str, str]:
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Give a command; return its exit code and what it says of errors. Nothing that it would do is done."""
+    monkeypatch.setattr("scorejax.data.load", None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(errors, "show_log", lambda: None)
 
@@ -126,7 +126,7 @@ def run(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_no_senseless_command_is_taken_and_each_is_answered_in_one_line_that_names_it(run):
-    draw, wrong, began = random.Random(0), [], time.monotonic()
+    draw, wrong = random.Random(0), []
     for case in range(CASES):
         flag, named = senseless(draw, case)
         kept = [f"--config.{text}" for text in draw.sample(SENSIBLE, draw.randrange(4))]
@@ -134,14 +134,11 @@ def test_no_senseless_command_is_taken_and_each_is_answered_in_one_line_that_nam
         if case % 20 == 0:
             config = draw.choice(FILES)
             flags, named = [f"--config={config}", *kept], config.partition(":")[0]
-        start = time.monotonic()
         code, said = run(*flags)
-        took = time.monotonic() - start
         one_line = said.startswith("error: ") and said.count("\n") == 1 and "Traceback" not in said
-        if not code or not one_line or named not in said or took > LONGEST:
-            wrong.append(f"{flags}: exit {code} after {took:.1f} s: {said[-300:]}")
+        if not code or not one_line or named not in said:
+            wrong.append(f"{flags}: exit {code}: {said[-300:]}")
     assert not wrong, "\n".join(wrong)
-    assert time.monotonic() - began < 60
 
 
 @pytest.mark.slow
