@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scorejax.data import arrays
 from scorejax.data.batch import from_bytes
 from scorejax.data.cache import fingerprint
 from scorejax.data.picture import pixels
 from scorejax.data.walk import images_in
+from scorejax.numerics import array_files
 
 
 class Files:
@@ -84,11 +84,11 @@ def given(
         return Files(where, shape, gray_levels, crop, resize, alpha)
     if where.suffix not in (".npz", ".npy") or not where.is_file():
         raise FileNotFoundError(f"{str(where)!r} is neither a folder of images nor an .npz file.")
-    names = list(arrays.headers(where))
+    names = list(array_files.headers(where))
     key = next((key for key in ("x", "test") if key in names), None)
     if key is None:
         raise ValueError(f"{where} holds {sorted(names)}; wanted 'x', the images.")
-    x = arrays.read(where, (key,))[key]
+    x = array_files.read(where, (key,))[key]
     x = x[..., None] if x.ndim == 3 and shape[-1] == 1 else x
     if x.dtype != np.uint8 or x.shape[1:] != tuple(shape) or not len(x):
         raise ValueError(f"{where}: {key!r} is {x.dtype} of shape {x.shape}; wanted uint8 [N, {shape}].")

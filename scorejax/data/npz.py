@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Interval
 
-from scorejax.data import arrays, notice
+from scorejax.data import notice
 from scorejax.data.dataset import Dataset, check_split
 from scorejax.data.finite import not_finite
 from scorejax.data.labels import Labels, read_labels
 from scorejax.data.layout import examples_of
 from scorejax.data.walk import splits_of
+from scorejax.numerics import array_files
 from scorejax.numerics.ranges import Below1
 
 SUFFIXES = (".npz", ".npy")
@@ -55,10 +56,10 @@ def npz(
             f"path = {str(where)!r} is no .npz or .npy file; read it into a numpy array by a library for such files, "
             "and write it by np.savez('data.npz', x=array)."
         )
-    keys, label_keys = _keys(where, list(arrays.headers(where)))
+    keys, label_keys = _keys(where, list(array_files.headers(where)))
     check_split("npz", split, tuple(keys))
     own_splits = len(set(keys.values())) > 1
-    stored = arrays.read(where, {*keys.values(), *label_keys.values()})
+    stored = array_files.read(where, {*keys.values(), *label_keys.values()})
     examples = {key: examples_of(where, key, stored[key], axes) for key in dict.fromkeys(keys.values())}
     in_test = None if own_splits else _in_test(where, len(examples["x"]), test_fraction)
     rows = slice(None) if in_test is None else in_test == (split == "test")

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from scipy.special import log_softmax
 
+from scorejax.numerics import array_files
 from scorejax.numerics.trees import PyTree
 
 MNIST = "mnist_classifier-v1"
@@ -62,8 +63,7 @@ class ClassifierFeatures:
 
     def __init__(self, path: Path) -> None:
         """Read the `.npz` that `save` wrote."""
-        with np.load(path) as file:
-            held = {name: file[name] for name in file.files}
+        held = array_files.read(path)
         self.name, self.accuracy = str(held.pop("name")), float(held.pop("accuracy"))
         self.shape = tuple(int(n) for n in held.pop("shape"))
         self._params: dict[str, dict[str, Array]] = {}

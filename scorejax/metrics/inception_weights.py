@@ -135,4 +135,4 @@ def _download(target: Path) -> None:
 
 
 def _by_hand(target: str | Path) -> str:
-    return f"put the file {URL} at {target}, or say where it is in eval.inception or ${VARIABLE}"
+    return f"put the file {URL} at {target}, or say where it is by eval.features=inception:weights=FILE or ${VARIABLE}"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scorejax.data import arrays
 from scorejax.metrics.moments import Moments
+from scorejax.numerics import array_files
 from scorejax.runtime.files import replacing
 
 
@@ -60,7 +60,7 @@ class Statistics:
         """
         path = Path(path).expanduser()
         try:
-            held = arrays.read(path, ("mu", "sigma", "n", "network", "about"))
+            held = array_files.read(path, ("mu", "sigma", "n", "network", "about"))
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read as statistics (.npz with mu and sigma): {error}") from error
         shapes = [np.shape(held.get(name, 0)) for name in ("mu", "sigma")]

@@ -5,8 +5,6 @@ It is estimated once for a network (`estimate`, `Gamma.of`) and then serves ever
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,15 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax.numerics import doors
+from scorejax.numerics import array_files, doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.scores.predictions import Score
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate, exact_times
 from scorejax.sdes.linear import LinearSDE
-
-# What numpy raises for archives that are cut off, none at all, or lack an array.
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +133,12 @@ class Gamma:
         """Read what `save` wrote; given a process, refuse the file if it belongs to another one.
 
         Raises:
-            ValueError: if the file belongs to another process or is not one of `save`.
+            FileNotFoundError: no such file.
+            ValueError: if the file belongs to another process, is damaged, or is not one of `save`.
         """
-        try:
-            with np.load(path) as file:
-                values = {field: file[field] for field in cls.__dataclass_fields__}
-        except FileNotFoundError:
-            raise
-        except _DAMAGED as error:
-            raise ValueError(f"{path} is damaged, or not a file of Gamma.save: {error}; estimate it again") from error
+        values = array_files.read(path, cls.__dataclass_fields__)
+        if missing := sorted(set(cls.__dataclass_fields__) - set(values)):
+            raise ValueError(f"{path} is no file of Gamma.save: it lacks {', '.join(missing)}; estimate it again")
         gamma = cls(**{**values, "count": int(values["count"])})
         if sde is not None:
             gamma.check(sde)

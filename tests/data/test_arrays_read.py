@@ -231,7 +231,7 @@ def test_a_header_is_held_against_the_bytes_that_follow(tmp_path):
     np.save(tmp_path / "b.npy", VECTORS)
     (tmp_path / "b.npy").write_bytes((tmp_path / "b.npy").read_bytes()[:-8])
     for name, words in (("a.npz", "80 bytes, but 64 are there"), ("b.npy", "640 bytes, but 632 are there")):
-        with pytest.raises(ValueError, match=f"is damaged: 'x' is to be float64 .*{words}"):
+        with pytest.raises(ValueError, match=f"is damaged: 'x' should be float64 .*{words}"):
             both(tmp_path / name)
 
 
@@ -255,8 +255,8 @@ def test_what_would_not_fit_into_memory_is_refused_before_it_is_taken(tmp_path, 
     zeros = promising((2**17, 8, 8), "|u1", bytes(2**23), zipfile.ZIP_DEFLATED)
     (tmp_path / "a.npz").write_bytes(zeros)
     np.savez(tmp_path / "b.npz", x=np.zeros((2048, 32, 32), np.uint8))
-    monkeypatch.setattr("scorejax.data.arrays._free_memory", lambda: 3 * 2**20)
-    monkeypatch.setattr("scorejax.data.arrays.LARGE", 2**20)
+    monkeypatch.setattr("scorejax.numerics.array_files._free_memory", lambda: 3 * 2**20)
+    monkeypatch.setattr("scorejax.numerics.array_files.LARGE", 2**20)
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"'x' would grow from 0\.0 MiB on the disk to 8\.0 MiB, .* np\.savez"):
         load("npz", path=tmp_path / "a.npz")

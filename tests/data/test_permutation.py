@@ -87,7 +87,7 @@ def test_neighbours_in_the_set_are_not_neighbours_in_the_epoch():
 
 
 def numbers_computed(program):
-    """How many numbers a program computes; a loop whose length depends on the data is refused, since it has no count."""
+    """How many numbers a program computes; a loop whose length depends on the data has no count."""
     total = 0
     for equation in program.eqns:
         assert equation.primitive.name != "while", "a loop whose length depends on the data"

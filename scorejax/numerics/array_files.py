@@ -89,7 +89,7 @@ def _header(where: Path, name: str, file: IO[bytes], size: int, stored: int) -> 
     header = Header(shape, dtype, stored)
     if not dtype.hasobject and size - file.tell() != header.nbytes:
         raise ValueError(
-            f"{where} is damaged: {name!r} is to be {dtype} of shape {shape}, {header.nbytes:,} bytes, but "
+            f"{where} is damaged: {name!r} should be {dtype} of shape {shape}, {header.nbytes:,} bytes, but "
             f"{size - file.tell():,} are there; write it again."
         )
     return header
