@@ -12,7 +12,7 @@ from scorejax.data.form import Form
 from scorejax.data.given import given, stamp
 from scorejax.data.identity import describe, fingerprint_of
 from scorejax.data.permutation import indices, indices_on_host
-from scorejax.data.space import NORMALIZATIONS, GrayLevels, Space, Vectors, moments, standardizing
+from scorejax.data.space import GrayLevels, Normalization, Space, Vectors, moments, standardizing
 from scorejax.data.splits import compare
 from scorejax.data.subset import subset
 from scorejax.data.vectors import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, gaussian_entropy
@@ -21,11 +21,11 @@ from scorejax.likelihood.gray_levels import bin_width, to_levels, to_model
 __all__ = [
     "GAUSSIAN_COVARIANCE",
     "GAUSSIAN_MEAN",
-    "NORMALIZATIONS",
     "SOURCES",
     "Dataset",
     "Form",
     "GrayLevels",
+    "Normalization",
     "Payload",
     "Resident",
     "Source",

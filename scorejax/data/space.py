@@ -13,6 +13,7 @@ import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +22,8 @@ from numpy.typing import ArrayLike
 
 from scorejax.likelihood import gray_levels as levels_lib
 
-NORMALIZATIONS = ("standard", "none")
+Normalization: TypeAlias = Literal["standard", "none"]
+"""How vectors are brought to model space: every column to mean 0 and deviation 1, or not at all."""
 _BLOCK = 2**16  # rows in memory as float64 at a time
 
 
@@ -73,9 +75,8 @@ class GrayLevels(Space):
         return (-1.0, 1.0) if self.centered else (0.0, 1.0)
 
     def to_model(self, keys: Array | None, raw: Array) -> Array:
-        return levels_lib.to_model(
-            keys, raw, self.gray_levels, centered=self.centered, dequantize=self.dequantize
-        )  # fmt: skip
+        how = {"centered": self.centered, "dequantize": self.dequantize}
+        return levels_lib.to_model(keys, raw, self.gray_levels, **how)
 
     def middle(self, raw: Array) -> Array:
         return levels_lib.to_model(None, raw, self.gray_levels, centered=self.centered, dequantize=False)

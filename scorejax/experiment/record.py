@@ -6,18 +6,24 @@ they are compared with it: a model that goes on with other data is another model
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 import scorejax
 from scorejax import data
-from scorejax.experiment.assemble.arguments import pick
+from scorejax.experiment.assemble.data import dataset
 from scorejax.experiment.config import Config
 from scorejax.experiment.config.values import Values
-from scorejax.runtime.errors import ConfigError
+from scorejax.runtime import checkpoint, parallel
+from scorejax.runtime.errors import ConfigError, RunError
+from scorejax.runtime.files import DamagedError, read_json, write_json
+
+FILE = "data.json"
 
 
 @dataclass(frozen=True)
@@ -39,17 +45,13 @@ class Record:
     version: str = scorejax.__version__
 
     @classmethod
-    def of(cls, train: data.Dataset, normalize: str) -> Self:
+    def of(cls, train: data.Dataset, normalize: data.Normalization) -> Self:
         """The record of training data.
 
         Args:
             train: the data.
             normalize: how vectors are brought to model space, as setting `data.normalize`.
-
-        Raises:
-            ConfigError: no such normalization.
         """
-        pick("data.normalize", normalize, dict.fromkeys(data.NORMALIZATIONS))
         form = data.Form.of(train)
         scaled = normalize == "standard" and form.gray_levels is None
         vectors = data.standardizing(np.asarray(train.examples)) if scaled else data.Vectors()
@@ -134,3 +136,55 @@ class Record:
             if not len(vectors.shift) == len(vectors.scale) == form.dimension or not min(vectors.scale) > 0:
                 raise ValueError("shift and scale must hold one number for each column, and scales be positive")
         return cls(form, dict(values["counts"]), str(values["fingerprint"]), vectors, str(values["scorejax"]))
+
+
+def of_run(workdir: str | Path, config: Config) -> Record | None:
+    """What the run in a folder remembers of its data; None where nothing was trained yet.
+
+    A run that is older than such records gets one: its vectors were trained on as they are.
+
+    Args:
+        workdir: folder of the run.
+        config: its config, by which the data of an old run are read.
+
+    Raises:
+        RunError: the record is damaged, or an old run's data cannot be read.
+    """
+    if not checkpoint.steps(workdir):
+        return None
+    found = read(workdir)
+    if found is None:
+        found = Record.of(dataset(config), "none")
+        with contextlib.suppress(RunError):  # a folder that cannot be written is read all the same
+            write(workdir, found)
+    return found
+
+
+def read(workdir: str | Path) -> Record | None:
+    """The record in the folder of a run; None if there is none.
+
+    Raises:
+        DamagedError: it is damaged.
+    """
+    path = Path(workdir) / FILE
+    if not path.is_file():
+        return None
+    remedy = (
+        "put it back from a copy, or train again in another --workdir: it says how the data were brought to the model"
+    )
+    values = read_json(path, dict, remedy)
+    try:
+        return Record.from_dict(values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DamagedError(path, reason, remedy) from error
+
+
+def write(workdir: str | Path, record: Record) -> None:
+    """Write down what a run remembers of its data.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    if parallel.is_main_process():
+        write_json(Path(workdir) / FILE, record.to_dict())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scorejax import data
+from scorejax.experiment import record as record_lib
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
 from scorejax.experiment.model import Model
@@ -80,18 +81,17 @@ class Trained(NamedTuple):
         return Beside(self.recipe, self.params, self.step)
 
 
-def restore(config: Config, workdir: str | Path, examples: data.Dataset | None = None) -> Trained:
+def restore(config: Config, workdir: str | Path) -> Trained:
     """The model of a run: averaged weights of its newest whole checkpoint; if it has none, those of `init_from`.
 
     Args:
         config: the run's.
         workdir: its folder.
-        examples: its training data, if they have been read already.
 
     Raises:
         RunError: no readable checkpoint, a config that does not fit, or data that are not those of the run.
     """
-    recipe = make_recipe(config, examples, record=workdir_lib.record(workdir, config, examples))
+    recipe = make_recipe(config, record=record_lib.of_run(workdir, config))
     if config.init_from and not checkpoint.steps(workdir):
         workdir_lib.adopt(workdir, config)
         return Trained(config, recipe, *recipe.load(config.init_from))

@@ -1,6 +1,6 @@
 """A run's folder belongs to the config that made it; one of what is trained next to a score, to that score as well.
 
-checkpoints/ samples/ eval/ tensorboard/ config.json data.json metrics.jsonl
+checkpoints/ samples/ eval/ tensorboard/ config.json metrics.jsonl data.json (see `record`)
 dequantizer/ heads/KIND/   with checkpoints/ and files of their own, and score.json
 """
 
@@ -12,20 +12,16 @@ from pathlib import Path
 
 from absl import logging
 
-from scorejax import data
-from scorejax.experiment.assemble.data import dataset
 from scorejax.experiment.config import Config, flatten, from_dict, to_dict
 from scorejax.experiment.config.names import RENAMED
 from scorejax.experiment.config.values import Value, Values
 from scorejax.experiment.recipes import BESIDE
-from scorejax.experiment.record import Record
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime import checkpoint, lock, parallel
 from scorejax.runtime.errors import ConfigError, RunError
 from scorejax.runtime.files import DamagedError, read_json, write_json
 
 FILE = "config.json"
-DATA = "data.json"
 NEIGHBOR = "score.json"
 DIVERGED = "diverged.json"
 AFTER_DIVERGENCE = ("optim.lr", "optim.warmup", "optim.clip")
@@ -43,8 +39,6 @@ FREE_KEYS = (
     "train.keep_every",
     "train.preview_every",
 )
-
-
 _SHOWN = 8  # differing settings in a message
 
 
@@ -138,58 +132,6 @@ def check(workdir: str | Path, config: Config) -> None:
         raise ConfigError(
             f"{workdir} holds checkpoints of another config ({listed}); choose another --workdir, or the old values"
         )
-
-
-def record(workdir: str | Path, config: Config, examples: data.Dataset | None = None) -> Record | None:
-    """What the run in a folder remembers of its data; None where nothing was trained yet.
-
-    A run that is older than such records gets one: its vectors were trained on as they are.
-
-    Args:
-        workdir: folder of the run.
-        config: its config, by which the data of an old run are read.
-        examples: its training data, if they have been read already.
-
-    Raises:
-        RunError: the record is damaged, or an old run's data cannot be read.
-    """
-    if not checkpoint.steps(workdir):
-        return None
-    found = saved_record(workdir)
-    if found is None:
-        found = Record.of(dataset(config) if examples is None else examples, "none")
-        with contextlib.suppress(RunError):  # a folder that cannot be written is read all the same
-            claim_data(workdir, found)
-    return found
-
-
-def saved_record(workdir: str | Path) -> Record | None:
-    """The record of a run's data as it lies in its folder; None if there is none.
-
-    Raises:
-        DamagedError: it is damaged.
-    """
-    path = Path(workdir) / DATA
-    if not path.is_file():
-        return None
-    remedy = (
-        "put it back from a copy, or train again in another --workdir: it says how the data were brought to the model"
-    )
-    values = read_json(path, dict, remedy)
-    try:
-        return Record.from_dict(values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise DamagedError(path, reason, remedy) from error
-
-
-def claim_data(workdir: str | Path, record: Record) -> None:
-    """Write down what a run remembers of its data.
-
-    Raises:
-        RunError: the folder cannot be written.
-    """
-    _write(Path(workdir) / DATA, record.to_dict())
 
 
 def note_divergence(workdir: str | Path) -> None:

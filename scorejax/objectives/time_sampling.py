@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias, get_args
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -11,7 +13,8 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
-TIME_SAMPLERS = ("uniform", "stratified", "importance")
+TimeSampling: TypeAlias = Literal["uniform", "stratified", "importance"]
+TIME_SAMPLERS = get_args(TimeSampling)
 
 
 def draw_times(key: Array, sde: LinearSDE, n: int, time_sampling: str = "uniform") -> Array:

@@ -24,6 +24,7 @@ from scorejax.reverse import VARIANCES, ReverseChain, chain
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.samplers.stepper import Step, Stepper
+from scorejax.scores.clipping import Interval
 from scorejax.scores.predictions import Score
 from scorejax.sdes.float64 import exact_times
 from scorejax.sdes.linear import LinearSDE
@@ -32,7 +33,6 @@ VarianceName: TypeAlias = Literal["posterior", "forward", "analytic", "npr", "sn
 FITTED = ("analytic", "npr", "sn", "ocm", "learned")
 """Variances that were fitted to a network, and that only the program which holds the network can supply."""
 
-Interval = tuple[float, float]
 Variance = Gamma | VarianceHead | UnboundHead
 Fitted = Callable[[str], Variance]
 

@@ -17,6 +17,7 @@ from scorejax import data
 from scorejax.experiment import assemble, workdir
 from scorejax.experiment import config as configs
 from scorejax.experiment import recipe as recipes
+from scorejax.experiment import record as record_lib
 from scorejax.experiment.evaluation import bits, evaluate
 from scorejax.experiment.evaluation.subject import Subject
 from scorejax.experiment.recipe import make_recipe
@@ -36,7 +37,7 @@ def made(folder, config):
     """The folder of a run with weights out of a hat, as training leaves it."""
     recipe = make_recipe(config)
     workdir.claim(folder, config)
-    workdir.claim_data(folder, recipe.given.record)
+    record_lib.write(folder, recipe.given.record)
     store(out_of_a_hat(recipe.shapes()), folder)
     return folder
 
@@ -251,11 +252,11 @@ def test_a_record_comes_back_from_its_file(tmp_path):
         data.Dataset("e", POINTS, np.zeros((400, 2, 3), np.float32)),
     ):
         record = Record.of(dataset, "standard")
-        workdir.claim_data(tmp_path, record)
-        assert workdir.saved_record(tmp_path) == record
+        record_lib.write(tmp_path, record)
+        assert record_lib.read(tmp_path) == record
     (tmp_path / "data.json").write_text(json.dumps(record.to_dict() | {"shift": [1.0], "scale": [0.0]}))
     with pytest.raises(RunError, match=r"data.json is damaged: shift and scale .*put it back from a copy"):
-        workdir.saved_record(tmp_path)
+        record_lib.read(tmp_path)
 
 
 def points_in(folder, x, *overrides):
@@ -287,7 +288,7 @@ def test_a_run_older_than_records_gets_one_and_its_vectors_stay_as_they_are(tmp_
     folder = made(tmp_path, config)
     (folder / "data.json").unlink()
     assert sj.load(folder).space == data.Vectors()
-    assert workdir.saved_record(folder).vectors == data.Vectors()
+    assert record_lib.read(folder).vectors == data.Vectors()
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from scorejax import data
-from scorejax.data.picture import check_alpha
 from scorejax.experiment.config import Config
 from scorejax.experiment.config.parts import takes
 from scorejax.runtime.errors import ConfigError, user_errors
@@ -23,7 +22,6 @@ def dataset(config: Config, split: str = "train", *, like: data.Dataset | None =
     c = config.data
     settings = c.own() | {key: c[key] for key in ("size", "crop") if c[key] is not None}
     with user_errors("section data"):
-        check_alpha(c.alpha)
         # With data that are no files, it is for images that are given to guidance.
         if c.alpha is not None and "alpha" in takes(c.find()):
             settings["alpha"] = c.alpha
@@ -37,22 +35,28 @@ def dataset(config: Config, split: str = "train", *, like: data.Dataset | None =
     return examples
 
 
-def check_splits(config: Config, train: data.Dataset) -> None:
+def check_splits(config: Config, train: data.Dataset) -> dict[str, int | None]:
     """Refuse, before training, what could not be measured after it: splits of another kind than the training data.
 
     A split that cannot be read is no fault of a training that no evaluation follows.
 
+    Returns the number of examples of each split, None for one that cannot be read.
+
     Raises:
         ConfigError: such a split.
     """
-    for split in dict.fromkeys((config.eval.split, config.eval.reference_split)):
-        if split == "train":
+    counts: dict[str, int | None] = {"train": len(train)}
+    for split in (config.eval.split, config.eval.reference_split):
+        if split in counts:
             continue
         try:
             other = dataset(config, split)
         except ConfigError:
             if config.eval.after_training:
                 raise
+            counts[split] = None
             continue
         with user_errors("section data"):
             data.compare(train, other, ("train", split))
+        counts[split] = len(other)
+    return counts

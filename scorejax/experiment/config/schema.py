@@ -10,23 +10,27 @@ from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import MinLen
 
+from scorejax.data.picture import Alpha
+from scorejax.data.space import Normalization
 from scorejax.experiment.config.parts import Seam
 from scorejax.experiment.config.settings import Setting
 from scorejax.experiment.config.values import Kind, Values
 from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive, Seed, Share
+from scorejax.objectives.time_sampling import TimeSampling
+from scorejax.samplers.reverse_chain import VarianceName
 
 _Labels: TypeAlias = Annotated[tuple[Natural, ...], MinLen(1)]
 _DATA: Values = {
     "size": Setting(Count | None, None, "resize images to size x size pixels"),
     "crop": Setting(Count | None, None, "cut the central square of so many pixels first; none: the largest square"),
     "alpha": Setting(
-        Literal["white", "black", "gray", "keep"] | None,
+        Alpha | None,
         None,
         "what shows through transparent pixels; keep: a channel of its own; none: such pictures are refused",
     ),
     "classes": Setting(_Labels | None, None, "keep the examples with these labels, numbered anew; none: all"),
     "normalize": Setting(
-        Literal["standard", "none"],
+        Normalization,
         "standard",
         "vectors: every column to mean 0 and deviation 1 of the training split; none: as they are",
     ),
@@ -86,11 +90,7 @@ SCHEMA: Values = {
         "objective",
         "denoising",
         supplied=frozenset(_OF_THE_RUN),
-        common={
-            "time_sampling": Setting(
-                Literal["uniform", "stratified", "importance"], "uniform", "how the times of training are drawn"
-            )
-        },
+        common={"time_sampling": Setting(TimeSampling, "uniform", "how the times of training are drawn")},
     ),
     "optim": {
         "name": Setting(Literal["adam", "adamw"], "adam", "the optimizer"),
@@ -159,7 +159,7 @@ SCHEMA: Values = {
             Natural, 0, "network evaluations of the variational bound of a reverse chain, at least 2; 0: no such bound"
         ),
         "elbo_variance": Setting(
-            Literal["posterior", "forward", "analytic", "npr", "sn", "ocm", "learned"] | None,
+            VarianceName | None,
             None,
             "as of the stepper reverse_chain; none: npr if trained, else analytic",
         ),

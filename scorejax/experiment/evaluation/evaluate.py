@@ -13,7 +13,7 @@ from absl import logging
 
 from scorejax import data as data_lib
 from scorejax.experiment import assemble, steering
-from scorejax.experiment import workdir as workdir_lib
+from scorejax.experiment import record as record_lib
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation import (
     bits,
@@ -217,7 +217,7 @@ def preview(config: Config, params: Params, step: int, workdir: str | Path, comp
     At step 0 this is noise, and the first proof that the sampler of the run works: a broken one shows before the
     training, not after it.
     """
-    recipe = make_recipe(config, record=workdir_lib.saved_record(workdir))
+    recipe = make_recipe(config, record=record_lib.read(workdir))
     model = steered(Trained(config, recipe, params, step))
     count = config.eval.grid
     fn, held = draw.batch_function(model)

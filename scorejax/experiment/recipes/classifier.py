@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -17,6 +16,8 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Below1
+from scorejax.objectives.classification import Weighting
+from scorejax.objectives.time_sampling import TimeSampling
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import LinearSDE
 
@@ -33,8 +34,8 @@ class Classifier(Recipe):
         self,
         given: Given,
         *,
-        weighting: Literal["simple", "log_snr"] = "simple",
-        time_sampling: Literal["uniform", "stratified", "importance"] = "uniform",
+        weighting: Weighting = "simple",
+        time_sampling: TimeSampling = "uniform",
         label_smoothing: Below1 = 0.0,
     ) -> None:
         """Check the settings.

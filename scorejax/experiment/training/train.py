@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -15,10 +15,10 @@ from jax import Array
 
 from scorejax import data
 from scorejax.experiment import assemble, checks
+from scorejax.experiment import record as record_lib
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
 from scorejax.experiment.recipe import Batch, Beside, Metrics, Params, Recipe, make_recipe
-from scorejax.experiment.record import Record
 from scorejax.experiment.training.loop import Finished, Preview, advance
 from scorejax.experiment.training.prior import warn_of_prior
 from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, checked, descend
@@ -48,16 +48,16 @@ def train(
     checks.check(config, jax.device_count())
     workdir = Path(workdir)
     workdir_lib.check(workdir, config)
-    record = None if beside else workdir_lib.record(workdir, config)
+    record = None if beside else record_lib.of_run(workdir, config)
     recipe = make_recipe(config, beside=beside, record=record)
-    assemble.check_splits(config, recipe.given.examples)
+    counts = assemble.check_splits(config, recipe.given.examples)
     optimizer = recipe.optimizer(assemble.optimizer(config))
 
     # ---- Take over the workdir, and go on where a run before left off.
     jax.eval_shape(lambda key: init_state(recipe, optimizer, key), jax.random.key(0))
     with workdir_lib.writing(workdir):
         try:
-            return _go_on(recipe, optimizer, workdir, beside, preview)
+            return _go_on(recipe, counts, optimizer, workdir, beside, preview)
         except DivergedError as error:
             workdir_lib.note_divergence(workdir)
             section = recipe.section or "optim"
@@ -69,6 +69,7 @@ def train(
 
 def _go_on(
     recipe: Recipe,
+    counts: Mapping[str, int | None],
     optimizer: optax.GradientTransformation,
     workdir: Path,
     beside: Beside | None,
@@ -79,7 +80,7 @@ def _go_on(
     workdir_lib.claim(workdir, config)
     if beside is None:
         if not checkpoint.steps(workdir):
-            workdir_lib.claim_data(workdir, counted(recipe))
+            record_lib.write(workdir, dataclasses.replace(recipe.given.record, counts=counts))
         if recipe.draws and "sde" in recipe.uses:
             warn_of_prior(assemble.sde(config), recipe.given.space, examples)
     else:
@@ -105,22 +106,6 @@ def _go_on(
         constants=frozen,
         preview=preview,
     )
-
-
-def counted(recipe: Recipe) -> Record:
-    """What the run is to remember of its data, with the number of examples in the split that it is measured on.
-
-    Raises:
-        ConfigError: there is no such split, though an evaluation is to follow.
-    """
-    record, c = recipe.given.record, recipe.config.eval
-    try:
-        count = len(assemble.dataset(recipe.config, c.split))
-    except ConfigError:
-        if c.after_training:
-            raise
-        count = None
-    return dataclasses.replace(record, counts={**record.counts, c.split: count})
 
 
 def init_state(recipe: Recipe, optimizer: optax.GradientTransformation, key: Array) -> State:
