@@ -100,6 +100,7 @@ def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
     import jax
 
     from scorejax.experiment import config, modes, workdir
+    from scorejax.experiment.config.names import hint
     from scorejax.runtime import errors
 
     # What was compiled once is not compiled again, in this run or the next.
@@ -110,7 +111,7 @@ def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
     try:
         if args.mode not in modes.MODES:
             raise errors.ConfigError(
-                f"unknown --mode {args.mode!r}; choose one of {', '.join(modes.MODES)}{modes.hint(args.mode)}"
+                f"unknown --mode {args.mode!r}; choose one of {', '.join(modes.MODES)}{hint(args.mode, modes.MODES)}"
             )
         if args.config:
             chosen = config.load(args.config)

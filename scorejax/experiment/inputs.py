@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 from scorejax import data
 from scorejax.experiment.model import Model
+from scorejax.numerics import doors
 
 
 def examples(form: data.Form, x: ArrayLike) -> Array:
@@ -22,20 +22,18 @@ def examples(form: data.Form, x: ArrayLike) -> Array:
     """
     array = x if isinstance(x, jax.Array) else np.asarray(x)
     _check_shape(form, array)
-    traced = isinstance(x, Tracer)
     levels = form.gray_levels
     if levels is None:
         if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
             raise ValueError(f"x is {array.dtype}; vectors of real numbers are needed")
-        if not traced:
-            _check_finite(np.asarray(array))
+        doors.check_finite(array, "x")
         return jnp.asarray(array, jnp.result_type(float))
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(
             f"x is {array.dtype}; this model is of images of {levels} gray levels: give integers 0..{levels - 1} "
             "(from_model makes them of points of model space)"
         )
-    if not traced and not 0 <= array.min() <= array.max() < levels:
+    if doors.known(array) and not 0 <= array.min() <= array.max() < levels:
         raise ValueError(f"gray levels run from {array.min()} to {array.max()}; this model knows 0..{levels - 1}")
     return jnp.asarray(array, jnp.uint8)
 
@@ -129,10 +127,3 @@ def _check_shape(form: data.Form, array: Array | np.ndarray) -> None:
     hint = "; give one example as x[None]" if array.shape == form.shape else ""
     wanted = ", ".join(map(str, form.shape))
     raise ValueError(f"x has shape {tuple(array.shape)}; examples of this model are [B, {wanted}], at least one{hint}")
-
-
-def _check_finite(array: np.ndarray) -> None:
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        row, column = bad[0]
-        raise ValueError(f"x holds {array[row, column]} in row {row}, column {column}; all numbers must be finite")

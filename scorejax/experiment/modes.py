@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -111,12 +110,6 @@ def resumes(config: Config | None, workdir: str | Path) -> bool:
     except RunError:
         return False
     return flatten(to_dict(there)) == flatten(to_dict(config))
-
-
-def hint(name: str) -> str:
-    """The mode that a wrong name may have meant, as the end of a message; empty if none is near."""
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), MODES, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def describe() -> str:

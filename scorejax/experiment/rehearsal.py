@@ -17,7 +17,6 @@ import jax
 import numpy as np
 from absl import logging
 from jax import Array
-from jax.core import Tracer
 
 from scorejax import data
 from scorejax.experiment import assemble
@@ -28,6 +27,7 @@ from scorejax.experiment.evaluation.evaluation import Held
 from scorejax.experiment.recipe import Params, Recipe, make_recipe
 from scorejax.experiment.trained import Trained
 from scorejax.experiment.training.state import hardly_averaged
+from scorejax.numerics import doors
 from scorejax.runtime.errors import ConfigError, asked_by
 from scorejax.runtime.writers import Writer
 
@@ -105,7 +105,7 @@ def _learns_its_process(recipe: Recipe) -> bool:
     found: list[bool] = []
 
     def look(params: Params) -> None:
-        found.extend(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(recipe.model(params).sde))
+        found.append(not doors.known(recipe.model(params).sde))
 
     jax.eval_shape(look, recipe.shapes())
     return any(found)
@@ -118,7 +118,7 @@ def check_folder(config: Config, workdir: Path, train: data.Dataset, params: Par
         ConfigError: it is.
     """
     for folder in (workdir, *(workdir / name for name in ("checkpoints", "samples", "eval", "tensorboard"))):
-        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        there = _existing(folder)
         if not there.is_dir() or not os.access(there, os.W_OK):
             raise ConfigError(
                 f"{there} {'cannot be written' if there.is_dir() else 'is no folder'}; choose another --workdir"
@@ -127,11 +127,15 @@ def check_folder(config: Config, workdir: Path, train: data.Dataset, params: Par
     drawn = max(c.samples, c.grid) * math.prod(train.shape) * train.examples.itemsize if c.after_training else 0
     # Weights, their average and the two moments of Adam; one more than are kept while the newest is written.
     wanted = {"train.keep": 4 * weights * (config.train.keep + 1), "eval.samples": drawn}
-    there = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(_existing(workdir)).free
     if sum(wanted.values()) > free:
         key = max(wanted, key=lambda name: wanted[name])
         raise ConfigError(
             f"the run would write {sum(wanted.values()) / MIB:,.0f} MiB to {workdir}, where {free / MIB:,.0f} MiB are "
             f"free, most of them for {key}: lower it, or choose another --workdir"
         )
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the first above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

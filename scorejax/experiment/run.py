@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 from scorejax import data, samplers
@@ -28,10 +26,11 @@ from scorejax.experiment import config as configs
 from scorejax.experiment import inputs, steering
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.evaluation import draw, sweep, variances
-from scorejax.experiment.evaluation.density import Density, log_density
+from scorejax.experiment.evaluation.density import LogProb, log_density
 from scorejax.experiment.evaluation.subject import BITS, Subject
 from scorejax.experiment.model import Model
 from scorejax.experiment.trained import Trained, restore
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
@@ -42,26 +41,6 @@ Condition: TypeAlias = int | str | Sequence[int] | Sequence[str] | ArrayLike
 """A class by number or name, several of them, an embedding, or one of these for each example."""
 Guidance: TypeAlias = str | Callable[[Score], Score]
 """Guidance as the shell names it, such as "classifier_free:scale=2", or a function of the score."""
-
-
-class LogProb(NamedTuple):
-    """Log-likelihoods in the units of the user, one for each example.
-
-    Attributes:
-        value: nats, `[B]`: the log density of vectors; of images the bound of the log probability of their gray levels
-            that dequantization gives; NaN where `ok` is false.
-        stderr: standard error of `value`, `[B]`: over the probes of vectors, over the passes of images; NaN for one of
-            them alone, zero where the trace is exact.
-        bits_per_dim: `-value / (D log 2)`, `[B]`.
-        nfe: network evaluations, `[B]`.
-        ok: whether the solver arrived, `[B]`.
-    """
-
-    value: Array
-    stderr: Array
-    bits_per_dim: Array
-    nfe: Array
-    ok: Array
 
 
 def load(workdir: str | Path) -> Run:
@@ -223,18 +202,14 @@ class Run:
             "solver": tuple(sorted(settings.items())),
         }
         keys = keys_lib.per_example(jax.random.fold_in(jax.random.key(seed), BITS), len(raw))
-        if isinstance(raw, Tracer):
-            return self._in_units(_log_density(self.model, keys, raw, given, **fixed))
+        if not doors.known(raw):
+            return _log_density(self.model, keys, raw, given, **fixed)
         found = []
         for index, own in data.eval_batches(len(raw), min(batch, len(raw))):  # of one shape, compiled once
             part = None if given is None else given[index]
             density = _log_density(self.model, keys[index], raw[index], part, **fixed)
             found.append(jax.tree.map(lambda leaf, own=own: leaf[own], density))
-        return self._in_units(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found))
-
-    def _in_units(self, found: Density) -> LogProb:
-        bits = -found.value / (self.form.dimension * math.log(2.0))
-        return LogProb(found.value, found.stderr, bits, found.nfe, found.ok)
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
 
     def score(self, x: ArrayLike, t: ArrayLike | None = None, condition: Condition | None = None) -> Array:
         """Return `grad log p_t` at points `x [B, ...]` of model space, see `to_model`, at times `t`, one or `[B]`.
@@ -294,5 +269,5 @@ def _log_density(
     space: data.Space,
     passes: int,
     solver: tuple[tuple[str, Any], ...],
-) -> Density:
+) -> LogProb:
     return log_density(model, space, keys, raw, condition, dequantizer=None, passes=passes, **dict(solver))

@@ -189,7 +189,7 @@ REFUSED = {
     "one example": (lambda v, i: v.log_prob(POINTS[0]), r"\[B, 2\], at least one; give one example as x\[None\]"),
     "no example": (lambda v, i: v.log_prob(POINTS[:0]), r"shape \(0, 2\)"),
     "another shape": (lambda v, i: i.encode(np.zeros((2, 8, 8), np.uint8)), r"\[B, 8, 8, 1\]"),
-    "not a number": (lambda v, i: v.log_prob([[0.0, 1.0], [np.nan, 1.0]]), "nan in row 1, column 0"),
+    "not a number": (lambda v, i: v.log_prob([[0.0, 1.0], [np.nan, 1.0]]), r"x must be finite, got nan at \[1, 0\]"),
     "text": (lambda v, i: v.log_prob(np.array([["a", "b"]])), "real numbers are needed"),
     "floats for levels": (lambda v, i: i.log_prob(DIGITS / 16), "float64; this model is of images of 17 gray levels"),
     "a level too high": (lambda v, i: i.log_prob(DIGITS + 17, condition=1), "from 17 to 17; this model knows 0..16"),

@@ -184,7 +184,7 @@ def test_a_state_that_a_signal_cut_off_is_not_good_if_its_loss_is_not_finite(tmp
     config = toy("Overshooting", *OVERSHOOTING)
     with monkeypatch.context() as patch:
         patch.setattr(loop, "Progress", Signaling)
-        patch.setattr(loop.Run, "confirm", None)
+        patch.setattr(loop.Bookkeeper, "confirm", None)
         assert train(config, tmp_path).interrupted == "SIGTERM"
     assert checkpoint.steps(tmp_path) == [1, 2, 3]
     with pytest.raises(DivergedError, match=r"last good checkpoint is that of step 2"):

@@ -141,7 +141,7 @@ def _prepare(held: Held) -> Work:
 
 def _bits(model: Subject) -> Callable[..., dict[str, Array]]:
     """The function of one batch: bits/dim of its examples, under keys by their numbers."""
-    c, space, dimension = model.config.eval, model.space, model.form.dimension
+    c, space = model.config.eval, model.space
     solver = {"divergence": c.divergence, "probes": c.probes, "rtol": c.rtol, "atol": c.atol}
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array | None = None) -> dict[str, Array]:
@@ -150,7 +150,7 @@ def _bits(model: Subject) -> Callable[..., dict[str, Array]]:
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         asked = {"dequantizer": dequantizer, "passes": c.likelihood_passes}
         found = log_density(of, space, each, examples, labels, **asked, **solver)
-        rows = {"bits": likelihood.bits_per_dim(found.value, dimension, 1.0), "nfe": found.nfe, "ok": found.ok}
+        rows = {"bits": found.bits_per_dim, "nfe": found.nfe, "ok": found.ok}
         if c.bound and of.log_prob is None:
             rows["bound"] = _bound(of, space, keys.fold_in(each, _BOUND), examples, labels, c.bound, asked)
         return rows

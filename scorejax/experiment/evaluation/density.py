@@ -1,4 +1,4 @@
-"""The log density of examples under a model, in the units of the user: what evaluations and loaded runs share."""
+"""The log-likelihood of examples under a model, in the units of the user: what evaluations and loaded runs share."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from scorejax.numerics import doors
 from scorejax.scores.predictions import Score
 
 
-class Density(NamedTuple):
-    """Log densities of examples, one entry for each.
+class LogProb(NamedTuple):
+    """Log-likelihoods in the units of the user, one for each example.
 
     Attributes:
-        value: nats in the user's units, `[B]`: of vectors the log density, of images a lower bound of the log
-            probability of the gray levels; NaN where `ok` is false.
-        stderr: standard error of `value` by probes or dequantizations, `[B]`; NaN if there is one of them alone.
+        value: nats, `[B]`: the log density of vectors; of images the bound of the log probability of their gray levels
+            that dequantization gives; NaN where `ok` is false.
+        stderr: standard error of `value`, `[B]`: over the probes of vectors, over the passes of images; NaN for one of
+            them alone, zero where the trace is exact.
+        bits_per_dim: `-value / (D log 2)`, `[B]`.
         nfe: network evaluations, `[B]`.
         ok: whether the solver arrived, `[B]`.
     """
 
     value: Array
     stderr: Array
+    bits_per_dim: Array
     nfe: Array
     ok: Array
 
@@ -42,8 +45,8 @@ def log_density(
     dequantizer: Partial | None,
     passes: int,
     **solver: Any,
-) -> Density:
-    """Return the log density of examples, by the model's own density or by the probability-flow ODE of its score.
+) -> LogProb:
+    """Return the log-likelihood of examples, by the model's own density or by the probability-flow ODE of its score.
 
     Args:
         model: with a score or a density.
@@ -56,16 +59,25 @@ def log_density(
         solver: `divergence`, `probes`, `rtol` and more, as of `likelihood.log_prob`; without effect on a density of
             the model's own.
     """
+    dimension = math.prod(raw.shape[1:])
     if isinstance(space, data.GrayLevels):
-        return _of_images(model, space, keys, raw, condition, dequantizer, passes, solver)
-    volume = space.log_volume(math.prod(raw.shape[1:]))
-    x = space.to_model(None, raw)
+        value, stderr, nfe, ok = _of_images(model, space, keys, raw, condition, dequantizer, passes, solver)
+    else:
+        value, stderr, nfe, ok = _of_vectors(model, space.to_model(None, raw), keys, condition, solver)
+        value += space.log_volume(dimension)
+    return LogProb(value, stderr, likelihood.bits_per_dim(value, dimension, 1.0), nfe, ok)
+
+
+def _of_vectors(
+    model: Model, x: Array, keys: Array, condition: Array | None, solver: dict[str, Any]
+) -> tuple[Array, Array, Array, Array]:
+    """The density of model space, its standard error, the evaluations and whether the solver arrived."""
     if model.log_prob is not None:
-        value = doors.per_row(x, model.log_prob(keys, x), "a model's log_prob") + volume
-        return Density(value, jnp.zeros_like(value), jnp.ones(len(x), jnp.int32), jnp.isfinite(value))
+        value = doors.per_row(x, model.log_prob(keys, x), "a model's log_prob")
+        return value, jnp.zeros_like(value), jnp.ones(len(x), jnp.int32), jnp.isfinite(value)
     assert model.sde is not None  # a score counts only together with its process
     found = likelihood.log_prob(keys, model.sde, _score(model, condition), x, **solver)
-    return Density(found.value + volume, found.stderr, found.nfe, found.ok)
+    return found.value, found.stderr, found.nfe, found.ok
 
 
 def _of_images(
@@ -77,8 +89,8 @@ def _of_images(
     dequantizer: Partial | None,
     passes: int,
     solver: dict[str, Any],
-) -> Density:
-    """The bound of dequantized images, from bits/dim to nats."""
+) -> tuple[Array, Array, Array, Array]:
+    """The same of dequantized images, from bits/dim to nats."""
     noise: dict[str, Any] = {"dequantizer": dequantizer, "centered": space.centered, "passes": passes}
     nats = -math.prod(raw.shape[1:]) * math.log(2.0)
     if model.log_prob is not None:
@@ -89,7 +101,7 @@ def _of_images(
         bits, nfe, ok, stderr = likelihood.dequantized_bits(
             keys, model.sde, _score(model, condition), raw, space.gray_levels, **noise, **solver
         )
-    return Density(nats * bits, -nats * stderr, nfe, ok)
+    return nats * bits, -nats * stderr, nfe, ok
 
 
 def _score(model: Model, condition: Array | None) -> Score:

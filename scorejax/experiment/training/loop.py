@@ -71,26 +71,26 @@ def advance(
     ):
         try:
             examples = "images" if feeder.data.gray_levels else "vectors"
-            run = Run(config, checkpoints, writer, step, own, preview, examples)
-            run.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
+            books = Bookkeeper(config, checkpoints, writer, step, own, preview, examples)
+            books.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
             logging.info("compiling the step of training")
             while step < config.train.steps and not interruption.requested:
-                with patience("compiling the step of training") if run.first else contextlib.nullcontext():
+                with patience("compiling the step of training") if books.first else contextlib.nullcontext():
                     state, metrics = chunk(state, feeder.payload(step, count))
                     step += count
-                    run.after_call(state, step, metrics, stopping=bool(interruption.requested))
-            run.save(state, step)
-            if run.held and not interruption.requested:
+                    books.after_call(state, step, metrics, stopping=bool(interruption.requested))
+            books.save(state, step)
+            if books.held and not interruption.requested:
                 # What the last step made is as good as its loss, which is the first of one more call.
-                run.confirm(step, chunk(state, feeder.payload(step, count))[1])
-            run.finish()
+                books.confirm(step, chunk(state, feeder.payload(step, count))[1])
+            books.finish()
         finally:
             feeder.close()
             checkpoints.close()
     return Finished(step, interruption.requested if step < config.train.steps else None)
 
 
-class Run:
+class Bookkeeper:
     """The work between compiled calls; it reads numbers one call late, so that the device never waits for the host.
 
     A state is copied when its checkpoint is due, and saved when the loss of the next step has confirmed it: a step may
