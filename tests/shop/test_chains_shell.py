@@ -15,7 +15,7 @@ from runs import stand_in
 from scorejax import data, likelihood, reverse
 from scorejax.experiment import assemble, checks, modes
 from scorejax.experiment.config import load
-from scorejax.experiment.evaluation import calibrate, draw, evaluate, report, sweep, variances, variational
+from scorejax.experiment.evaluation import calibrate, draw, evaluate, report, sweep_pages, variances, variational
 from scorejax.experiment.evaluation.subject import ELBO
 from scorejax.reverse import gamma, variance
 from scorejax.reverse import optimal_times as trajectories
@@ -263,7 +263,7 @@ def test_a_report_shows_the_bound_and_its_parts_beside_or_without_the_exact_bits
     ],
 )
 def test_a_sampler_of_a_table_has_a_readable_name(text, called):
-    assert sweep.label(text) == called
+    assert sweep_pages.label(text) == called
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ from known import config_of
 
 from scorejax.experiment import config as configs
 from scorejax.experiment.evaluation import sweep
-from scorejax.experiment.evaluation.sweep import Point, pareto, table, with_sampler
+from scorejax.experiment.evaluation.sweep import with_sampler
+from scorejax.experiment.evaluation.sweep_pages import Point, pareto, table
 from scorejax.runtime.errors import ConfigError
 
 GAUSSIAN = "vp_gaussian:tiny"

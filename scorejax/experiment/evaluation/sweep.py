@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from absl import logging
 
-from scorejax import data, metrics, pictures
+from scorejax import data, metrics
 from scorejax.experiment import assemble, steering
 from scorejax.experiment import config as configs
 from scorejax.experiment.config import Config
@@ -19,6 +18,7 @@ from scorejax.experiment.evaluation import (
     reference,
     report,
     samples,
+    sweep_pages,
     trial,
     variances,
     variational,
@@ -26,9 +26,9 @@ from scorejax.experiment.evaluation import (
 from scorejax.experiment.evaluation.evaluate import subject
 from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.subject import Subject
+from scorejax.experiment.evaluation.sweep_pages import Point, bits_table, label, pareto, table
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
-from scorejax.runtime.files import replacing
 from scorejax.runtime.ledger import Ledger
 
 READS = (
@@ -36,22 +36,6 @@ READS = (
     *(f"eval.{key}" for key in (*samples.READS, "seed", "split")),
 )
 """What the numbers of a sweep depend on, apart from the model."""
-
-
-class Point(NamedTuple):
-    """One sampler with one number of steps.
-
-    Attributes:
-        sampler: as the config names it.
-        steps: of the time grid.
-        nfe: network evaluations for a sample, counted.
-        distance: Frechet distance to real examples.
-    """
-
-    sampler: str
-    steps: int
-    nfe: int
-    distance: float
 
 
 def sweep(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> Result:
@@ -86,8 +70,7 @@ def sweep(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> Res
     result, ledgers = _measure(judge, models, train, workdir)
     if parallel.is_main_process():
         where = _save(config, workdir, result, judge)
-        points = [Point(*(row[name] for name in Point._fields)) for row in result["points"]]
-        print(table(points, result["floor"]))
+        print(table([Point(*(row[name] for name in Point._fields)) for row in result["points"]], result["floor"]))
         if result["bits"]:
             print(f"\n{bits_table(result['bits'])}\n")
         print(f"{where}.json, {where}.png" + f", {where}-bits.png" * bool(result["bits"]))
@@ -138,23 +121,12 @@ def _save(config: Config, workdir: str | Path, result: Result, judge: quality.Ju
     own = places.settings(config, READS)
     file = places.report(Path(workdir) / "eval" / f"sweep-{result['step']}{steering.suffix(config)}.json", own)
     places.write_report(file, result, own)
-    where = file.with_name(file.name.removesuffix(".json"))
+    where = str(file).removesuffix(".json")
     called = "FID" if metrics.is_inception(judge.network.name) else f"Frechet distance ({judge.network.name})"
-    points = result["points"]
-    with replacing(f"{where}.png") as picture:
-        pictures.save_curves(
-            picture,
-            {
-                label(text): [(p["nfe"], p["distance"]) for p in points if p["sampler"] == text]
-                for text in dict.fromkeys(p["sampler"] for p in points)
-            },
-            marked=[(p["nfe"], p["distance"]) for p in points if p["on_the_front"]],
-            floor=result["floor"],
-            labels=("network evaluations for a sample", f"{called}, n = {result['n']}"),
-        )
+    sweep_pages.draw_distances(f"{where}.png", result, called)
     if result["bits"]:
-        _draw_bits(where.with_name(f"{where.name}-bits.png"), result["bits"])
-    return str(where)
+        sweep_pages.draw_bits(f"{where}-bits.png", result["bits"])
+    return where
 
 
 def with_sampler(config: Config, text: str, steps: int, where: str = "sweep.samplers") -> Config:
@@ -196,48 +168,6 @@ def split_keys(text: str, of_section: Sequence[str]) -> tuple[str, list[tuple[st
     return ":".join(own), others
 
 
-def pareto(points: Sequence[Point]) -> list[Point]:
-    """The points that no other point beats: none has at most as many evaluations and a smaller distance."""
-    front: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.nfe, p.distance)):
-        if point.distance < (front[-1].distance if front else float("inf")):
-            front.append(point)
-    return front
-
-
-def table(points: Sequence[Point], floor: float) -> str:
-    """Markdown of the distances: a row for each sampler, a column for each number of steps."""
-    values = {(label(point.sampler), point.steps): f"{point.distance:.4g}" for point in points}
-    about = f"floor (real examples among themselves): {floor:.4g}; all in {metrics.SQUARES}"
-    return f"{_markdown(values)}\n\n{about}"
-
-
-def bits_table(rows: Sequence[Result]) -> str:
-    """Markdown of the bounds: a row for each chain, a column for each number of steps."""
-    values = {(row["label"], row["steps"]): f"{row['bits_per_dim']:.3f}" for row in rows}
-    first, error = rows[0], max(row["standard_error"] for row in rows)
-    about = f"bits/dim of {first['examples']} of {first['of']} examples by the bound of steps + 1 evaluations"
-    return f"{_markdown(values)}\n\n{about}; standard errors up to {error:.2g}"
-
-
-def label(text: str) -> str:
-    """A sampler as a person reads it: `dpm_solver:order=2:time_grid=log_snr` is `dpm_solver, order 2, log_snr grid`."""
-    words = [word.strip().partition("=") for word in text.split(":")]
-    said = []
-    for key, equals, value in words:
-        of_value = {"time_grid": f"{value} grid", "variance": f"{value} variance"}
-        said.append(of_value.get(key, f"{key.replace('_', ' ')} {value}") if equals else key)
-    return ", ".join(said)
-
-
-def _markdown(values: dict[tuple[str, int], str]) -> str:
-    columns = sorted({steps for _, steps in values})
-    lines = [f"| steps | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
-    rows = dict.fromkeys(row for row, _ in values)
-    lines += [f"| {row} | {' | '.join(values.get((row, n), '') for n in columns)} |" for row in rows]
-    return "\n".join(lines)
-
-
 def _models(model: Subject, workdir: str | Path) -> dict[tuple[str, int], Subject]:
     """The model under every sampler with every number of steps."""
     found = {}
@@ -268,13 +198,6 @@ def _bits(
         rows.append({"sampler": text, "label": called, "steps": steps, **found})
         ledgers.append(ledger)
     return rows, ledgers
-
-
-def _draw_bits(where: Path, rows: Sequence[Result]) -> None:
-    called = dict.fromkeys(row["label"] for row in rows)
-    curves = {name: [(r["evaluations"], r["bits_per_dim"]) for r in rows if r["label"] == name] for name in called}
-    with replacing(where) as picture:
-        pictures.save_curves(picture, curves, labels=("network evaluations", "bits/dim, variational bound"))
 
 
 def _moments(judge: quality.Judge, form: data.Form, drawn: draw.Samples, workdir: str | Path) -> metrics.Moments:
