@@ -60,7 +60,7 @@ def fit_gaussian(examples: np.ndarray) -> GaussianFit:
 
 
 def _check_density(mean: np.ndarray, covariance: np.ndarray, count: int) -> None:
-    """Refuse vectors that lie in fewer dimensions than they have numbers, in whatever units their columns are."""
+    """Refuse vectors that lie in fewer dimensions than they have numbers, in any units of their columns."""
     deviation = np.sqrt(np.diag(covariance))
     constant = np.flatnonzero(deviation <= np.finfo(np.float64).eps * np.abs(mean))
     if len(constant):

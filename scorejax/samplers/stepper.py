@@ -45,7 +45,7 @@ class Stepper(abc.ABC):
     the sampler again. `step` alone must be written. A stepper that wraps another passes `prepare` and `bind` on to it.
 
     Attributes:
-        grid: the time grid that the method wants whatever the process, by its name in `samplers.GRIDS`; None: that of
+        grid: the time grid that the method wants for every process, by its name in `samplers.GRIDS`; None: that of
             the process.
     """
 

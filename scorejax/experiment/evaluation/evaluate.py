@@ -116,7 +116,7 @@ def refuse_nothing(held: Held) -> None:
     able = [each for each in EVALUATIONS if held.subject.model.offers(*each.needs)]
     if not able:
         raise ConfigError(
-            f"recipe {held.config.recipe.name!r} makes a model of which nothing is measured: it has "
+            f"recipe {held.config.recipe.name!r} makes a model that no evaluation measures: it has "
             f"{', '.join(held.subject.model.can()) or 'none of the capabilities'}; train alone by "
             "eval.after_training=false"
         )
