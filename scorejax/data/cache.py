@@ -11,6 +11,8 @@ from absl import logging
 from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike
 
+from scorejax.runtime.files import reserve
+
 Allocate = Callable[[tuple[int, ...], DTypeLike], np.ndarray]
 
 
@@ -58,6 +60,7 @@ def cached(
     partial = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # A name that nobody else has, unlike that of `runtime.files.replacing`: several processes may decode one set.
         handle, partial = tempfile.mkstemp(dir=target.parent, prefix=target.stem, suffix=".partial")
         os.close(handle)  # the name is all that is wanted: numpy opens the file itself
         decode(lambda shape, dtype: _reserved(partial, shape, dtype))
@@ -76,9 +79,8 @@ def cached(
 
 
 def _reserved(path: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """A new array on the disk, with room for all of it: on a full disk, writing to a hole would end the process."""
+    """A new array on the disk, with room for all of it."""
     array = open_memmap(path, "w+", dtype=np.dtype(dtype), shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+    with open(path, "r+b") as file:
+        reserve(file, os.path.getsize(path))
     return array

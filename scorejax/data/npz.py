@@ -14,7 +14,6 @@ from scorejax.data.labels import Labels, read_labels
 from scorejax.data.layout import examples_of
 from scorejax.data.walk import splits_of
 from scorejax.numerics import array_files
-from scorejax.numerics.ranges import Below1
 
 SUFFIXES = (".npz", ".npy")
 
@@ -25,7 +24,7 @@ def npz(
     path: str | Path,
     gray_levels: Annotated[int, Interval(ge=2, le=256)] | None = None,
     axes: Literal["NHWC", "NCHW"] | None = None,
-    test_fraction: Below1 = 0.1,
+    test_fraction: Annotated[float, Interval(gt=0, le=0.5)] = 0.1,
 ) -> Dataset:
     """Read uint8 images `[N, H, W]` or `[N, H, W, C]`, or float vectors `[N, D]`, from an `.npz` or `.npy` file.
 

@@ -123,7 +123,8 @@ def check(workdir: str | Path, config: Config) -> None:
     except DamagedError as error:
         logging.warning("%s: going on with the config that is given, which cannot be compared", error)
         return
-    changed = {key: values for key, values in changed.items() if key not in _gentler(workdir, config)}
+    gentler = _gentler(workdir, config)
+    changed = {key: values for key, values in changed.items() if key not in gentler}
     if changed:
         # What a part is called decides which settings it has: those come first, and the rest is cut short.
         order = sorted(changed, key=lambda key: not key.endswith(".name"))

@@ -44,11 +44,12 @@ REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EIO: "the disk or its connection fails: copy the folder to another disk, and go on there",
 }
+_LONGEST = 400  # letters of a message that a library wrote
 
 
 def explained(error: OSError, where: str | Path | None = None) -> str:
     """What an error of the operating system means: where, what, and what to do."""
-    # Libraries that write a part of a file know its name no more, and a partial file is nobody's.
+    # Libraries that write a part of a file forget its name, and nobody looks for a partial file.
     if where is None or (error.filename and not Path(str(error.filename)).name.startswith(".partial-")):
         where = error.filename
     what = os.strerror(error.errno) if error.errno else str(error)
@@ -99,9 +100,6 @@ def asked_by(key: str, value: object) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{key} = {value!r}: {error}") from error
-
-
-_LONGEST = 400  # letters of a message that a library wrote
 
 
 def in_one_line(error: BaseException) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import IO, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -45,6 +46,25 @@ def replacing(path: str | Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 partial.unlink()
             raise
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Make a file as long as this, with room for all of it: a disk that is too small shows now, not after hours.
+
+    In a map of a file with holes it would show as a signal that ends the process.
+
+    Raises:
+        OSError: there is no room.
+    """
+    file.flush()
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:  # macOS
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # of file systems that cannot reserve
+            raise
+    os.truncate(file.fileno(), size)
 
 
 def write_json(path: str | Path, values: object) -> None:

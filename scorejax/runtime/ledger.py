@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from numpy.lib import format as npy
 
 from scorejax.runtime import lock
 from scorejax.runtime.errors import RunError, os_errors
-from scorejax.runtime.files import Json, checksum, read_json, replacing, write_json
+from scorejax.runtime.files import Json, checksum, read_json, replacing, reserve, write_json
 
 _BLOCK = 2**24  # bytes read or copied at a time
 _AGAIN = "its rows are computed again"
@@ -153,16 +152,7 @@ def _create(path: Path, values: np.ndarray, rows: int) -> None:
 
 def _begin(file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
     npy.write_array_header_1_0(file, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
-    size = file.tell() + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    file.flush()
-    try:
-        os.posix_fallocate(file.fileno(), 0, size)  # a disk that is too small shows now, not after hours
-    except AttributeError:  # macOS
-        pass
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # of file systems that cannot reserve
-            raise
-    os.truncate(file.fileno(), size)
+    reserve(file, file.tell() + dtype.itemsize * int(np.prod(shape, dtype=np.int64)))
 
 
 def _put(path: Path, first: int, values: np.ndarray) -> None:

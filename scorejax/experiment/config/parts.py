@@ -17,8 +17,8 @@ from typing import Any
 from scorejax.experiment.config import names
 from scorejax.experiment.config import values as values_lib
 from scorejax.experiment.config.importing import imported, is_importable
-from scorejax.experiment.config.settings import REQUIRED, Factory, Place, Setting, settings_of, shown
-from scorejax.experiment.config.values import Kind, Value
+from scorejax.experiment.config.settings import REQUIRED, Factory, Setting, settings_of, shown
+from scorejax.experiment.config.values import Kind, Place, Value
 from scorejax.runtime.errors import ConfigError, user_errors
 
 _USER_ERRORS = (ValueError, TypeError, KeyError, FileNotFoundError)  # what `user_errors` explains

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from scorejax.experiment.config.values import Kind, Value
+from scorejax.experiment.config.values import Kind, Place, Value
 from scorejax.numerics import ranges
 from scorejax.runtime.errors import ConfigError
 
@@ -22,14 +22,6 @@ Hint: TypeAlias = Any
 """An annotation: a type, a union of types, `Literal`, or `Annotated` with a range or the parts that a text names."""
 REQUIRED = inspect.Parameter.empty
 _ORDER = (bool, int, float, tuple, str)  # in which a text is tried
-
-
-class Place:
-    """What takes a named part, see `parts.Seam`; in an annotation, it says which parts."""
-
-    def check(self, where: str, text: str) -> None:
-        """Refuse a text that names no part, by a `ConfigError` that begins with the place."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

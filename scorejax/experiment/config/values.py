@@ -8,7 +8,7 @@ import numbers
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from annotated_types import BaseMetadata
 
@@ -22,11 +22,12 @@ Values: TypeAlias = dict[str, Any]
 DTYPES = ("float32", "bfloat16")
 
 
-class Named(Protocol):
-    """What refuses a text that names no part."""
+class Place:
+    """What takes a named part, see `parts.Seam`; in an annotation, it says which parts."""
 
     def check(self, where: str, text: str) -> None:
-        """Raise a `ConfigError` that begins with the place."""
+        """Refuse a text that names no part, by a `ConfigError` that begins with the place."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Kind:
     limits: tuple[BaseMetadata, ...] = ()
     choices: tuple[Value, ...] = ()
     each: Kind | None = None
-    part: Named | None = None
+    part: Place | None = None
 
     def __str__(self) -> str:
         chosen = [f"one of {', '.join(map(str, self.choices))}"] if self.choices else []
@@ -107,11 +108,11 @@ def check(key: str, value: Value, kind: Kind) -> Value:
 def _refused(key: str, got: Value, kind: Kind) -> ConfigError:
     shown = repr(got)
     shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
-    endless = ", which is not finite" if _is_endless(got) and float in kind.types else ""
-    return ConfigError(f"config key {key!r} takes {kind}, got {shown}{endless}")
+    not_finite = ", which is not finite" if _is_not_finite(got) and float in kind.types else ""
+    return ConfigError(f"config key {key!r} takes {kind}, got {shown}{not_finite}")
 
 
-def _is_endless(value: Value) -> bool:
+def _is_not_finite(value: Value) -> bool:
     try:
         return not math.isfinite(float(value))
     except (ValueError, TypeError, OverflowError):

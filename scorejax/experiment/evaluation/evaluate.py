@@ -49,7 +49,7 @@ def evaluate(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> 
     Args:
         config: the run's.
         workdir: its folder.
-        rehearsed: whether `rehearse` was passed, or is not wanted.
+        rehearsed: False rehearses it first, see `rehearse`; True where that is done already.
 
     Raises:
         RunError: no readable checkpoint, or a config that does not fit.

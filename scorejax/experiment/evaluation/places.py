@@ -27,6 +27,7 @@ DRAWN = ("sampler", "guidance", "eval.seed")
 """What samples depend on, apart from the model."""
 _LONGEST = 120  # characters of a name that says what differs
 _SETTINGS = "settings"
+_NAMED = ("sampler.stepper.name", "sampler.steps", "guidance.")  # what `title` names in its own words
 
 
 def settings(config: Config, keys: Iterable[str]) -> Values:
@@ -50,9 +51,6 @@ def title(config: Config, workdir: str | Path) -> str:
     words += [_word(key, now[key]) for key in changed if key in now and not key.startswith(_NAMED)]
     guided = any(key.startswith("guidance.") for key in changed)
     return _name(words) + (steering.suffix(config) if guided else "")
-
-
-_NAMED = ("sampler.stepper.name", "sampler.steps", "guidance.")
 
 
 def place(path: Path, own: Values, there: Callable[[Path], Values | None]) -> Path:

@@ -49,7 +49,7 @@ def sweep(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> Res
     Args:
         config: the run's.
         workdir: its folder.
-        rehearsed: whether it was done with a few examples and traced programs before, or that is not wanted.
+        rehearsed: False does it with a few examples and traced programs first; True where that is done already.
 
     Raises:
         RunError: no readable checkpoint, an unknown sampler, settings that it does not take, or something that it needs
