@@ -92,7 +92,7 @@ def test_a_file_holds_everything_and_knows_its_process(tmp_path, squares):
         with pytest.raises(ValueError, match="another schedule"):
             Gamma.load(tmp_path / "gamma.npz", other)
     np.savez(tmp_path / "other.npz", times=TIMES)
-    with pytest.raises(ValueError, match=r"damaged, or not a file of Gamma.save: .*mean_square"):
+    with pytest.raises(ValueError, match=r"no file of Gamma.save: it lacks count, .*mean_square"):
         Gamma.load(tmp_path / "other.npz")
 
 
