@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import jax
 import numpy as np
@@ -13,7 +13,8 @@ from scorejax.numerics.trees import PyTree
 from scorejax.runtime import parallel
 from scorejax.runtime.progress import Progress, patience
 
-Batches = Iterator[tuple[int, int, dict[str, np.ndarray]]]
+Arrays: TypeAlias = tuple[parallel.Rows, ...]
+Batches: TypeAlias = Iterator[tuple[int, int, dict[str, np.ndarray]]]
 Found = TypeVar("Found")
 
 
@@ -25,15 +26,21 @@ class Compiled:
         what: str,
         fn: Callable[..., PyTree],
         carried: PyTree,
-        arrays: tuple[parallel.Rows, ...] = (),
+        arrays: Arrays = (),
         *,
         stop: int,
         batch_size: int,
         start: int = 0,
     ) -> Batches:
         """Run `parallel.map_batches`, whose arguments these are, saying how far `what` is."""
-        batches = parallel.map_batches(fn, carried, arrays, stop=stop, batch_size=batch_size, start=start)
+        batches = self.batches(fn, carried, arrays, stop=stop, batch_size=batch_size, start=start)
         return report_progress(batches, what, start, stop)
+
+    def batches(
+        self, fn: Callable[..., PyTree], carried: PyTree, arrays: Arrays, *, stop: int, batch_size: int, start: int
+    ) -> Batches:
+        """Yield the results of `parallel.map_batches`."""
+        return parallel.map_batches(fn, carried, arrays, stop=stop, batch_size=batch_size, start=start)
 
     def once(self, fn: Callable[..., Found], *arguments: PyTree) -> Found:
         """Return `fn(*arguments)`."""
@@ -43,16 +50,8 @@ class Compiled:
 class Traced(Compiled):
     """Programs are traced, which finds what does not fit at a small part of the cost, and results are made up."""
 
-    def rows(
-        self,
-        what: str,
-        fn: Callable[..., PyTree],
-        carried: PyTree,
-        arrays: tuple[parallel.Rows, ...] = (),
-        *,
-        stop: int,
-        batch_size: int,
-        start: int = 0,
+    def batches(
+        self, fn: Callable[..., PyTree], carried: PyTree, arrays: Arrays, *, stop: int, batch_size: int, start: int
     ) -> Batches:
         """Yield one batch of made-up results."""
         shapes = parallel.trace_batch(fn, carried, arrays, each=batch_size)
