@@ -200,7 +200,10 @@ REFUSED = {
     "a class by half": (lambda v, i: i.sample(1, condition=1.5), "numbers 0 to 9, or their names"),
     "no such class": (lambda v, i: i.sample(1, condition="ten"), "no class is called 'ten'; choose one of 0, 1"),
     "too few conditions": (lambda v, i: i.log_prob(DIGITS[[0] * 3], condition=[1, 2]), "2 conditions for 3 examples"),
-    "no such stepper": (lambda v, i: v.sample(1, stepper="foo"), "stepper has 'foo': config key 'sampler.stepper': unknown stepper 'foo'"),
+    "no such stepper": (
+        lambda v, i: v.sample(1, stepper="foo"),
+        "stepper has 'foo': config key 'sampler.stepper': unknown stepper 'foo'",
+    ),
     "guidance of images": (lambda v, i: i.sample(1, guidance="restore"), "is of given images"),
     "no logits": (lambda v, i: v.logits(POINTS), "logits needs logits; recipe 'score' makes a model with score"),
 }
