@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from absl import logging
 
 import scorejax
 from scorejax import data
@@ -141,23 +142,41 @@ class Record:
 def of_run(workdir: str | Path, config: Config) -> Record | None:
     """What the run in a folder remembers of its data; None where nothing was trained yet.
 
-    A run that is older than such records gets one: its vectors were trained on as they are.
+    A record that was lost is made again of the data, with a warning, as the stored config says. A run that is older than
+    such records gets one: its vectors were trained on as they are.
 
     Args:
         workdir: folder of the run.
         config: its config, by which the data of an old run are read.
 
     Raises:
-        RunError: the record is damaged, or an old run's data cannot be read.
+        RunError: the record is damaged, or it is missing and the data cannot be read.
     """
     if not checkpoint.steps(workdir):
         return None
     found = read(workdir)
     if found is None:
-        found = Record.of(dataset(config), "none")
+        normalize = _stored_normalization(workdir, config)
+        if normalize is not None:
+            logging.warning(
+                "%s is missing: it is written again, of the data that section data names, which must be those of the run",
+                Path(workdir) / FILE,
+            )
+        found = Record.of(dataset(config), normalize or "none")
         with contextlib.suppress(RunError):  # a folder that cannot be written is read all the same
             write(workdir, found)
     return found
+
+
+def _stored_normalization(workdir: str | Path, config: Config) -> data.Normalization | None:
+    """What the stored config of a run says of vectors; None of a run from before there was such a setting."""
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        return None
+    try:
+        return read_json(path, dict, "").get("data", {}).get("normalize")
+    except DamagedError:  # the config that is given stands in for it
+        return config.data.normalize
 
 
 def read(workdir: str | Path) -> Record | None:

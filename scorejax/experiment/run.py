@@ -185,9 +185,11 @@ class Run:
             x: examples `[B, ...]`: integer gray levels, or vectors.
             seed: of what is drawn, as `eval.seed`; example `i` draws by its number.
             condition: one for all examples, or one for each; unset: none, of a model that was trained with none too.
-            passes: dequantizations of each image; unset: `eval.likelihood_passes`.
+            passes: dequantizations of each image; unset: `eval.likelihood_passes`, and at least 2 for the sake of the
+                standard error.
             batch: examples at a time; traced ones are taken at once.
-            **solver: of `scorejax.log_prob`: `divergence`, `probes`, `rtol`, `atol` (unset: as section `eval` says) ...
+            **solver: of `scorejax.log_prob`: `divergence`, `probes`, `rtol`, `atol` (unset: as section `eval` says, but
+                at least 2 probes of vectors, for the same reason) ...
 
         Raises:
             ValueError: examples of another shape, type or range, or a condition that the model lacks.
@@ -195,10 +197,11 @@ class Run:
         self._need("log_prob", "log_prob", "score")
         raw, c = inputs.examples(self.form, x), self.config.eval
         given = self._given(condition, len(raw))
-        settings = {name: c[name] for name in ("divergence", "probes", "rtol", "atol")} | solver
+        probes = c.probes if self.form.gray_levels else max(2, c.probes)
+        settings = {name: c[name] for name in ("divergence", "rtol", "atol")} | {"probes": probes} | solver
         fixed = {
             "space": self.space,
-            "passes": c.likelihood_passes if passes is None else passes,
+            "passes": max(2, c.likelihood_passes) if passes is None else passes,
             "solver": tuple(sorted(settings.items())),
         }
         keys = keys_lib.per_example(jax.random.fold_in(jax.random.key(seed), BITS), len(raw))

@@ -40,6 +40,10 @@ FREE_KEYS = (
     "train.preview_every",
 )
 _SHOWN = 8  # differing settings in a message
+_WHOLE_RUN = (
+    "under optim.decay='cosine' every step depends on the length of the whole run; a run that is to be made longer later "
+    "trains with optim.decay=none"
+)
 
 
 def folder(text: str | Path) -> Path:
@@ -130,8 +134,9 @@ def check(workdir: str | Path, config: Config) -> None:
         order = sorted(changed, key=lambda key: not key.endswith(".name"))
         listed = "; ".join(f"{key}: {changed[key][0]!r} there, {changed[key][1]!r} now" for key in order[:_SHOWN])
         listed += f"; and {len(order) - _SHOWN} more" if len(order) > _SHOWN else ""
+        why = f": {_WHOLE_RUN}" if "train.steps" in changed else ""
         raise ConfigError(
-            f"{workdir} holds checkpoints of another config ({listed}); choose another --workdir, or the old values"
+            f"{workdir} holds checkpoints of another config ({listed}){why}; choose another --workdir, or the old values"
         )
 
 

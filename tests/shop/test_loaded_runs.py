@@ -290,8 +290,20 @@ def test_a_run_older_than_records_gets_one_and_its_vectors_stay_as_they_are(tmp_
     config = small(f"data={'gaussian'}")
     folder = made(tmp_path, config)
     (folder / "data.json").unlink()
+    stored = json.loads((folder / "config.json").read_text())
+    del stored["data"]["normalize"]
+    (folder / "config.json").write_text(json.dumps(stored))
     assert sj.load(folder).space == data.Vectors()
     assert record_lib.read(folder).vectors == data.Vectors()
+
+
+def test_a_record_that_was_lost_is_made_again_of_the_data_with_a_warning(tmp_path, caplog):
+    folder = made(tmp_path, small("data=gaussian"))
+    record = record_lib.read(folder)
+    (folder / "data.json").unlink()
+    with caplog.at_level("WARNING", logger="absl"):
+        assert sj.load(folder).space == record.vectors != data.Vectors()
+    assert "data.json is missing" in caplog.text and record_lib.read(folder) == record
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

@@ -136,6 +136,8 @@ def test_a_word_that_is_no_name_is_the_value_of_the_first_setting():
     assert config.guidance.operator.own() == {"factor": 4}
     configs.override(config, ["guidance.operator=mask", "guidance.operator.mask=random:0.3"])
     assert config.guidance.operator.mask.own() == {"share": 0.3}
+    with pytest.raises(ConfigError, match=r"'4' is no setting; .* a value that holds a colon is set by its own key"):
+        configs.override(configs.base(), ["guidance=restore:operator=superresolution:4"])
     with pytest.raises(ConfigError, match=r"'ddim:heun': 'heun' is no setting; write ddim:key=value .* eta"):
         configs.override(config, ["sampler.stepper=ddim:heun"])
 

@@ -192,7 +192,7 @@ def test_what_can_be_done_passes_and_leaves_nothing_behind(name, monkeypatch, tm
 
 # ---- What a person reads at the end ----------------------------------------------------------------------------------
 
-BITS = {"bits_per_dim": 2.0, "standard_error": 0.1, "gaussian_baseline": 3.0}
+BITS = {"bits_per_dim": 2.0, "standard_error": 0.1, "gaussian_baseline": 3.0, "uniform_baseline": 8.0}
 
 
 @pytest.mark.parametrize(
@@ -200,15 +200,16 @@ BITS = {"bits_per_dim": 2.0, "standard_error": 0.1, "gaussian_baseline": 3.0}
     [
         ({}, ["better than the Gaussian baseline by 1.0000 bits/dim"]),
         ({"bits_per_dim": 3.1}, ["worse", "by 0.1000 bits/dim", "within 2 standard errors"]),
-        ({"bits_per_dim": 3.3}, ["worse", "by 0.3000 bits/dim", "train longer (train.steps)"]),
+        ({"bits_per_dim": 3.3}, ["worse", "by 0.3000 bits/dim", "train longer", "train.steps"]),
+        ({"gaussian_baseline": None}, ["better than the uniform baseline by 6.0000 bits/dim"]),
     ],
 )
-def test_bits_are_held_against_the_gaussian_in_one_line(found, words):
+def test_bits_are_held_against_a_baseline_in_one_line(found, words):
     said = bits.verdict({**BITS, **found})
     assert all(word in said for word in words) and "\n" not in said, said
 
 
-@pytest.mark.parametrize("found", [{"gaussian_baseline": None}, {"bits_per_dim": float("nan")}])
+@pytest.mark.parametrize("found", [{"gaussian_baseline": None, "uniform_baseline": None}, {"bits_per_dim": float("nan")}])
 def test_there_is_no_verdict_without_both_numbers(found):
     assert bits.verdict({**BITS, **found}) is None
 

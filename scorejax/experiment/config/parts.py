@@ -102,7 +102,8 @@ class Seam(Place):
             key = key.strip()
             if not value.strip():
                 raise ConfigError(f"{self.noun} {text!r} has an empty setting; write {name}:key=value")
-            if not equals and not (first is not None and first not in given and _is_value(word, settings[first].kind)):
+            # A bare value stands right after the name; further on it would be the end of a value that holds a colon.
+            if not equals and (first is None or given or not _is_value(word, settings[first].kind)):
                 raise ConfigError(
                     f"{self.noun} {text!r}: {word!r} is no setting; write {name}:key=value with keys among "
                     f"{', '.join(settings) or 'none'}; a value that holds a colon is set by its own key"

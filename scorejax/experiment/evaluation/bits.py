@@ -90,18 +90,26 @@ def bits_per_dim(
 
 
 def verdict(bits: Result) -> str | None:
-    """What the bits/dim are worth, next to a Gaussian with the mean and covariance of the data; None without one."""
-    baseline, gain = bits["gaussian_baseline"], (bits["gaussian_baseline"] or math.nan) - bits["bits_per_dim"]
-    if baseline is None or not math.isfinite(gain):
+    """What the bits/dim are worth, next to a Gaussian with the mean and covariance of the data, else to the uniform law.
+
+    None where there is neither, or no number.
+    """
+    known = {
+        "Gaussian": (bits["gaussian_baseline"], "the mean and covariance of the data"),
+        "uniform": (bits["uniform_baseline"], "the number of gray levels"),
+    }
+    law, (baseline, knows) = next((each for each in known.items() if each[1][0] is not None), ("", (math.nan, "")))
+    gain = baseline - bits["bits_per_dim"]
+    if not math.isfinite(gain):
         return None
-    said = f"{'better' if gain > 0 else 'worse'} than the Gaussian baseline by {abs(gain):.4f} bits/dim"
+    said = f"{'better' if gain > 0 else 'worse'} than the {law} baseline by {abs(gain):.4f} bits/dim"
     if gain > 0:
         return said
     if -gain < 2 * bits["standard_error"]:
-        return f"{said} (within 2 standard errors): it learned the mean and covariance of the data, and no more"
+        return f"{said} (within 2 standard errors): it learned {knows}, and no more"
     return (
-        f"{said}, which knows the mean and covariance of the data alone: train longer (train.steps), and look at the "
-        "loss in metrics.jsonl"
+        f"{said}, which knows {knows} alone: train longer (a larger train.steps, in a --workdir of its own where the "
+        "learning rate decays), and look at the loss in metrics.jsonl"
     )
 
 

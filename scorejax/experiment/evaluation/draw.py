@@ -59,20 +59,32 @@ class Samples(NamedTuple):
 
 def draw(model: Subject, workdir: str | Path) -> Samples:
     """Draw the `max(eval.samples, eval.grid)` samples, or those of them that are not on the disk yet."""
-    c = model.config.eval
-    count = max(c.samples, c.grid, 1)
     fn, held = batch_function(model)
+    ledger = _ledger(model, workdir, held)
+    done = min(ledger.done, ledger.rows)
+    batch = min(model.config.eval.batch, ledger.rows)
+    rows = ledger.fill(model.compute.rows("samples", fn, held, stop=ledger.rows, batch_size=batch, start=done))
+    return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
+
+
+def drawn(model: Subject, workdir: str | Path) -> np.ndarray:
+    """The samples that `draw` has left on the disk."""
+    _, held = batch_function(model)
+    return _ledger(model, workdir, held).fill(())["x"]
+
+
+def _ledger(model: Subject, workdir: str | Path, held: tuple) -> Ledger:
+    """The place of the samples, named by all that they depend on."""
+    c = model.config.eval
     sampler = chosen(model.config, "sampler") if model.model.sample is None else None
     depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     if model.config.guidance.name != "none":
         depends["guidance"] = {**chosen(model.config, "guidance"), "held": fingerprint(held[2])}
-    ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", count, depends)
+    ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", max(c.samples, c.grid, 1), depends)
     gray_levels = model.form.gray_levels
     about = {**depends, "to_levels": TO_LEVELS if gray_levels else None, "gray_levels": gray_levels}
     write_json(ledger.folder / "about.json", about)
-    done = min(ledger.done, count)
-    rows = ledger.fill(model.compute.rows("samples", fn, held, stop=count, batch_size=min(c.batch, count), start=done))
-    return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
+    return ledger
 
 
 def batch_function(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:

@@ -39,7 +39,7 @@ def _show(held: Held, workdir: Path) -> None:
     """Pictures of the samples, which lie on the disk by now."""
     if parallel.is_main_process():
         model = variances.with_fitted(held.subject, held.workdir)
-        draw.save_pictures(model, workdir, draw.draw(model, workdir).x)
+        draw.save_pictures(model, workdir, draw.drawn(model, workdir))
 
 
 def _check(config: Config) -> None:
