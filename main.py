@@ -2,7 +2,10 @@
 
 import sys
 
-from scorejax.__main__ import main
+try:
+    from scorejax.__main__ import main
+except KeyboardInterrupt:  # importing takes some seconds
+    sys.exit(130)
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], "main.py"))

@@ -62,7 +62,8 @@ def parse(argv: list[str], program: str) -> tuple[argparse.Namespace, list[str]]
         _show((parser.format_help() + _guide(program)).strip())
         parser.exit(0)
     if unknown := [flag for flag in rest if not flag.startswith("--config.")]:
-        parser.error(f"unknown flags {unknown}; choose --config, --workdir, --mode or --config.KEY=VALUE")
+        loose = "" if unknown[0].startswith("--") else "; a setting is written in one word, with an equals sign"
+        parser.error(f"unknown flags {unknown}; choose --config, --workdir, --mode or --config.KEY=VALUE{loose}")
     if not (args.config or args.workdir) and not any("help" in flag for flag in rest):
         parser.error("give --config=NAME (--config=help lists them), or the --workdir of a run")
     return args, [flag.removeprefix("--config.") for flag in rest]
@@ -92,7 +93,14 @@ def _show(text: str) -> None:
 
 def main(argv: list[str] | None = None, program: str = "scorejax") -> int:
     """Run the program and return its exit code: 1 for a mistake, 128 and the number of a signal that ended it."""
-    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(sys.argv[1:] if argv is None else argv, program)
+    except KeyboardInterrupt:  # while its parts were still being imported
+        return print("stopped before anything was begun", file=sys.stderr) or 130
+
+
+def _main(argv: list[str], program: str) -> int:
+    """Do what the command line says, up to the message and the exit code of what went wrong."""
     args, overrides = parse(argv, program)
     from scorejax.runtime import interruption
 

@@ -142,8 +142,8 @@ class Record:
 def of_run(workdir: str | Path, config: Config) -> Record | None:
     """What the run in a folder remembers of its data; None where nothing was trained yet.
 
-    A record that was lost is made again of the data, with a warning, as the stored config says. A run that is older than
-    such records gets one: its vectors were trained on as they are.
+    A record that was lost is made again of the data, with a warning, as the stored config says. A run that is older
+    than such records gets one: its vectors were trained on as they are.
 
     Args:
         workdir: folder of the run.
@@ -159,7 +159,7 @@ def of_run(workdir: str | Path, config: Config) -> Record | None:
         normalize = _stored_normalization(workdir, config)
         if normalize is not None:
             logging.warning(
-                "%s is missing: it is written again, of the data that section data names, which must be those of the run",
+                "%s is missing: it is made again of the data that section data names, which must be those of the run",
                 Path(workdir) / FILE,
             )
         found = Record.of(dataset(config), normalize or "none")

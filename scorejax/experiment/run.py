@@ -257,9 +257,11 @@ class Run:
             raise ValueError(self._lacks(what, " or ".join(dict.fromkeys(capabilities))))
 
     def _lacks(self, what: str, needed: str) -> str:
-        process = "" if self.model.sde is not None else ", and no forward process"
         can = ", ".join(self.model.can()) or "nothing of this kind"
-        return f"{what} needs {needed}; recipe {self.config.recipe.name!r} makes a model with {can}{process}"
+        if self.model.sde is None and self.model.score is not None:
+            needed = needed.replace("score", "score that has a forward process")
+            can = can.replace("score", "score of the data alone")
+        return f"{what} needs {needed}; recipe {self.config.recipe.name!r} makes a model with {can}"
 
 
 @functools.partial(jax.jit, static_argnames=("space", "passes", "solver"))

@@ -41,8 +41,8 @@ FREE_KEYS = (
 )
 _SHOWN = 8  # differing settings in a message
 _WHOLE_RUN = (
-    "under optim.decay='cosine' every step depends on the length of the whole run; a run that is to be made longer later "
-    "trains with optim.decay=none"
+    "under optim.decay='cosine' every step depends on the length of the whole run; a run that is to be made longer "
+    "later trains with optim.decay=none"
 )
 
 
@@ -136,7 +136,8 @@ def check(workdir: str | Path, config: Config) -> None:
         listed += f"; and {len(order) - _SHOWN} more" if len(order) > _SHOWN else ""
         why = f": {_WHOLE_RUN}" if "train.steps" in changed else ""
         raise ConfigError(
-            f"{workdir} holds checkpoints of another config ({listed}){why}; choose another --workdir, or the old values"
+            f"{workdir} holds checkpoints of another config ({listed}){why}; choose another --workdir, or the old "
+            "values"
         )
 
 

@@ -46,7 +46,10 @@ def headers(path: str | Path) -> dict[str, Header]:
     """
     where = Path(path)
     if not where.is_file():
-        raise FileNotFoundError(f"{str(where)!r} is not a file; give the .npz or .npy file that holds the arrays.")
+        there = "" if where.is_absolute() else f" in {Path.cwd()}"
+        raise FileNotFoundError(
+            f"{str(where)!r} is not a file{there}; give the .npz or .npy file that holds the arrays."
+        )
     with _explained(where), where.open("rb") as file:
         if file.read(len(_MAGIC)) == _MAGIC:
             file.seek(0)

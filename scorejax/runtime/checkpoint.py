@@ -212,7 +212,10 @@ def _newest(
             logging.warning("checkpoints %s cannot be read; falling back to %d", "; ".join(reasons), step)
         return restored, broken
     if broken:
-        raise CheckpointError(f"no checkpoint in {root} can be read: {'; '.join(reasons)}")
+        raise CheckpointError(
+            f"no checkpoint in {root} can be read: {'; '.join(reasons)}; put one back from a copy, or train again "
+            "in another --workdir"
+        )
     return None, []
 
 

@@ -209,7 +209,9 @@ def test_bits_are_held_against_a_baseline_in_one_line(found, words):
     assert all(word in said for word in words) and "\n" not in said, said
 
 
-@pytest.mark.parametrize("found", [{"gaussian_baseline": None, "uniform_baseline": None}, {"bits_per_dim": float("nan")}])
+@pytest.mark.parametrize(
+    "found", [{"gaussian_baseline": None, "uniform_baseline": None}, {"bits_per_dim": float("nan")}]
+)
 def test_there_is_no_verdict_without_both_numbers(found):
     assert bits.verdict({**BITS, **found}) is None
 

@@ -79,6 +79,9 @@ def bits_per_dim(
         result["bound"] = float(bounds.mean())
         result["bound_standard_error"] = float(bounds.std(ddof=1) / math.sqrt(len(bounds)))
         result["bound_times"] = c.bound
+    if test.gray_levels is None:  # of a density, which needs a volume to be a probability
+        keys_of_bits = [key for key, unit in EVALUATION.units.items() if unit == "bits/dim"]
+        result["units"] = dict.fromkeys(keys_of_bits, "bits/dim of bin width 1")
     if said := verdict(result):
         result["verdict"] = said
     ledger.remove()
@@ -90,7 +93,7 @@ def bits_per_dim(
 
 
 def verdict(bits: Result) -> str | None:
-    """What the bits/dim are worth, next to a Gaussian with the mean and covariance of the data, else to the uniform law.
+    """What the bits/dim are worth, next to a Gaussian with the mean and covariance of the data, or the uniform law.
 
     None where there is neither, or no number.
     """
