@@ -221,10 +221,7 @@ def test_a_model_offers_what_its_kind_of_training_gives(tmp_path):
     energy = sj.load(made(tmp_path / "energy", configs.load("energy:tiny")))
     assert energy.sample(2).shape == (2, 2) and energy.score(np.zeros((2, 2), np.float32)).shape == (2, 2)
     for call in (lambda: energy.log_prob(np.zeros((1, 2))), lambda: energy.encode(np.zeros((1, 2)))):
-        with pytest.raises(
-            ValueError,
-            match="needs .*score that has a forward process; recipe 'energy' makes a model with score of the data alone, sample",
-        ):
+        with pytest.raises(ValueError, match=r"needs .*score that has a forward process; .* model with score of"):
             call()
     with pytest.raises(ValueError, match="draws samples in its own way and takes no condition, stepper"):
         energy.sample(1, condition=1, stepper="ancestral")

@@ -1,5 +1,6 @@
 """A run that is killed, again and again and in the middle of saving, ends as if it had never been disturbed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -83,7 +84,7 @@ def test_a_polite_signal_saves_and_leaves_with_the_command_that_goes_on(disturbe
     _, history = disturbed
     [(_, _, code, out, err)] = [entry for entry in history if entry[0] == how]
     assert code == 128 + how, err[-2000:]
-    assert f"stopped by {how.name}; to go on: python main.py --config=configs/vp_gaussian.py" in out
+    assert f"stopped by {how.name}; to go on: python main.py --workdir={disturbed[0]}\n" in out
     assert "Traceback" not in err
 
 
@@ -106,7 +107,7 @@ def disk(tmp_path):
     where = tmp_path / "disk"
     where.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(where)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(where)], capture_output=True, check=False
     )
     if os.geteuid() != 0 or mounted.returncode:
         pytest.skip("needs the right to mount a small file system")
@@ -116,6 +117,10 @@ def disk(tmp_path):
 
 def test_a_run_on_a_full_disk_stops_in_one_line(disk):
     process = start(disk / "run")
+    assert wait_for(lambda: newest(disk / "run") > 0, process)
+    with contextlib.suppress(OSError), (disk / "of somebody else").open("wb", buffering=0) as file:
+        while file.write(bytes(2**16)):
+            pass
     _, err = process.communicate(timeout=200)
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert process.returncode == 1, err[-3000:]
@@ -126,7 +131,7 @@ def test_a_run_on_a_full_disk_stops_in_one_line(disk):
 
 def test_samples_that_do_not_fit_on_the_disk_are_refused_before_they_are_drawn(disk):
     train(small(), disk / "run")
-    command = [sys.executable, "main.py", f"--workdir={disk / 'run'}", "--mode=sample", "--config.eval.samples=200000"]
+    command = [sys.executable, "main.py", f"--workdir={disk / 'run'}", "--mode=sample", "--config.eval.samples=1000000"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1, done.stderr[-3000:]
     assert done.stderr.splitlines()[-1].endswith(

@@ -117,7 +117,7 @@ def test_a_step_is_the_gradient_step_written_out_by_hand():
 
     keys = data.example_keys(jax.random.fold_in(state.key, EXAMPLES), 0, 16)
     t = objectives.draw_times(jax.random.fold_in(jax.random.fold_in(state.key, TIMES), 0), recipe.sde, 16, "stratified")
-    x0, _ = feeder.draw(feeder.payload(0, 1), 0)
+    x0 = recipe.given.space.to_model(None, feeder.draw(feeder.payload(0, 1), 0)[0])
 
     def loss(params):
         score = scores.score(recipe.sde, recipe.network, params, "noise")
