@@ -12,6 +12,7 @@ from scorejax.data.dataset import Dataset, check_split
 from scorejax.data.finite import not_finite
 from scorejax.data.labels import Labels, read_labels
 from scorejax.data.layout import examples_of
+from scorejax.data.rounding import lost
 from scorejax.data.walk import splits_of
 from scorejax.numerics import array_files
 
@@ -47,7 +48,7 @@ def npz(
     Raises:
         FileNotFoundError: no such file.
         ValueError: missing keys, a damaged file, arrays that are neither images nor vectors, numbers that are not
-            finite, or labels that do not fit; the message names the file and the key.
+            finite or that float32 cannot tell apart, or labels that do not fit; the message names the file and the key.
     """
     where = Path(path).expanduser()
     if where.is_file() and where.suffix.lower() not in SUFFIXES:
@@ -66,6 +67,8 @@ def npz(
         if bad := not_finite(array):
             part = "" if in_test is None else f" ({'test' if in_test[bad[0]] else 'train'} split)"
             raise ValueError(f"{where}: row {bad[0]} of {key!r}{part}, {bad[1]}; remove such rows, or fill them in.")
+        if array.dtype == np.float32 and (said := lost(stored[key], array)):
+            raise ValueError(f"{where}: {said[0]} of {key!r}: {said[1]}.")
     chosen = examples[keys[split]][rows]
     images = [array for array in examples.values() if array.dtype == np.uint8]
     levels = _gray_levels(where, images, gray_levels) if chosen.dtype == np.uint8 else None
