@@ -103,7 +103,7 @@ def read(file: Path, alpha: str | None = None, *, remedy: str = "set data.alpha 
 
     Raises:
         ValueError: no picture, a damaged or huge one, several in one file, or one of floating numbers, of whole numbers
-            beyond 16 bits, or of colors that depend on a profile.
+            beyond 16 bits or of an unknown depth, or of colors that depend on a profile.
     """
     from PIL import ImageOps
 
@@ -113,6 +113,8 @@ def read(file: Path, alpha: str | None = None, *, remedy: str = "set data.alpha 
         stored = _stored(image)
         _mention_depth(file, image)
         image.load()
+        if image.mode == "I" and ";16" not in stored and image.format != "PPM":  # whose header says the largest number
+            _check_range(file, image)
         shown = _eight_bits(file, ImageOps.exif_transpose(image), stored)
     transparent = shown.mode in ("LA", "RGBA") and bool((np.asarray(shown.getchannel("A")) < 255).any())
     if alpha == "keep":
@@ -166,6 +168,17 @@ def _eight_bits(file: Path, image: "Image.Image", stored: str) -> "Image.Image":
     if image.has_transparency_data:
         return image.convert("RGBA")
     return image.convert("L" if mode in ("1", "L") else "RGB")
+
+
+def _check_range(file: Path, image: "Image.Image") -> None:
+    """Refuse whole numbers of 32 bits that may well be the levels of 8 bits."""
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low >= 0 and 0 < high <= 255:
+        raise PictureError(
+            f"{file} holds whole numbers of 32 bits from {low} to {high}, which may be meant as "
+            "gray of 8 bits or of 16; save it as gray of 8 or 16 bits."
+        )
 
 
 def _scaled(file: Path, image: "Image.Image", key: object) -> "Image.Image":

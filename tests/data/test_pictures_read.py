@@ -66,6 +66,9 @@ for order in "<>":
 see("white-is-zero.tif", tiff(COLOR[..., 0], photometric=0), 255 - COLOR[..., :1])
 see("gray-8.pgm", pnm(gray(8)[0], 255), gray(8)[1])
 see("gray-16.pgm", pnm(gray(16)[0], 65535), gray(16)[1])
+see("dark-16.pgm", pnm(np.minimum(gray(16)[0], 255), 65535), gray(16)[1] * 0, within=1)
+see("dark-16.png", png(np.minimum(gray(16)[0], 255), 16), gray(16)[1] * 0, within=1)
+see("black-32.tif", tiff(np.zeros((HIGH, WIDE), np.int32)), gray(16)[1] * 0)
 see("rgb-8.ppm", pnm(COLOR, 255), COLOR)
 PALETTE = draw(0, 256, (16, 3))
 see(
@@ -160,6 +163,13 @@ REFUSED = {
     "float.tif": (tiff(np.float32(DEEP[8][..., 0])), "holds floating numbers"),
     "beyond.tif": (tiff(np.int32(65536 + DEEP[8][..., 0])), r"whole numbers from 65536 to .* in 0\.\.65535"),
     "negative.tif": (tiff(np.int32(DEEP[8][..., 0] - 300)), "whole numbers from -300"),
+    **{
+        f"dark-{kind}{order}.tif": (
+            tiff(DEEP[8][..., 0].astype(kind), order),
+            "holds whole numbers of 32 bits from 0 to 255, .* save it as gray of 8 or 16 bits",
+        )
+        for order, kind in (("<", "int32"), (">", "int32"), ("<", "uint32"))
+    },
     "lab.tif": (saved(Image.new("LAB", (4, 4)), "TIFF"), "Lab colors"),
     "cmyk.jpg": (with_profile(), "CMYK colors with a profile of their own"),
     "five.tif": (tiff(draw(0, 256, (4, 4, 5)).astype(np.uint8), photometric=1), "no picture that can be read"),
