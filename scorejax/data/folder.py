@@ -11,7 +11,7 @@ from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset, check_split
 from scorejax.data.picture import Alpha
 from scorejax.data.square import check_sizes
-from scorejax.data.walk import folders_in, images_in, splits_of
+from scorejax.data.walk import TEST, TRAIN, folders_in, images_in, part_named_by, splits_of
 from scorejax.numerics.ranges import Below1, Count
 
 
@@ -33,10 +33,11 @@ def folder(
 ) -> Dataset:
     """Read every image under `path`; sub-folders directly below it are classes, in alphabetical order.
 
-    If `path` holds folders `train` and `test`, those are the splits; without `test`, one of `val`, `valid` or
-    `validation` serves as it. Otherwise about `test_fraction` of the files, chosen by a hash of the file's name
-    relative to `path`, are the test split. Hidden files and folders are not read, and files that are no images are
-    skipped.
+    If `path` holds folders `train` and `test` (or `training`, `testing`), those are the splits; without `test`, one
+    of `val`, `valid`, `validation`, `validate`, `dev`, `eval` or `evaluation` serves as it. Other names that seem
+    to be those of splits are refused or mentioned. Otherwise about `test_fraction` of the files, chosen by a hash
+    of the file's name relative to `path`, are the test split. Hidden files and folders are not read, and files that
+    are no images are skipped.
 
     Args:
         split: "train" or "test", or the name of a folder of validation images.
@@ -90,18 +91,35 @@ def _own_splits(root: Path) -> Mapping[str, Path]:
     """The folders of the splits; none where the folder has no splits of its own."""
     found = splits_of(folders_in(root))
     if not found:
+        _check_classes(root, folders_in(root))
         return {}
-    if found["test"].lower() != "test":
+    if found["test"].lower() not in TEST:
         notice.inform(f"{root}: its folder {found['test']!r} serves as the test split")
     if unread := [name for name in folders_in(root) if name not in found.values()]:
         notice.warn(f"{root} holds splits; its other folders are not read: {', '.join(unread)}")
     return {split: root / name for split, name in found.items()}
 
 
+def _check_classes(root: Path, names: Sequence[str]) -> None:
+    """Refuse or mention classes that are likelier splits: what is to be tested on would be trained on."""
+    parts = {name: part for name in names if (part := part_named_by(name))}
+    both = {"train", "test"} <= set(parts.values())
+    alone = len(names) == 1 and "test" in parts.values()
+    if both or alone or any(name.lower() in TEST for name in names):
+        raise ValueError(
+            f"{root} holds folders named {', '.join(parts)}, which would be taken for classes, though they seem to be "
+            "splits; call the folders of splits train and test, and give both, or give classes other names."
+        )
+    if parts and [name.lower() in TRAIN for name in names] != [True]:
+        notice.warn(
+            f"{root}: taken for classes, not splits: {', '.join(parts)}; folders of splits are called train and test"
+        )
+
+
 def _top(root: Path) -> Path:
     """Where classes begin if the program makes the splits: below a lonely folder `train`, else at the root."""
     below = folders_in(root)
-    return root / below[0] if [name.lower() for name in below] == ["train"] else root
+    return root / below[0] if len(below) == 1 and below[0].lower() in TRAIN else root
 
 
 def _chosen(root: Path, everything: Sequence[Path], split: str, test_fraction: float) -> list[Path]:

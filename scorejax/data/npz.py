@@ -13,7 +13,7 @@ from scorejax.data.finite import not_finite
 from scorejax.data.labels import Labels, read_labels
 from scorejax.data.layout import examples_of
 from scorejax.data.rounding import lost
-from scorejax.data.walk import splits_of
+from scorejax.data.walk import TEST, splits_of
 from scorejax.numerics import array_files
 
 SUFFIXES = (".npz", ".npy")
@@ -32,9 +32,9 @@ def npz(
     Labels are classes, whole numbers or texts `[N]`, or embeddings, floats `[N, D]` or `[N, L, D]`, of texts for
     instance.
 
-    Keys: `train` and `test` (with `train_labels`, `test_labels`), or `x` (with `labels`). Every k-th example of `x`,
-    `k = round(1 / test_fraction)`, belongs to the test split. Where there is no `test`, one of `val`, `valid` or
-    `validation` serves as it. An `.npy` file holds `x` alone.
+    Keys: `train` and `test` (with `train_labels`, `test_labels`), or `x` (with `labels`). Every k-th example of
+    `x`, `k = round(1 / test_fraction)`, belongs to the test split. Keys for validation, such as `val`, serve as for
+    folders. An `.npy` file holds `x` alone.
 
     Args:
         split: "train" or "test", or a key of validation examples.
@@ -103,7 +103,7 @@ def _keys(where: Path, names: Sequence[str]) -> tuple[Mapping[str, str], Mapping
             f"{where} holds {', '.join(map(repr, sorted(set(labels.values()))))}, but not "
             f"{', '.join(map(repr, missing))}; give labels to all splits, or to none."
         )
-    if keys["test"].lower() not in ("test", "x"):
+    if keys["test"].lower() not in (*TEST, "x"):
         notice.inform(f"{where}: its key {keys['test']!r} serves as the test split")
     if unread := sorted(set(names) - set(keys.values()) - set(labels.values())):
         notice.warn(

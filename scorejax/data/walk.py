@@ -1,13 +1,15 @@
 """The image files of a folder, and the splits that its sub-folders or the keys of a file are named after."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from scorejax.data import notice
 from scorejax.data.picture import suffixes
 
-VALIDATION = ("val", "valid", "validation")
+TRAIN, TEST = ("train", "training"), ("test", "testing")
+VALIDATION = ("val", "valid", "validation", "validate", "dev", "eval", "evaluation")
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -32,26 +34,43 @@ def folders_in(folder: Path) -> list[str]:
 
 
 def splits_of(names: Iterable[str]) -> Mapping[str, str]:
-    """Return which of the names are those of splits: `{"train": "Train", "test": "val"}`; empty if there are none.
+    """Return which of the names are those of splits: `{"train": "Training", "test": "val"}`; empty if there are none.
 
-    Upper and lower case are alike. There must be `train`, and `test` or one of `VALIDATION`; the latter serves as the
-    test split where there is no `test`, and is a further split, by its own name, in any case.
+    Upper and lower case are alike. There must be one of `TRAIN`, and one of `TEST` or `VALIDATION`; the latter serves
+    as the test split where there is none, and is a further split, by its own name, in any case.
 
     Raises:
-        ValueError: two of the names differ in case alone.
+        ValueError: two names for one split.
     """
     found: dict[str, str] = {}
     for name in names:
-        if name.lower() in ("train", "test", *VALIDATION):
-            if name.lower() in found:
-                raise ValueError(f"both {found[name.lower()]!r} and {name!r} are there; keep one of them.")
-            found[name.lower()] = name
+        split = _split(name)
+        if split is None:
+            continue
+        if split in found:
+            raise ValueError(f"both {found[split]!r} and {name!r} are there; keep one of them.")
+        found[split] = name
     validation = next((name for name in VALIDATION if name in found), None)
     if "train" not in found or ("test" not in found and validation is None):
         return {}
     if "test" not in found and validation is not None:
         found["test"] = found[validation]
     return {split: found[split] for split in ("train", "test", *VALIDATION) if split in found}
+
+
+def part_named_by(name: str) -> str | None:
+    """Return `train`, or `test` (validation too), if a name begins or ends with a word for it: `train2017`, `testA`."""
+    for split, words in (("train", TRAIN), ("test", (*TEST, *VALIDATION))):
+        word = f"(?i:{'|'.join(words)})"
+        if re.search(f"^{word}(?![a-z])|(?<![A-Za-z]){word}$", name):
+            return split
+    return None
+
+
+def _split(name: str) -> str | None:
+    """The split that a name is one for: `train`, `test` or, in lower case, one of `VALIDATION`."""
+    lower = name.lower()
+    return "train" if lower in TRAIN else "test" if lower in TEST else lower if lower in VALIDATION else None
 
 
 def _files(folder: Path, above: frozenset[str]) -> Iterator[Path]:

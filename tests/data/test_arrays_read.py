@@ -113,6 +113,8 @@ def test_validation_examples_serve_as_the_test_split_where_there_is_none(tmp_pat
     with caplog.at_level(logging.INFO, logger="absl"):
         assert [len(part) for part in both(tmp_path / "a.npz")] == [N, 7]
     assert "its key 'val' serves as the test split" in caplog.text
+    np.savez(tmp_path / "c.npz", training=IMAGES, dev=IMAGES[:7], training_labels=CLASSES, dev_labels=CLASSES[:7])
+    assert [len(part) for part in both(tmp_path / "c.npz")] == [N, 7]
     np.savez(tmp_path / "b.npz", train=IMAGES, val=IMAGES[:7], test=IMAGES[:3])
     assert [len(load("npz", s, path=tmp_path / "b.npz")) for s in ("train", "val", "test")] == [N, 7, 3]
 

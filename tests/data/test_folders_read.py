@@ -45,8 +45,27 @@ READ = {  # name -> (files, split -> (values, classes), what is said of them)
             {"train": (range(6), None), "test": (range(3), None), name.lower(): (range(3), None)},
             f"its folder '{name}' serves as the test split",
         )
-        for name in ("val", "valid", "Validation")
+        for name in ("val", "valid", "Validation", "validate", "dev", "eval", "Evaluation")
     },
+    "training and testing": (
+        {**many(6, "Training/{}.png"), **many(2, "testing/{}.png"), **many(3, "dev/{}.png")},
+        {"train": (range(6), None), "test": (range(2), None), "dev": (range(3), None)},
+        None,
+    ),
+    "a lonely training": ({**many(30, "training/b/{}.png")}, {"both": (range(30), [0] * 30)}, None),
+    **{
+        f"a class called {name}": (
+            {**many(30, f"{name}/{{}}.png"), **many(30, "zebra/{}.png")},
+            {"both": ([*range(30)] * 2, [0] * 30 + [1] * 30)},
+            f"taken for classes, not splits: {name}; folders of splits are called train and test",
+        )
+        for name in ("train", "valid", "training_set", "test-tubes", "dev2")
+    },
+    "classes that begin like splits": (
+        {**many(30, "trainer/{}.png"), **many(30, "valley/{}.png")},
+        {"both": ([*range(30)] * 2, [0] * 30 + [1] * 30)},
+        None,
+    ),
     "all three": (
         {**SPLITS, **many(2, "test/{}.png"), **many(3, "val/{}.png")},
         {"train": (range(6), None), "test": (range(2), None), "val": (range(3), None)},
@@ -153,6 +172,29 @@ REFUSED = {
     ),
     "colors of splits": ({**SPLITS, **many(2, "test/{}.png", color=True)}, {}, "4x4x1 .* 4x4x3"),
     "two of a name": ({**SPLITS, **many(2, "test/{}.png"), **many(2, "Test/{}.png")}, {}, "both 'Test' and 'test'"),
+    "two words for a split": (
+        {**SPLITS, **many(2, "testing/{}.png"), **many(2, "test/{}.png")},
+        {},
+        "both 'test.* keep",
+    ),
+    **{
+        " and ".join(names): (
+            {name: content for folder in names for name, content in many(30, folder + "/{}.png").items()},
+            {},
+            f"holds folders named .*{names[-1]}.* taken for classes, .* call the folders of splits train and test",
+        )
+        for names in (
+            ("test",),
+            ("Testing",),
+            ("val",),
+            ("a", "test"),
+            ("train2017", "val2017"),
+            ("trainA", "testA"),
+            ("images_train", "images_test"),
+            ("train", "test_images"),
+            ("training set", "evaluation set"),
+        )
+    },
     "transparent": ({**many(30), "7.png": png(np.full((4, 4, 2), 9), 8, 4)}, {}, r"7\.png has transparent pixels"),
 }
 
