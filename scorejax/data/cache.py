@@ -26,7 +26,7 @@ def fingerprint(files: Iterable[Path], settings: tuple) -> str:
     digest = hashlib.sha256(repr(settings).encode())
     for file in files:
         stat = file.stat()
-        digest.update(f"{file.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        digest.update(os.fsencode(file.resolve()) + f"\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
 
 

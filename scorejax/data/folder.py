@@ -1,6 +1,7 @@
 """A folder of images, in any format Pillow reads."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from scorejax.numerics.ranges import Below1, Count
 
 def is_test(name: str, test_fraction: float) -> bool:
     """Return whether a file is in the test split: a hash of its own name decides, so adding files moves none."""
-    digest = hashlib.blake2s(name.encode(), digest_size=4).digest()
+    digest = hashlib.blake2s(os.fsencode(name), digest_size=4).digest()
     return int.from_bytes(digest, "big") < test_fraction * 2**32
 
 
@@ -84,7 +85,9 @@ def folder(
         (picture.VERSION, split, size, crop, alpha, test_fraction),
         cache_dir=cache_dir,
     )
-    return Dataset(root.name, examples, labels, gray_levels=256, num_classes=len(classes), label_names=classes)
+    names = tuple(map(notice.readable, classes))
+    name = notice.readable(root.name)
+    return Dataset(name, examples, labels, gray_levels=256, num_classes=len(names), label_names=names)
 
 
 def _own_splits(root: Path) -> Mapping[str, Path]:
@@ -172,7 +175,7 @@ def _read(
         out = allocate((len(files), *array.shape), np.uint8) if out is None else out
         if array.shape != out.shape[1:]:
             raise ValueError(
-                f"the images under {where} differ in size: {file.name} is "
+                f"the images under {where} differ in size: {notice.readable(file.name)} is "
                 f"{array.shape[1]}x{array.shape[0]}, the ones before it {out.shape[2]}x{out.shape[1]}; pass "
                 "size=N to cut and resize all of them to N x N."
             )

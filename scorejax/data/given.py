@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scorejax.data import notice
 from scorejax.data.batch import from_bytes
 from scorejax.data.cache import fingerprint
 from scorejax.data.picture import pixels
@@ -37,7 +38,7 @@ class Files:
         self._fit = {"size": shape[1] if shape[0] == shape[1] else None, "crop": crop} if resize else {}
         self._files, self._gray_levels, self._alpha = files, gray_levels, alpha
         self.shape = (len(files), *shape)
-        self.names = [file.relative_to(root).as_posix() for file in files]
+        self.names = [notice.readable(file.relative_to(root).as_posix()) for file in files]
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -34,6 +34,9 @@ _STILL = ("MPO", "PSD", "ICO", "ICNS")  # further frames are previews, layers or
 class PictureError(ValueError):
     """A file that holds no picture, or one whose look is not settled; the message names it."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(notice.readable(message))
+
 
 @functools.cache
 def _formats() -> tuple[str, ...]:

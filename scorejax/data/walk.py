@@ -20,7 +20,7 @@ def images_in(folder: Path) -> list[Path]:
     images, foreign = [], []
     for file in _files(folder, frozenset()):
         # Names in ._ are what a Mac leaves of a file on disks of others: no picture, with any suffix.
-        is_image = file.suffix.lower() in suffixes() and not file.name.startswith("._") and file.is_file()
+        is_image = file.suffix.lower() in suffixes() and not file.name.startswith("._") and os.path.isfile(file)
         (images if is_image else foreign).append(file)
     if foreign:
         shown = ", ".join(sorted(file.name for file in foreign)[:3])
@@ -30,7 +30,7 @@ def images_in(folder: Path) -> list[Path]:
 
 def folders_in(folder: Path) -> list[str]:
     """Return the names of the folders directly in a folder, without the hidden ones."""
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _is_hidden(entry.name))
+    return sorted(entry.name for entry in _entries(folder) if _is_folder(entry) and not _is_hidden(entry.name))
 
 
 def splits_of(names: Iterable[str]) -> Mapping[str, str]:
@@ -78,16 +78,26 @@ def _files(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     place = os.path.realpath(folder)
     if place in above:
         return
-    try:
-        entries = list(os.scandir(folder))
-    except PermissionError as error:
-        raise ValueError(f"{folder} may not be read; change its permissions, or leave it out.") from error
-    for entry in entries:
-        if entry.is_dir():
+    for entry in _entries(folder):
+        if _is_folder(entry):
             if not _is_hidden(entry.name):
                 yield from _files(folder / entry.name, above | {place})
         elif not _is_hidden(entry.name) or entry.name.startswith("._"):
             yield folder / entry.name
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except PermissionError as error:
+        raise ValueError(f"{folder} may not be read; change its permissions, or leave it out.") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or to where nobody may look
+        return False
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Folders as people have them: splits and classes by the names of folders, and much that is no data."""
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -102,6 +103,16 @@ READ = {  # name -> (files, split -> (values, classes), what is said of them)
         {**many(30, "a/{}.png"), "b": "a", "a/up": ".", "gone.png": "nowhere"},
         {"both": ([*range(30)] * 2, [0] * 30 + [1] * 30)},
         "1 files under .* are no pictures and were skipped: gone.png",
+    ),
+    "links to themselves": (
+        {**many(30, "a/{}.png"), "self": "self", "round.png": "about.png", "about.png": "round.png"},
+        {"both": (range(30), [0] * 30)},
+        "3 files under .* are no pictures and were skipped: about.png, round.png, self",
+    ),
+    "names in other codes": (
+        {**many(30, os.fsdecode(b"caf\xe9/{}\xff.png"))},
+        {"both": (range(30), [0] * 30)},
+        None,
     ),
     "images of and without a class": (
         {**many(30), **many(30, "a/{}.png")},
@@ -205,6 +216,16 @@ def test_folders_that_cannot_be_read_rightly_are_refused(name, tmp_path):
     root = tree(tmp_path / "root", files)
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         compare(*(load("folder", s, path=root, cache_dir=tmp_path / "c", **settings) for s in ("train", "test")))
+
+
+def test_names_in_other_codes_can_be_shown(tmp_path):
+    """Bytes that are no UTF-8 become escapes, in the name of the data, of a class, and in what is said of a file."""
+    root = tree(tmp_path / os.fsdecode(b"\xfc"), many(30, os.fsdecode(b"caf\xe9/{}\xff.png")))
+    found = load("folder", path=root, cache_dir=tmp_path / "c")
+    assert (found.name, found.label_names) == (r"\xfc", (r"caf\xe9",))
+    tree(root, {os.fsdecode(b"caf\xe9/\xfe.png"): b"hello"})
+    with pytest.raises(ValueError, match=r"caf\\xe9/\\xfe\.png is no picture"):
+        load("folder", path=root, cache_dir=tmp_path / "c")
 
 
 def test_a_rule_for_alpha_makes_an_array_of_its_own(tmp_path):
