@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from scorejax.data import notice
 from scorejax.data.batch import from_bytes
 from scorejax.data.cache import fingerprint
+from scorejax.data.layout import examples_of
 from scorejax.data.picture import pixels
-from scorejax.data.walk import images_in
+from scorejax.data.walk import TEST, images_in, splits_of
 from scorejax.numerics import array_files
 
 
@@ -66,8 +68,8 @@ def given(
     """Return the images at a path, as gray levels `[N, H, W, C]`.
 
     Args:
-        path: a folder, whose images are all read in the order of their names; or an `.npz` file, whose `x` (or `test`)
-            holds gray levels in this very shape.
+        path: a folder, whose images are all read in the order of their names; or an `.npz` file, whose `x`
+            (or `test`, or only array) holds gray levels in this very shape, or with channels first.
         shape: `(H, W, C)` of the model's images; those of a folder are cut to a square and resized to it, made gray or
             colored.
         gray_levels: the model's number of gray levels.
@@ -83,21 +85,33 @@ def given(
     where = Path(path).expanduser()
     if where.is_dir():
         return Files(where, shape, gray_levels, crop, resize, alpha)
-    if where.suffix not in (".npz", ".npy") or not where.is_file():
-        raise FileNotFoundError(f"{str(where)!r} is neither a folder of images nor an .npz file.")
-    names = list(array_files.headers(where))
-    key = next((key for key in ("x", "test") if key in names), None)
-    if key is None:
-        raise ValueError(f"{where} holds {sorted(names)}; wanted 'x', the images.")
-    x = array_files.read(where, (key,))[key]
-    x = x[..., None] if x.ndim == 3 and shape[-1] == 1 else x
-    if x.dtype != np.uint8 or x.shape[1:] != tuple(shape) or not len(x):
-        raise ValueError(f"{where}: {key!r} is {x.dtype} of shape {x.shape}; wanted uint8 [N, {shape}].")
+    if where.suffix.lower() not in array_files.SUFFIXES or not where.is_file():
+        raise FileNotFoundError(f"{str(where)!r} is neither a folder of images nor an .npz or .npy file.")
+    key = _key(where, list(array_files.headers(where)))
+    stored = array_files.read(where, (key,))[key]
+    high, wide, channels = shape
+    first = stored.shape[1:] == (channels, high, wide) and stored.shape[1:] != tuple(shape)
+    x = examples_of(where, key, stored, "NCHW" if first else "NHWC")
+    if x.shape[1:] != tuple(shape):
+        raise ValueError(
+            f"{where}: {key!r} is {x.dtype} of shape {x.shape}; wanted uint8 images of shape {high}x{wide}x{channels}."
+        )
+    if stored.dtype == bool:  # black and white
+        x = x * np.uint8(gray_levels - 1)
     if x.max() >= gray_levels:
         raise ValueError(
             f"{where}: a pixel is {x.max()}; with {gray_levels} gray levels the largest is {gray_levels - 1}."
         )
     return x
+
+
+def _key(where: Path, names: Sequence[str]) -> str:
+    """The key of the images: `x`, the test split, or the only one there."""
+    key = "x" if "x" in names else splits_of(names).get("test")
+    key = key or next((name for name in names if name.lower() in TEST), None)
+    if key is None and len(names) != 1:
+        raise ValueError(f"{where} holds {sorted(names)}; wanted 'x', the images.")
+    return key or names[0]
 
 
 def stamp(path: str | Path) -> str:

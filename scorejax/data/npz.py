@@ -16,8 +16,6 @@ from scorejax.data.rounding import lost
 from scorejax.data.walk import TEST, splits_of
 from scorejax.numerics import array_files
 
-SUFFIXES = (".npz", ".npy")
-
 
 def npz(
     split: str,
@@ -51,7 +49,7 @@ def npz(
             finite or that float32 cannot tell apart, or labels that do not fit; the message names the file and the key.
     """
     where = Path(path).expanduser()
-    if where.is_file() and where.suffix.lower() not in SUFFIXES:
+    if where.is_file() and where.suffix.lower() not in array_files.SUFFIXES:
         raise ValueError(
             f"path = {str(where)!r} is no .npz or .npy file; read it into a numpy array by a library for such files, "
             "and write it by np.savez('data.npz', x=array)."

@@ -12,6 +12,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+SUFFIXES = (".npz", ".npy")
 MEMORY_SHARE = 0.5  # of the memory that is free now: what is read may take no more
 # Deflate makes a run of zeros a thousand times smaller. A file that grows so much, and to so much, was not meant so.
 MOST_GROWTH, LARGE = 100, 2**30

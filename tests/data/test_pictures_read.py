@@ -230,7 +230,7 @@ def test_a_damaged_file_is_read_or_refused_by_name(name, tmp_path):
             assert name in str(error) and "\n" not in str(error)
 
 
-def test_every_door_for_pictures_leads_through_the_reader(tmp_path):
+def test_every_door_for_pictures_leads_through_the_reader(tmp_path, monkeypatch):
     """A folder of data, given images, a mask: each is upright and of the right depth."""
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
@@ -245,6 +245,8 @@ def test_every_door_for_pictures_leads_through_the_reader(tmp_path):
     np.testing.assert_array_equal(seen_on_black, SEEN["rgba-8-black.png"][1])
     anew = mask_of_file(seen.shape, None, path=str(tmp_path / "test" / "a.png"))
     np.testing.assert_array_equal(anew, seen[..., 0] > 127)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.testing.assert_array_equal(mask_of_file(seen.shape, None, path="~/test/a.png"), anew)
     with pytest.raises(ValueError, match=r"mask .*m\.png.* save it without transparency"):
         mask_of_file((HIGH, WIDE), None, path=str(write(tmp_path, "m.png", png(DEEP[8], 8, 6))))
 

@@ -55,10 +55,11 @@ def random_pixels(shape: Shape, key: jax.Array, *, share: Inside01 = 0.5) -> np.
 
 def file(shape: Shape, key: jax.Array, *, path: str) -> np.ndarray:
     """A PNG of the images' size, white where they are drawn anew."""
-    if not Path(path).is_file():
+    where = Path(path).expanduser()
+    if not where.is_file():
         raise ConfigError(f"mask {path!r} is neither a PNG file nor one of {', '.join(MASKS)}")
     with user_errors(f"mask {path!r}"):
-        pixels = np.asarray(read_picture(Path(path), remedy="save it without transparency").convert("L"))
+        pixels = np.asarray(read_picture(where, remedy="save it without transparency").convert("L"))
     if pixels.shape != shape[:2]:
         raise ConfigError(
             f"mask {path!r} is {pixels.shape[1]}x{pixels.shape[0]}, the images are {shape[1]}x{shape[0]}; a mask is "
