@@ -14,6 +14,7 @@ from scorejax.data.dataset import Dataset
 from scorejax.data.digits import digits
 from scorejax.data.finite import not_finite
 from scorejax.data.folder import folder
+from scorejax.data.labels import mention_absent
 from scorejax.data.npz import npz
 from scorejax.data.subset import subset
 from scorejax.data.tfds import exists, prepared_sets, tfds
@@ -72,7 +73,10 @@ def load(
     for what, array in (("examples", examples.examples), ("labels", examples.labels)):
         if array is not None and (bad := not_finite(array)):
             raise ValueError(f"{examples.name}: row {bad[0]} of the {what} of split {split!r}, {bad[1]}.")
-    return examples if classes is None else subset(examples, classes)
+    examples = examples if classes is None else subset(examples, classes)
+    if split == "train":
+        mention_absent(examples, split)
+    return examples
 
 
 def _check_name(name: str, data_dir: str | Path | None) -> None:

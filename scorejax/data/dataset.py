@@ -83,7 +83,7 @@ class Dataset:
 
     def _check_labels(self, labels: np.ndarray) -> None:
         fits = labels.ndim in (2, 3) if self.embeddings else labels.dtype == np.int32 and labels.ndim == 1
-        if not fits or len(labels) != len(self):
+        if not fits or len(labels) != len(self) or not labels.size:
             raise ValueError(
                 f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; wanted int32 of shape "
                 f"({len(self)},), or float32 of shape ({len(self)}, D) or ({len(self)}, L, D)."

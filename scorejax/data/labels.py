@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scorejax.data import notice
+from scorejax.data.dataset import Dataset
 from scorejax.data.finite import not_finite
 
 MOST_CLASSES = 1000  # more are taken only if there are as many examples
+_SHOWN = 6  # absent classes that a message names
 
 
 class Labels(NamedTuple):
@@ -54,6 +57,22 @@ def read_labels(where: Path, stored: Mapping[str, np.ndarray], counts: Mapping[s
     return Labels({key: _embeddings(where, key, labels) for key, labels in found.items()})
 
 
+def mention_absent(examples: Dataset, split: str) -> None:
+    """Say which classes a split has no example of: they are missing, or numbered from 1."""
+    labels = examples.labels
+    if labels is None or examples.embeddings:
+        return
+    absent = np.flatnonzero(np.bincount(labels, minlength=examples.num_classes) == 0)
+    if not len(absent):
+        return
+    names = examples.label_names
+    shown = [f"{c} ({names[c]})" if names else str(c) for c in absent[:_SHOWN]] + ["..."] * (len(absent) > _SHOWN)
+    which = f"class {shown[0]} has" if len(absent) == 1 else f"classes {', '.join(shown)} have"
+    notice.warn(
+        f"{examples.name}: the labels of split {split!r} run from {labels.min()} to {labels.max()}: {which} no example"
+    )
+
+
 def _flat(labels: np.ndarray) -> np.ndarray:
     """Texts as str, and a column of classes as what it stands for."""
     labels = np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
@@ -94,7 +113,13 @@ def _count(where: Path, found: Mapping[str, np.ndarray]) -> int:
 
 
 def _embeddings(where: Path, key: str, labels: np.ndarray) -> np.ndarray:
-    single = labels.astype(np.float32)
+    if labels.dtype.kind in "iub":
+        notice.warn(
+            f"{where}: whole numbers {key!r} of shape {labels.shape} are taken for embeddings of {labels.shape[-1]} "
+            "numbers, not for classes, which are whole numbers [N]"
+        )
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused as such
+        single = labels.astype(np.float32)
     if bad := not_finite(single):
         raise ValueError(f"{where}: row {bad[0]} of {key!r}, {bad[1]}; remove such rows, or fill them in.")
     return single
