@@ -16,7 +16,7 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
             labels they have.
     """
     for what, remedy, of in (
-        ("examples", "bring both to one kind and shape (images of other sizes by data.size=N)", _examples),
+        ("examples", _remedy(train, other), _examples),
         ("labels", "give labels of one kind to both, or to neither, or measure on another split", _labels),
     ):
         ours, theirs = of(train), of(other)
@@ -32,6 +32,22 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
             f"{train.name}: a class is called {ours!r} in split {names[0]!r} and {theirs!r} in split {names[1]!r}; "
             "give both the same classes in the same order."
         )
+
+
+def _remedy(train: Dataset, other: Dataset) -> str:
+    """What would make the examples of two splits alike."""
+    if (train.gray_levels is None) != (other.gray_levels is None):
+        return "give images to both, or vectors to both"
+    if train.gray_levels is None:
+        return "give vectors of one length to both"
+    do = []
+    if train.shape[:2] != other.shape[:2]:
+        do.append("bring the images of both to one size (those of folders by data.size=N)")
+    if train.shape[2] != other.shape[2]:
+        do.append("save the images of both in color, or of both in gray")
+    if train.gray_levels != other.gray_levels:
+        do.append("store both with the same gray levels")
+    return ", and ".join(do)
 
 
 def _examples(split: Dataset) -> str:

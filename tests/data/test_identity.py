@@ -79,8 +79,13 @@ def test_a_data_set_is_described_in_a_line(train, test, line):
 
 
 PAIRS = {
-    "sizes": ({"examples": IMAGES.reshape(5, 4, 1, 1)}, "images of shape 2x2x1 .* images of shape 4x1x1"),
-    "gray levels": ({"gray_levels": 200}, "with 256 gray levels, .* with 200 gray levels"),
+    "sizes": (
+        {"examples": IMAGES.reshape(5, 4, 1, 1)},
+        "images of shape 2x2x1 .* of shape 4x1x1 .*; bring .* to one size .*=N\\)\\.$",
+    ),
+    "channels": ({"examples": np.repeat(IMAGES, 3, -1)}, "2x2x1 .* 2x2x3 .*; save .* in color, or of both in gray.$"),
+    "both": ({"examples": np.zeros((5, 4, 4, 3), np.uint8)}, "; bring .*, and save the images of both in color, or"),
+    "gray levels": ({"gray_levels": 200}, "with 256 gray levels, .* with 200 gray levels; store both with the same"),
     "classes": ({"num_classes": 3, "label_names": ()}, "2 classes with names, .* 3 classes without names"),
     "names of classes": ({"label_names": ("cat", "elk")}, "is called 'dog' in split 'train' and 'elk' in split 'test'"),
     "labels": (CHANGES["no labels"], "2 classes .* absent; give labels of one kind to both, or to neither"),
@@ -100,5 +105,9 @@ def test_splits_of_two_kinds_are_refused_with_both(pair):
 
 def test_splits_of_one_kind_pass_with_any_numbers():
     compare(load("digits"), load("digits", "test"))
-    with pytest.raises(ValueError, match=r"split 'train' are images .* split 'dev' are vectors of shape 3"):
+    with pytest.raises(
+        ValueError, match=r"split 'train' are images .* 'dev' are vectors of shape 3; give images to both"
+    ):
         compare(replace(SET, **CHANGES["no labels"]), VECTORS, names=("train", "dev"))
+    with pytest.raises(ValueError, match="vectors of shape 3, .* of shape 2; give vectors of one length to both"):
+        compare(VECTORS, replace(VECTORS, examples=VECTORS.examples[:, :2]))
