@@ -1,5 +1,6 @@
 """Images cut to a centered square and resized."""
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,9 @@ def square(image: "Image.Image", size: int | None, crop: int | None = None) -> "
     side = min(*image.size, crop or max(image.size))
     left, top = (image.width - side) // 2, (image.height - side) // 2
     # Cut first: resize(box=...) would let the filter reach beyond the square.
-    image = image.crop((left, top, left + side, top + side))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is in memory already
+        image = image.crop((left, top, left + side, top + side))
     return image if size in (None, side) else image.resize((size, size), Image.Resampling.LANCZOS)
 
 

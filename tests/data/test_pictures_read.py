@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,15 @@ def test_a_damaged_file_is_read_or_refused_by_name(name, tmp_path):
             read(write(tmp_path, name, bytes(damaged)), "white")
         except PictureError as error:
             assert name in str(error) and "\n" not in str(error)
+
+
+def test_large_pictures_are_cut_and_resized_without_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 15)
+    file = write(tmp_path, "a.png", SEEN["rgb-8.png"][0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(pixels(file, 3, size=HIGH), COLOR[:, 1:5])
+        assert pixels(file, 3, size=2).shape == (2, 2, 3)
 
 
 def test_every_door_for_pictures_leads_through_the_reader(tmp_path, monkeypatch):
