@@ -109,5 +109,5 @@ def test_splits_of_one_kind_pass_with_any_numbers():
         ValueError, match=r"split 'train' are images .* 'dev' are vectors of shape 3; give images to both"
     ):
         compare(replace(SET, **CHANGES["no labels"]), VECTORS, names=("train", "dev"))
-    with pytest.raises(ValueError, match="vectors of shape 3, .* of shape 2; give vectors of one length to both"):
+    with pytest.raises(ValueError, match=r"vectors of shape 3, .* of shape 2; give vectors of one length to both"):
         compare(VECTORS, replace(VECTORS, examples=VECTORS.examples[:, :2]))
