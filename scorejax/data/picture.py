@@ -19,7 +19,7 @@ from scorejax.data.square import square
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 2  # of the rules of this file: what was decoded by others is decoded again
+VERSION = 3  # of the rules of this file: what was decoded by others is decoded again
 BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
 Alpha: TypeAlias = Literal["white", "black", "gray", "keep"]
 ALPHA = get_args(Alpha)
