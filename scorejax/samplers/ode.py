@@ -249,6 +249,9 @@ def interpolate(first: Array, second: Array, n: int) -> Array:
     a, b = jnp.where(left > 0.0, a, b), jnp.where(right > 0.0, b, a)
     cosine = jnp.sum(a * b, axis=1, keepdims=True)
     across, sine = _unit(b - cosine * a)
+    # the difference of nearly parallel latents is mostly rounding, which need not be orthogonal to them: once more
+    across, rest = _unit(across - jnp.sum(across * a, axis=1, keepdims=True) * a)
+    sine = sine * rest
     smallest = jax.nn.one_hot(jnp.argmin(jnp.abs(a), axis=1), a.shape[1], dtype=a.dtype)
     chosen, _ = _unit(smallest - jnp.sum(smallest * a, axis=1, keepdims=True) * a)
     lost = sine < 8.0 * jnp.finfo(a.dtype).eps  # what is left of the difference is rounding

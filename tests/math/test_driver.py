@@ -157,6 +157,19 @@ def test_interpolation_has_its_ends_and_its_norms():
     np.testing.assert_allclose(same, jnp.broadcast_to(first, same.shape), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [2, 3, 64])
+@pytest.mark.parametrize("sign", [-1.0, 1.0], ids=["opposite", "equal"])
+def test_interpolation_keeps_its_norms_however_nearly_parallel_its_ends(size, sign):
+    rng = np.random.default_rng(0)
+    apart = np.repeat([0.0, 1e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 1e-4, 1e-3], 8)[:, None]
+    first, noise = rng.standard_normal((2, len(apart), size))
+    second = sign * first + apart * noise
+    points = np.asarray(sj.interpolate(first, second, 5), np.float64)
+    norms = np.linspace(*np.linalg.norm([first, second], axis=2), 5)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=2), norms, rtol=2e-6)
+    np.testing.assert_allclose(points[-1], second, atol=5e-6)
+
+
 def test_equal_angles_lie_between_interpolated_points():
     first, second = jax.random.normal(jax.random.key(0), (2, 4, 6))
     points = sj.interpolate(first, second, 4)
