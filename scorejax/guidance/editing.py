@@ -172,12 +172,9 @@ def sdedit(
         raise ValueError(f"sdedit: at least one repeat is needed, got {repeats}")
     keys = keys_lib.per_example(key, x0.shape[0], start)
     until_t0 = sde.replace(t_max=float(t0))
-    if not doors.known(sde):
+    # numbers even inside a compiled program, so that a stepper can be prepared for this grid, which only we know
+    with doors.evaluated(sde):
         times = grid(until_t0, steps)
-    else:
-        # numbers even inside a compiled program, so that a stepper can be prepared for this grid, which only we know
-        with jax.ensure_compile_time_eval():
-            times = grid(until_t0, steps)
     kept = None if mask is None else known(x0, jnp.asarray(mask) == 0)
     if kept is not None:
         stepper = replacement(stepper, kept)

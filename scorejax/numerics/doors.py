@@ -6,6 +6,7 @@ are looked at where they are numbers already, never inside a program: there they
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
 import jax
@@ -24,6 +25,15 @@ _ROUNDING = 1e-6  # of the largest time: a few of the last digits of float32
 def known(*values: PyTree) -> bool:
     """Return whether these are numbers by now, rather than what a JAX transformation stands in for them."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
+
+
+def evaluated(*values: PyTree) -> AbstractContextManager[None]:
+    """Return a context in which what is computed from known numbers is known at once, also inside a compiled program.
+
+    There JAX would else trace it, and a table that is made on the host could not read it. Where one of the values is
+    traced, the context does nothing.
+    """
+    return jax.ensure_compile_time_eval() if known(*values) else nullcontext()
 
 
 def points(x: ArrayLike, name: str = "x", *, shape: tuple[int, ...] | None = None, finite: bool = True) -> Array:

@@ -145,8 +145,9 @@ class ChainPart(Stepper):
 
     def init(self, sde: LinearSDE, x: Array, times: Array) -> NoReturn:
         raise ValueError(
-            "a reverse chain needs a table of its grid in float64, but the process or the times are arguments of a "
-            "compiled program here; prepare it outside, stepper = stepper.prepare(sde, times), and pass it in"
+            "a reverse chain needs a table of its grid in float64, but the numbers of the process or of the times are "
+            "unknown here: they are arguments of a compiled program, or made by jax.numpy inside it. Make the times by "
+            "scorejax.times or numpy, or prepare it outside, stepper = stepper.prepare(sde, times), and pass it in"
         )
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Array) -> NoReturn:

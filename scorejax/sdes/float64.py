@@ -39,7 +39,16 @@ def evaluate(function: Callable[..., PyTree], sde: LinearSDE, *numbers: np.ndarr
 
 
 def exact_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
-    """Return times in float64; those of a chain that float32 has rounded are put back on their levels `n / N`."""
+    """Return times in float64; those of a chain that float32 has rounded are put back on their levels `n / N`.
+
+    Raises:
+        ValueError: if the times are traced: their numbers are then unknown.
+    """
+    if not doors.known(times):
+        raise ValueError(
+            "tables in float64 need times whose numbers are known, got times that are traced by a JAX transformation; "
+            "make them outside, or inside by numpy, or by scorejax.times for a process that is not traced"
+        )
     times = np.asarray(times, np.float64)
     if not isinstance(sde, Chain):
         return times
@@ -51,8 +60,8 @@ def decreasing_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
     """Return a checked time grid in float64, from the prior down to the data.
 
     Raises:
-        ValueError: if it is not a vector, does not decrease strictly, or leaves the times of the process; the last of a
-            chain may be 0, the data themselves.
+        ValueError: if it is traced, is not a vector, does not decrease strictly, or leaves the times of the process; the
+            last of a chain may be 0, the data themselves.
     """
     times = exact_times(sde, times)
     doors.grid(times, 0.0 if isinstance(sde, Chain) else sde.t_min, sde.t_max, least=1)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics.ranges import Finite, Natural
 from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import LinearSDE, check_static, static
@@ -93,10 +94,11 @@ def learned(
     check_static("learned", gamma_min=gamma_min, gamma_max=gamma_max)
     if not (gamma_min < gamma_max and bends >= 0):
         raise ValueError(f"learned: need gamma_min < gamma_max and bends >= 0, got {gamma_min}, {gamma_max}, {bends}")
-    place = (jnp.arange(bends) + 0.5) / max(bends, 1) if key is None else jax.random.uniform(key, (bends,))
-    weights = jnp.stack([jnp.full(bends, -3.0), jnp.full(bends, 5.0), place], axis=-1)
+    with doors.evaluated(key):
+        place = (jnp.arange(bends) + 0.5) / max(bends, 1) if key is None else jax.random.uniform(key, (bends,))
+        weights = jnp.stack([jnp.full(bends, -3.0), jnp.full(bends, 5.0), place], axis=-1)
+        ends = jnp.asarray(gamma_min, jnp.result_type(float)), jnp.asarray(gamma_max, jnp.result_type(float))
     room = (gamma_max - gamma_min) / 8.0  # for the ends to move: networks take no negative labels
-    ends = jnp.asarray(gamma_min, jnp.result_type(float)), jnp.asarray(gamma_max, jnp.result_type(float))
     return Learned(
         gamma_min=ends[0],
         gamma_max=ends[1],

@@ -1,7 +1,8 @@
 """Time grids: decreasing arrays of `n + 1` times for `n` sampler steps, `grid(sde, n, *, t_min=None)`.
 
 Every solver steps between neighboring times of a grid. Which grid suits which solver is a matter of taste and of
-measurement; the published choices are here.
+measurement; the published choices are here. Those of a process whose numbers are known are numbers too, also inside a
+compiled program.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from scorejax.numerics import doors
 from scorejax.numerics.ranges import Positive
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import exact_times
@@ -27,7 +29,9 @@ def uniform(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
     Raises:
         ValueError: if `n < 1` or `t_min` is not inside the process's times.
     """
-    return jnp.linspace(sde.t_max, _end(sde, n, t_min), n + 1)
+    end = _end(sde, n, t_min)
+    with doors.evaluated(sde):
+        return jnp.linspace(sde.t_max, end, n + 1)
 
 
 def quadratic(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
@@ -37,8 +41,9 @@ def quadratic(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
         ValueError: if `n < 1` or `t_min` is not inside the process's times.
     """
     end = _end(sde, n, t_min)
-    # The ends are set, not computed: rounding may carry them out of the process's times.
-    return (jnp.linspace(sde.t_max**0.5, end**0.5, n + 1) ** 2).at[0].set(sde.t_max).at[-1].set(end)
+    with doors.evaluated(sde):
+        # The ends are set, not computed: rounding may carry them out of the process's times.
+        return (jnp.linspace(sde.t_max**0.5, end**0.5, n + 1) ** 2).at[0].set(sde.t_max).at[-1].set(end)
 
 
 def log_snr(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
@@ -48,8 +53,9 @@ def log_snr(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
         ValueError: if `n < 1` or `t_min` is not inside the process's times.
     """
     end = _end(sde, n, t_min)
-    ratios = jnp.linspace(sde.log_snr(sde.t_max), sde.log_snr(end), n + 1)
-    return _between(sde, ratios, end)
+    with doors.evaluated(sde):
+        ratios = jnp.linspace(sde.log_snr(sde.t_max), sde.log_snr(end), n + 1)
+        return _between(sde, ratios, end)
 
 
 def karras(sde: LinearSDE, n: int, *, t_min: float | None = None, rho: Positive = 7.0) -> Array:
@@ -61,8 +67,9 @@ def karras(sde: LinearSDE, n: int, *, t_min: float | None = None, rho: Positive 
         ValueError: if `n < 1` or `t_min` is not inside the process's times.
     """
     end = _end(sde, n, t_min)
-    first, last = (jnp.exp(-0.5 / rho * sde.log_snr(t)) for t in (sde.t_max, end))
-    return _between(sde, -2.0 * rho * jnp.log(jnp.linspace(first, last, n + 1)), end)
+    with doors.evaluated(sde, rho):
+        first, last = (jnp.exp(-0.5 / rho * sde.log_snr(t)) for t in (sde.t_max, end))
+        return _between(sde, -2.0 * rho * jnp.log(jnp.linspace(first, last, n + 1)), end)
 
 
 def singlestep(sde: LinearSDE, n: int, order: int, *, t_min: float | None = None) -> Array:
@@ -77,8 +84,9 @@ def singlestep(sde: LinearSDE, n: int, order: int, *, t_min: float | None = None
     end, orders = _end(sde, n, t_min), np.asarray(singlestep_orders(n, order))
     inside = np.concatenate([np.arange(k) / k for k in orders])
     position = np.append(np.repeat(np.arange(len(orders)), orders) + inside, len(orders)) / len(orders)
-    first, last = sde.log_snr(sde.t_max), sde.log_snr(end)
-    return _between(sde, first + (last - first) * jnp.asarray(position, jnp.result_type(float)), end)
+    with doors.evaluated(sde):
+        first, last = sde.log_snr(sde.t_max), sde.log_snr(end)
+        return _between(sde, first + (last - first) * jnp.asarray(position, jnp.result_type(float)), end)
 
 
 def singlestep_orders(n: int, order: int) -> list[int]:

@@ -86,6 +86,41 @@ def test_inside_a_program_that_takes_the_grid_a_prepared_stepper_is_needed():
     np.testing.assert_allclose(jax.jit(lambda: draw(part))(), draw(part), rtol=1e-5, atol=1e-6)
 
 
+PROCESSES = {"vp": sj.vp, "ve": sj.ve, "learned": lambda: sj.learned(bends=2), "ddpm": lambda: sj.ddpm("cosine", 40)}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_grids_and_chains_of_a_known_process_are_numbers_inside_a_compiled_program_too(name):
+    make, sde = PROCESSES[name], PROCESSES[name]()
+    grids = {**sj.times.GRIDS, "singlestep": lambda sde, n: sj.times.singlestep(sde, n, 2)}
+    chains_alone = {"respaced", "ddim_uniform", "ddim_quadratic"}
+    for grid in (grid for name, grid in grids.items() if hasattr(sde, "levels") or name not in chains_alone):
+        found = []
+
+        def program(k, grid=grid, found=found):
+            found.append(grid(sde, 4))
+            found.append(grid(make(), 4))
+            found.append(reverse.chain(sde, found[0]).times)
+            return k
+
+        jax.eval_shape(program, 0.0)
+        for inside in found:
+            np.testing.assert_allclose(np.asarray(inside), grid(sde, 4), rtol=1e-6)
+
+
+def test_times_whose_numbers_are_unknown_are_refused_in_words():
+    def times():
+        return jnp.linspace(1.0, 0.1, 3)
+
+    with pytest.raises(ValueError, match=r"made by jax\.numpy inside it. Make the times by scorejax\.times or numpy"):
+        jax.eval_shape(lambda: draw(samplers.reverse_chain(), times()))
+    for call in (reverse.chain, samplers.reverse_chain().prepare, samplers.reverse_chain().prepare(SDE, TIMES).prepare):
+        with pytest.raises(ValueError, match="tables in float64 need times whose numbers are known"):
+            jax.eval_shape(lambda call=call: call(SDE, times()))
+    with pytest.raises(ValueError, match="tables in float64 need"):
+        jax.eval_shape(lambda sde: sj.times.even(sde, 4), SDE)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("rounds", "jump"), [(1, 1), (2, 1), (3, 2), (2, 4)])
 def test_steps_that_go_back_up_the_grid_find_their_table_again(rounds, jump, monkeypatch):
