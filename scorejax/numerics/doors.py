@@ -139,7 +139,15 @@ def _returned(out: object, wanted: tuple, name: str, meaning: str) -> Array:
     return jnp.asarray(out)
 
 
-def times(t: Array | np.ndarray | float, low: float, high: float, *, name: str = "t", rows: int | None = None) -> None:
+def times(
+    t: ArrayLike | float,
+    low: float,
+    high: float,
+    *,
+    name: str = "t",
+    rows: int | None = None,
+    of: tuple[int, ...] | None = None,
+) -> None:
     """Check times: a scalar or one per example, within the times of the process up to rounding.
 
     Args:
@@ -148,12 +156,18 @@ def times(t: Array | np.ndarray | float, low: float, high: float, *, name: str =
         high: its last.
         name: what messages call them.
         rows: how many examples there are, if they must be one per example.
+        of: the shape of the points at these times, if they may be a scalar too.
 
     Raises:
         ValueError: on another shape; where the numbers are known, on NaN or on a time outside.
     """
     if rows is not None and np.shape(t) != (rows,):
         raise ValueError(f"{name} must be one time per example, shape ({rows},), got {np.shape(t)}")
+    if of is not None and np.shape(t) not in ((), (of[0],)):
+        raise ValueError(
+            f"{name} must be one number, or one per example: points of shape {tuple(of)} have times of shape () or "
+            f"({of[0]},), got {np.shape(t)}"
+        )
     if not known(t):
         return
     values, slack = np.asarray(t, np.float64), _ROUNDING * high

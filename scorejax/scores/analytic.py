@@ -69,12 +69,19 @@ class Mixture:
         return jax.nn.logsumexp(logits, axis=1)
 
     def log_prob_at(self, sde: LinearSDE, x: Array, t: Array) -> Array:
-        """Return `log p_t(x)`, `[B]`, the log density of the diffused law at time `t` (a scalar or `[B]`)."""
+        """Return `log p_t(x)`, `[B]`, the log density of the diffused law at time `t` (a scalar or `[B]`).
+
+        From the data, `t = 0`, on.
+
+        Raises:
+            ValueError: on points of another size, or times outside the process's, or neither a scalar nor one per
+                example.
+        """
         logits, _ = self._diffused(sde, x, t)
         return jax.nn.logsumexp(logits, axis=1)
 
     def score_at(self, sde: LinearSDE, x: Array, t: Array) -> Array:
-        """Return `grad log p_t(x)`, shaped like `x`."""
+        """Return `grad log p_t(x)`, shaped like `x`; times as in `log_prob_at`."""
         logits, scores = self._diffused(sde, x, t)
         return jnp.einsum("bk,bkd->bd", jax.nn.softmax(logits, axis=1), scores)
 
@@ -92,6 +99,7 @@ class Mixture:
     def _diffused(self, sde: LinearSDE, x: Array, t: Array) -> tuple[Array, Array]:
         """Return component log joint densities `[B, K]` and component scores `[B, K, D]` at time `t`."""
         x = self._points(x)
+        doors.times(t, 0.0, sde.t_max, of=x.shape)
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
         alpha, variance = sde.alpha(t), sde.variance(t)
         if alpha.ndim == 1 and variance.ndim == 1:

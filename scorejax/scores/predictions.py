@@ -52,11 +52,11 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
 
     Raises:
         ValueError: if a kind is unknown, the process has no levels, the prediction has another shape than `x`, or a
-            time lies outside the process's.
+            time lies outside the process's, or is neither a scalar nor one per example.
     """
     x = doors.points(x, finite=False)
     value = doors.field(x, value, "a prediction")
-    doors.times(t, sde.t_min, sde.t_max)
+    doors.times(t, sde.t_min, sde.t_max, of=x.shape)
     for kind in (source, target):
         check_prediction(sde, kind)
     if source == target:
@@ -131,11 +131,12 @@ def tweedie(sde: LinearSDE, x: Array, t: Time, score: Array) -> Array:
         score: the value of the score there, shaped like `x`.
 
     Raises:
-        ValueError: if the score has another shape than `x`, or a time lies outside the process's.
+        ValueError: if the score has another shape than `x`, or a time lies outside the process's, or is neither a
+            scalar nor one per example.
     """
     x = doors.points(x, finite=False)
     score = doors.field(x, score)
-    doors.times(t, sde.t_min, sde.t_max)
+    doors.times(t, sde.t_min, sde.t_max, of=x.shape)
     alpha = sde.alpha(t)
     return sde.scale(1.0 / alpha, t, x) + sde.scale(sde.variance(jnp.asarray(t)) / alpha, t, score)
 
@@ -198,7 +199,8 @@ def make_score(
 
     Raises:
         ValueError: if `predicts` is unknown, or does not fit the process; when evaluated, if the network does not
-            return an array of the shape of `x`.
+            return an array of the shape of `x`, or on times that lie outside the process's or are neither a scalar nor
+            one per example.
     """
     check_prediction(sde, predicts, "edm")
     return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
@@ -226,7 +228,8 @@ def make_conditional_score(
 
     Raises:
         ValueError: if `predicts` is unknown, or does not fit the process; when evaluated, if the network does not
-            return an array of the shape of `x`.
+            return an array of the shape of `x`, or on times that lie outside the process's or are neither a scalar nor
+            one per example.
     """
     check_prediction(sde, predicts, "edm")
     return Partial(_NetworkScore(apply_fn, predicts, label, sigma_data), sde, params)
@@ -257,6 +260,9 @@ class _NetworkScore:
     sigma_data: float
 
     def __call__(self, sde: LinearSDE, params: PyTree, x: Array, t: Array, *condition: Array) -> Array:
+        x = doors.points(x, finite=False)
+        doors.times(t, sde.t_min, sde.t_max, of=x.shape)
+        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])  # a network takes one per example
         if self.predicts == "edm":
             return convert(sde, x, t, self._denoise(sde, params, x, t, *condition), "data", "score")
         label = t if self.label is None else self.label(t)

@@ -60,8 +60,8 @@ def decreasing_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
     """Return a checked time grid in float64, from the prior down to the data.
 
     Raises:
-        ValueError: if it is traced, is not a vector, does not decrease strictly, or leaves the times of the process; the
-            last of a chain may be 0, the data themselves.
+        ValueError: if it is traced, is not a vector, does not decrease strictly, or leaves the times of the process;
+            the last of a chain may be 0, the data themselves.
     """
     times = exact_times(sde, times)
     doors.grid(times, 0.0 if isinstance(sde, Chain) else sde.t_min, sde.t_max, least=1)

@@ -144,9 +144,10 @@ class LinearSDE(HostArrays, abc.ABC):
 
     def perturb(self, x0: Array, t: Time, noise: Array) -> Array:
         """Return `x_t = alpha_t x_0 + sigma_t noise` with the noise given in data space."""
-        x0 = self._point(x0, t)
+        x0 = doors.points(x0, finite=False)
         rows = np.shape(noise)[:1] if x0.shape[0] == 1 else x0.shape[:1]  # one point may take the noise of many
         noise = doors.points(noise, "noise", shape=(*rows, *x0.shape[1:]), finite=False)
+        doors.times(t, 0.0, self.t_max, of=noise.shape)
         return self.scale(self.alpha(t), t, x0) + self.scale(self.sigma(t), t, noise)
 
     def transition(self, s: Time, t: Time) -> tuple[Array, Array]:
@@ -184,8 +185,9 @@ class LinearSDE(HostArrays, abc.ABC):
 
     def _point(self, x: Array, t: Time) -> Array:
         """Return points in the working float type, at times that the process is defined for: from 0, the data, on."""
-        doors.times(t, 0.0, self.t_max)
-        return doors.points(x, finite=False)
+        x = doors.points(x, finite=False)
+        doors.times(t, 0.0, self.t_max, of=x.shape)
+        return x
 
     def replace(self, **changes) -> LinearSDE:
         """Return a copy with some fields changed."""

@@ -7,6 +7,7 @@ import pytest
 
 import scorejax as sj
 from scorejax import guidance, likelihood, objectives, samplers
+from scorejax.scores.predictions import convert
 
 SDE, KEY = sj.vp(), jax.random.key(0)
 LAW = sj.analytic.gaussian([0.3, -0.2], [0.5, 0.3])
@@ -155,6 +156,40 @@ def test_grids_that_leave_the_times_of_the_process_are_refused(call, kind):
 def test_times_outside_the_process_are_refused(call, time):
     with pytest.raises(ValueError, match="lies outside"):
         SINGLE_TIMES[call](np.full(3, time))
+
+
+# Every public function of points at times that takes one time for all or one per example: `(x, t) -> result`.
+AT_TIMES = {
+    "perturb": lambda x, t: SDE.perturb(x, t, jnp.ones(np.shape(x))),
+    "marginal": lambda x, t: SDE.marginal(x, t)[0],
+    "drift": SDE.drift,
+    "tweedie": lambda x, t: sj.tweedie(SDE, x, t, jnp.ones(np.shape(x))),
+    "convert": lambda x, t: convert(SDE, x, t, jnp.ones(np.shape(x)), "noise", "data"),
+    "make_score": sj.make_score(SDE, lambda p, x, label: -x * label[:, None], ()),
+    "make_score of edm": sj.make_score(SDE, lambda p, x, label: -x * label[:, None], (), "edm"),
+    "a law's score": LAW.score(SDE),
+    "a law's density": lambda x, t: LAW.log_prob_at(SDE, x, t),
+}
+
+
+@pytest.mark.parametrize("call", AT_TIMES)
+def test_points_have_one_time_or_one_each(call):
+    for x, t in ((DATA, 0.5), (DATA, np.full(3, 0.5)), (DATA[:1], np.full(1, 0.5))):
+        np.testing.assert_allclose(AT_TIMES[call](x, t)[0], AT_TIMES[call](DATA[:1], 0.5)[0], rtol=1e-5)
+    for x, t in ((DATA, np.full(2, 0.5)), (DATA, np.full((3, 1), 0.5)), (DATA[:1], np.full(3, 0.5))):
+        message = rf"points of shape \({len(x)}, 2\) have times of shape \(\) or \({len(x)},\), got \({len(t)},"
+        with pytest.raises(ValueError, match=message):
+            AT_TIMES[call](x, t)
+        with pytest.raises(ValueError, match=message):
+            jax.eval_shape(AT_TIMES[call], x, t)
+    for outside in (1.5, -0.5, np.nan):
+        with pytest.raises(ValueError, match="lies outside"):
+            AT_TIMES[call](DATA, outside)
+
+
+def test_one_point_takes_the_noise_and_the_times_of_many():
+    for t in (0.5, np.full(3, 0.5)):
+        np.testing.assert_array_equal(SDE.perturb(DATA[:1], t, DATA)[0], SDE.perturb(DATA[:1], 0.5, DATA[:1])[0])
 
 
 def test_one_time_per_example_is_that_many():
