@@ -17,6 +17,8 @@ import numpy as np
 from jax import Array
 
 from scorejax.likelihood.decoder import CDFS, data_points, gaussian_log_prob, level_log_prob
+from scorejax.likelihood.gray_levels import check_examples
+from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, Transition, transition
 from scorejax.scores.predictions import Score, as_score, tweedie
@@ -71,7 +73,7 @@ def elbo(
         key: one key, or one per example `[B]`.
         sde: the forward process.
         score: `score(x, t)`.
-        x0: data `[B, ...]`: integer levels, or points of model space.
+        x0: data `[B, ...]`: with `levels` gray levels, integers; without it points of model space.
         chain: from `scorejax.reverse.chain`; what it clips is clipped here.
         levels: number of gray levels; None for continuous data, whose decoder is a density.
         centered: model space is [-1, 1) instead of [0, 1).
@@ -88,7 +90,14 @@ def elbo(
         ValueError: where the bound is infinite (`eta = 0`), or on data, keys, a score or other arguments that do not
             fit.
     """
+    if levels is not None:
+        x0 = check_examples(x0, levels, "x0")  # a bound in bits per level is no bound of what lies between the levels
     points = data_points(x0, levels, centered=centered, endpoints=endpoints)
+    if not doors.known(chain.steps):
+        raise ValueError(
+            "the variational bound reads the numbers of its chain, which are unknown here: the chain is an argument of "
+            "a compiled program; close over it instead"
+        )
     posterior = np.asarray(chain.steps.posterior)
     if not np.all(posterior > 0.0):
         raise ValueError(

@@ -45,7 +45,7 @@ def check_examples(examples: Array | np.ndarray, gray_levels: int, name: str = "
     if not jnp.issubdtype(jnp.asarray(examples).dtype, jnp.integer):
         raise ValueError(
             f"{name} must be gray levels, integers in 0 .. {gray_levels - 1}, got {jnp.asarray(examples).dtype}; "
-            "points of model space are measured by log_prob"
+            "points of model space are measured by log_prob, and by elbo without levels"
         )
     if np.ndim(examples) == 0 or 0 in np.shape(examples):
         raise ValueError(f"{name} must be a batch [B, ...] of at least one example, got shape {np.shape(examples)}")

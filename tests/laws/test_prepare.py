@@ -117,6 +117,8 @@ def test_times_whose_numbers_are_unknown_are_refused_in_words():
     for call in (reverse.chain, samplers.reverse_chain().prepare, samplers.reverse_chain().prepare(SDE, TIMES).prepare):
         with pytest.raises(ValueError, match="tables in float64 need times whose numbers are known"):
             jax.eval_shape(lambda call=call: call(SDE, times()))
+    with pytest.raises(ValueError, match="the chain is an argument of a compiled program"):
+        jax.eval_shape(lambda chain: sj.elbo(KEY, SDE, SCORE, jnp.ones((3, 2)), chain), reverse.chain(SDE, TIMES))
     with pytest.raises(ValueError, match="tables in float64 need"):
         jax.eval_shape(lambda sde: sj.times.even(sde, 4), SDE)
 

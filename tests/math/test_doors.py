@@ -334,6 +334,7 @@ def test_gray_levels_are_the_integers_that_there_are(x):
         lambda: likelihood.dequantized_bits(KEY, SDE, score, x, 8),
         lambda: likelihood.bound_bits(KEY, SDE, score, x, 8, samples=10),
         lambda: likelihood.density_bits(KEY, lambda k, x: x[:, 0], x, 8),
+        lambda: sj.elbo(KEY, SDE, score, x, CHAIN, levels=8),
     ):
         with pytest.raises(ValueError, match=r"gray levels, integers|in 0 \.\. 7|at least one example"):
             call()
