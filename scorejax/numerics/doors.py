@@ -7,6 +7,7 @@ are looked at where they are numbers already, never inside a program: there they
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 from typing import TypeAlias
 
 import jax
@@ -90,12 +91,33 @@ def batch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape `(B, ...)` of samples to be drawn.
 
     Raises:
-        ValueError: if it holds no number.
+        ValueError: if it is none, or holds no number.
     """
-    shape = tuple(shape)
-    if not shape or any(size < 1 for size in shape):
-        raise ValueError(f"the shape of samples is (B, ...) with at least one of each, got {shape}")
-    return shape
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    if not sizes or any(not isinstance(size, Integral) or size < 1 for size in sizes):
+        raise ValueError(
+            f"the shape of samples is (B, ...), whole numbers of at least 1, such as (16, 2) for 16 points of a plane, "
+            f"got {shape!r}"
+        )
+    return sizes
+
+
+def interval(bounds: ArrayLike, name: str) -> tuple[float, float]:
+    """Return an interval `(low, high)`; numbers that are traced stay as they are.
+
+    Raises:
+        ValueError: unless these are two numbers, the first below the second.
+    """
+    many = not isinstance(bounds, tuple | list) and np.shape(bounds) != (2,)
+    low, high = (None, None) if many or len(bounds) != 2 else bounds
+    wish = f"{name} must be (low, high) with low < high"
+    if low is None or high is None or np.ndim(low) or np.ndim(high):
+        raise ValueError(f"{wish}, two numbers for all coordinates of the data, got {bounds}")
+    if not known(low, high):
+        return low, high
+    if not low < high:
+        raise ValueError(f"{wish}, got {bounds}")
+    return float(low), float(high)
 
 
 def field(x: Array, out: object, name: str = "a score") -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from scorejax.numerics import doors
 from scorejax.numerics.host_arrays import host_array
 from scorejax.numerics.trees import register_dataclass
 from scorejax.reverse.gamma import Gamma
@@ -240,14 +241,13 @@ def chain(
         data_range: an interval that holds all data, which bounds optimal variances; None if unknown.
 
     Raises:
-        ValueError: on a grid that does not decrease or is too short, an unknown variance, `eta` outside [0, 1], or a
-            `Gamma` of another schedule.
+        ValueError: on a grid that does not decrease or is too short, an unknown variance, `eta` outside [0, 1], bounds
+            that are no two numbers with `low < high`, or a `Gamma` of another schedule.
     """
     if isinstance(eta, Tracer) or not 0.0 <= eta <= 1.0:
         raise ValueError(f"eta must be a number in [0, 1] (1 is DDPM, 0 is DDIM), got {eta}")
-    for name, bounds in (("clip", clip), ("data_range", data_range)):
-        if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError(f"{name} must be (low, high) with low < high, got {bounds}")
+    clip = None if clip is None else doors.interval(clip, "clip")
+    data_range = None if data_range is None else doors.interval(data_range, "data_range")
     times = decreasing_times(sde, times)
     if len(times) < 2:
         raise ValueError(f"a reverse chain needs at least two times, got {len(times)}")

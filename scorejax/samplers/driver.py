@@ -92,8 +92,9 @@ def sample(
         start: index of the first sample under one key.
 
     Raises:
-        ValueError: if the grid does not decrease or leaves the times of the process, `x_init` is not of this shape or
-            no finite floating numbers, or the score returns another shape.
+        ValueError: if the grid does not decrease or leaves the times of the process, the shape holds no examples,
+            `x_init` is not of this shape or no finite floating numbers, the bounds of `clip` are not two numbers with
+            `low < high`, or the score returns another shape.
     """
     times = _grid(sde, times, ends_at_data=not denoise)
     stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)

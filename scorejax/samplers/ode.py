@@ -58,7 +58,8 @@ def adaptive_probability_flow(
         atol: absolute tolerance, in model units.
         max_steps: most solver steps between two times.
         adjoint: how it is differentiated, at no cost to a solve that is not: `recompute` for `jax.grad`, which takes
-            the memory of `2 sqrt(max_steps)` batches; `forward` for `jax.jvp` and `jax.jacfwd`.
+            the memory of `2 sqrt(max_steps)` batches; `forward` for `jax.jvp` and `jax.jacfwd`, of which JAX says
+            "can't apply forward-mode differentiation (jvp) to a custom_vjp function" without it.
 
     Raises:
         ValueError: unless the tolerances are positive and the adjoint is known.

@@ -134,7 +134,7 @@ class ChainPart(Stepper):
             times,
             variance=variance,
             eta=self.eta,
-            clip=self.data_range if self.clip is True else (self.clip or None),
+            clip=self.data_range if self.clip is True else None if self.clip is False else self.clip,
             rederive_noise=self.eta == 1.0,  # Analytic-DPM's DDIM keeps the predicted noise
             data_range=self.data_range,
         )

@@ -70,12 +70,12 @@ def dynamic_threshold(bounds: Interval = (-1.0, 1.0), *, quantile: float = 0.995
         quantile: in (0, 1]; 0.995 as published.
 
     Raises:
-        ValueError: unless `low < high` and the quantile is one.
+        ValueError: unless the bounds are two numbers with `low < high`, and the quantile is one.
     """
-    _check_bounds("dynamic_threshold", bounds)
+    low, high = doors.interval(bounds, "dynamic_threshold: bounds")
     if doors.known(quantile) and not 0.0 < quantile <= 1.0:
         raise ValueError(f"dynamic_threshold: quantile must lie in (0, 1], e.g. 0.995, got {quantile}")
-    return DynamicThreshold(*bounds, quantile)
+    return DynamicThreshold(low, high, quantile)
 
 
 def clipped(sde: LinearSDE, score: Score, clip: Interval | Clip = (-1.0, 1.0)) -> Score:
@@ -96,14 +96,14 @@ def clipped(sde: LinearSDE, score: Score, clip: Interval | Clip = (-1.0, 1.0)) -
     Args:
         sde: the forward process.
         score: any score of it.
-        clip: (low, high), in the units of the data, or a function of predicted data, such as `dynamic_threshold()`.
+        clip: (low, high), in the units of the data, or a function of predicted data, such as `dynamic_threshold()`, or
+            `lambda data: jnp.clip(data, low, high)` for bounds of each coordinate.
 
     Raises:
-        ValueError: unless `low < high`.
+        ValueError: unless the bounds are two numbers with `low < high`.
     """
     if not callable(clip):
-        _check_bounds("clipped", clip)
-        clip = Range(*clip)
+        clip = Range(*doors.interval(clip, "clipped: bounds"))
     return Partial(_clipped, sde, as_score(score), as_pytree(clip))
 
 
@@ -111,8 +111,3 @@ def _clipped(sde: LinearSDE, score: Score, clip: Clip, x: Array, t: Array) -> Ar
     value = score(x, t)
     data = tweedie(sde, x, t, value)
     return value + sde.scale(sde.alpha(t) / sde.variance(jnp.asarray(t)), t, clip(data) - data)
-
-
-def _check_bounds(name: str, bounds: Interval) -> None:
-    if len(bounds) != 2 or (doors.known(*bounds) and not bounds[0] < bounds[1]):
-        raise ValueError(f"{name}: bounds must be (low, high) with low < high, got {bounds}")

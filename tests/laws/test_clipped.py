@@ -131,11 +131,27 @@ def test_dynamic_thresholding_is_the_published_formula_about_the_center_of_the_r
     np.testing.assert_allclose(shifted, 4.0 + 2.0 * published, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "make", [lambda b: sj.guidance.clipped(sj.vp(), lambda x, t: x, b), samplers.dynamic_threshold]
-)
-def test_bounds_in_the_wrong_order_are_refused(make):
+BOUNDED = {
+    "clipped": lambda b: sj.guidance.clipped(sj.vp(), lambda x, t: x, b),
+    "dynamic_threshold": samplers.dynamic_threshold,
+    "chain": lambda b: sj.reverse.chain(sj.vp(), [1.0, 0.5], clip=b),
+    "data_range": lambda b: sj.reverse.chain(sj.vp(), [1.0, 0.5], data_range=b),
+    "reverse_chain": lambda b: samplers.reverse_chain(clip=b).prepare(sj.vp(), [1.0, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_bounds_are_two_numbers_in_their_order(name):
+    make = BOUNDED[name]
+    for right in ((-1.0, 1.0), [-1, 1], np.array([-1.0, 1.0]), (jnp.float32(-1.0), np.float64(1.0))):
+        make(right)
     with pytest.raises(ValueError, match=r"low < high.*\(1.0, -1.0\)"):
         make((1.0, -1.0))
+    for wrong in (1.0, (1.0,), (0.0, 1.0, 2.0), np.ones((2, 3)), (-np.ones(2), np.ones(2)), jnp.float32(1.0)):
+        with pytest.raises(ValueError, match="two numbers for all coordinates"):
+            make(wrong)
+
+
+def test_the_quantile_of_a_threshold_is_one():
     with pytest.raises(ValueError, match="quantile must lie in"):
         samplers.dynamic_threshold(quantile=99.5)

@@ -21,7 +21,7 @@ def score(x, t):
 
 def draw(**options):
     options = {"stepper": samplers.ancestral(), "times": TIMES} | options
-    return sample(options.pop("key", KEY), SDE, score, (2, 3), **options)
+    return sample(options.pop("key", KEY), SDE, score, options.pop("shape", (2, 3)), **options)
 
 
 class Uneven(sj.LinearSDE):
@@ -58,6 +58,8 @@ REFUSED = {
     "a repeated time": (lambda: draw(times=jnp.array([1.0, 0.5, 0.5])), r"times\[1\]=0.5"),
     "a single time": (lambda: draw(times=jnp.array([1.0])), "at least two"),
     "a wrong start": (lambda: draw(x_init=jnp.ones((2, 4))), r"\(2, 3\), got \(2, 4\)"),
+    "a shape that is a number": (lambda: draw(shape=4), r"shape of samples is \(B, \.\.\.\), .* got 4"),
+    "a shape of fractions": (lambda: draw(shape=(2.0, 3)), r"whole numbers .* got \(2\.0, 3\)"),
     "too few keys": (lambda: draw(key=jax.random.split(KEY, 3)), "3 keys for 2 examples"),
     "a raw key": (lambda: draw(key=jax.random.PRNGKey(0)), "jax.random.key"),
     "an unknown flow method": (lambda: samplers.probability_flow("rk5"), "euler, heun, rk4"),
