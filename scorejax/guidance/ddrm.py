@@ -166,8 +166,14 @@ def spectrum_of(operator: Operator, shape: tuple[int, ...]) -> Spectrum:
         shape: the shape of an example.
 
     Raises:
-        ValueError: for any other operator, or a mask that differs between channels or examples.
+        ValueError: for any other operator, one whose numbers are traced, or a mask that differs between channels or
+            examples.
     """
+    if not doors.known(operator):
+        raise ValueError(
+            "the singular modes of an operator are found from its numbers, which are unknown here: it is an argument "
+            "of a compiled program; find them outside, spectrum_of(operator, shape), and pass them in"
+        )
     if isinstance(operator, Mask):
         return _of_mask(operator, shape)
     if isinstance(operator, Dense):

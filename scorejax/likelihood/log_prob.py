@@ -15,7 +15,7 @@ from scorejax.likelihood.divergence import check_divergence, probe_vectors
 from scorejax.likelihood.prior import named_prior
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.adjoints import check_adjoint
+from scorejax.numerics.adjoints import check_adjoint, hint_at_adjoint
 from scorejax.numerics.trees import as_pytree
 from scorejax.samplers.ode import solve
 from scorejax.scores.jacobian import score_and_products
@@ -97,10 +97,11 @@ def log_prob(
     divergence = check_divergence(divergence, probes)
     vectors = probe_vectors(keys_lib.per_example(key, x.shape[0]), x, divergence, probes)
     law = named_prior(sde, prior) if prior_logp is None else as_pytree(prior_logp)
-    return _solve(
-        sde, as_score(score), x, vectors, rtol, atol, law,
-        exact=divergence == "exact", max_steps=max_steps, adjoint=check_adjoint(adjoint),
-    )  # fmt: skip
+    with hint_at_adjoint():
+        return _solve(
+            sde, as_score(score), x, vectors, rtol, atol, law,
+            exact=divergence == "exact", max_steps=max_steps, adjoint=check_adjoint(adjoint),
+        )  # fmt: skip
 
 
 @partial(jax.jit, static_argnames=("exact", "max_steps", "adjoint"))

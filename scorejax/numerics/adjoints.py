@@ -7,7 +7,8 @@ step sizes count as given numbers: the gradient is that of the numbers that the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -56,6 +57,17 @@ def check_adjoint(adjoint: str) -> str:
             "jax.jvp and jax.jacfwd"
         )
     return adjoint
+
+
+@contextmanager
+def hint_at_adjoint() -> Iterator[None]:
+    """Add the remedy to what JAX says of forward mode through an adaptive solve that is made for reverse mode."""
+    try:
+        yield
+    except TypeError as error:
+        if "custom_vjp" in str(error):
+            error.add_note("An adaptive solve takes adjoint='forward' for jax.jvp and jax.jacfwd.")
+        raise
 
 
 def differentiable(

@@ -93,7 +93,7 @@ def batch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     Raises:
         ValueError: if it is none, or holds no number.
     """
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    sizes = tuple(shape) if isinstance(shape, tuple | list) or np.ndim(shape) == 1 else ()
     if not sizes or any(not isinstance(size, Integral) or size < 1 for size in sizes):
         raise ValueError(
             f"the shape of samples is (B, ...), whole numbers of at least 1, such as (16, 2) for 16 points of a plane, "

@@ -16,6 +16,7 @@ from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.adjoints import hint_at_adjoint
 from scorejax.samplers.stepper import Memory, Step, Stepper
 from scorejax.scores.clipping import Clip, Interval, clipped
 from scorejax.scores.predictions import Score, as_score, tweedie
@@ -99,10 +100,11 @@ def sample(
     times = _grid(sde, times, ends_at_data=not denoise)
     stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
-    x, nfe, _ = _run(
-        keys_lib.per_example(key, shape[0], start), sde, _held(sde, score, clip), x, stepper, times, corrector,
-        corrector_first=corrector_first, denoise=denoise, keep=False,
-    )  # fmt: skip
+    with hint_at_adjoint():
+        x, nfe, _ = _run(
+            keys_lib.per_example(key, shape[0], start), sde, _held(sde, score, clip), x, stepper, times, corrector,
+            corrector_first=corrector_first, denoise=denoise, keep=False,
+        )  # fmt: skip
     return Sample(x, nfe)
 
 
@@ -129,10 +131,11 @@ def trajectory(
     stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
     score = _held(sde, score, clip)
-    _, nfe, states = _run(
-        keys_lib.per_example(key, shape[0], start), sde, score, x, stepper, times, corrector,
-        corrector_first=corrector_first, denoise=False, keep=True,
-    )  # fmt: skip
+    with hint_at_adjoint():
+        _, nfe, states = _run(
+            keys_lib.per_example(key, shape[0], start), sde, score, x, stepper, times, corrector,
+            corrector_first=corrector_first, denoise=False, keep=True,
+        )  # fmt: skip
     states = jnp.concatenate([x[None], states])
     return Trajectory(times, states, _denoise_all(sde, score, states, times), nfe)
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from scorejax.numerics import doors
-from scorejax.numerics.adjoints import Adjoint, Solved, check_adjoint, differentiable
+from scorejax.numerics.adjoints import Adjoint, Solved, check_adjoint, differentiable, hint_at_adjoint
 from scorejax.numerics.batching import closed, mapped
 from scorejax.numerics.ranges import Count, Positive
 from scorejax.numerics.trees import PyTree, register_dataclass
@@ -58,8 +58,8 @@ def adaptive_probability_flow(
         atol: absolute tolerance, in model units.
         max_steps: most solver steps between two times.
         adjoint: how it is differentiated, at no cost to a solve that is not: `recompute` for `jax.grad`, which takes
-            the memory of `2 sqrt(max_steps)` batches; `forward` for `jax.jvp` and `jax.jacfwd`, of which JAX says
-            "can't apply forward-mode differentiation (jvp) to a custom_vjp function" without it.
+            the memory of `2 sqrt(max_steps)` batches; `forward` for `jax.jvp` and `jax.jacfwd`, which
+            fail without it.
 
     Raises:
         ValueError: unless the tolerances are positive and the adjoint is known.
@@ -278,7 +278,8 @@ def _unit(y: Array) -> tuple[Array, Array]:
 def _transport(
     sde: LinearSDE, score: Score, x: Array, t0: float, t1: float, rtol: float, atol: float, adjoint: Adjoint
 ) -> Sample:
-    return _integrate(sde, as_score(score), x, t0, t1, adaptive_probability_flow(rtol, atol, adjoint=adjoint))
+    with hint_at_adjoint():
+        return _integrate(sde, as_score(score), x, t0, t1, adaptive_probability_flow(rtol, atol, adjoint=adjoint))
 
 
 @jax.jit

@@ -61,6 +61,14 @@ def test_forward_mode_has_an_adjoint_of_its_own():
         np.testing.assert_allclose(found(AT, ALONG), slope(decode), rtol=1e-5)
 
 
+@pytest.mark.parametrize("function", [log_prob, decode, sample])
+def test_forward_mode_without_it_fails_with_the_remedy(function):
+    with pytest.raises(TypeError, match="custom_vjp") as error:
+        at = jax.tree.map(jnp.float32, AT)
+        jax.jvp(function, (at,), (at,))
+    assert error.value.__notes__[0] == "An adaptive solve takes adjoint='forward' for jax.jvp and jax.jacfwd."
+
+
 def test_an_unknown_adjoint_is_refused():
     for call in (
         lambda: log_prob(AT, adjoint="backsolve"),

@@ -37,6 +37,21 @@ def test_a_perfect_denoiser_keeps_the_law_of_every_mode_at_every_time(sde, eta, 
     np.testing.assert_allclose(np.cov(x.T), sigma**2 * np.eye(3), atol=7 * sigma**2 / N**0.5)
 
 
+def test_modes_are_found_inside_a_compiled_program_too_unless_the_operator_is_its_argument():
+    made = {
+        "dense": (lambda: operators.dense(MATRIX, (3,)), (3,)),
+        "random": (lambda: operators.random_projection(KEY, 2, (3,)), (3,)),
+        "separable": (lambda: operators.separable(MATRIX, np.eye(2)), (3, 2, 1)),
+        "pool": (lambda: operators.average_pool(2), (4, 4, 1)),
+        "mask": (lambda: operators.mask(np.eye(3)[..., None]), (3, 3, 1)),
+    }
+    for make, shape in made.values():
+        found = jax.jit(lambda make=make, shape=shape: spectrum_of(make(), shape).singular)()
+        np.testing.assert_array_equal(found, spectrum_of(make(), shape).singular)
+    with pytest.raises(ValueError, match="argument of a compiled program; find them outside, spectrum_of"):
+        jax.eval_shape(lambda operator: spectrum_of(operator, (3,)), operators.dense(MATRIX, (3,)))
+
+
 def test_the_first_points_have_the_noise_of_their_time_in_every_mode():
     sde, y = sj.edm(0.01, 10.0), X0 @ MATRIX.T + 0.2 * jax.random.normal(jax.random.key(1), (N, 3))
     spectrum = spectrum_of(operators.dense(MATRIX, (3,)), (3,))

@@ -59,6 +59,7 @@ REFUSED = {
     "a single time": (lambda: draw(times=jnp.array([1.0])), "at least two"),
     "a wrong start": (lambda: draw(x_init=jnp.ones((2, 4))), r"\(2, 3\), got \(2, 4\)"),
     "a shape that is a number": (lambda: draw(shape=4), r"shape of samples is \(B, \.\.\.\), .* got 4"),
+    "a shape without examples": (lambda: draw(shape=np.array([0, 3])), r"at least 1.* got array"),
     "a shape of fractions": (lambda: draw(shape=(2.0, 3)), r"whole numbers .* got \(2\.0, 3\)"),
     "too few keys": (lambda: draw(key=jax.random.split(KEY, 3)), "3 keys for 2 examples"),
     "a raw key": (lambda: draw(key=jax.random.PRNGKey(0)), "jax.random.key"),

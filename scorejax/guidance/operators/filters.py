@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
+from scorejax.numerics import doors
 from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import static
 
@@ -98,7 +99,8 @@ def separable(rows: Array | np.ndarray, columns: Array | np.ndarray) -> Separabl
         raise ValueError(f"separable: two matrices are needed, got shapes {pair[0].shape} and {pair[1].shape}")
     # decomposed in float64: a pseudo-inverse of a blur is badly conditioned
     single = [np.asarray(m, np.float32) for m in (*pair, *(np.linalg.pinv(m, rcond=CUTOFF) for m in pair))]
-    return Separable(*map(jnp.asarray, single))
+    with doors.evaluated():  # numbers also inside a compiled program, where `ddrm` decomposes them
+        return Separable(*map(jnp.asarray, single))
 
 
 def gaussian_blur(size: tuple[int, int], sigma: float, *, boundary: str = "reflect") -> Separable:

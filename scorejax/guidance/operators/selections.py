@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
+from scorejax.numerics import doors
 from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.linear import static
 
@@ -77,7 +78,8 @@ def mask(known: Array | np.ndarray) -> Mask:
     Args:
         known: the shape of an example or of the batch; axes of length 1 are spread, so `[H, W, 1]` serves colors.
     """
-    return Mask(jnp.asarray(known) != 0)
+    with doors.evaluated(known):
+        return Mask(jnp.asarray(known) != 0)
 
 
 def gray(channels: int = 3) -> Channels:
@@ -100,7 +102,8 @@ def dense(matrix: Array | np.ndarray, shape: tuple[int, ...]) -> Dense:
     if matrix.ndim != 2 or matrix.shape[1] != np.prod(shape, dtype=int):
         raise ValueError(f"dense: a matrix [M, {np.prod(shape, dtype=int)}] is needed for {shape}, got {matrix.shape}")
     pseudo = np.linalg.pinv(matrix, rcond=CUTOFF)
-    return Dense(jnp.asarray(matrix, jnp.float32), jnp.asarray(pseudo, jnp.float32), tuple(shape))
+    with doors.evaluated():  # numbers also inside a compiled program, where `ddrm` decomposes them
+        return Dense(jnp.asarray(matrix, jnp.float32), jnp.asarray(pseudo, jnp.float32), tuple(shape))
 
 
 def random_projection(key: Array, measurements: int, shape: tuple[int, ...]) -> Dense:
@@ -112,7 +115,8 @@ def random_projection(key: Array, measurements: int, shape: tuple[int, ...]) -> 
         shape: the shape of an example.
     """
     dim = int(np.prod(shape))
-    return dense(np.asarray(jax.random.normal(key, (measurements, dim))) / dim**0.5, shape)
+    with doors.evaluated(key):
+        return dense(np.asarray(jax.random.normal(key, (measurements, dim))) / dim**0.5, shape)
 
 
 def fit_mask(known: Array, shape: tuple[int, ...]) -> Array:
