@@ -110,6 +110,7 @@ def test_a_value_of_the_wrong_type_and_a_missing_name_are_refused(outside):
         configs.load("vp_moons:tiny", ["model=my_network:TwoLayers:features=0"])
 
 
+@pytest.mark.slow
 def test_one_run_of_all_of_them_trains_goes_on_and_is_evaluated(outside, capsys):
     texts = [f"{key}={part}:{settings}" for key, (part, settings) in NAMED.items() if key != "recipe"]
     config = configs.load("vp_moons:tiny", [*texts, "train.steps=2", "train.batch=8", "eval.samples=8"])

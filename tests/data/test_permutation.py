@@ -48,6 +48,7 @@ def test_compiled_scanned_and_eager_draws_agree():
         np.testing.assert_array_equal(indices(5, 3, 8, 30), host[3])
 
 
+@pytest.mark.slow
 def test_positions_beyond_32_bits_stay_exact():
     """Position p = step * B + i, computed with Python's integers: same epoch, same place."""
     n, batch_size, step = 1_281_167, 4096, 3_999_999

@@ -171,6 +171,7 @@ def test_the_bias_of_gamma_has_the_published_coefficient():
 
 
 @pytest.mark.parametrize("law", ["mixture", "two points"])
+@pytest.mark.slow
 def test_the_optimal_variance_keeps_its_bounds_on_every_pair_of_levels(law):
     """posterior <= optimal <= forward / a^2, for data in [-2, 2] also <= posterior + 4 data^2: nothing is clipped."""
     data = TWO_HUMPS if law == "mixture" else sj.analytic.mixture([0.4, 0.6], [[-2.0], [2.0]], [0.0, 0.0])

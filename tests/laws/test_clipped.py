@@ -44,6 +44,7 @@ def test_exact_scores_of_bounded_data_pass_unchanged():
     np.testing.assert_allclose(scale * sj.guidance.clipped(sde, exact)(x, t), scale * exact(x, t), atol=2e-4)
 
 
+@pytest.mark.slow
 def test_what_a_network_gets_wrong_does_not_carry_a_measured_sample_away():
     # a tenth of the noise left out: an error of the mean, and of its derivative, that is divided by alpha
     sde, prior = sj.vp(), sj.analytic.gaussian(np.full(16, 0.1), 0.1 * np.eye(16)).score(sj.vp())

@@ -103,6 +103,7 @@ def test_the_optimal_variance_has_the_least_bound_at_every_length(gamma, k):
     np.testing.assert_allclose(found, KNOWN[k], rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_at_every_length_the_optimal_variance_and_the_optimal_path_cost_least(gamma):
     """bits(optimal) <= bits(beta), bits(beta tilde); and for each of them the optimal path is no worse than the even.
 
@@ -246,6 +247,7 @@ def test_the_bound_in_bits_lies_above_the_entropy_of_the_levels():
     np.testing.assert_allclose(tanh.decoder.mean(), found.decoder.mean(), atol=0.01)
 
 
+@pytest.mark.slow
 def test_an_example_has_the_same_bound_in_any_batch():
     x0 = TWO_HUMPS.sample(jax.random.key(0), 8)
     keys = keys_lib.per_example(jax.random.key(1), 8)
@@ -345,6 +347,7 @@ def test_a_bound_refuses_what_has_none():
 
 
 @pytest.mark.parametrize("sde", [sj.smld(), sj.smld(0.01, 1.0, 5), sj.ddpm(), sj.ddpm("cosine"), sj.ddpm("quad")])
+@pytest.mark.slow
 def test_the_default_decoder_has_the_spread_that_the_last_noise_hides(sde):
     law, count = sj.analytic.gaussian([0.0, 0.0], [0.3, 0.3]), sde.levels
     chain = reverse.chain(sde, np.array([3.0, 2.0, 1.0]) / count)

@@ -77,6 +77,7 @@ class Swap(Stepper):
         return Step(x[:, ::-1])
 
 
+@pytest.mark.slow
 def test_the_known_part_starts_with_the_law_of_the_first_time():
     sde = sj.vp(t_max=0.4)
     first = sj.guidance.inpaint(
@@ -250,6 +251,7 @@ def edit(t0=0.5, score=SCORE, x0=GUIDE, **more):
     return sj.guidance.sdedit(KEY, SDE, score, x0, t0, stepper=STEPPER, steps=STEPS, **more)
 
 
+@pytest.mark.slow
 def test_little_noise_returns_the_guide_and_more_noise_leaves_it_further():
     distance = [float(jnp.mean(jnp.sum((edit(t0).x - GUIDE) ** 2, 1))) for t0 in (0.002, 0.05, 0.2, 0.4)]
     assert distance[0] < 0.01
@@ -296,6 +298,7 @@ def test_energies_of_no_weight_are_editing_bit_for_bit_and_faithfulness_keeps_th
     assert drift[1] < 0.7 * drift[0]
 
 
+@pytest.mark.slow
 def test_the_gradients_of_the_two_energies():
     t = jnp.linspace(0.2, 0.8, 4)
     x, source = (jax.random.normal(jax.random.key(i), (4, 2)) for i in (1, 2))

@@ -239,6 +239,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.slow
 def test_no_guidance_lets_an_example_feel_its_batch_mates():
     assert {name.split()[0] for name in TRANSFORMS} == returning(sj.guidance, lambda kind: kind == Score)
 

@@ -54,6 +54,7 @@ def test_the_exact_classifier_turns_the_unconditional_score_into_the_conditional
     np.testing.assert_array_equal(value(sj.guidance.classifier(UNCOND, labelled)), found)
 
 
+@pytest.mark.slow
 def test_the_gradients_of_all_classes_balance():
     # sum_c p(c | x) grad log p(c | x) = 0
     gradients = [
@@ -97,6 +98,7 @@ def test_experts_multiply_densities():
     np.testing.assert_allclose(score(X, T), -4.0 * (X - (1.0 - 2.0) / 4.0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_step_with_an_expert_is_the_product_of_both_to_second_order(monkeypatch):
     """`N(m, S) exp(-|P x - y|^2)` has the mean `(1/S + 2 P^T P)^{-1} (m / S + 2 P^T y)`; a linear energy is exact."""
     monkeypatch.setattr("scorejax.numerics.keys.normal", lambda keys, shape, *_: jnp.zeros(shape))  # the mean

@@ -101,6 +101,7 @@ def test_the_statistic_of_a_biased_network_is_off_by_the_square_of_its_bias(give
             np.testing.assert_allclose(1.0 - weights @ squares, expected, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_biased_network_is_served_by_the_noise_residual_and_ruined_by_the_squared_noise():
     """Expected KL in nats of one step, noise off by `b`; the order explains published likelihoods."""
     with jax.enable_x64(True):

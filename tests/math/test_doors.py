@@ -378,6 +378,7 @@ def test_interpolation_is_finite_and_keeps_its_norms_where_no_circle_is_singled_
     np.testing.assert_array_equal(sj.interpolate(np.zeros((1, 2)), np.zeros((1, 2)), 3), 0.0)
 
 
+@pytest.mark.slow
 def test_a_standard_prior_is_the_published_one():
     sde = sj.subvp(beta_max=8.0)  # ends further from N(0, 1) than published processes do
     of = [sj.log_prob(KEY, sde, LAW.score(sde), DATA, prior=prior) for prior in ("marginal", "standard")]

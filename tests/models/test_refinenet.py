@@ -79,6 +79,7 @@ def test_every_image_size_and_channel_count_comes_back_as_it_went_in(kind, stage
         (6, (64, 32, 16, 8, 8, 8), (4, 8, 8, 8, 16, 16), (16, 8, 8, 8, 4, 4)),
     ],
 )
+@pytest.mark.slow
 def test_every_stage_but_the_first_and_the_last_two_halves_the_image(stages, sizes, channels, refined):
     model, x = TINY(stages=stages), jnp.zeros((1, 64, 64, 3))
     apply = functools.partial(model.apply, capture_intermediates=True)

@@ -94,6 +94,7 @@ def test_a_sweep_names_the_clip_of_its_samplers_as_it_names_their_grid():
     assert sweep.with_sampler(config, "reverse_chain:clip=none", 5).sampler.clip.name == "none"
 
 
+@pytest.mark.slow
 def test_a_clip_touches_samples_and_never_a_likelihood(tmp_path):
     numbers, drawn = [], []
     for settings in ([], ["sampler.clip=range:low=-0.01:high=0.01"]):
@@ -136,6 +137,7 @@ def test_saturation_is_warned_of_where_more_than_a_twentieth_of_what_would_lie_i
     assert not warned(caplog, many, n=4)  # so few images may well differ by as much
 
 
+@pytest.mark.slow
 def test_the_share_of_saturated_pixels_stands_in_the_report_and_vectors_have_none(tmp_path):
     config = config_of_images("eval.samples=40", "eval.exact=false")
     result = evaluate.evaluate(config, tmp_path)["samples"]

@@ -55,6 +55,7 @@ def test_hidden_labels_train_the_null_class_and_labels_that_are_not_hidden_do_no
     assert np.all(before != after)
 
 
+@pytest.mark.slow
 def test_hiding_labels_draws_from_a_stream_of_its_own():
     same = jnp.ones((NULL + 1, 16))  # classes that differ in nothing
     np.testing.assert_allclose(step(0.0, classes=same)[2], step(0.5, classes=same)[2], rtol=1e-6)

@@ -105,6 +105,7 @@ def test_log_densities_of_a_run_are_those_of_its_evaluation(images, measured, tm
     assert whole["bits_per_dim"] == pytest.approx(float(found.bits_per_dim.mean()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_log_probability_of_gray_levels_is_the_closed_form(measured):
     """Of pixels N((k - 4) / 10, 1/4) for class k: the mean over the noise within gray levels."""
     x, labels, found = measured
@@ -114,6 +115,7 @@ def test_the_log_probability_of_gray_levels_is_the_closed_form(measured):
     np.testing.assert_allclose(found.value, nats.sum((1, 2, 3)), atol=6 * np.max(found.stderr) + 0.5)
 
 
+@pytest.mark.slow
 def test_decoding_inverts_encoding(images):
     x = data.load("digits").examples[:3]
     np.testing.assert_array_equal(images.decode(images.encode(x, condition=3), condition=3), x)
@@ -146,6 +148,7 @@ def test_a_class_is_named_or_numbered_and_several_are_taken_in_turn(images):
     assert not np.array_equal(both[::2], by_name[::2])
 
 
+@pytest.mark.slow
 def test_guidance_is_that_of_the_shell_or_a_function_of_the_score(images):
     plain = images.sample(4, condition=[8, 8])
     strong = images.sample(4, condition=[8, 8], guidance="classifier_free:scale=8")
@@ -217,6 +220,7 @@ def test_what_a_run_cannot_do_is_refused_in_one_line(case, vectors, images):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_a_model_offers_what_its_kind_of_training_gives(tmp_path):
     energy = sj.load(made(tmp_path / "energy", configs.load("energy:tiny")))
     assert energy.sample(2).shape == (2, 2) and energy.score(np.zeros((2, 2), np.float32)).shape == (2, 2)

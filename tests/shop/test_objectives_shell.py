@@ -51,6 +51,7 @@ def test_a_run_resumed_half_way_is_the_uninterrupted_run_bit_for_bit(kind, whole
     assert same_bits(half.fields, full.fields)
 
 
+@pytest.mark.slow
 def test_a_run_by_the_bound_alone_remembers_its_losses(whole):
     memory = stored(run("vlb"), whole["vlb"]).fields["carry"]
     assert isinstance(memory, LossHistory)
@@ -60,6 +61,7 @@ def test_a_run_by_the_bound_alone_remembers_its_losses(whole):
     assert "carry" not in stored(run("hybrid"), whole["hybrid"]).fields
 
 
+@pytest.mark.slow
 def test_a_learned_schedule_is_trained_averaged_and_used(whole):
     config = run("learned")
     fields = stored(config, whole["learned"]).fields
@@ -72,6 +74,7 @@ def test_a_learned_schedule_is_trained_averaged_and_used(whole):
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "learned"])
+@pytest.mark.slow
 def test_samples_of_such_a_run_can_be_drawn(kind, whole):
     x = evaluate.sample(run(kind, "eval.grid=6"), whole[kind])
     assert x.shape == (6, 4) and np.isfinite(x).all()

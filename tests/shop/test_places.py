@@ -41,6 +41,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 def test_results_of_other_settings_lie_next_to_each_other_and_are_written_again_by_their_own(tmp_path):
     reports, pages = evaluated(tmp_path), content(tmp_path, "*.png")
     assert list(reports) == ["step-7.json"]

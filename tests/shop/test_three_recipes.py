@@ -56,6 +56,7 @@ def test_the_loss_of_a_flow_is_minus_its_log_density(flow):
     np.testing.assert_allclose(metrics["bits_per_dim"], of_data / 2 / np.log(2), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_mean_loss_of_its_own_samples_is_the_entropy_by_quadrature(flow):
     recipe, params = flow
     side = np.linspace(-20, 20, 1001, dtype=np.float32)
@@ -177,6 +178,7 @@ def test_its_samples_say_what_they_cost(energy):
 # ---- Adversarial
 
 
+@pytest.mark.slow
 def test_each_player_follows_the_gradient_of_its_own_loss():
     recipe = made("adversarial:gradient_penalty=0.5:discriminator_features=8", "generator_mlp:features=8")
     params = stirred(recipe.init(jax.random.key(0)))
