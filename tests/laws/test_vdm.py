@@ -148,6 +148,7 @@ def test_gray_levels_have_a_bound_above_their_entropy():
     assert 8.0 < bits.mean() < 9.5
 
 
+@pytest.mark.slow
 def test_a_learned_process_draws_samples():
     sde, law = bent(), sj.analytic.gaussian([0.4], [0.01])
     draw = sj.sample(

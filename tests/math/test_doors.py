@@ -103,6 +103,7 @@ TYPED = {
 
 @pytest.mark.parametrize("wide", [False, True], ids=["float32", "float64"])
 @pytest.mark.parametrize("call", TYPED)
+@pytest.mark.slow
 def test_floating_points_of_any_width_are_points_of_the_working_type(call, wide):
     with jax.enable_x64(wide):
         wanted = TYPED[call](DATA.astype(np.float32))

@@ -103,6 +103,7 @@ def test_labels_that_mean_nothing_teach_nothing(run, tmp_path):
     assert error(tmp_path / "run", config, run[2]) > 0.1
 
 
+@pytest.mark.slow
 def test_accuracy_and_cross_entropy_are_those_of_the_exact_posterior_at_every_noise_level(run):
     workdir, config, test = run
     evaluate.evaluate(config, workdir)
@@ -131,6 +132,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, tmp_path):
     assert same_bits(stored(config, again).fields, stored(config, workdir).fields)
 
 
+@pytest.mark.slow
 def test_what_is_learnt_of_one_process_holds_for_every_other(run):
     workdir, _, test = run
     points = jnp.asarray(test.examples[:20])

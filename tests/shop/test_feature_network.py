@@ -55,6 +55,7 @@ def test_the_loss_is_the_cross_entropy_of_the_shifted_images():
             np.testing.assert_array_equal(seen["accuracy"], logits.argmax(1) == LABELS)
 
 
+@pytest.mark.slow
 def test_its_classes_are_a_function_of_its_features():
     recipe = network()
     hat = np.random.default_rng(0)  # away from the zeros in which biases begin

@@ -62,6 +62,7 @@ def test_hiding_labels_draws_from_a_stream_of_its_own():
     assert step(0.0)[2] != step(0.5)[2]
 
 
+@pytest.mark.slow
 def test_the_same_labels_are_hidden_on_any_number_of_devices():
     one, two = step(0.5), step(0.5, parts=2)
     np.testing.assert_allclose(one[2], two[2], rtol=1e-5)

@@ -68,6 +68,7 @@ def test_heads_are_trained_next_to_their_score_and_found_there(digits):
     assert checkpoint.steps(digits) == [1]
 
 
+@pytest.mark.slow
 def test_the_weights_of_a_head_and_of_its_network_are_arguments_of_compiled_programs_not_constants(digits):
     trained, own = loaded(tiny(), digits, "npr")
     bound = own.model.variance_head(trained.sde, trained.model.score_given(None))
@@ -121,6 +122,7 @@ def test_a_training_resumed_half_way_is_the_uninterrupted_one_bit_for_bit(tmp_pa
     assert same_bits(weights(), whole)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_is_named(digits, tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoints"):
         train_head(tiny(), tmp_path)
@@ -134,6 +136,7 @@ def test_what_cannot_be_trained_is_named(digits, tmp_path):
             train_head(tiny(*overrides), digits)
 
 
+@pytest.mark.slow
 def test_a_head_of_another_score_is_refused(digits):
     with pytest.raises(ConfigError, match=r"train it first, with --mode=train_head --config.head.kind=ocm"):
         loaded(tiny(), digits, "ocm")
