@@ -70,7 +70,7 @@ class Given:
         Args:
             config: of the run.
             examples: the training data; read from section `data` if not given.
-            beside: a trained model, whose data are meant.
+            beside: the trained model next to which something is trained; the data are then those of its run.
             record: what the run remembers of its data; made of the data if not given.
 
         Raises:
