@@ -1,0 +1,1 @@
+"""One file for each part; a part is found by its file."""
