@@ -268,9 +268,10 @@ HEAD = """
 # The slides, redrawn
 
 Lectures on score-based models show the same figures and tables again and again: a mixture of two Gaussians and its
-score, Langevin dynamics that finds the wrong weights, a table of samplers. This page has them as the library draws them,
-from data that fit a small machine. Where the slides print a number it stands next to the one that was measured here, with
-a sentence on whether the two agree. One command makes them all, goes on where it was stopped, and writes this page:
+score, Langevin dynamics that finds the wrong weights, a table of samplers. This page has them as the library draws
+them, from data that fit a small machine. Where the slides print a number it stands next to the one that was measured
+here, with a sentence on whether the two agree. One command makes them all, goes on where it was stopped, and writes
+this page:
 
 ```bash
 python -m benchmarks.slides --list
@@ -278,8 +279,9 @@ python -m benchmarks.slides --data-dir=TFDS_DIR --uci=DIR
 python -m benchmarks.slides mixture langevin
 ```
 
-A result that lies in `benchmarks/slides/results/` with the same settings is not computed again unless `--again` asks for
-it, and `--set langevin.chains=1000` changes a setting. `--out=DIR` writes everything there and leaves this page alone.
+A result that lies in `benchmarks/slides/results/` with the same settings is not computed again unless `--again` asks
+for it, and `--set langevin.chains=1000` changes a setting. `--out=DIR` writes everything there and leaves this page
+alone.
 """
 
 
