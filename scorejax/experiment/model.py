@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 
 from scorejax.numerics.trees import register_dataclass
 from scorejax.reverse.variance import VarianceHead
+from scorejax.samplers import Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE, static
 
@@ -39,6 +40,7 @@ class Model:
     Attributes:
         sde: the forward process; where it is learned, as the weights have it.
         score: `(x [B, ...], t [B], condition) -> grad log p_t`.
+        energy: `(x [B, ...]) -> nats [B]`, minus the log density up to a constant; minus its gradient is the score.
         learned_range: `condition -> VarianceHead`, reverse variances that the network learned with its score.
         bound_bits: `(keys [B], raw [B, ...], condition, times) -> bits/dim [B]` of the bound that was trained, for
             models that were trained by one in continuous time.
@@ -61,6 +63,7 @@ class Model:
 
     sde: LinearSDE | None = None
     score: Partial | None = None
+    energy: Partial | None = None
     learned_range: Partial | None = None
     bound_bits: Partial | None = None
     log_prob: Partial | None = None
@@ -83,9 +86,21 @@ class Model:
         return [name for name in CAPABILITIES if getattr(self, name) is not None]
 
     def offers(self, *capabilities: str) -> bool:
-        """Whether the model has one of these capabilities; a score counts only together with its process."""
-        there = set(self.can()) - (set() if self.sde is not None else {"score"})
+        """Whether the model has one of these capabilities.
+
+        A score counts only together with its process. On one that does not move it is no diffusion, and counts as
+        `chains`: samples are drawn from it by Langevin chains.
+        """
+        there = set(self.can())
+        if self.sde is None:
+            there.discard("score")
+        elif not self.sde.moves and "score" in there:
+            there = (there - {"score"}) | {"chains"}
         return bool(there & set(capabilities))
+
+    def sampled_by(self, stepper: Stepper) -> Stepper:
+        """The stepper with the energy of the model, for one that asks for it; call it inside the compiled program."""
+        return stepper if self.energy is None else stepper.with_energy(Partial(_at_any_time, self.energy))
 
     def score_given(self, condition: Array | None) -> Score:
         """The score `(x, t)` given this condition, in the form that samplers take.
@@ -100,6 +115,7 @@ class Model:
 
 CAPABILITIES = (
     "score",
+    "energy",
     "learned_range",
     "bound_bits",
     "log_prob",
@@ -116,6 +132,10 @@ CAPABILITIES = (
 
 def _given(score: Callable[..., Array], condition: Array | None, x: Array, t: Array) -> Array:
     return score(x, t, condition)
+
+
+def _at_any_time(energy: Callable[[Array], Array], x: Array, t: Array) -> Array:
+    return energy(x)
 
 
 __all__ = ["CAPABILITIES", "ConditionalScore", "Logits", "Model", "VarianceHead"]

@@ -132,7 +132,7 @@ class Run:
         """
         if n < 1 or batch < 1:
             raise ValueError(f"n = {n} samples in batches of {batch} were asked for; both must be at least 1")
-        self._need("sample", "sample", "score")
+        self._need("sample", "sample", "score", "chains")
         subject = self._subject(seed, condition, guidance, stepper, steps)
         fn, held = draw.batch_function(subject)
         # the same function again, so that nothing is compiled twice: it depends on the sampler alone

@@ -67,9 +67,8 @@ class Trained(NamedTuple):
         model = self.model
         if model.offers(*capabilities):
             return
-        can = ", ".join(model.can()).replace(
-            "score", "score" if model.sde is not None else "score without a forward process"
-        )
+        kinds = {True: "score", False: "score of one noise level", None: "score without a forward process"}
+        can = ", ".join(model.can()).replace("score", kinds[None if model.sde is None else model.sde.moves])
         raise ConfigError(
             f"{what} needs a model with {' or '.join(dict.fromkeys(capabilities))}; recipe {self.config.recipe.name!r} "
             f"makes one with {can or 'none of the capabilities'}: leave it out, or choose another --mode or --workdir"

@@ -19,6 +19,7 @@ from scorejax.numerics.trees import as_pytree
 from scorejax.scores.jacobian import score_and_products
 from scorejax.scores.predictions import Score, as_score
 from scorejax.sdes.linear import LinearSDE, Time, per_batch
+from scorejax.sdes.still import check_moves
 
 FORMS = ("denoising", "sliced")
 TIMES = ("importance", "uniform")
@@ -97,6 +98,7 @@ def likelihood_bound(
     if chunk < 1 or samples < 1 or samples % chunk:
         raise ValueError(f"samples must be a multiple of chunk >= 1, got samples={samples}, chunk={chunk}")
     divergence = check_divergence(divergence, probes) if form == "sliced" else ""
+    check_moves(sde, "the likelihood bound")
     x = doors.points(x)
     keys = keys_lib.per_example(key, x.shape[0])
     law = named_prior(sde, prior) if prior_logp is None else as_pytree(prior_logp)

@@ -25,6 +25,7 @@ from scorejax.scores.predictions import Score, as_score, tweedie
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate
 from scorejax.sdes.linear import LinearSDE, Time, per_batch
+from scorejax.sdes.still import check_moves
 
 _WHICH = 2**32 - 1  # the stream that draws which terms to compute; step i draws from stream i
 
@@ -92,6 +93,7 @@ def elbo(
     """
     if levels is not None:
         x0 = check_examples(x0, levels, "x0")  # a bound in bits per level is no bound of what lies between the levels
+    check_moves(sde, "the variational bound")
     points = data_points(x0, levels, centered=centered, endpoints=endpoints)
     if not doors.known(chain.steps):
         raise ValueError(

@@ -21,6 +21,7 @@ from scorejax.samplers.ode import solve
 from scorejax.scores.jacobian import score_and_products
 from scorejax.scores.predictions import Score, as_score
 from scorejax.sdes.linear import LinearSDE, per_batch
+from scorejax.sdes.still import check_moves
 
 
 class LogProb(NamedTuple):
@@ -91,8 +92,9 @@ def log_prob(
 
     Raises:
         ValueError: on an unknown name, fewer than one probe, data that are not finite floating numbers, or a score of
-            another shape.
+            another shape, or a process that does not move.
     """
+    check_moves(sde, "log_prob")
     x = doors.points(x)
     divergence = check_divergence(divergence, probes)
     vectors = probe_vectors(keys_lib.per_example(key, x.shape[0]), x, divergence, probes)

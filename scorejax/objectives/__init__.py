@@ -1,13 +1,17 @@
-"""Training objectives: `(key, sde, score, x0) -> loss [B]`, never averaged over the batch."""
+"""Training objectives, never averaged over the batch: `(key, sde, score, x0) -> loss [B]` of a process, and, in
+`score_matching`, `(key, score, x) -> loss [B]` of one density."""
 
 from collections.abc import Callable
 
 from jax import Array
 
+from scorejax.objectives import score_matching
 from scorejax.objectives.classification import CLASSIFICATION_WEIGHTINGS, classification
 from scorejax.objectives.denoising import denoising
 from scorejax.objectives.npr import variance_head
-from scorejax.objectives.sliced import implicit, sliced
+from scorejax.objectives.over_time import over_time
+from scorejax.objectives.score_matching import MATCHINGS
+from scorejax.objectives.sliced import finite_difference, implicit, sliced
 from scorejax.objectives.time_sampling import TIME_SAMPLERS, draw_times, time_density
 from scorejax.objectives.vdm import continuous_vlb
 from scorejax.objectives.vlb import LossHistory, draw_terms, hybrid, vlb
@@ -15,6 +19,7 @@ from scorejax.objectives.weighting import REDUCTIONS, WEIGHTINGS
 
 __all__ = [
     "CLASSIFICATION_WEIGHTINGS",
+    "MATCHINGS",
     "OBJECTIVES",
     "REDUCTIONS",
     "TIME_SAMPLERS",
@@ -25,8 +30,11 @@ __all__ = [
     "denoising",
     "draw_terms",
     "draw_times",
+    "finite_difference",
     "hybrid",
     "implicit",
+    "over_time",
+    "score_matching",
     "sliced",
     "time_density",
     "variance_head",
@@ -37,6 +45,7 @@ OBJECTIVES: dict[str, Callable[..., Array]] = {
     "denoising": denoising,
     "sliced": sliced,
     "implicit": implicit,
+    "finite_difference": finite_difference,
     "hybrid": hybrid,
     "vlb": vlb,
     "continuous_vlb": continuous_vlb,

@@ -5,24 +5,17 @@ No transition kernel is needed, which makes it the objective of processes that c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 
-from scorejax.numerics import doors
-from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.ranges import Count
-from scorejax.objectives.time_sampling import time_density, time_or_drawn
-from scorejax.objectives.weighting import Reduction, Weighting, reduction_factor, weight
-from scorejax.scores import jacobian as probes_lib
+from scorejax.numerics.ranges import Count, Positive
+from scorejax.objectives import score_matching
+from scorejax.objectives.over_time import Diffuse, over_time
+from scorejax.objectives.weighting import Reduction, Weighting
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
-
-Diffuse = Callable[[Array, Array, Array], Array]
-"""`diffuse(keys [B], x0 [B, ...], t [B]) -> x_t [B, ...]`, each example from its own key."""
 
 
 def sliced(
@@ -71,11 +64,10 @@ def sliced(
     Raises:
         ValueError: on an unknown name, fewer than one probe, or data, times, keys or a score of another kind or shape.
     """
-
-    def vectors(keys: Array, x: Array) -> Array:
-        return probes_lib.draw(keys, x, projection, probes)
-
-    return _loss(key, sde, score, x0, t, time_sampling, weighting, reduction, diffuse, vectors, variance_reduced)
+    timeless = partial(score_matching.sliced, probes=probes, projection=projection, variance_reduced=variance_reduced)
+    return over_time(timeless)(
+        key, sde, score, x0, t=t, time_sampling=time_sampling, weighting=weighting, reduction=reduction, diffuse=diffuse
+    )
 
 
 def implicit(
@@ -99,48 +91,44 @@ def implicit(
     Raises:
         ValueError: on an unknown name.
     """
-    return _loss(
-        key, sde, score, x0, t, time_sampling, weighting, reduction, diffuse, lambda keys, x: probes_lib.basis(x), True
+    return over_time(score_matching.exact)(
+        key, sde, score, x0, t=t, time_sampling=time_sampling, weighting=weighting, reduction=reduction, diffuse=diffuse
     )
 
 
-def _loss(
+def finite_difference(
     key: Array,
     sde: LinearSDE,
     score: Score,
     x0: Array,
-    t: Array | None,
-    time_sampling: str,
-    weighting: Weighting,
-    reduction: str,
-    diffuse: Diffuse | None,
-    draw_vectors: Callable[[Array, Array], Array],
-    variance_reduced: bool,
+    *,
+    t: Array | None = None,
+    time_sampling: str = "uniform",
+    weighting: Weighting = "simple",
+    reduction: Reduction = "mean",
+    diffuse: Diffuse | None = None,
+    radius: Positive = 0.1,
 ) -> Array:
-    x0 = doors.points(x0, "x0")
-    t, noise_key = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
-    keys = keys_lib.per_example(noise_key, x0.shape[0])
-    # Two streams: the probes must not depend on the noise in `x`.
-    x = (diffuse or _kernel(sde))(keys_lib.fold_in(keys, 0), x0, t)
-    vectors = draw_vectors(keys_lib.fold_in(keys, 1), x)
-    value, products = probes_lib.score_and_products(score)(x, t, vectors)
-    weights, variance = weight(weighting, sde, t), sde.variance(t)
+    """Return the loss of `sliced` with differences of scores in the place of derivatives, `[B]` (arXiv 2007.03317).
 
-    def metric(y: Array, power: float = 1.0) -> Array:
-        return sde.scale(weights**power, t, sde.scale(variance**power, t, y))
+    Two evaluations of the score at once, or three of an energy made to one by `score_from_energy`; other arguments as
+    of `sliced`.
 
-    def one(v: Array, product: Array) -> Array:
-        # Both squares have the same mean, since E[v v^T] = I; the first needs no draw of `v`.
-        square = _dot(metric(value), value) if variance_reduced else _dot(metric(v, 0.5), value) ** 2
-        return square + 2.0 * _dot(metric(v), product)
+    Args:
+        key: one key, or one per example `[B]`.
+        sde: the forward process.
+        score: `score(x, t)`, the model's.
+        x0: data, `[B, ...]`, in model units.
+        t: times `[B]`.
+        time_sampling: how times are drawn.
+        weighting: weights of the squared noise error.
+        reduction: over an example's dimensions.
+        diffuse: draws `x_t`.
+        radius: of the difference, in units of the noise `sqrt(w) sigma_t`.
 
-    total = jnp.mean(jax.vmap(one, in_axes=1)(vectors, products), axis=0)
-    return reduction_factor(reduction, x0.shape[1:]) * total / time_density(sde, t, time_sampling)
-
-
-def _kernel(sde: LinearSDE) -> Diffuse:
-    return lambda keys, x0, t: sde.perturb(x0, t, keys_lib.normal(keys, x0.shape, x0.dtype))
-
-
-def _dot(a: Array, b: Array) -> Array:
-    return jnp.sum((a * b).reshape(a.shape[0], -1), axis=1)
+    Raises:
+        ValueError: as `sliced`, and on a radius that is not positive.
+    """
+    return over_time(partial(score_matching.finite_difference, radius=radius))(
+        key, sde, score, x0, t=t, time_sampling=time_sampling, weighting=weighting, reduction=reduction, diffuse=diffuse
+    )

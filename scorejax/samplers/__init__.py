@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from scorejax.samplers.chains import langevin_step, mala, ula
 from scorejax.samplers.correctors import ald, annealed_langevin, langevin
 from scorejax.samplers.ddim import ddim
 from scorejax.samplers.dpm_solver import dpm_solver
@@ -43,6 +44,8 @@ __all__ = [
     "heun",
     "interpolate",
     "langevin",
+    "langevin_step",
+    "mala",
     "npr",
     "probability_flow",
     "reverse_chain",
@@ -50,6 +53,7 @@ __all__ = [
     "sample",
     "sn",
     "trajectory",
+    "ula",
     "unipc",
 ]
 
@@ -66,13 +70,15 @@ STEPPERS: dict[str, Callable[..., Stepper]] = {
     "euler": euler,
     "heun": heun,
     "annealed_langevin": annealed_langevin,
+    "ula": ula,
+    "mala": mala,
     "reverse_chain": reverse_chain,
     "analytic": analytic_dpm,  # `analytic` itself takes its grid and its statistic at once
     "npr": npr,
     "sn": sn,
 }
-"""The steppers by name; the parameters of each with their defaults are its settings, but for `fitted` and `data_range`,
-which the program supplies."""
+"""The steppers by name; the parameters of each with their defaults are its settings, but for `fitted`, `data_range`
+and `energy`, which the program supplies."""
 
 CORRECTORS: dict[str, Callable[..., Stepper]] = {"langevin": langevin, "ald": ald}
 """The steppers that stay at one noise level, by name."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ NORMS = get_args(Norm)
 class Langevin(Stepper):
     """`x <- x + e score + sqrt(2 e) z` with `e = 2 alpha (snr |z| / |score|)^2`."""
 
+    stays: ClassVar[bool] = True
     snr: float | Array
     steps: int = static(default=1)
     norm: str = static(default="sample")
@@ -63,6 +64,7 @@ class Langevin(Stepper):
 class ALD(Stepper):
     """`x <- x + e score + sqrt(2 e) z` with `e = 2 alpha (snr sigma_t)^2`."""
 
+    stays: ClassVar[bool] = True
     snr: float | Array
     steps: int = static(default=1)
 
@@ -81,6 +83,7 @@ class AnnealedLangevin(Stepper):
     A step from level `t` to `s` updates at `s`; the first one updates at `t` before.
     """
 
+    stays: ClassVar[bool] = True
     epsilon: float | Array
     steps: int = static()
 

@@ -19,9 +19,10 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.adjoints import hint_at_adjoint
 from scorejax.samplers.stepper import Memory, Step, Stepper
 from scorejax.scores.clipping import Clip, Interval, clipped
-from scorejax.scores.predictions import Score, as_score, tweedie
+from scorejax.scores.predictions import Score, as_score, energy_of, tweedie
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.still import check_moves
 
 S = TypeVar("S", Stepper, Stepper | None)
 
@@ -98,7 +99,7 @@ def sample(
             `low < high`, or the score returns another shape.
     """
     times = _grid(sde, times, ends_at_data=not denoise)
-    stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
+    stepper, corrector = _prepared(sde, times, score, stepper), _prepared(sde, times, score, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
     with hint_at_adjoint():
         x, nfe, _ = _run(
@@ -128,7 +129,7 @@ def trajectory(
         ValueError: as `sample`.
     """
     times = _grid(sde, times, ends_at_data=False)
-    stepper, corrector = _prepared(sde, times, stepper), _prepared(sde, times, corrector)
+    stepper, corrector = _prepared(sde, times, score, stepper), _prepared(sde, times, score, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
     score = _held(sde, score, clip)
     with hint_at_adjoint():
@@ -217,9 +218,15 @@ def _held(sde: LinearSDE, score: Score, clip: Interval | Clip | None) -> Score:
     return as_score(score) if clip is None else clipped(sde, score, clip)
 
 
-def _prepared(sde: LinearSDE, times: Array | np.ndarray, stepper: S) -> S:
-    """Return the stepper prepared for the grid, or as it is where the numbers of process or grid are not known yet."""
-    if stepper is None or not doors.known(sde, times):
+def _prepared(sde: LinearSDE, times: Array | np.ndarray, score: Score, stepper: S) -> S:
+    """Return the stepper prepared for score and grid; not for what is not known yet, numbers of process or grid."""
+    if stepper is None:
+        return stepper
+    if not stepper.stays:
+        check_moves(sde, f"the stepper {type(stepper).__name__}")
+    if (energy := energy_of(score)) is not None:
+        stepper = stepper.with_energy(energy)
+    if not doors.known(sde, times):
         return stepper
     return stepper.prepare(sde, times)
 

@@ -22,6 +22,7 @@ from scorejax.samplers.driver import Sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, as_score, probability_flow
 from scorejax.sdes.linear import LinearSDE, Time, static
+from scorejax.sdes.still import check_moves
 
 State = TypeVar("State")  # a tree of arrays [B, ...]
 EVALUATIONS_PER_STEP = 6  # Tsit5 reuses its last stage
@@ -278,6 +279,7 @@ def _unit(y: Array) -> tuple[Array, Array]:
 def _transport(
     sde: LinearSDE, score: Score, x: Array, t0: float, t1: float, rtol: float, atol: float, adjoint: Adjoint
 ) -> Sample:
+    check_moves(sde, "the probability-flow ODE")
     with hint_at_adjoint():
         return _integrate(sde, as_score(score), x, t0, t1, adaptive_probability_flow(rtol, atol, adjoint=adjoint))
 

@@ -47,9 +47,11 @@ class Stepper(abc.ABC):
     Attributes:
         grid: the time grid that the method wants for every process, by its name in `samplers.GRIDS`; None: that of
             the process.
+        stays: whether its moves mix the points of one level of noise, so that it serves a process that does not move.
     """
 
     grid: ClassVar[str | None] = None
+    stays: ClassVar[bool] = False
 
     @property
     def decides_clip(self) -> bool:
@@ -95,6 +97,10 @@ class Stepper(abc.ABC):
             times: decreasing times `[n + 1]`.
         """
         return None
+
+    def with_energy(self, energy: Callable[[Array, Array], Array]) -> Stepper:
+        """Return the stepper with the energy `(x [B, ...], t [B]) -> nats [B]` behind the score, if it asks for one."""
+        return self
 
     def bind(self, bind_head: Callable[[UnboundHead], VarianceHead]) -> Stepper:
         """Return the stepper with every head that it holds without a network put on its network.

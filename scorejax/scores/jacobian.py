@@ -45,28 +45,23 @@ def draw(keys: Array, x: Array, projection: str = "rademacher", probes: int = 1)
     return vectors * jnp.sqrt(math.prod(x.shape[1:]) / squares)
 
 
-def basis(x: Array) -> Array:
-    """Return the `D` unit vectors times sqrt(D), `[B, D, ...]`: the mean of `v^T J v` over them is `tr J` itself."""
-    dims = math.prod(x.shape[1:])
-    units = (dims**0.5 * jnp.eye(dims, dtype=x.dtype)).reshape(dims, *x.shape[1:])
-    return jnp.broadcast_to(units, (x.shape[0], *units.shape))
+def value_and_products(function: Callable[[Array], Array], x: Array, vectors: Array) -> tuple[Array, Array]:
+    """Return `function(x) [B, ...]` and its Jacobian times each of the vectors `[B, k, ...]`.
+
+    Examples do not see each other, so one product with a vector per example serves the whole batch; for several
+    vectors the function is linearized once.
+    """
+    if vectors.shape[1] == 1:
+        value, product = jax.jvp(function, (x,), (vectors[:, 0],))
+        return value, product[:, None]
+    value, push = jax.linearize(function, x)
+    return value, jax.vmap(push, in_axes=1, out_axes=1)(vectors)
 
 
 def score_and_products(score: Score) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
-    """Return `(x [B, ...], t [B], vectors [B, k, ...]) -> (score [B, ...], its Jacobian times each vector)`.
-
-    Examples do not see each other, so one product with a vector per example serves the whole batch; for several
-    vectors the score is linearized once.
-    """
+    """Return `(x [B, ...], t [B], vectors [B, k, ...]) -> (score [B, ...], its Jacobian times each vector)`."""
 
     def products(x: Array, t: Array, vectors: Array) -> tuple[Array, Array]:
-        def at(y: Array) -> Array:
-            return doors.field(y, score(y, t))
-
-        if vectors.shape[1] == 1:
-            value, product = jax.jvp(at, (x,), (vectors[:, 0],))
-            return value, product[:, None]
-        value, push = jax.linearize(at, x)
-        return value, jax.vmap(push, in_axes=1, out_axes=1)(vectors)
+        return value_and_products(lambda y: doors.field(y, score(y, t)), x, vectors)
 
     return products

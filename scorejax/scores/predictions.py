@@ -172,6 +172,11 @@ def score_from_energy(energy: Callable[[Array, Array], Array]) -> Score:
     return Partial(_energy_score, energy if isinstance(energy, Partial) else Partial(energy))
 
 
+def energy_of(score: Score) -> Callable[[Array, Array], Array] | None:
+    """Return the energy `(x, t) -> [B]` of a score that `score_from_energy` made; None for any other."""
+    return score.args[0] if isinstance(score, Partial) and score.func is _energy_score else None
+
+
 def make_score(
     sde: LinearSDE,
     apply_fn: Callable[[PyTree, Array, Array], Array],

@@ -7,6 +7,7 @@ from scorejax.sdes.continuous import cosine, edm, flow, subvp, ve, vp
 from scorejax.sdes.discrete import ddpm, smld
 from scorejax.sdes.learned import learned
 from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.still import still
 
 __all__ = [
     "SDES",
@@ -19,6 +20,7 @@ __all__ = [
     "flow",
     "learned",
     "smld",
+    "still",
     "subvp",
     "ve",
     "vp",

@@ -62,9 +62,11 @@ class LinearSDE(HostArrays, abc.ABC):
         t_min: the time next to the data at which integrals stop.
         t_max: the time at which the process has become the prior.
         grid: the time grid that suits the process, by its name in `scorejax.times`.
+        moves: whether it leads from the data to the prior; if not, it is one density under every time, see `still`.
     """
 
     grid: ClassVar[str] = "uniform"
+    moves: ClassVar[bool] = True
     basis: Basis = field(default_factory=Identity)
     t_min: float = static()
     t_max: float = static()

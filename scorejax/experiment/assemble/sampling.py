@@ -96,6 +96,11 @@ def sampler(
     """
     c = config.sampler
     stepper, corrector = make_stepper(config, fitted, data_range), c.corrector.make()
+    if not (sde.moves or stepper.stays):
+        raise ConfigError(
+            f"sampler.stepper = {c.stepper.name!r} carries noise to data, but recipe {config.recipe.name!r} makes a "
+            "model of one noise level; choose one that stays at a level: ula, or for an energy mala"
+        )
     times = time_grid(config, sde, stepper, fitted)
     with user_errors("section sampler"):
         return {
@@ -104,7 +109,7 @@ def sampler(
             "corrector": corrector,
             "corrector_first": c.corrector_first,
             "denoise": c.denoise,
-            "clip": clip(config, stepper, data_range),
+            "clip": clip(config, sde, stepper, data_range),
         }
 
 
@@ -120,13 +125,20 @@ def make_stepper(
     return c.stepper.make(fitted=fitted, data_range=data_range, **own)
 
 
-def clip(config: Config, stepper: samplers.Stepper, data_range: Interval | None) -> Clip | None:
+def clip(config: Config, sde: LinearSDE, stepper: samplers.Stepper, data_range: Interval | None) -> Clip | None:
     """What holds predicted data to their range; None: nothing does, or the stepper itself.
 
     Raises:
         ConfigError: two settings say what it is, or the range is not known.
     """
     c = config.sampler
+    if not sde.moves:
+        if c.clip.name not in ("auto", "none"):
+            raise ConfigError(
+                f"sampler.clip = {c.clip.name!r} holds data that are predicted from noise; a model of one noise level "
+                "predicts none: leave it out"
+            )
+        return None
     if not stepper.decides_clip:
         return c.clip.make(data_range=data_range)
     if c.clip.name != "auto":

@@ -47,7 +47,7 @@ STEPPER = Seam(
     "scorejax.samplers:STEPPERS",
     "stepper",
     "euler_maruyama",
-    supplied=frozenset({"fitted", "data_range"}),
+    supplied=frozenset({"fitted", "data_range", "energy"}),
     makes="scorejax.samplers:Stepper",
 )
 TIME_GRID = Seam(

@@ -146,7 +146,7 @@ def sample(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> np
         RunError: no readable checkpoint, or a config that does not fit.
     """
     model = subject(config, workdir)
-    model.trained.need("--mode=sample", "sample", "score")
+    model.trained.need("--mode=sample", "sample", "score", "chains")
     model = variances.with_fitted(model, workdir)
     if not rehearsed:
         with trial.rehearsing("the samples or their picture", "change sections sampler and guidance") as folder:

@@ -74,7 +74,7 @@ def restored_beside(model: Subject, workdir: str | Path, folder: str) -> Trained
 def of_stepper(
     stepper: samplers.Stepper, head: Partial | None, model: Model, condition: Array | None
 ) -> samplers.Stepper:
-    """A stepper whose variance a network predicts, with its head on the network; others as they are.
+    """A stepper with what it takes of the network: the head that predicts its variance, or the energy.
 
     The head reads the network itself, not the score that guidance makes of it. Call it inside the compiled program.
 
@@ -84,7 +84,7 @@ def of_stepper(
         model: with the weights that the program was given.
         condition: `[B, ...]`, for a conditional network.
     """
-    return stepper.bind(_binder(head, model, condition))
+    return model.sampled_by(stepper.bind(_binder(head, model, condition)))
 
 
 def on_network(chain: ReverseChain, head: Partial | None, model: Model, condition: Array | None) -> ReverseChain:
