@@ -18,8 +18,8 @@ def well(x, t):
 
 def test_a_proposal_is_taken_by_the_ratio_of_target_and_proposal_densities():
     """With every number of the rule written out, for one proposal of each chain."""
-    energy, x, step, temperature = lambda x: well(x, 0), jnp.array([[0.2], [1.4], [-0.9]]), 0.6, 1.7
-    keys = jax.random.split(jax.random.key(0), 3)
+    energy, x, step, temperature = lambda x: well(x, 0), jnp.linspace(-2.0, 2.0, 12)[:, None], 0.6, 1.7
+    keys = jax.random.split(jax.random.key(0), 12)
     at = chains.metropolis_start(energy, x)
     after = chains.metropolis_step(keys, energy, at, step, temperature)
     slope = lambda x: x - 2 * jnp.sin(2 * x)  # noqa: E731

@@ -17,6 +17,7 @@ from scorejax.experiment.trained import Trained
 from scorejax.runtime import parallel
 
 ROWS = {  # a config of seconds for each kind of training
+    "score_matching": "score_matching:tiny",
     "score": "vp_moons:tiny",
     "classifier": "classifier:moons,tiny",
     "flow": "flow:tiny",
