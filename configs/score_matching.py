@@ -2,12 +2,11 @@
 
     python main.py --config=configs/score_matching.py
 
-Half a minute of CPU time. Leaves samples of Langevin chains next to data in `samples/`. Chains do not cross from one
+About a minute of CPU time. Leaves samples of Langevin chains next to data in `samples/`. Chains do not cross from one
 half circle to the other, so each keeps the share of starts that fell into it. The objective is a setting:
 
     python main.py --config=configs/score_matching.py --config.recipe.matching=finite_difference:radius=0.05
-    python main.py --config=configs/score_matching.py --config.recipe.matching=denoising:sigma=0.1 \
-        --config.recipe.noise=0
+    python main.py --config=configs/score_matching.py --config.recipe=score_matching:matching=exact:noise=0.2
 """
 
 from scorejax.config import Config, base

@@ -19,6 +19,7 @@ from scorejax.experiment.evaluation import quality, sweep
 from scorejax.experiment.evaluation.bits import verdict
 from scorejax.experiment.evaluation.evaluate import EVALUATIONS
 from scorejax.experiment.evaluation.report import summary
+from scorejax.experiment.recipes import RECIPES
 from scorejax.metrics.random_conv import RandomConv
 from scorejax.runtime.errors import ConfigError
 
@@ -52,8 +53,8 @@ CONTEXTS = [
     ["guidance=inpaint"],
     ["guidance=translate"],
     ["eval.features=inception"],
-    ["recipe=classifier"],
     ["model=ddpmpp"],
+    *([f"recipe={name}"] for name in RECIPES),
 ]
 
 
