@@ -5,6 +5,7 @@ from collections.abc import Callable
 from scorejax.samplers.chains import langevin_step, mala, ula
 from scorejax.samplers.correctors import ald, annealed_langevin, langevin
 from scorejax.samplers.ddim import ddim
+from scorejax.samplers.diagnostics import effective_sample_size, potential_scale
 from scorejax.samplers.dpm_solver import dpm_solver
 from scorejax.samplers.dpm_solver_adaptive import dpm_solver_adaptive
 from scorejax.samplers.driver import Sample, Trajectory, sample, trajectory
@@ -38,6 +39,7 @@ __all__ = [
     "dpm_solver",
     "dpm_solver_adaptive",
     "dynamic_threshold",
+    "effective_sample_size",
     "encode",
     "euler",
     "euler_maruyama",
@@ -47,6 +49,7 @@ __all__ = [
     "langevin_step",
     "mala",
     "npr",
+    "potential_scale",
     "probability_flow",
     "reverse_chain",
     "reverse_diffusion",

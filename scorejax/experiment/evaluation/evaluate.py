@@ -17,6 +17,7 @@ from scorejax.experiment import record as record_lib
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation import (
     bits,
+    chains,
     classification,
     draw,
     places,
@@ -38,7 +39,13 @@ from scorejax.experiment.training.state import hardly_averaged
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 
-EVALUATIONS = (classification.EVALUATION, bits.EVALUATION, variational.EVALUATION, samples.EVALUATION)
+EVALUATIONS = (
+    classification.EVALUATION,
+    bits.EVALUATION,
+    variational.EVALUATION,
+    chains.EVALUATION,
+    samples.EVALUATION,
+)
 
 
 def evaluate(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> Result:

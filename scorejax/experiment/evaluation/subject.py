@@ -20,7 +20,9 @@ from scorejax.experiment.steering import Classes
 from scorejax.experiment.trained import Trained
 from scorejax.sdes import LinearSDE
 
-BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED = range(7)  # streams of the evaluation's key
+BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS = range(
+    8
+)  # streams of the evaluation's key
 
 
 class Subject(NamedTuple):
