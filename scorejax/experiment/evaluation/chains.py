@@ -23,7 +23,7 @@ from scorejax.experiment.evaluation import places, variances
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import CHAINS, Subject, carried
 from scorejax.experiment.recipe import Params
-from scorejax.samplers.chains import MALA, ULA
+from scorejax.samplers.chains import MALA, ULA, Move, metropolis_start, metropolis_step
 
 _STATES, _FEWEST, _MOST = 2**24, 4, 64  # numbers in memory; chains
 _MOVES = 50  # over which acceptance is measured
@@ -78,12 +78,12 @@ def _acceptance(key: Array, energy: Any, x: Array, stepper: ULA | MALA, moves: i
     """The share of proposals that Metropolis accepts at these points, over a few moves."""
     keys = jax.random.split(jax.random.fold_in(key, 1), len(x))
 
-    def move(at: samplers.chains.Move, i: Array) -> tuple[samplers.chains.Move, Array]:
+    def move(at: Move, i: Array) -> tuple[Move, Array]:
         each = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
-        at = samplers.chains.metropolis_step(each, energy, at, stepper.step_size, stepper.temperature)
+        at = metropolis_step(each, energy, at, stepper.step_size, stepper.temperature)
         return at, jnp.mean(at.accepted)
 
-    start = samplers.chains.metropolis_start(energy, x)
+    start = metropolis_start(energy, x)
     return jnp.mean(jax.lax.scan(move, start, jnp.arange(moves))[1])
 
 
