@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorejax import data
+from scorejax import data, sdes
 from scorejax.experiment import assemble
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Recipe
@@ -72,6 +72,21 @@ class Gaussian(Known):
     def model(self, params):
         score = Partial(gaussian_score_watched if self.watch else gaussian_score, self.sde)
         return Model(sde=self.sde if self.process else None, score=score)
+
+
+class OneLevel(Known):
+    """The correlated Gaussian by its score alone, or also by its energy, without a time: of chains."""
+
+    uses = ("sampler",)
+
+    def __init__(self, given, *, energy: bool = False):
+        super().__init__(given)
+        self.has_energy = energy
+
+    def model(self, params):
+        sde = sdes.still(start_scale=2.0)
+        energy = Partial(gaussian_energy, params) if self.has_energy else None
+        return Model(sde=sde, score=Partial(static_score, params), energy=energy)
 
 
 class Density(Known):
@@ -162,6 +177,14 @@ def gaussian_score(sde, x, t, condition):
 
 def gaussian_score_watched(sde, x, t, condition):
     return TRUTH.score_at(sde, watched(x), t)
+
+
+def static_score(params, x, t, condition):
+    return jax.grad(lambda x: -gaussian_energy(params, x).sum())(x)
+
+
+def gaussian_energy(params, x):
+    return -TRUTH.log_prob(x) + params["w"][0]
 
 
 def gaussian_density(params, keys, x):

@@ -22,11 +22,18 @@ SHORT = (
 )
 # Sections that not every recipe reads: for those that do, and back at their defaults for the others.
 READ = ("sampler.steps=2", "sweep.samplers=ancestral", "sweep.steps=(2,)")
+CHAINS = ("sampler.steps=10", "sampler.t_min=none", "sampler.stepper=ula:step_size=0.01")
 UNREAD = ("sampler.steps=1000", "sampler.t_min=none")
 # recipe, what its model can do as errors say it, sections of its report, modes that work
 KINDS = {
     "score": ("Gaussian", "score", {"likelihood", "samples"}, {"sample", "sweep", "calibrate"}),
     "score without process": ("Gaussian:process=false", "score without a forward process", None, set()),
+    "score of one level": (
+        "OneLevel",
+        "score of one noise level",
+        {"chains", "samples"},
+        {"sample"},
+    ),
     "density and samples": ("Density", "log_prob, sample", {"likelihood", "samples"}, {"sample"}),
     "density": ("Density:sample=false", "log_prob", {"likelihood"}, set()),
     "samples": ("Density:log_prob=false", "sample", {"samples"}, {"sample"}),
@@ -40,7 +47,7 @@ def kind(request, tmp_path_factory):
     """A stored model of each kind: its config, its folder, and what is expected of it."""
     recipe, can, sections, works = KINDS[request.param]
     data = "moons" if recipe == "Quadrants" else "gaussian"  # of which only the first have classes
-    read = READ if recipe.startswith("Gaussian") else UNREAD
+    read = CHAINS if recipe == "OneLevel" else READ if recipe.startswith("Gaussian") else UNREAD
     config, folder = config_of(recipe, f"data={data}", *SHORT, *read), tmp_path_factory.mktemp("run")
     store({"w": np.zeros(1, np.float32)}, folder, 7)
     return config, folder, can, sections, works
