@@ -5,11 +5,13 @@ from scorejax.models.condition import no_condition
 from scorejax.models.coupling_flow import CouplingFlow
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
+from scorejax.models.deep_kernel import DeepKernel
 from scorejax.models.energy_mlp import EnergyMLP
 from scorejax.models.flow_dequantizer import FlowDequantizer
 from scorejax.models.mlp import MLP
 from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.ncsnpp import NCSNpp
+from scorejax.models.nice import NICE
 from scorejax.models.refinenet import NCSN, NCSNv2
 from scorejax.models.unet_fields import level_sizes
 from scorejax.models.variance_heads import ImageHead, VectorHead, head_on, init_head, last_norm
@@ -25,7 +27,9 @@ NETWORKS = {
     "mlp_classifier": MLPClassifier,
     "wide_resnet": WideResNetClassifier,
     "coupling_flow": CouplingFlow,
+    "nice": NICE,
     "energy_mlp": EnergyMLP,
+    "deep_kernel": DeepKernel,
     "generator_mlp": GeneratorMLP,
 }
 """Networks by name. The fields of each are its settings, but for those that data and process fill in. A class says what
@@ -37,8 +41,10 @@ __all__ = [
     "MLP",
     "NCSN",
     "NETWORKS",
+    "NICE",
     "CouplingFlow",
     "DDPMpp",
+    "DeepKernel",
     "DiscriminatorMLP",
     "EnergyMLP",
     "FlowDequantizer",

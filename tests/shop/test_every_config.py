@@ -41,6 +41,7 @@ PARAMETERS = {
     "ve_images.py:ffhq_1024": 105_785_896,
     "ncsnv2.py": 29_694_083,
     "classifier.py:cifar10_ve": 39_171_802,
+    "nice.py:full": 15_154_352,
 }
 
 

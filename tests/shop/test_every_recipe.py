@@ -26,6 +26,7 @@ ROWS = {  # a config of seconds for each kind of training
     "feature_network": "feature_network:digits,tiny",
     "variance_head": "vp_moons:tiny",
     "dequantizer": "vp_digits:tiny",
+    "kernel_energy": "kernel_energy:tiny",
 }
 SIZE = 4
 

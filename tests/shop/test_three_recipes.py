@@ -12,6 +12,7 @@ from scorejax.config import base
 
 from scorejax.data import Dataset
 from scorejax.experiment.recipe import Batch, make_recipe
+from scorejax.runtime.errors import ConfigError
 
 B = 6
 POINTS = np.random.default_rng(0).standard_normal((B, 2)).astype(np.float32)
@@ -90,6 +91,43 @@ def test_the_density_of_images_is_that_of_model_space_and_integrates_to_one(cent
     mean = weight @ values
     assert x.mean() == pytest.approx(mean, abs=0.02 * scale)
     assert x.std() == pytest.approx((weight @ (values - mean) ** 2) ** 0.5, rel=0.03)
+
+
+def test_a_flow_matches_the_score_of_the_logits_of_images():
+    """Against the density of model space, taken to logits by hand."""
+    examples = Dataset("images", np.zeros((2, 2, 2, 1), np.uint8), gray_levels=4)
+    recipe = made("flow:matching=exact", "nice:features=4:depth=1:couplings=2", examples)
+    params = stirred(recipe.init(jax.random.key(0)))
+    x = jnp.asarray(np.random.default_rng(2).uniform(-0.9, 0.9, (B, 2, 2, 1)), jnp.float32)
+
+    def log_p(y):
+        p = jax.nn.sigmoid(y)
+        unit = (p - recipe.squeeze) / (1 - 2 * recipe.squeeze)
+        slopes = jnp.log(2 * p * (1 - p) / (1 - 2 * recipe.squeeze))
+        return recipe.model(params).log_prob(None, 2 * unit[None] - 1)[0] + jnp.sum(slopes)
+
+    @jax.jit
+    def by_hand(x):
+        y = jax.scipy.special.logit(recipe.squeeze + (1 - 2 * recipe.squeeze) * (x + 1) / 2)
+        score, hessian = jax.vmap(jax.grad(log_p))(y), jax.vmap(jax.hessian(log_p))(y)
+        return jnp.trace(hessian.reshape(B, 4, 4), axis1=1, axis2=2) + 0.5 * jnp.sum(score.reshape(B, 4) ** 2, axis=1)
+
+    loss = jax.jit(lambda x: recipe.loss(params, None, batch(x), KEYS)[0])(x)
+    np.testing.assert_allclose(loss, by_hand(x), rtol=1e-3, atol=1e-3)
+
+
+def test_the_noise_of_a_flow_is_added_to_what_its_network_sees(flow, given_noise):
+    recipe, params = flow
+    noise = np.random.default_rng(4).standard_normal(POINTS.shape).astype(np.float32)
+    given_noise(lambda keys, shape: noise)
+    noisy = made("flow:noise=0.5", "coupling_flow:features=8:couplings=2:bound=0.5")
+    expected = recipe.loss(params, None, batch(POINTS + 0.5 * noise), KEYS)[0]
+    np.testing.assert_allclose(noisy.loss(params, None, batch(POINTS), KEYS)[0], expected, rtol=1e-5)
+
+
+def test_score_matching_refuses_a_network_that_is_another_one_at_each_evaluation():
+    with pytest.raises(ConfigError, match=r"model\.dropout"):
+        made("flow:matching=sliced", "coupling_flow:dropout=0.1")
 
 
 # ---- Energy
