@@ -81,8 +81,8 @@ def elbo(
         endpoints: level `k` lies at `k / (levels - 1)`, as in the published code, not in the middle of its bin.
         cdf: `exact` or `tanh`, of the discretized decoder.
         decoder_variance: variance of `p(x_0 | x_min)`; default `sigma^2` of the last time, or from the first level of a
-            chain the published one, where that fits (`decoder_variances`). A `LearnedRange` head moves it between the
-            two, as published.
+            chain the published one, where that fits (`decoder_variances`). Heads of a step's variance (`LearnedRange`,
+            `AroundForward`) make it of these two, as published.
         prior_variance: variance of `p(x_T)`; default `sde.variance(sde.t_max)`. Published numbers take 1.
         terms: compute only so many KL terms per example, drawn with replacement.
         proposal: probabilities `[K - 1]` of drawing them; uniform if not given.
@@ -227,8 +227,8 @@ def decoder_log_prob(
 ) -> Array:
     """Return `log p(x_0 | x_t = x)` in nats, `[B]`.
 
-    The mean is the predicted data, clipped as the chain asks. `variance_range [2]` is what a `LearnedRange` head
-    chooses from; every other chain takes the first.
+    The mean is the predicted data, clipped as the chain asks. `variance_range [2]` is what a head of a
+    step's variance (`LearnedRange`, `AroundForward`) is handed; every other chain takes the first.
     """
     each = jnp.broadcast_to(jnp.asarray(t, jnp.result_type(float)), x.shape[:1])
     value = score(x, each)
@@ -236,9 +236,9 @@ def decoder_log_prob(
     mean = mean if chain.clip is None else jnp.clip(mean, *chain.clip)
     variance = variance_range[0]
     head = chain.bound_head
-    if head is not None and head.interpolates:
-        share = head(x, each, -sde.scale(sde.sigma(t), t, value))
-        variance = jnp.exp(share * jnp.log(variance_range[1]) + (1.0 - share) * jnp.log(variance_range[0]))
+    if head is not None and head.of_step:
+        own = head(x, each, -sde.scale(sde.sigma(t), t, value))
+        variance = head.step_variance(variance_range[0], variance_range[1], own)
     if levels is None:
         logp = gaussian_log_prob(x0, mean, variance)
     else:
@@ -259,7 +259,7 @@ def decoder_variances(sde: LinearSDE, t: float, chain: ReverseChain) -> np.ndarr
     if not (isinstance(sde, Chain) and sde.levels > 1 and round(t * sde.levels) == 1):
         return np.stack([largest, largest])
     step, head = evaluate(transition, sde, t, 2.0 * t), chain.bound_head
-    learned = head is not None and head.interpolates
+    learned = head is not None and head.of_step
     published = bool(np.all(step.forward >= largest))
     return np.stack([step.posterior if learned or published else largest, largest])
 

@@ -1,5 +1,6 @@
 """Networks in flax.linen. Nothing outside the training and evaluation programs imports this."""
 
+from scorejax.models.adversarial_conv import DiscriminatorConv, GeneratorConv
 from scorejax.models.adversarial_mlp import DiscriminatorMLP, GeneratorMLP
 from scorejax.models.condition import no_condition
 from scorejax.models.coupling_flow import CouplingFlow
@@ -10,6 +11,7 @@ from scorejax.models.energy_mlp import EnergyMLP
 from scorejax.models.flow_dequantizer import FlowDequantizer
 from scorejax.models.mlp import MLP
 from scorejax.models.mlp_classifier import MLPClassifier
+from scorejax.models.multiscale_conv import MultiscaleConv
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.nice import NICE
 from scorejax.models.refinenet import NCSN, NCSNv2
@@ -24,6 +26,7 @@ NETWORKS = {
     "ddpm": DDPM,
     "ncsn": NCSN,
     "ncsnv2": NCSNv2,
+    "multiscale_conv": MultiscaleConv,
     "mlp_classifier": MLPClassifier,
     "wide_resnet": WideResNetClassifier,
     "coupling_flow": CouplingFlow,
@@ -31,13 +34,18 @@ NETWORKS = {
     "energy_mlp": EnergyMLP,
     "deep_kernel": DeepKernel,
     "generator_mlp": GeneratorMLP,
+    "generator_conv": GeneratorConv,
 }
 """Networks by name. The fields of each are its settings, but for those that data and process fill in. A class says what
 it maps (`role`: scores, classes, ...), how many axes its examples have (`ranks`: 1 for vectors, 3 for images), and how
 it is shrunk for a trial (`tiny`)."""
 
+DISCRIMINATORS = {"mlp": DiscriminatorMLP, "conv": DiscriminatorConv}
+"""Discriminators by name: what a generator is trained against, of vectors and of images."""
+
 __all__ = [
     "DDPM",
+    "DISCRIMINATORS",
     "MLP",
     "NCSN",
     "NETWORKS",
@@ -45,12 +53,15 @@ __all__ = [
     "CouplingFlow",
     "DDPMpp",
     "DeepKernel",
+    "DiscriminatorConv",
     "DiscriminatorMLP",
     "EnergyMLP",
     "FlowDequantizer",
+    "GeneratorConv",
     "GeneratorMLP",
     "ImageHead",
     "MLPClassifier",
+    "MultiscaleConv",
     "NCSNpp",
     "NCSNv2",
     "VectorHead",

@@ -15,7 +15,7 @@ class GeneratorMLP(nn.Module):
 
     The density of `x` has no closed form, and none at all in the data space when there are fewer latents than entries.
 
-    `model.apply({"params": params}, z, dimension)`
+    `model.apply({"params": params}, z, (dimension,))`
 
     Attributes:
         features: width of the hidden layers.
@@ -30,20 +30,20 @@ class GeneratorMLP(nn.Module):
     depth: Count = 3
 
     @nn.compact
-    def __call__(self, z: jax.Array, dimension: int) -> jax.Array:
-        """Map latents `[B, L]` to vectors, float32 `[B, dimension]`.
+    def __call__(self, z: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """Map latents `[B, L]` to vectors of a shape `(D,)`, float32 `[B, D]`.
 
         Raises:
-            ValueError: if a field or the shape does not fit.
+            ValueError: if a field or a shape does not fit.
         """
-        if min(dimension, self.features, self.depth) < 1:
+        if len(shape) != 1 or min(*shape, self.features, self.depth) < 1:
             raise ValueError(
-                "dimension, features and depth must be at least 1; got "
-                f"dimension={dimension}, features={self.features}, depth={self.depth}"
+                "GeneratorMLP makes vectors of a shape (D,), and D, features and depth must be at least 1; got "
+                f"shape={shape}, features={self.features}, depth={self.depth}"
             )
         if z.ndim != 2:
             raise ValueError(f"GeneratorMLP takes latents [batch, L], got an array of shape {z.shape}: flatten it")
-        return dense(dimension, "dense_out", jnp.float32)(_hidden(z, self.features, self.depth))
+        return dense(shape[0], "dense_out", jnp.float32)(_hidden(z, self.features, self.depth))
 
 
 class DiscriminatorMLP(nn.Module):

@@ -208,9 +208,8 @@ class ReverseChain:
         # the numbers of the step get the axes of `x`, because a head's variance has them all
         wide = jax.tree.map(lambda field: field.reshape(field.shape + (1,) * (x.ndim - field.ndim)), step)
         t = jnp.broadcast_to(step.t, x.shape[:1])
-        if head.interpolates:
-            share = head(x, t, noise)
-            return jnp.exp(share * jnp.log(wide.forward) + (1.0 - share) * jnp.log(wide.posterior))
+        if head.of_step:
+            return head.step_variance(wide.posterior, wide.forward, head(x, t, noise))
         return optimal_variance(wide, head(x, t, noise), self.half_range)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -41,14 +42,14 @@ class VarianceHead(abc.ABC):
         average: use one variance per example, the mean over its coordinates.
     """
 
-    interpolates: ClassVar[bool] = False
-    """Whether the value is a share between the posterior and the forward variance, or the variance of the noise."""
+    of_step: ClassVar[bool] = False
+    """Whether the value makes the variance of a step with `step_variance`, or is the variance of the noise."""
 
     network: HeadNetwork
     average: bool = static(default=False)
 
     def __call__(self, x: Array, t: Array, noise: Array) -> Array:
-        """Return the variance of the noise given `x_t = x` (or the share), shaped like `x`.
+        """Return the variance of the noise given `x_t = x`, or what `step_variance` takes, shaped like `x`.
 
         Args:
             x: points `[B, ...]`.
@@ -62,7 +63,17 @@ class VarianceHead(abc.ABC):
 
     @abc.abstractmethod
     def value(self, output: Array, noise: Array) -> Array:
-        """Return the variance (or the share) for this output of the head."""
+        """Return the variance of the noise, or what `step_variance` takes, for this output of the head."""
+
+    def step_variance(self, posterior: Array, forward: Array, value: Array) -> Array:
+        """Return the variance of a step, for a head with `of_step`, from the step's own variances and the value.
+
+        Args:
+            posterior: variance of `q(x_s | x_t, x_0)`, broadcastable to `value`.
+            forward: variance of `q(x_t | x_s)`, likewise.
+            value: of the head, shaped like `x`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} predicts the variance of the noise")
 
 
 @register_dataclass
@@ -109,7 +120,33 @@ class LearnedRange(VarianceHead):
     Published networks put out `2 v - 1` in a second half of their channels.
     """
 
-    interpolates: ClassVar[bool] = True
+    of_step: ClassVar[bool] = True
 
     def value(self, output: Array, noise: Array) -> Array:
         return output
+
+    def step_variance(self, posterior: Array, forward: Array, value: Array) -> Array:
+        return jnp.exp(value * jnp.log(forward) + (1.0 - value) * jnp.log(posterior))
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class AroundForward(VarianceHead):
+    """The first diffusion model (Sohl-Dickstein et al., arXiv 1503.03585): `logit variance = logit beta + scale z`.
+
+    `z` is from the head; where it is zero, the variance is the forward one. For steps with `beta < 1`.
+
+    Attributes:
+        scale: what the output is multiplied by. With `T^(-1/2)` for a chain of `T` levels, an output of unit size costs
+            a finite number of nats over the whole chain, however many levels it has.
+    """
+
+    of_step: ClassVar[bool] = True
+
+    scale: float = static(default=1.0)
+
+    def value(self, output: Array, noise: Array) -> Array:
+        return self.scale * output
+
+    def step_variance(self, posterior: Array, forward: Array, value: Array) -> Array:
+        return jax.nn.sigmoid(value + jnp.log(forward) - jnp.log1p(-forward))

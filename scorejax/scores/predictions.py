@@ -12,6 +12,8 @@ from jax.tree_util import Partial
 
 from scorejax.numerics import doors
 from scorejax.numerics.trees import PyTree, as_pytree
+from scorejax.scores import below
+from scorejax.scores.below import CHAIN_PREDICTIONS
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE, Time
 
@@ -28,9 +30,6 @@ ConditionalScore = Callable[[Array, Array, Array], Array]
 PREDICTIONS = ("noise", "data", "score", "v")
 """What a network may predict, for any process."""
 
-CHAIN_PREDICTIONS = ("previous_mean",)
-"""And for a chain of levels."""
-
 
 def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target: str) -> Array:
     """Convert between equivalent predictions at the same point `x_t = alpha x_0 + sigma noise`.
@@ -42,12 +41,18 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
 
         previous_mean = c_t x + c_0 data,   with the coefficients of `sde.posterior(s, t)`
 
+    and how far it lies from the mean of the forward kernel `q(x_t | x_s) = N(a x_s, v)`, used in reverse, in units of
+    that kernel's standard deviation: what the first diffusion model predicts (Sohl-Dickstein et al., arXiv 1503.03585,
+    appendix D.2, as in its code). Under DDPM it is zero everywhere for standard normal data.
+
+        mean_shift = (previous_mean - a x) / sqrt(v)
+
     Args:
         sde: the forward process.
         x: the points `x_t`, `[B, ...]`.
         t: their times, a scalar or `[B]`.
         value: the prediction, shaped like `x`.
-        source: what `value` is: `noise`, `data`, `score`, `v` or `previous_mean`.
+        source: what `value` is: `noise`, `data`, `score`, `v`, `previous_mean` or `mean_shift`.
         target: what to return, same choices.
 
     Raises:
@@ -61,13 +66,13 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
         check_prediction(sde, kind)
     if source == target:
         return value
-    if target == "previous_mean":
-        of_x, of_data = _posterior_below(sde, t)
-        return sde.scale(of_x, t, x) + sde.scale(of_data, t, convert(sde, x, t, value, source, "data"))
-    if source == "previous_mean":
-        of_x, of_data = _posterior_below(sde, t)
-        data = sde.scale(1.0 / of_data, t, value - sde.scale(of_x, t, x))
-        return convert(sde, x, t, data, "data", target)
+    if source in CHAIN_PREDICTIONS:
+        of_x, of_score = below.weights(sde, t, source)
+        score = sde.scale(1.0 / of_score, t, value - sde.scale(of_x, t, x))
+        return convert(sde, x, t, score, "score", target)
+    if target in CHAIN_PREDICTIONS:
+        of_x, of_score = below.weights(sde, t, target)
+        return sde.scale(of_x, t, x) + sde.scale(of_score, t, convert(sde, x, t, value, source, "score"))
     alpha, sigma = sde.alpha(t), sde.sigma(t)
 
     def times(coefficient: Array, y: Array) -> Array:
@@ -106,19 +111,9 @@ def check_prediction(sde: LinearSDE, predicts: str, *others: str) -> None:
         raise ValueError(f"unknown prediction {predicts!r}; choose one of {', '.join(choices)}")
     if predicts in CHAIN_PREDICTIONS and not isinstance(sde, Chain):
         raise ValueError(
-            f"{predicts} is the mean one level below, and {type(sde).__name__} has no levels; take a chain (ddpm, "
+            f"{predicts} is of the mean one level below, and {type(sde).__name__} has no levels; take a chain (ddpm, "
             f"smld), or predict one of {', '.join(PREDICTIONS)}"
         )
-
-
-def _posterior_below(sde: LinearSDE, t: Time) -> tuple[Array, Array]:
-    """Return the weights of `x_t` and of `x_0` in the mean of `q(x_s | x_t, x_0)`, `s` one level below `t`."""
-    assert isinstance(sde, Chain)
-    t = jnp.asarray(t, jnp.result_type(float))
-    first = t * sde.levels < 1.5  # below the first level lie the data, even where the table goes on
-    s = jnp.where(first, t, t - 1.0 / sde.levels)
-    of_x, of_data, _ = sde.posterior(s, t)
-    return jnp.where(first, 0.0, of_x), jnp.where(first, 1.0, of_data)
 
 
 def tweedie(sde: LinearSDE, x: Array, t: Time, score: Array) -> Array:
@@ -195,7 +190,8 @@ def make_score(
         sde: the forward process the network was trained for.
         apply_fn: `apply_fn(params, x, label) -> prediction`, with the noise label `[B]`.
         params: anything `apply_fn` takes, a pytree.
-        predicts: `noise`, `data`, `score`, `v`, for a chain of levels also `previous_mean` (see `convert`), or `edm`
+        predicts: `noise`, `data`, `score`, `v`, for a chain of levels also `previous_mean` and
+            `mean_shift` (see `convert`), or `edm`
             for a raw network `F` under the preconditioning of EDM.
         label: maps `t [B]` to the noise label, the network's second argument. The default hands over `t` itself;
             networks that follow the conventions of Score-SDE, like `scorejax.models`, take `sde.label`. With `edm`

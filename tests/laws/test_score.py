@@ -131,6 +131,16 @@ def below(sde, n, x, x0):
     return a * x0 + covariance / sigma[n - 1] ** 2 * (x - b * x0)
 
 
+def forward_kernel(sde, n):
+    """`a` and `v` of `q(x_n | x_(n - 1)) = N(a x_(n - 1), v)`; below the first level lie the data."""
+    alpha, sigma = (
+        np.concatenate([[end], c(np.arange(1, sde.levels + 1) / sde.levels)])
+        for end, c in ((1.0, sde.alpha), (0.0, sde.sigma))
+    )
+    a = alpha[n] / alpha[n - 1]
+    return a, sigma[n] ** 2 - (a * sigma[n - 1]) ** 2
+
+
 @pytest.mark.parametrize("name", CHAINS)
 @pytest.mark.parametrize("n", [1, 2, 9])
 def test_the_previous_mean_is_the_regression_of_the_level_below_on_this_one(name, n):
@@ -143,6 +153,10 @@ def test_the_previous_mean_is_the_regression_of_the_level_below_on_this_one(name
         np.testing.assert_allclose(convert(sde, x, t, noise, "noise", "previous_mean"), mean, rtol=1e-6, atol=1e-7)
         for target, value in {"data": x0, "noise": noise}.items():
             np.testing.assert_allclose(convert(sde, x, t, mean, "previous_mean", target), value, atol=1e-5)
+        a, v = forward_kernel(sde, n)
+        shift = (mean - a * np.asarray(x)) / np.sqrt(v)
+        np.testing.assert_allclose(convert(sde, x, t, noise, "noise", "mean_shift"), shift, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(convert(sde, x, t, shift, "mean_shift", "previous_mean"), mean, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -163,6 +177,7 @@ def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
             "score": sigma,
             "v": alpha / total,
             "previous_mean": alpha / sigma / slope,
+            "mean_shift": alpha / sigma / slope * np.sqrt([forward_kernel(sde, i)[1] for i in n]),
         }
 
         for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):
@@ -182,7 +197,7 @@ def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
-def test_all_five_targets_have_one_loss_and_one_gradient(name, given_noise):
+def test_all_targets_have_one_loss_and_one_gradient(name, given_noise):
     """Of one network, `a x + b` for the noise, in the words of each target: those of `mean (a x + b - noise)^2`."""
     with jax.enable_x64(True):
         sde, levels = CHAINS[name], (1, 2, 9)
@@ -195,11 +210,13 @@ def test_all_five_targets_have_one_loss_and_one_gradient(name, given_noise):
         slopes = 2.0 * np.array([np.mean(error * x, axis=(1, 2)), np.mean(error, axis=(1, 2))])
         # the mean below is linear in the point and in the data
         of_x, of_data = (np.reshape([below(sde, n, *one) for n in levels], (-1, 1, 1)) for one in ((1, 0), (0, 1)))
+        a, variance = np.transpose([forward_kernel(sde, n) for n in levels]).reshape(2, -1, 1, 1)
 
         def words(x, noise):
             data = (x - sigma * noise) / alpha
             mean, v = of_x * x + of_data * data, alpha * noise - sigma * data
-            return {"noise": noise, "data": data, "score": -noise / sigma, "v": v, "previous_mean": mean}
+            forward = {"previous_mean": mean, "mean_shift": (mean - a * x) / np.sqrt(variance)}
+            return {"noise": noise, "data": data, "score": -noise / sigma, "v": v, **forward}
 
         for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):
 
@@ -228,9 +245,10 @@ def test_all_predictions_of_an_exact_network_give_one_score(name):
         np.testing.assert_allclose(got, exact, atol=2e-3 * float(jnp.abs(exact).max()), err_msg=predicts)
 
 
-def test_a_mean_one_level_below_needs_levels():
+@pytest.mark.parametrize("predicts", CHAIN_PREDICTIONS)
+def test_a_mean_one_level_below_needs_levels(predicts):
     with pytest.raises(ValueError, match=r"VP has no levels.*ddpm"):
-        sj.make_score(sj.vp(), lambda params, x, label: x, {}, "previous_mean")
+        sj.make_score(sj.vp(), lambda params, x, label: x, {}, predicts)
 
 
 def test_labels_follow_the_conventions_of_published_networks():

@@ -7,9 +7,9 @@ from scorejax.models.adversarial_mlp import DiscriminatorMLP, GeneratorMLP
 
 def test_a_generator_maps_each_latent_by_itself():
     model, z = GeneratorMLP(features=16), np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
-    x, variables = model.init_with_output(jax.random.key(0), z, 2)
+    x, variables = model.init_with_output(jax.random.key(0), z, (2,))
     assert x.shape == (5, 2)
-    np.testing.assert_allclose(model.apply(variables, z[2:3], 2), x[2:3], atol=1e-5)
+    np.testing.assert_allclose(model.apply(variables, z[2:3], (2,)), x[2:3], atol=1e-5)
     assert np.std(x, axis=0).min() > 0.01
 
 
@@ -23,8 +23,9 @@ def test_an_untrained_discriminator_gives_even_chances():
 @pytest.mark.parametrize(
     ("model", "arguments", "message"),
     [
-        (GeneratorMLP(), (np.zeros((3, 2, 2)), 2), "flatten it"),
-        (GeneratorMLP(), (np.zeros((3, 2)), 0), "dimension=0"),
+        (GeneratorMLP(), (np.zeros((3, 2, 2)), (2,)), "flatten it"),
+        (GeneratorMLP(), (np.zeros((3, 2)), (0,)), r"shape=\(0,\)"),
+        (GeneratorMLP(), (np.zeros((3, 2)), (4, 4, 1)), r"shape=\(4, 4, 1\)"),
         (DiscriminatorMLP(), (np.zeros((3, 2, 2)),), "flatten it"),
         (DiscriminatorMLP(depth=0), (np.zeros((3, 2)),), "at least 1"),
     ],

@@ -12,6 +12,7 @@ from scorejax.config import base
 
 from scorejax.data import Dataset
 from scorejax.experiment.recipe import Batch, make_recipe
+from scorejax.experiment.recipes import adversarial
 from scorejax.runtime.errors import ConfigError
 
 B = 6
@@ -24,9 +25,10 @@ def batch(x, step=0):
     return Batch(jnp.asarray(x), jnp.asarray(x), None, jnp.int32(step), key, key, jnp.int32(0), 1)
 
 
-def made(recipe, model, examples=None, centered=True):
+def made(recipe, model, examples=None, centered=True, **parts):
     config = base()
     config.recipe, config.model = recipe, model
+    config.recipe.update(parts)
     config.data.centered = centered
     return make_recipe(config, examples or Dataset("points", POINTS))
 
@@ -218,7 +220,7 @@ def test_its_samples_say_what_they_cost(energy):
 
 @pytest.mark.slow
 def test_each_player_follows_the_gradient_of_its_own_loss():
-    recipe = made("adversarial:gradient_penalty=0.5:discriminator_features=8", "generator_mlp:features=8")
+    recipe = made("adversarial:gradient_penalty=0.5", "generator_mlp:features=8", discriminator="mlp:features=8")
     params = stirred(recipe.init(jax.random.key(0)))
     _, _, metrics = recipe.loss(params, None, batch(POINTS), KEYS)
 
@@ -239,7 +241,7 @@ def test_each_player_follows_the_gradient_of_its_own_loss():
 
 def test_the_losses_of_the_players_are_cross_entropies_and_a_penalty_of_the_slope_at_data():
     """Against the formulas, in float64, with the slope by central differences."""
-    recipe = made("adversarial:gradient_penalty=0.5:discriminator_features=8", "generator_mlp:features=8")
+    recipe = made("adversarial:gradient_penalty=0.5", "generator_mlp:features=8", discriminator="mlp:features=8")
     params = stirred(recipe.init(jax.random.key(0)))
     loss, _, metrics = recipe.loss(params, None, batch(POINTS), KEYS)
     data, samples = (np.asarray(metrics[f"logit_of_{what}"], np.float64) for what in ("data", "samples"))
@@ -257,8 +259,64 @@ def test_the_losses_of_the_players_are_cross_entropies_and_a_penalty_of_the_slop
     np.testing.assert_allclose(loss, metrics["discriminator_loss"] + metrics["generator_loss"], rtol=1e-6)
 
 
+def test_at_the_best_discriminator_a_game_is_worth_the_divergence_of_data_and_samples():
+    """Data N(1, 1) and samples N(0, 1), by quadrature: `D* = p / (p + q)` and `V* = 2 JSD - log 4`."""
+    x = np.linspace(-11, 12, 4001)
+    dx = x[1] - x[0]
+    p, q = (np.exp(-0.5 * (x - mean) ** 2) / np.sqrt(2 * np.pi) for mean in (1.0, 0.0))
+    best = np.log(p) - np.log(q)  # the logit of p / (p + q)
+    game = adversarial.GAMES["minimax"]
+
+    def value(logit):
+        """Mean `log D` over data plus mean `log(1 - D)` over samples."""
+        of_data, of_samples = game.discriminator(logit, -np.inf), game.discriminator(np.inf, logit)
+        return -np.sum(p * of_data + q * of_samples) * dx
+
+    middle = (p + q) / 2
+    twice_jsd = np.sum(p * np.log(p / middle) + q * np.log(q / middle)) * dx
+    assert value(best) == pytest.approx(-1.163451, abs=2e-6)
+    assert value(best) == pytest.approx(twice_jsd - np.log(4), abs=2e-6)
+    assert value(best) > max(value(best + 0.3 * np.sin(x)), value(0.9 * best), value(best + 0.1))
+    d = p / (p + q)
+    assert np.sum(q * game.generator(best)) * dx == pytest.approx(np.sum(q * np.log(1 - d)) * dx, abs=1e-5)
+    not_saturating = adversarial.GAMES["non_saturating"].generator(best)
+    assert np.sum(q * not_saturating) * dx == pytest.approx(-np.sum(q * np.log(d)) * dx, abs=1e-5)
+    critic = adversarial.GAMES["wasserstein"]  # the best critic of slope 1 is x itself, and the distance of the means 1
+    assert np.sum(p * critic.discriminator(x, 0.0) + q * critic.discriminator(0.0, x)) * dx == pytest.approx(-1)
+    assert np.sum(p * critic.generator(x)) * dx == pytest.approx(-1)
+
+
+class Bowl(nn.Module):
+    """A discriminator with the slope `w x`."""
+
+    @nn.compact
+    def __call__(self, x):
+        return 0.5 * self.param("w", nn.initializers.ones, ()) * jnp.sum(x**2, axis=1)
+
+
+def test_a_penalty_between_data_and_samples_wants_the_slope_one():
+    recipe = made("adversarial:penalty=between:gradient_penalty=10", "generator_mlp:features=8")
+    recipe.judge = dataclasses.replace(recipe.judge, network=Bowl())
+    data, samples = (np.tile(np.float32([length, 0]), (B, 1)) for length in (1.0, 4.0))
+    penalty = recipe._penalty({"w": jnp.float32(2.0)}, data, samples, KEYS)
+    length = (1 + np.sqrt(penalty)) / 2  # penalty = (|w x| - 1)^2 at a point x between
+    assert np.all((length > 1) & (length < 4)) and np.std(length) > 0.1
+    flat, slope = jax.value_and_grad(lambda w: recipe._penalty({"w": w}, data, samples, KEYS).sum())(0.0)
+    assert flat == B and slope == 0.0  # a discriminator begins without any slope, and no root is taken of it
+
+
+def test_images_have_a_game_of_convolutions_and_other_pairs_are_refused():
+    images = Dataset("images", np.zeros((8, 5, 5, 1), np.uint8), gray_levels=256)
+    recipe = made("adversarial", "generator_conv:features=4", images, discriminator="conv:features=4")
+    params = recipe.shapes()
+    x = jax.eval_shape(lambda p: recipe.model(p).sample(KEYS, (B, 5, 5, 1)), params)
+    assert x.shape == (B, 5, 5, 1)
+    with pytest.raises(ConfigError, match=r"recipe\.discriminator = 'mlp' does not fit .* 3 axes; choose conv"):
+        made("adversarial", "generator_conv:features=4", images).shapes()
+
+
 def test_the_discriminator_has_a_rate_of_its_own():
-    recipe = made("adversarial:discriminator_rate=3.0:discriminator_features=8", "generator_mlp:features=8")
+    recipe = made("adversarial:discriminator_rate=3.0", "generator_mlp:features=8", discriminator="mlp:features=8")
     params = recipe.init(jax.random.key(0))
     optimizer = recipe.optimizer(optax.sgd(0.1))
     updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)

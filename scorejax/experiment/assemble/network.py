@@ -117,13 +117,14 @@ def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Py
 
 
 def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, object]:
-    """The sigma behind each label of an SMLD chain, for networks that need to know it."""
-    fields = takes(kind)
-    if not isinstance(process, SMLD):
-        if "num_levels" in fields:
-            raise ConfigError(f"model = {kind.__name__.lower()!r} knows noise by its level; set sde = 'smld'")
-        return {}
+    """What labels a process has, and the sigma behind each of an SMLD chain, for networks that need to know them."""
+    fields, known = takes(kind), {}
+    if "num_levels" in fields and not isinstance(process, SMLD):
+        raise ConfigError(f"model = {kind.__name__.lower()!r} knows noise by its level; set sde = 'smld'")
     with jax.ensure_compile_time_eval():  # a network may be made for the first time inside a traced function
-        first, last = (float(process.sigma(jnp.float32(t))) for t in (process.t_max, process.t_min))
-    known = {"noise_levels": (first, last, process.levels), "num_levels": process.levels}
+        if "label_range" in fields:
+            known["label_range"] = tuple(float(process.label(jnp.float32(t))) for t in (process.t_min, process.t_max))
+        if isinstance(process, SMLD):
+            first, last = (float(process.sigma(jnp.float32(t))) for t in (process.t_max, process.t_min))
+            known |= {"noise_levels": (first, last, process.levels), "num_levels": process.levels}
     return {name: value for name, value in known.items() if name in fields}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -17,10 +17,14 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.numerics.trees import PyTree
-from scorejax.reverse.variance import LearnedRange
+from scorejax.reverse.variance import AroundForward, LearnedRange, VarianceHead
 from scorejax.scores.predictions import make_conditional_score
 from scorejax.sdes import LinearSDE
+from scorejax.sdes.discrete import Chain
 from scorejax.sdes.learned import Learned
+
+ReverseVariance: TypeAlias = Literal["range", "around_forward"]
+"""What the second half of the output of a network with `learned_range` says, see `learned_range`."""
 
 
 class Applied(Protocol):
@@ -69,14 +73,34 @@ def score(
 
 
 def learned_range(
-    process: LinearSDE, module: Applied, params: PyTree, condition: Array | None, dropout_key: Array | None = None
-) -> LearnedRange:
+    process: LinearSDE,
+    module: Applied,
+    params: PyTree,
+    condition: Array | None,
+    dropout_key: Array | None = None,
+    *,
+    kind: ReverseVariance = "range",
+) -> VarianceHead:
     """The reverse variances that a network with `learned_range` puts out next to its prediction.
 
     Where score and variances are evaluated at the same points in one compiled program, the network runs once.
+
+    Args:
+        process: the forward process.
+        module: the network.
+        params: its parameters, as `with_process` made them.
+        condition: `[B, ...]`, for a conditional network.
+        dropout_key: turns dropout on.
+        kind: what the second half of its output says: `range`, `2 v - 1` of a variance between two bounds;
+            `around_forward`, for a chain, by how much it differs from the forward variance.
     """
     carried = (_of_network(process, params), dropout_key)
-    return LearnedRange(Partial(_Share(_Apply(module, half=1), process.label), carried, condition))
+    second = _Second(_Apply(module, half=1), process.label, share=kind == "range")
+    network = Partial(second, carried, condition)
+    if kind == "range":
+        return LearnedRange(network)
+    assert isinstance(process, Chain)  # the recipe refuses other processes
+    return AroundForward(network, scale=process.levels**-0.5)
 
 
 def run_once(module: nn.Module) -> _Once:
@@ -145,14 +169,16 @@ class _Once:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Share:
-    """Static part of the learned range: `v` of a network that puts out `2 v - 1`."""
+class _Second:
+    """Static part of reverse variances: the second half of the output, or `v` where that is `2 v - 1`."""
 
     apply_fn: _Apply
     label: Callable[[Array], Array]
+    share: bool
 
     def __call__(self, carried: tuple, condition: Array | None, x: Array, t: Array) -> Array:
-        return 0.5 * (1.0 + self.apply_fn(carried, x, self.label(t), condition))
+        value = self.apply_fn(carried, x, self.label(t), condition)
+        return 0.5 * (1.0 + value) if self.share else value
 
 
 @dataclasses.dataclass(frozen=True)

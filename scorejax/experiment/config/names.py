@@ -23,6 +23,7 @@ RENAMED = {
         )
     },
     **{f"model.{key}": f"recipe.{key}" for key in ("predicts", "sigma_data", "conditional", "label_dropout")},
+    **{f"recipe.discriminator_{key}": f"recipe.discriminator.{key}" for key in ("features", "depth")},
     "sampler.corrector_steps": "sampler.corrector.steps",
     "sampler.steps_per_level": "sampler.stepper.steps",
     **{f"sampler.{key}": f"sampler.corrector.{key}" for key in ("snr", "norm")},

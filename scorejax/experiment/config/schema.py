@@ -40,7 +40,9 @@ _DATA: Values = {
     "resident_mib": Setting(Natural, 2048, "MiB of the device for the data; larger sets are streamed from the host"),
 }
 # What a network is given by the data, by the process, and by flax.
-_OF_THE_DATA = ("num_classes", "condition", "condition_dim", "centered_input", "noise_levels", "num_levels")
+_OF_THE_DATA = (
+    "num_classes", "condition", "condition_dim", "centered_input", "noise_levels", "num_levels", "label_range",
+)  # fmt: skip
 _OF_THE_RUN = ("t", "time_sampling", "gray_levels", "levels", "centered", "chain", "terms", "proposal", "diffuse")
 
 STEPPER = Seam(

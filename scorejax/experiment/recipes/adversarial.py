@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -19,16 +20,46 @@ from jax.tree_util import Partial
 
 from scorejax import models
 from scorejax.experiment.assemble import network as networks
+from scorejax.experiment.config import Seam
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Count, NonNegative, Positive
+from scorejax.runtime.errors import ConfigError
 
-_LATENTS = 1  # stream of an example's key; 0 prepares the example
+_LATENTS, _BETWEEN = 1, 2  # streams of an example's key; 0 prepares the example
+
+DISCRIMINATOR = Seam("scorejax.models:DISCRIMINATORS", "discriminator", "mlp", makes="flax.linen:Module")
+
+
+class Game(NamedTuple):
+    """What the two players lose, as functions of the logits `[b]` of data and of samples.
+
+    Attributes:
+        discriminator: `(of_data, of_samples) -> [b]`.
+        generator: `of_samples -> [b]`.
+    """
+
+    discriminator: Callable[[Array, Array], Array]
+    generator: Callable[[Array], Array]
+
+
+def _cross_entropy(of_data: Array, of_samples: Array) -> Array:
+    return jax.nn.softplus(-of_data) + jax.nn.softplus(of_samples)
+
+
+GAMES: Mapping[str, Game] = {
+    # With D = sigmoid(logit), the discriminator's loss is -log D(data) - log(1 - D(samples)) in the first two.
+    "non_saturating": Game(_cross_entropy, lambda of_samples: jax.nn.softplus(-of_samples)),
+    "minimax": Game(_cross_entropy, lambda of_samples: -jax.nn.softplus(of_samples)),
+    "wasserstein": Game(lambda of_data, of_samples: of_samples - of_data, lambda of_samples: -of_samples),
+}
+Loss: TypeAlias = Literal["non_saturating", "minimax", "wasserstein"]
+Penalty: TypeAlias = Literal["at_data", "between"]
 
 
 class Adversarial(Recipe):
-    """Samples by one evaluation of a generator, with the non-saturating loss."""
+    """Samples by one evaluation of a generator, which plays against a discriminator."""
 
     uses = ("model",)
 
@@ -37,9 +68,10 @@ class Adversarial(Recipe):
         given: Given,
         *,
         latents: Count = 4,
-        discriminator_features: Count = 128,
-        discriminator_depth: Count = 3,
+        loss: Loss = "non_saturating",
+        discriminator: Annotated[str, DISCRIMINATOR] = "mlp",
         discriminator_rate: Positive = 1.0,
+        penalty: Penalty = "at_data",
         gradient_penalty: NonNegative = 0.1,
     ) -> None:
         """Check the settings.
@@ -47,16 +79,22 @@ class Adversarial(Recipe):
         Args:
             given: what it is made for.
             latents: numbers that a sample is made from, each standard normal.
-            discriminator_features: width of the hidden layers of the discriminator.
-            discriminator_depth: how many there are.
+            loss: with `D` the discriminator's probability of data, the generator lowers -log D (non_saturating) or
+                log(1 - D) (minimax, the same game as the discriminator's; both Goodfellow et al., arXiv 1406.2661);
+                wasserstein: the mean difference of a critic, arXiv 1704.00028.
+            discriminator: network that tells data from samples: mlp for vectors, conv for images.
             discriminator_rate: learning rate of the discriminator, as a multiple of optim.lr.
-            gradient_penalty: `gamma` of `gamma / 2 |grad D|^2` at the data (R1, Mescheder et al., arXiv 1801.04406),
-                without which the two may circle for ever; 0: none.
+            penalty: of the discriminator's slope: `gamma / 2 |grad D|^2` at the data (at_data: R1, Mescheder et al.,
+                arXiv 1801.04406), or `gamma (|grad D| - 1)^2` at random points between data and samples (between:
+                WGAN-GP, arXiv 1704.00028).
+            gradient_penalty: `gamma`; 0: no penalty, and the two may circle for ever.
         """
         super().__init__(given)
         networks.check_network(self.config, "samples")
-        self.judge = _Judge(models.DiscriminatorMLP(discriminator_features, discriminator_depth))
-        self.latents, self.discriminator_rate, self.gradient_penalty = latents, discriminator_rate, gradient_penalty
+        assert callable(discriminator)  # the node is handed over as a factory
+        self.judge = _Judge(discriminator())
+        self.latents, self.discriminator_rate = latents, discriminator_rate
+        self.game, self.penalty, self.gradient_penalty = GAMES[loss], penalty, gradient_penalty
 
     @functools.cached_property
     def law(self) -> _Law:
@@ -65,9 +103,10 @@ class Adversarial(Recipe):
 
     def init(self, key: Array) -> Params:
         of_generator, of_discriminator = jax.random.split(key)
-        (dimension,) = self.given.form.shape
-        generator = self.law.network.init(of_generator, jnp.zeros((1, self.latents)), dimension)["params"]
-        discriminator = self.judge.network.init(of_discriminator, jnp.zeros((1, dimension)))["params"]
+        shape = self.given.form.shape
+        generator = self.law.network.init(of_generator, jnp.zeros((1, self.latents)), shape)["params"]
+        self._check_rank(len(shape))
+        discriminator = self.judge.network.init(of_discriminator, jnp.zeros((1, *shape)))["params"]
         return {"generator": generator, "discriminator": discriminator}
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
@@ -75,13 +114,13 @@ class Adversarial(Recipe):
         samples = self.law.sample(generator, keys_lib.fold_in(keys, _LATENTS), batch.x.shape)
         of_data = self.judge(discriminator, batch.x)
         # The discriminator's loss sees samples, not weights of the generator ...
-        of_samples = self.judge(discriminator, lax.stop_gradient(samples))
-        of_discriminator = jax.nn.softplus(-of_data) + jax.nn.softplus(of_samples)
+        fixed = lax.stop_gradient(samples)
+        of_samples = self.judge(discriminator, fixed)
+        of_discriminator = self.game.discriminator(of_data, of_samples)
         if self.gradient_penalty:
-            slope = self.judge.slope(discriminator, batch.x)
-            of_discriminator += 0.5 * self.gradient_penalty * jnp.sum(slope**2, axis=1)
+            of_discriminator += self.gradient_penalty * self._penalty(discriminator, batch.x, fixed, keys)
         # ... and the generator's sees a discriminator that stands still.
-        of_generator = jax.nn.softplus(-self.judge(lax.stop_gradient(discriminator), samples))
+        of_generator = self.game.generator(self.judge(lax.stop_gradient(discriminator), samples))
         metrics = {"discriminator_loss": of_discriminator, "generator_loss": of_generator}
         return (
             of_discriminator + of_generator,
@@ -99,6 +138,25 @@ class Adversarial(Recipe):
     def model(self, params: Params) -> Model:
         return Model(sample=Partial(self.law.sample, params["generator"]))
 
+    def _penalty(self, discriminator: Params, data: Array, samples: Array, keys: Array) -> Array:
+        """The penalty of the slope in units of `gamma`, `[b]`."""
+        if self.penalty == "at_data":
+            return 0.5 * self.judge.squared_slope(discriminator, data)
+        share = keys_lib.uniform(keys_lib.fold_in(keys, _BETWEEN), keys.shape)
+        share = share.reshape(-1, *[1] * (data.ndim - 1))
+        squared = self.judge.squared_slope(discriminator, share * data + (1 - share) * samples)
+        # A root has no slope at zero, where every discriminator begins.
+        return (jnp.sqrt(jnp.where(squared > 0, squared, 1.0)) * (squared > 0) - 1) ** 2
+
+    def _check_rank(self, rank: int) -> None:
+        ranks = getattr(self.judge.network, "ranks", (rank,))
+        if rank not in ranks:
+            fitting = [name for name, kind in models.DISCRIMINATORS.items() if rank in kind.ranks]
+            raise ConfigError(
+                f"recipe.discriminator = {self.config.recipe.discriminator.name!r} does not fit data = "
+                f"{self.config.data.name!r}, whose examples have {rank} axes; choose {', '.join(fitting)}"
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class _Law:
@@ -110,7 +168,7 @@ class _Law:
     def sample(self, params: Params, keys: Array, shape: tuple[int, ...]) -> Array:
         """Draw samples, each from its own key."""
         z = keys_lib.normal(keys, (len(keys), self.latents), jnp.float32)
-        x = self.network.apply({"params": params}, z, shape[1])
+        x = self.network.apply({"params": params}, z, tuple(shape[1:]))
         assert isinstance(x, Array)
         return x
 
@@ -127,6 +185,7 @@ class _Judge:
         assert isinstance(logits, Array)
         return logits
 
-    def slope(self, params: Params, x: Array) -> Array:
-        """Their gradients in `x`."""
-        return jax.grad(lambda y: jnp.sum(self(params, y)))(x)
+    def squared_slope(self, params: Params, x: Array) -> Array:
+        """The squared norms of their gradients in `x`, `[B]`."""
+        slope = jax.grad(lambda y: jnp.sum(self(params, y)))(x)
+        return jnp.sum(slope.reshape(len(x), -1) ** 2, axis=1)

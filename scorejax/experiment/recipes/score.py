@@ -24,18 +24,18 @@ from scorejax.models import pretrained
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Below1, Positive
 from scorejax.objectives import LossHistory
-from scorejax.reverse.variance import LearnedRange
+from scorejax.reverse.variance import VarianceHead
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score as ScoreFunction
 from scorejax.scores.predictions import check_prediction
 from scorejax.sdes import LinearSDE
-from scorejax.sdes.discrete import Chain
+from scorejax.sdes.discrete import DDPM, Chain
 from scorejax.sdes.learned import Learned
 
 _OBJECTIVE, _HIDING = 1, 2  # streams of an example's key; 0 prepares the example
 
 
-Predicts: TypeAlias = Literal["noise", "data", "score", "v", "edm", "previous_mean"]
+Predicts: TypeAlias = Literal["noise", "data", "score", "v", "edm", "previous_mean", "mean_shift"]
 
 
 class Score(Recipe):
@@ -49,6 +49,7 @@ class Score(Recipe):
         *,
         predicts: Predicts = "noise",
         sigma_data: Positive = 0.5,
+        reverse_variance: scores.ReverseVariance = "range",
         conditional: bool = False,
         label_dropout: Below1 = 0.0,
     ) -> None:
@@ -56,13 +57,18 @@ class Score(Recipe):
 
         Args:
             given: what it is made for.
-            predicts: what the network puts out: noise, data, score, v, edm; on a chain of levels also previous_mean.
+            predicts: what the network puts out: noise, data, score, v, edm; on a chain of levels also previous_mean and
+                mean_shift.
             sigma_data: for `predicts = "edm"`: the standard deviation of the data.
+            reverse_variance: what the second half of the output of a network with model.learned_range is: between two
+                bounds (range: improved DDPM), or around the forward variance (around_forward: Sohl-Dickstein et al.
+                2015).
             conditional: whether the network takes the labels of the data as a condition.
             label_dropout: chance that training hides an example's label; above 0 the run can be guided.
         """
         super().__init__(given)
         self.predicts, self.sigma_data = predicts, sigma_data
+        self.reverse_variance: scores.ReverseVariance = reverse_variance
         self.conditional, self.label_dropout = conditional, label_dropout
         if label_dropout and not conditional:
             raise ConfigError("recipe.label_dropout hides class labels; it needs recipe.conditional=true")
@@ -72,6 +78,11 @@ class Score(Recipe):
             check_prediction(self.sde, predicts, "edm")
         if getattr(self.config.model, "learned_range", None) and predicts == "edm":
             raise ConfigError("model.learned_range does not go with recipe.predicts = 'edm'; choose noise, data or v")
+        if reverse_variance == "around_forward" and not isinstance(self.sde, DDPM):
+            raise ConfigError(
+                "recipe.reverse_variance = 'around_forward' is of a chain whose steps add less variance than 1, got "
+                f"sde = {self.config.sde.name!r}; set sde = 'ddpm'"
+            )
         with user_errors("section objective"):
             self._objective(None)  # found out here, not inside the compiled step
 
@@ -114,7 +125,7 @@ class Score(Recipe):
         module = scores.run_once(self.network) if learns_range else self.network
         of = functools.partial(scores.score, sde, module, params, self.predicts, sigma_data=self.sigma_data)
         score = Partial(_given, of(dropout_key=batch.device_key), condition)
-        head = scores.learned_range(sde, module, params, condition, batch.device_key) if learns_range else None
+        head = self._variances(sde, module, params, condition, batch.device_key) if learns_range else None
         losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, batch.x, t, carry)
         if carry is None:
             return losses, None, {}
@@ -123,7 +134,7 @@ class Score(Recipe):
     def model(self, params: Params) -> Model:
         sde = scores.process_of(self.sde, params)
         learns_range = getattr(self.network, "learned_range", False)
-        of_range = Partial(functools.partial(scores.learned_range, sde, self.network), params) if learns_range else None
+        of_range = Partial(functools.partial(self._variances, sde, self.network), params) if learns_range else None
         trained_bound = Partial(functools.partial(self.bound_bits, sde)) if self.objective.is_continuous_bound else None
         return Model(
             sde=sde,
@@ -135,6 +146,11 @@ class Score(Recipe):
             num_classes=self.given.form.num_classes if self.conditional else 0,
             feature_layer=models.last_norm(self.network),
         )
+
+    @property
+    def _variances(self) -> Callable[..., VarianceHead]:
+        """`(sde, module, params, condition, dropout_key=None)`: the reverse variances of the network."""
+        return functools.partial(scores.learned_range, kind=self.reverse_variance)
 
     def bound_bits(
         self, sde: LinearSDE, keys: Array, score: ScoreFunction, raw: Array, times_per_example: int
@@ -197,7 +213,7 @@ class Score(Recipe):
             keys: Array,
             sde: LinearSDE,
             score: ScoreFunction,
-            head: LearnedRange | None,
+            head: VarianceHead | None,
             x0: Array,
             t: Array,
             history: LossHistory | None,
@@ -256,7 +272,7 @@ def _of_chain(function: Callable[..., Array], sde: Chain, time_sampling: str, ta
         keys: Array,
         sde: LinearSDE,
         score: ScoreFunction,
-        head: LearnedRange,
+        head: VarianceHead,
         x0: Array,
         t: Array,
         history: LossHistory | None,

@@ -1,0 +1,35 @@
+"""Predictions of the mean one level below, for chains of levels: both are linear in the point and in its score."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+from scorejax.sdes.discrete import Chain
+from scorejax.sdes.linear import LinearSDE, Time
+
+CHAIN_PREDICTIONS = ("previous_mean", "mean_shift")
+"""What a network may predict for a chain of levels alone."""
+
+
+def weights(sde: LinearSDE, t: Time, kind: str) -> tuple[Array, Array]:
+    """Return the weights of `x_t` and of its score in a prediction.
+
+    With the forward kernel `q(x_t | x_s) = N(a x_s, v)` from the level `s` below `t`, by Tweedie's formula,
+
+        previous_mean = E[x_s | x_t] = x / a + (v / a) score
+        mean_shift = (previous_mean - a x) / sqrt(v) = ((1 / a - a) x + (v / a) score) / sqrt(v)
+
+    Args:
+        sde: a chain of levels.
+        t: times of levels, a scalar or `[B]`. Below the first level lie the data.
+        kind: one of `CHAIN_PREDICTIONS`.
+    """
+    assert isinstance(sde, Chain)
+    t = jnp.asarray(t, jnp.result_type(float))
+    first = t * sde.levels < 1.5  # below it lie the data, even where the table goes on
+    a, v = sde.transition(jnp.where(first, t, t - 1.0 / sde.levels), t)
+    a, v = jnp.where(first, sde.alpha(t), a), jnp.where(first, sde.variance(t), v)
+    if kind == "previous_mean":
+        return 1.0 / a, v / a
+    return (1.0 - a) * (1.0 + a) / (a * jnp.sqrt(v)), jnp.sqrt(v) / a
