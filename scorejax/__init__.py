@@ -20,7 +20,7 @@ from scorejax.objectives import score_matching
 from scorejax.reverse import gamma, variance
 from scorejax.reverse import optimal_times as trajectories
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
-from scorejax.scores import analytic
+from scorejax.scores import analytic, estimators
 from scorejax.scores.predictions import make_conditional_score, make_score, score_from_energy, tweedie
 from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, ncsnv2_levels, smld, still, subvp, times, ve, vp
 
@@ -55,7 +55,18 @@ def _lazy(name: str, home: str) -> types.ModuleType:
 # more than JAX are imported on first use: `import scorejax` stays light.
 config = _lazy("config", "scorejax.experiment.config")
 pretrained = _lazy("pretrained", "scorejax.models.pretrained")
-for _module in (analytic, config, gamma, ncsnv2_levels, pretrained, score_matching, times, trajectories, variance):
+for _module in (
+    analytic,
+    config,
+    estimators,
+    gamma,
+    ncsnv2_levels,
+    pretrained,
+    score_matching,
+    times,
+    trajectories,
+    variance,
+):
     _short = "trajectories" if _module is trajectories else _module.__name__.rpartition(".")[2]
     sys.modules[f"scorejax.{_short}"] = _module
 
@@ -73,6 +84,7 @@ __all__ = [
     "edm",
     "elbo",
     "encode",
+    "estimators",
     "flow",
     "gamma",
     "guidance",

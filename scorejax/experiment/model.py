@@ -45,11 +45,14 @@ class Model:
         bound_bits: `(keys [B], raw [B, ...], condition, times) -> bits/dim [B]` of the bound that was trained, for
             models that were trained by one in continuous time.
         log_prob: `(keys [B], x [B, ...]) -> nats [B]`, the log density of model space.
+        evidence: `(keys [B], raw [B, ...], samples=, temperatures=) -> likelihood.Evidence`, a lower bound of the log
+            probability of gray levels, or of the log density of model space for vectors, under latent variables.
         sample: `(keys [B], shape) -> x [B, ...]`, by the model's own way.
         logits: `(x, t) -> [B, K]`, of noisy data; a model without a process ignores `t`.
         features: `(x, t)`, the last feature map of a classifier.
         logits_of_features: `features [B, F] -> [B, K]`, the last layer of a classifier whose features are vectors.
         restore: `(x, t) -> x_0`, of degraded data.
+        binarizes: whether the evidence is that of black and white pixels, drawn from the gray levels.
         sample_nfe: network evaluations that `sample` makes.
         of_process: `(sde, cleanest) -> Model`, the same weights for another process: of a classifier that follows the
             log SNR. Data cleaner than the log SNR `cleanest` pass for that clean. None: for its own process alone.
@@ -67,6 +70,7 @@ class Model:
     learned_range: Partial | None = None
     bound_bits: Partial | None = None
     log_prob: Partial | None = None
+    evidence: Partial | None = None
     sample: Partial | None = None
     logits: Partial | None = None
     features: Partial | None = None
@@ -76,6 +80,7 @@ class Model:
     variance_head: Partial | None = None
     dequantizer: Partial | None = None
     conditional: bool = static(default=False)
+    binarizes: bool = static(default=False)
     sample_nfe: int = static(default=1)
     null_condition: float | None = static(default=None)
     num_classes: int = static(default=0)
@@ -119,6 +124,7 @@ CAPABILITIES = (
     "learned_range",
     "bound_bits",
     "log_prob",
+    "evidence",
     "sample",
     "logits",
     "features",

@@ -12,6 +12,7 @@ from scorejax.likelihood.bits import (
 from scorejax.likelihood.bound import Bound, likelihood_bound
 from scorejax.likelihood.elbo import Elbo, elbo
 from scorejax.likelihood.gray_levels import dequantize_uniform
+from scorejax.likelihood.latent import Evidence, evidence
 from scorejax.likelihood.log_prob import LogProb, log_prob
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "BoundBits",
     "Dequantizer",
     "Elbo",
+    "Evidence",
     "LogProb",
     "bits_per_dim",
     "bound_bits",
@@ -27,6 +29,7 @@ __all__ = [
     "dequantize_uniform",
     "dequantized_bits",
     "elbo",
+    "evidence",
     "likelihood_bound",
     "log_prob",
 ]

@@ -2,6 +2,7 @@
 
 from scorejax.models.adversarial_conv import DiscriminatorConv, GeneratorConv
 from scorejax.models.adversarial_mlp import DiscriminatorMLP, GeneratorMLP
+from scorejax.models.autoencoder_mlp import AutoencoderMLP, LatentScoreMLP
 from scorejax.models.condition import no_condition
 from scorejax.models.coupling_flow import CouplingFlow
 from scorejax.models.ddpm import DDPM
@@ -35,6 +36,7 @@ NETWORKS = {
     "deep_kernel": DeepKernel,
     "generator_mlp": GeneratorMLP,
     "generator_conv": GeneratorConv,
+    "autoencoder_mlp": AutoencoderMLP,
 }
 """Networks by name. The fields of each are its settings, but for those that data and process fill in. A class says what
 it maps (`role`: scores, classes, ...), how many axes its examples have (`ranks`: 1 for vectors, 3 for images), and how
@@ -50,6 +52,7 @@ __all__ = [
     "NCSN",
     "NETWORKS",
     "NICE",
+    "AutoencoderMLP",
     "CouplingFlow",
     "DDPMpp",
     "DeepKernel",
@@ -60,6 +63,7 @@ __all__ = [
     "GeneratorConv",
     "GeneratorMLP",
     "ImageHead",
+    "LatentScoreMLP",
     "MLPClassifier",
     "MultiscaleConv",
     "NCSNpp",

@@ -13,6 +13,7 @@ from scorejax.experiment import assemble
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Recipe
 from scorejax.experiment.recipes.score import Score
+from scorejax.likelihood import Evidence
 from scorejax.numerics import keys as keys_lib
 from scorejax.scores import analytic
 
@@ -103,6 +104,15 @@ class Density(Known):
         return Model(**{name: bound for name, bound in can.items() if self.has[name]})
 
 
+class Latent(Known):
+    """The correlated Gaussian by a bound of its likelihood that is exact, and nothing else."""
+
+    uses = ()
+
+    def model(self, params):
+        return Model(evidence=Partial(gaussian_evidence, params))
+
+
 class Bounded(Score):
     """A network trained by a bound, whose score is then replaced by the exact one of the correlated Gaussian."""
 
@@ -189,6 +199,11 @@ def gaussian_energy(params, x):
 
 def gaussian_density(params, keys, x):
     return TRUTH.log_prob(watched(x)) + params["w"][0]
+
+
+def gaussian_evidence(params, keys, raw, *, samples, temperatures):
+    value = TRUTH.log_prob(raw) + params["w"][0]
+    return Evidence(value, jnp.zeros_like(value), jnp.full_like(value, samples), jnp.full_like(value, jnp.nan))
 
 
 def gaussian_samples(params, keys, shape):

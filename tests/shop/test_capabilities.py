@@ -4,10 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from exact_recipes import TRUTH
 from known import config_of
 from runs import store
 
-from scorejax.experiment import modes
+from scorejax import data
+from scorejax.experiment import assemble, modes
 from scorejax.experiment.evaluation import evaluate
 from scorejax.runtime.errors import ConfigError
 
@@ -36,6 +38,7 @@ KINDS = {
     ),
     "density and samples": ("Density", "log_prob, sample", {"likelihood", "samples"}, {"sample"}),
     "density": ("Density:sample=false", "log_prob", {"likelihood"}, set()),
+    "latent variables": ("Latent", "evidence", {"evidence"}, set()),
     "samples": ("Density:log_prob=false", "sample", {"samples"}, {"sample"}),
     "logits": ("Quadrants", "logits", {"classification"}, set()),
     "nothing": ("Density:log_prob=false:sample=false", "none of the capabilities", None, set()),
@@ -46,9 +49,9 @@ KINDS = {
 def kind(request, tmp_path_factory):
     """A stored model of each kind: its config, its folder, and what is expected of it."""
     recipe, can, sections, works = KINDS[request.param]
-    data = "moons" if recipe == "Quadrants" else "gaussian"  # of which only the first have classes
+    source = "moons" if recipe == "Quadrants" else "gaussian"  # of which only the first have classes
     read = CHAINS if recipe == "OneLevel" else READ if recipe.startswith("Gaussian") else UNREAD
-    config, folder = config_of(recipe, f"data={data}", *SHORT, *read), tmp_path_factory.mktemp("run")
+    config, folder = config_of(recipe, f"data={source}", *SHORT, *read), tmp_path_factory.mktemp("run")
     store({"w": np.zeros(1, np.float32)}, folder, 7)
     return config, folder, can, sections, works
 
@@ -70,12 +73,21 @@ def test_an_evaluation_measures_what_a_model_can_or_is_refused(kind, capsys):
     assert {each.name for each in evaluate.EVALUATIONS} & set(report) == sections
     assert report["step"] == 7 and (folder / "eval" / "step-7.json").is_file()
     said = capsys.readouterr().out
-    for section, words in (("likelihood", "bits/dim"), ("samples", "Frechet"), ("classification", "accuracy")):
+    for section, words in (
+        ("likelihood", "bits/dim  "),
+        ("evidence", "bits/dim at most"),
+        ("samples", "Frechet"),
+        ("classification", "accuracy"),
+    ):
         assert (words in said) == (section in sections)
     if "likelihood" in sections:
         # the density is exact; the score's has the error of its solver and of the prior at the last time
         assert report["likelihood"]["bits_per_dim"] == pytest.approx(report["likelihood"]["truth"], abs=0.02)
         assert (report["likelihood"]["evaluations_mean"] == 1) == ("log_prob" in can)
+    if "evidence" in sections:
+        found, test = report["evidence"], assemble.dataset(config, "test")
+        chosen = test.examples[data.spread(len(test), 4)]
+        assert found["nats"] == pytest.approx(-float(np.mean(TRUTH.log_prob(chosen))), rel=1e-5)
     if "classification" in sections:
         [level] = report["classification"]["levels"]  # clean data alone, for there is no process
         assert level["log_snr"] is None and level["accuracy"] > 0.5

@@ -23,6 +23,7 @@ ROWS = {  # a config of seconds for each kind of training
     "flow": "flow:tiny",
     "energy": "energy:tiny",
     "adversarial": "adversarial:tiny",
+    "autoencoder": "autoencoder:implicit,tiny",
     "feature_network": "feature_network:digits,tiny",
     "variance_head": "vp_moons:tiny",
     "dequantizer": "vp_digits:tiny",

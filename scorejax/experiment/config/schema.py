@@ -157,6 +157,16 @@ SCHEMA: Values = {
             "times drawn for the upper bound of the bits/dim next to the exact ones, with objective continuous_vlb for "
             "the bound that it trains; 0: no bound",
         ),
+        "evidence": Setting(
+            Natural,
+            100,
+            "draws of the latent variables of each example, for the bound of its likelihood; 0: no such bound",
+        ),
+        "evidence_temperatures": Setting(
+            Natural,
+            0,
+            "laws between encoder and posterior through which these are annealed; 0: importance sampling (IWAE)",
+        ),
         "elbo": Setting(
             Natural, 0, "network evaluations of the variational bound of a reverse chain, at least 2; 0: no such bound"
         ),

@@ -71,7 +71,7 @@ def bits_per_dim(
         "dequantization": c.dequantization if test.gray_levels else None,
         "levels": test.gray_levels,
         "evaluations_mean": float(rows["nfe"].mean()),
-        **_gaussian_baseline(fitted_to, examples),
+        **gaussian_baseline(fitted_to, examples),
         "uniform_baseline": metrics.uniform_bits_per_dim(test.gray_levels) if test.gray_levels else None,
     }
     if c.bound:
@@ -116,7 +116,7 @@ def verdict(bits: Result) -> str | None:
     )
 
 
-def _gaussian_baseline(train: np.ndarray, test: np.ndarray) -> Result:
+def gaussian_baseline(train: np.ndarray, test: np.ndarray) -> Result:
     """The baseline, or None with the reason that there is none.
 
     With no more examples than dimensions some of these have no variance, and the number no meaning.

@@ -20,6 +20,7 @@ from scorejax.experiment.evaluation import (
     chains,
     classification,
     draw,
+    evidence,
     places,
     quality,
     reference,
@@ -42,6 +43,7 @@ from scorejax.runtime.errors import ConfigError
 EVALUATIONS = (
     classification.EVALUATION,
     bits.EVALUATION,
+    evidence.EVALUATION,
     variational.EVALUATION,
     chains.EVALUATION,
     samples.EVALUATION,

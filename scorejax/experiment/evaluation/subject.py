@@ -20,9 +20,8 @@ from scorejax.experiment.steering import Classes
 from scorejax.experiment.trained import Trained
 from scorejax.sdes import LinearSDE
 
-BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS = range(
-    8
-)  # streams of the evaluation's key
+# Streams of the evaluation's key.
+BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS, EVIDENCE = range(9)
 
 
 class Subject(NamedTuple):
