@@ -56,7 +56,11 @@ def main(argv: list[str] | None = None) -> int:
         except frame.Refused as refused:
             print(f"  left out: {refused}", file=sys.stderr, flush=True)
             failed = True
-    print(frame.write_page(places))
+    try:
+        print(frame.write_page(places))
+    except frame.Refused as refused:
+        print(f"no page: {refused}", file=sys.stderr)
+        failed = True
     return int(failed)
 
 

@@ -121,9 +121,12 @@ class Given:
             raise Refused(f"main.py {' '.join(arguments)} ended with code {done.returncode}: {done.stderr[-2000:]}")
         return done.stdout
 
-    def run(self, config: str, name: str, *settings: str) -> Path:
-        """The folder of a run of this config, trained (or gone on with) if it is not yet; settings are `key=value`."""
-        folder = self.work / name
+    def run(self, config: str, name: str, *settings: str, shared: bool = False) -> Path:
+        """The folder of a run of this config, trained (or gone on with) if it is not yet; settings are `key=value`.
+
+        One that several parts share lies next to their own folders.
+        """
+        folder = (self.work.parent if shared else self.work) / name
         data = [f"data.data_dir={self.data_dir}"] if self.data_dir else []
         given = [*data, "eval.after_training=false", *settings]
         # a finished run is recognized by its own record, so that nothing is rehearsed or compiled a second time
@@ -221,8 +224,8 @@ def compute(
     drawn = where.exists() and all(places.picture(name).exists() for name in each.pictures)
     if drawn and not again and read_json(where, dict, "delete it").get("settings") == settings:
         return False
-    handed = {"data_dir": data_dir, "uci": uci}
-    if missing := [FLAGS[need] for need in each.needs if not handed[need]]:
+    handed = {need: path for need, path in {"data_dir": data_dir, "uci": uci}.items() if need in each.needs}
+    if missing := [FLAGS[need] for need in each.needs if not handed.get(need)]:
         raise Refused(f"{each.name} needs {' and '.join(missing)}")
     (work / each.name).mkdir(parents=True, exist_ok=True)
     given = Given(work / each.name, places, settings, list(each.pictures), again=again, **handed)
@@ -247,7 +250,13 @@ def page(places: Places) -> str:
         result = read_json(where, dict, f"compute it: python -m benchmarks.slides {name} --again")
         if each.text is None:
             raise Refused(f"{name} has no text: give it one with @{name}.says")
-        sections += [f"## {each.title}", f"*The slides:* {each.slides}", each.text(result["numbers"]).strip()]
+        try:
+            words = each.text(result["numbers"]).strip()
+        except KeyError as missing:
+            raise Refused(
+                f"the result of {name} has no {missing}: python -m benchmarks.slides {name} --again"
+            ) from None
+        sections += [f"## {each.title}", f"*The slides:* {each.slides}", words]
         folder = places.images.relative_to(places.page.parent)
         sections += [f"![{caption}]({folder}/slides-{picture}.png)" for picture, caption in each.pictures.items()]
         flags = "".join(f" {FLAGS[need]}=DIR" for need in each.needs)
@@ -285,7 +294,7 @@ alone.
 """
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table; numbers that are no text yet are shown with four significant digits."""
 
     def cell(value: Any) -> str:
