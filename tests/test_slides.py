@@ -9,6 +9,7 @@ from benchmarks.slides import Given, Refused, __main__, draw, frame, table
 from benchmarks.slides.frame import Part, Places
 
 PARTS = frame.parts()
+MEASURED = [name for name in PARTS if Places().result(name).exists()]  # the others are not on the page
 
 
 @pytest.fixture
@@ -66,10 +67,15 @@ def test_the_command_writes_the_page_of_the_results_that_there_are(toy, tmp_path
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_part_says_what_the_slides_show_and_its_text_is_made_of_its_result(name):
-    each, places = PARTS[name], Places()
+def test_a_part_says_what_the_slides_show(name):
+    each = PARTS[name]
     assert each.title and each.slides.endswith(".") and each.text is not None
     assert all(caption and not caption.endswith(".") for caption in each.pictures.values())
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_text_of_a_part_is_made_of_its_result(name):
+    each, places = PARTS[name], Places()
     result = json.loads(places.result(name).read_text())
     assert result["settings"] == json.loads(json.dumps(each.settings)), "the result is of other settings"
     assert all(places.picture(picture).exists() for picture in each.pictures)
