@@ -290,7 +290,7 @@ python -m benchmarks.slides mixture langevin
 
 A result that lies in `benchmarks/slides/results/` with the same settings is not computed again unless `--again` asks
 for it, and `--set langevin.chains=1000` changes a setting. `--out=DIR` writes everything there and leaves this page
-alone.
+alone. The times are those of a machine with other work to do.
 """
 
 

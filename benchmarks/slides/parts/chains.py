@@ -83,13 +83,14 @@ def chains(given: Given, *, steps: int = 200, columns: int = 9, seed: int = 0) -
 def text(numbers: dict) -> str:
     rows = [[row["step"], row["alpha"], row["sigma"], row["forward"], row["reverse"]] for row in numbers["rows"]]
     error = (numbers["seen"] * (1 - numbers["seen"]) / numbers["checked"]) ** 0.5
+    seen = "every one" if numbers["seen"] == 1 else f"{numbers['seen']:.1%} +- {error:.1%}"
     return f"""
 {table(["step", "alpha", "sigma", "pixels' standard deviation, forward", "reverse, at the same noise"], rows)}
 
 The chain ends where the slides have it end: its last state has mean {numbers["mean_at_the_end"]:.3f} and standard deviation
 {numbers["std_at_the_end"]:.3f} over {numbers["numbers_at_the_end"]:,} numbers, pure noise. The reverse chain passes the
 same noise levels on its way back, as it must if its score is right. Of {numbers["checked"]} samples a support vector machine of
-real digits ({numbers["judge"]:.1%} of the test images) sees {numbers["seen"]:.1%} +- {error:.1%} in the class that was asked
+real digits ({numbers["judge"]:.1%} of the test images) sees {seen} in the class that was asked
 for. The FID of the slides is of CIFAR-10 and of days on a TPU, and nothing here can be set next to it; the distance of the
 digits to the data is in the table of samplers below.
 """

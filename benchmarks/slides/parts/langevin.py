@@ -132,6 +132,6 @@ The two agree with the slides, and the plain chain does what theory says: the sc
 keeps the basin it was started in, the side of the line on which the two terms of the density are equal, whose share of the
 square is {basin:.4f}. Annealing begins where both modes are one, and loses a little on the way down; more levels or more
 steps lose less. The published toy replaces the variance of the components by sigma^2, which changes next to nothing. Within
-a mode the samples of plain Langevin dynamics have variance {numbers["variance"]:.3f}, where the data have 1: a chain
+a mode the samples of plain Langevin dynamics have variance {numbers["variance"]:.3f} +- {numbers["variance"] / (n * numbers["plain"]) ** 0.5:.3f}, where the data have 1: a chain
 with steps of alpha has 1 / (1 - alpha / 4) = {1 / (1 - ALPHA / 4):.4f}.
 """
