@@ -1,4 +1,4 @@
-"""A network of dense layers for small images: the slides need thousands of evaluations, and it makes one in microseconds.
+"""A network of dense layers for small images, whose evaluations cost next to nothing: the slides need many thousands.
 
 python main.py --config=vp_digits --config.model=benchmarks.slides.flat:FlatMLP
 """

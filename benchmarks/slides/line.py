@@ -1,7 +1,7 @@
 """The law of a Markov chain on the line after many steps, by quadrature: no samples, no standard errors.
 
-The mixture of the slides has its two modes on the diagonal, and the score of every law in this family splits into a part
-along the diagonal and one across it. The position along the diagonal is therefore a chain of its own, and its density
+The mixture of the slides has its two modes on the diagonal, and its score splits into a part along the diagonal and one
+across it. The position along the diagonal is therefore a chain of its own, and its density
 after a step is an integral over the density before:
 
     p'(v) = int p(u) N(v; m(u), s^2) du,    one step being u -> m(u) + s z
