@@ -26,7 +26,10 @@ from scorejax.runtime.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / f"docs/{name}.md" for name in ("choosing", "control", "data", "recipes", "runs", "benchmarks")),
+    *(
+        ROOT / f"docs/{name}.md"
+        for name in ("choosing", "control", "data", "recipes", "runs", "benchmarks", "energies", "slides")
+    ),
 ]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 # The configs of the runs that commands go on with.
