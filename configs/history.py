@@ -2,9 +2,9 @@
 
     python main.py --config=configs/history.py:gan --config.data.data_dir=TFDS_DIR
 
-Each variant is trained for about the same CPU time, three minutes, with a network of the kind that its authors took,
-of a size that such a budget can train. What comes out is no more than what each idea makes of three minutes; all of
-them go further with more (`--config.train.steps`). `python -m benchmarks.slides history --data-dir=TFDS_DIR` trains
+Each variant is trained for about the same CPU time, two minutes, with a network of the kind that its authors took, of a
+size that such a budget can train. What comes out is no more than what each idea makes of two minutes; all of them go
+further with more (`--config.train.steps`). `python -m benchmarks.slides history --data-dir=TFDS_DIR` trains
 and measures them all.
 
     :gan          a generator against a discriminator (Goodfellow et al. 2014), both convolutional
@@ -36,7 +36,7 @@ def gan(config: Config) -> None:
     config.recipe.discriminator = "conv:features=32"
     config.model = "generator_conv:features=32"
     config.optim.update({"lr": 1e-3, "beta1": 0.0, "beta2": 0.99})
-    config.train.update({"steps": 1200, "batch": 64})
+    config.train.update({"steps": 900, "batch": 64})
     config.eval.exact = False
     _without_score(config)
 
@@ -45,7 +45,7 @@ def flow(config: Config) -> None:
     """Couplings between halves of the pixels."""
     config.recipe = "flow"
     config.model = "coupling_flow:features=256:couplings=8"
-    config.train.update({"steps": 600, "batch": 128})
+    config.train.update({"steps": 450, "batch": 128})
     config.eval.likelihood_examples = 1000
     _without_score(config)
 
@@ -56,7 +56,7 @@ def dpm(config: Config) -> None:
     config.sde = "ddpm:n=1000"
     config.model = "multiscale_conv:depth=0:learned_range=true"
     config.objective.update({"name": "vlb", "time_sampling": "importance"})
-    config.train.update({"steps": 3000, "batch": 128})
+    config.train.update({"steps": 2500, "batch": 128})
     config.sampler = {"stepper": "reverse_chain:variance=learned", "steps": 999, "t_min": None}
     config.eval.update({"exact": False, "elbo": 1000, "elbo_variance": "learned"})
 
@@ -74,7 +74,7 @@ def score_sde(config: Config) -> None:
     config.model.update({"attention_resolutions": (), "dropout": 0.0})
     config.objective.time_sampling = "stratified"
     config.optim.lr = 3e-3
-    config.train.update({"steps": 500, "batch": 32})
+    config.train.update({"steps": 350, "batch": 32})
     config.sampler.update({"stepper": "dpm_solver:order=2", "steps": 25, "t_min": 1e-3})
 
 
