@@ -75,7 +75,7 @@ def text(numbers: dict) -> str:
     there = {label: values[0] for label, values in PRINTED.items()}
     ours, theirs = (
         ", ".join(shown[label] for label in sorted(of, key=lambda label: of[label])) for of in (here, there)
-    )  # noqa: B023
+    )
     flow = numbers["distance"]["probability_flow"]
     last = [values[-1] for values in numbers["distance"].values()]
     return f"""
