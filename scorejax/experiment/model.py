@@ -53,6 +53,7 @@ class Model:
         logits_of_features: `features [B, F] -> [B, K]`, the last layer of a classifier whose features are vectors.
         restore: `(x, t) -> x_0`, of degraded data.
         binarizes: whether the evidence is that of black and white pixels, drawn from the gray levels.
+        temperature: of the chains that an energy was trained against, in units of what the network returns.
         sample_nfe: network evaluations that `sample` makes.
         of_process: `(sde, cleanest) -> Model`, the same weights for another process: of a classifier that follows the
             log SNR. Data cleaner than the log SNR `cleanest` pass for that clean. None: for its own process alone.
@@ -81,6 +82,7 @@ class Model:
     dequantizer: Partial | None = None
     conditional: bool = static(default=False)
     binarizes: bool = static(default=False)
+    temperature: float = static(default=1.0)
     sample_nfe: int = static(default=1)
     null_condition: float | None = static(default=None)
     num_classes: int = static(default=0)

@@ -174,7 +174,7 @@ class Recipe(abc.ABC):
     uses: ClassVar[tuple[str, ...]] = ("model",)
     """Sections of the config that it reads, beyond data, optim, ema, train and eval; others must stay at their
     defaults."""
-    carry_is_shared: ClassVar[bool] = True
+    carry_is_shared: bool = True
     """Whether the carry is the same on every device; if not, each device has its own, and a run goes on with as many
     devices as it began with."""
     draws: ClassVar[bool] = True
@@ -229,6 +229,18 @@ class Recipe(abc.ABC):
             batch: this device's part of the batch.
             keys: one PRNG key per example `[b]`, of this step.
         """
+
+    def trusts(self, metrics: Metrics) -> Array | None:
+        """Return whether a step may be followed, by its metrics, the means over all devices; None: any finite one.
+
+        After a step that may not be, or whose numbers are not finite, training goes on from the averaged weights, and
+        the average stays as it was. Such steps are counted in the metric `went_back`.
+        """
+        return None
+
+    def remark(self, means: Mapping[str, float]) -> str | None:
+        """Return what is worth a warning in the means of the metrics since the last line of the log; None: nothing."""
+        return None
 
     def optimizer(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
         """Return the optimizer, given that of section `optim`; several are one `optax.multi_transform`."""

@@ -25,7 +25,7 @@ from scorejax import data, samplers
 from scorejax.experiment import config as configs
 from scorejax.experiment import inputs, steering
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.evaluation import draw, sweep, variances
+from scorejax.experiment.evaluation import draw, normalized, sweep, variances
 from scorejax.experiment.evaluation.density import LogProb, log_density
 from scorejax.experiment.evaluation.subject import BITS, Subject
 from scorejax.experiment.model import Model
@@ -148,10 +148,13 @@ class Run:
         own = configs.copy(self.config)
         own.eval.seed = seed
         if self.model.sample is not None:
-            given = {"condition": condition, "guidance": guidance, "stepper": stepper, "steps": steps}
+            given: dict[str, object] = {"condition": condition, "guidance": guidance}
+            if self.model.sde is None:
+                given |= {"stepper": stepper, "steps": steps}
             if asked := [name for name, value in given.items() if value is not None]:
                 raise ValueError(f"this model draws samples in its own way and takes no {', '.join(asked)}")
-            return Subject(self._trained, own_config=own)
+            if stepper is None and steps is None:
+                return Subject(self._trained, own_config=own)
         if stepper is not None:
             own = sweep.with_sampler(own, stepper, own.sampler.steps if steps is None else steps, "stepper")
         elif steps is not None:
@@ -179,7 +182,8 @@ class Run:
     ) -> LogProb:
         """Return log-likelihoods in the user's units, as an evaluation measures them with uniform dequantization.
 
-        Differentiable in vectors `x`.
+        Differentiable in vectors `x`. Of an energy it takes the partition function that its evaluation has left in the
+        folder, whose standard error is part of that of every value.
 
         Args:
             x: examples `[B, ...]`: integer gray levels, or vectors.
@@ -192,9 +196,11 @@ class Run:
                 at least 2 probes of vectors, for the same reason) ...
 
         Raises:
-            ValueError: examples of another shape, type or range, or a condition that the model lacks.
+            ValueError: examples of another shape, type or range, a condition that the model lacks, or an energy whose
+                partition function was not estimated.
         """
-        self._need("log_prob", "log_prob", "score")
+        self._need("log_prob", "log_prob", "score", "energy")
+        model, of_log_z = self._normalized
         raw, c = inputs.examples(self.form, x), self.config.eval
         given = self._given(condition, len(raw))
         probes = c.probes if self.form.gray_levels else max(2, c.probes)
@@ -206,13 +212,21 @@ class Run:
         }
         keys = keys_lib.per_example(jax.random.fold_in(jax.random.key(seed), BITS), len(raw))
         if not doors.known(raw):
-            return _log_density(self.model, keys, raw, given, **fixed)
+            return _with_error(_log_density(model, keys, raw, given, **fixed), of_log_z)
         found = []
         for index, own in data.eval_batches(len(raw), min(batch, len(raw))):  # of one shape, compiled once
             part = None if given is None else given[index]
-            density = _log_density(self.model, keys[index], raw[index], part, **fixed)
+            density = _log_density(model, keys[index], raw[index], part, **fixed)
             found.append(jax.tree.map(lambda leaf, own=own: leaf[own], density))
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+        return _with_error(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found), of_log_z)
+
+    @functools.cached_property
+    def _normalized(self) -> tuple[Model, float]:
+        """The model with a density, and the standard error of its partition function, in nats."""
+        if self.model.log_prob is not None or self.model.energy is None:
+            return self.model, 0.0
+        estimate = normalized.kept(Subject(self._trained), self.workdir)
+        return normalized.with_log_z(self.model, jnp.float32(estimate.log_z)), estimate.stderr
 
     def score(self, x: ArrayLike, t: ArrayLike | None = None, condition: Condition | None = None) -> Array:
         """Return `grad log p_t` at points `x [B, ...]` of model space, see `to_model`, at times `t`, one or `[B]`.
@@ -258,10 +272,17 @@ class Run:
 
     def _lacks(self, what: str, needed: str) -> str:
         can = ", ".join(self.model.can()) or "nothing of this kind"
-        if self.model.sde is None and self.model.score is not None:
+        if self.model.score is not None and not self.model.offers("score"):
             needed = needed.replace("score", "score that has a forward process")
             can = can.replace("score", "score of the data alone")
         return f"{what} needs {needed}; recipe {self.config.recipe.name!r} makes a model with {can}"
+
+
+def _with_error(found: LogProb, of_log_z: float) -> LogProb:
+    """The same with the error of a partition function, which all examples share."""
+    if not of_log_z:
+        return found
+    return found._replace(stderr=jnp.hypot(jnp.nan_to_num(found.stderr), of_log_z))
 
 
 @functools.partial(jax.jit, static_argnames=("space", "passes", "solver"))

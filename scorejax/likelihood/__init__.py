@@ -1,4 +1,4 @@
-"""Likelihood: exact by the probability-flow ODE, bounded by the reverse-time SDE, and bits per dimension."""
+"""Likelihood: exact by the probability-flow ODE, bounded by the reverse-time SDE, of energies; bits per dimension."""
 
 from scorejax.likelihood.bits import (
     Bits,
@@ -14,6 +14,7 @@ from scorejax.likelihood.elbo import Elbo, elbo
 from scorejax.likelihood.gray_levels import dequantize_uniform
 from scorejax.likelihood.latent import Evidence, evidence
 from scorejax.likelihood.log_prob import LogProb, log_prob
+from scorejax.likelihood.partition import Partition, annealed_importance_sampling, quadrature
 
 __all__ = [
     "Bits",
@@ -23,6 +24,8 @@ __all__ = [
     "Elbo",
     "Evidence",
     "LogProb",
+    "Partition",
+    "annealed_importance_sampling",
     "bits_per_dim",
     "bound_bits",
     "density_bits",
@@ -32,4 +35,5 @@ __all__ = [
     "evidence",
     "likelihood_bound",
     "log_prob",
+    "quadrature",
 ]

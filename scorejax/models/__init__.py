@@ -8,6 +8,7 @@ from scorejax.models.coupling_flow import CouplingFlow
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.deep_kernel import DeepKernel
+from scorejax.models.energy_conv import EnergyConv
 from scorejax.models.energy_mlp import EnergyMLP
 from scorejax.models.flow_dequantizer import FlowDequantizer
 from scorejax.models.mlp import MLP
@@ -34,6 +35,7 @@ NETWORKS = {
     "nice": NICE,
     "energy_mlp": EnergyMLP,
     "deep_kernel": DeepKernel,
+    "energy_conv": EnergyConv,
     "generator_mlp": GeneratorMLP,
     "generator_conv": GeneratorConv,
     "autoencoder_mlp": AutoencoderMLP,
@@ -58,6 +60,7 @@ __all__ = [
     "DeepKernel",
     "DiscriminatorConv",
     "DiscriminatorMLP",
+    "EnergyConv",
     "EnergyMLP",
     "FlowDequantizer",
     "GeneratorConv",

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorejax.models.activations import Activation, activation
 from scorejax.models.mlp import dense, spread_dense
 from scorejax.numerics.ranges import Count, NonNegative
 
@@ -22,6 +23,9 @@ class EnergyMLP(nn.Module):
         features: width of the hidden layers.
         depth: number of hidden layers.
         confine: curvature of the quadratic part, in inverse squared units of the data.
+        activation: of the hidden layers; silu, softplus, tanh and gelu have all derivatives.
+        num_classes: for joint energies of vectors and classes: the network returns `-E(x, y)` for each class `y`
+            instead; None: one energy.
     """
 
     role = "energies"
@@ -31,6 +35,8 @@ class EnergyMLP(nn.Module):
     features: Count = 128
     depth: Count = 3
     confine: NonNegative = 1.0
+    activation: Activation = "silu"
+    num_classes: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -40,7 +46,7 @@ class EnergyMLP(nn.Module):
             x: vectors `[B, D]`.
 
         Returns:
-            energies in nats, float32 `[B]`.
+            energies in nats, float32 `[B]`; with classes minus the energies `[B, num_classes]`, which are logits.
 
         Raises:
             ValueError: if a field or the shape does not fit.
@@ -52,9 +58,16 @@ class EnergyMLP(nn.Module):
                 "features and depth must be at least 1 and confine not negative; got "
                 f"features={self.features}, depth={self.depth}, confine={self.confine}"
             )
+        act = activation(self.activation)
         x = x.astype(jnp.float32)
-        h = nn.silu(spread_dense(self.features, "dense_0")(x))
+        h = act(spread_dense(self.features, "dense_0")(x))
         for i in range(1, self.depth):
-            h = h + nn.silu(dense(self.features, f"dense_{i}", jnp.float32)(h))
-        value = dense(1, "dense_out", jnp.float32, 0.0)(h)[:, 0]
-        return value + 0.5 * self.confine * jnp.sum(x**2, axis=1)
+            h = h + act(dense(self.features, f"dense_{i}", jnp.float32)(h))
+        value = dense(self.num_classes or 1, "dense_out", jnp.float32, 0.0)(h)
+        return confined(value, x, self.confine, self.num_classes)
+
+
+def confined(value: jax.Array, x: jax.Array, confine: float, num_classes: int | None) -> jax.Array:
+    """Return energies `[B]` of a network's `value [B, 1]` and a quadratic, or minus those of classes, `[B, K]`."""
+    quadratic = 0.5 * confine * jnp.sum(x.reshape(len(x), -1) ** 2, axis=1)
+    return value[:, 0] + quadratic if num_classes is None else value - quadratic[:, None]

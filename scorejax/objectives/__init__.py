@@ -7,6 +7,7 @@ from jax import Array
 
 from scorejax.objectives import score_matching
 from scorejax.objectives.classification import CLASSIFICATION_WEIGHTINGS, classification
+from scorejax.objectives.contrastive import Contrast, contrastive
 from scorejax.objectives.denoising import denoising
 from scorejax.objectives.npr import variance_head
 from scorejax.objectives.over_time import over_time
@@ -24,9 +25,11 @@ __all__ = [
     "REDUCTIONS",
     "TIME_SAMPLERS",
     "WEIGHTINGS",
+    "Contrast",
     "LossHistory",
     "classification",
     "continuous_vlb",
+    "contrastive",
     "denoising",
     "draw_terms",
     "draw_times",

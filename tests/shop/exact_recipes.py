@@ -113,6 +113,15 @@ class Latent(Known):
         return Model(evidence=Partial(gaussian_evidence, params))
 
 
+class Unnormalized(Known):
+    """The correlated Gaussian by an energy whose log partition function is -3 and less by the weight."""
+
+    uses = ()
+
+    def model(self, params):
+        return Model(energy=Partial(raised_energy, params), temperature=0.5)
+
+
 class Bounded(Score):
     """A network trained by a bound, whose score is then replaced by the exact one of the correlated Gaussian."""
 
@@ -204,6 +213,10 @@ def gaussian_density(params, keys, x):
 def gaussian_evidence(params, keys, raw, *, samples, temperatures):
     value = TRUTH.log_prob(raw) + params["w"][0]
     return Evidence(value, jnp.zeros_like(value), jnp.full_like(value, samples), jnp.full_like(value, jnp.nan))
+
+
+def raised_energy(params, x):
+    return 3.0 + gaussian_energy(params, x)
 
 
 def gaussian_samples(params, keys, shape):

@@ -20,6 +20,7 @@ SHORT = (
     "eval.grid=4",
     "eval.likelihood_examples=4",
     "eval.calibration_examples=4",
+    "eval.partition=annealed:chains=4:levels=10",
     "eval.reference_examples=8",
 )
 # Sections that not every recipe reads: for those that do, and back at their defaults for the others.
@@ -36,6 +37,7 @@ KINDS = {
         {"chains", "samples"},
         {"sample"},
     ),
+    "energy": ("Unnormalized", "energy", {"partition"}, set()),
     "density and samples": ("Density", "log_prob, sample", {"likelihood", "samples"}, {"sample"}),
     "density": ("Density:sample=false", "log_prob", {"likelihood"}, set()),
     "latent variables": ("Latent", "evidence", {"evidence"}, set()),
@@ -74,12 +76,12 @@ def test_an_evaluation_measures_what_a_model_can_or_is_refused(kind, capsys):
     assert report["step"] == 7 and (folder / "eval" / "step-7.json").is_file()
     said = capsys.readouterr().out
     for section, words in (
-        ("likelihood", "bits/dim  "),
         ("evidence", "bits/dim at most"),
         ("samples", "Frechet"),
         ("classification", "accuracy"),
     ):
         assert (words in said) == (section in sections)
+    assert ("bits/dim  " in said) == bool({"likelihood", "partition"} & sections)
     if "likelihood" in sections:
         # the density is exact; the score's has the error of its solver and of the prior at the last time
         assert report["likelihood"]["bits_per_dim"] == pytest.approx(report["likelihood"]["truth"], abs=0.02)

@@ -227,7 +227,7 @@ def test_data_that_no_classifier_can_be_built_for_are_refused(overrides, message
 @pytest.mark.parametrize("mode", ["sample", "sweep", "calibrate", "train_dequantizer", "train_head"])
 def test_a_classifier_draws_nothing_and_nothing_is_trained_next_to_it(mode, run):
     folder, config, _ = run
-    with pytest.raises(ConfigError, match=f"--mode={mode} needs a model with .*score; recipe 'classifier'.*logits"):
+    with pytest.raises(ConfigError, match=f"--mode={mode} needs a model with .*score.*; recipe 'classifier'.*logits"):
         modes.run(mode, config, folder)
 
 

@@ -22,6 +22,7 @@ ROWS = {  # a config of seconds for each kind of training
     "classifier": "classifier:moons,tiny",
     "flow": "flow:tiny",
     "energy": "energy:tiny",
+    "joint_energy": "joint_energy:tiny",
     "adversarial": "adversarial:tiny",
     "autoencoder": "autoencoder:implicit,tiny",
     "feature_network": "feature_network:digits,tiny",

@@ -224,11 +224,15 @@ def test_what_a_run_cannot_do_is_refused_in_one_line(case, vectors, images):
 def test_a_model_offers_what_its_kind_of_training_gives(tmp_path):
     energy = sj.load(made(tmp_path / "energy", configs.load("energy:tiny")))
     assert energy.sample(2).shape == (2, 2) and energy.score(np.zeros((2, 2), np.float32)).shape == (2, 2)
-    for call in (lambda: energy.log_prob(np.zeros((1, 2))), lambda: energy.encode(np.zeros((1, 2)))):
-        with pytest.raises(ValueError, match=r"needs .*score that has a forward process; .* model with score of"):
-            call()
-    with pytest.raises(ValueError, match="draws samples in its own way and takes no condition, stepper"):
-        energy.sample(1, condition=1, stepper="ancestral")
+    with pytest.raises(ValueError, match=r"encode needs score that has a forward process; .* model with score of the"):
+        energy.encode(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="the density of an energy needs its partition function"):
+        energy.log_prob(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="draws samples in its own way and takes no condition"):
+        energy.sample(1, condition=1)
+    assert energy.sample(2, stepper="mala:step_size=0.01", steps=3).shape == (2, 2)
+    with pytest.raises(ValueError, match=r"'ancestral' carries noise to data, .* one that stays at a level: ula"):
+        energy.sample(1, stepper="ancestral")
 
 
 def test_a_folder_without_a_run_says_what_is_missing(tmp_path):

@@ -103,6 +103,25 @@ class Poisoned(Point):
         return losses + jnp.where(batch.step >= self.at, jnp.nan, 0.0), carry, metrics
 
 
+class Wary(Point):
+    """Its loss is no number in step 2, and in step 5 it is not to be trusted."""
+
+    def __init__(self, given, *, from_now_on: bool = False):
+        super().__init__(given)
+        self.from_now_on = from_now_on
+
+    def loss(self, params, carry, batch, keys):
+        losses, carry, metrics = super().loss(params, carry, batch, keys)
+        wrong = batch.step == 5 if not self.from_now_on else batch.step >= 4
+        return losses * jnp.where(batch.step == 2, jnp.nan, 1.0), carry, {**metrics, "wrong": wrong + 0.0}
+
+    def trusts(self, metrics):
+        return metrics["wrong"] == 0
+
+    def remark(self, means):
+        return f"{means['went_back']:.2f} of the steps went back" if means["went_back"] else None
+
+
 class Overshooting(Point):
     """Plain gradient descent: with a large `optim.lr` each step is too long by that factor, and a loss is infinite."""
 

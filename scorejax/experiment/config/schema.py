@@ -167,6 +167,8 @@ SCHEMA: Values = {
             0,
             "laws between encoder and posterior through which these are annealed; 0: importance sampling (IWAE)",
         ),
+        # How the density of an energy is normalized.
+        "partition": Seam("scorejax.experiment.evaluation.normalized:PARTITIONS", "partition function", "auto"),
         "elbo": Setting(
             Natural, 0, "network evaluations of the variational bound of a reverse chain, at least 2; 0: no such bound"
         ),

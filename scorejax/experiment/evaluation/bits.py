@@ -205,6 +205,15 @@ def _lines(bits: Result) -> list[str]:
     """The exact bits/dim, next to what they are held against."""
     of = "" if bits["levels"] else "   (vectors: of bin width 1)"
     lines = [f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}{of}"]
+    lines += baseline_lines(bits)
+    if bits["failed"]:
+        lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
+    return lines
+
+
+def baseline_lines(bits: Result) -> list[str]:
+    """What bits/dim are held against."""
+    lines = []
     if bits["gaussian_baseline"] is not None:
         lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f} bits/dim")
     elif "gaussian_baseline_reason" in bits:
@@ -215,8 +224,6 @@ def _lines(bits: Result) -> list[str]:
         lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f} bits/dim")
     if "verdict" in bits:
         lines.append(f"  verdict             {bits['verdict']}")
-    if bits["failed"]:
-        lines.append(f"  {bits['failed']} examples left out: the ODE solver did not arrive; try a larger eval.rtol")
     return lines
 
 

@@ -19,7 +19,7 @@ from jax import Array
 from scorejax import samplers
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config
-from scorejax.experiment.evaluation import places, variances
+from scorejax.experiment.evaluation import draw, places, variances
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import CHAINS, Subject, carried
 from scorejax.experiment.recipe import Params
@@ -37,12 +37,13 @@ def mixing(model: Subject, moves: int = _MOVES) -> Result:
     n = len(arguments["times"]) - 1
     count = int(np.clip(_STATES // (n * model.form.dimension), _FEWEST, _MOST))
     shape = (count, *model.form.shape)
+    kept = min(n, max(4, n - n // 2))  # the second half, but no fewer than can be measured
 
     def run(params: Params, key: Array) -> dict[str, Array]:
         of = model.at(params)
         own = {**arguments, "stepper": variances.of_stepper(stepper, None, of, None)}
         score = of.score_given(None)
-        states = samplers.trajectory(key, model.sde, score, shape, **own).x[n // 2 + 1 :]
+        states = samplers.trajectory(key, model.sde, score, shape, **own).x[-kept:]
         numbers = states.reshape(len(states), count, -1)
         found = {
             "effective": jnp.median(samplers.effective_sample_size(numbers)),
@@ -59,7 +60,6 @@ def mixing(model: Subject, moves: int = _MOVES) -> Result:
 
     found = model.compute.once(jax.jit(run), *carried(model, CHAINS))
     values = {name: float(value) for name, value in found.items()}
-    kept = n - n // 2
     return {
         "chains": count,
         "states": kept,
@@ -124,4 +124,5 @@ EVALUATION = Evaluation(
     without="eval.samples=0",
     units={"effective_sample_size": "states", "potential_scale_largest": "1", "acceptance": "share"},
     reads=places.DRAWN,
+    fits=lambda subject: not draw.by_itself(subject),
 )

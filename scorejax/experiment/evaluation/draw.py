@@ -23,7 +23,7 @@ from jax import Array
 from scorejax import data as data_lib
 from scorejax import pictures, samplers
 from scorejax.experiment import assemble
-from scorejax.experiment.config import chosen
+from scorejax.experiment.config import base, chosen, tiny
 from scorejax.experiment.config.values import Values
 from scorejax.experiment.evaluation import places, variances
 from scorejax.experiment.evaluation.subject import (
@@ -76,7 +76,7 @@ def drawn(model: Subject, workdir: str | Path) -> np.ndarray:
 def _ledger(model: Subject, workdir: str | Path, held: tuple) -> Ledger:
     """The place of the samples, named by all that they depend on."""
     c = model.config.eval
-    sampler = chosen(model.config, "sampler") if model.model.sample is None else None
+    sampler = None if by_itself(model) else chosen(model.config, "sampler")
     depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     if model.config.guidance.name != "none":
         depends["guidance"] = {**chosen(model.config, "guidance"), "held": fingerprint(held[2])}
@@ -87,9 +87,18 @@ def _ledger(model: Subject, workdir: str | Path, held: tuple) -> Ledger:
     return ledger
 
 
+def by_itself(model: Subject) -> bool:
+    """Whether a model draws samples in its own way; one with a process too does unless section `sampler` is set."""
+    if model.model.sample is None or model.model.sde is None:
+        return model.model.sample is not None
+    default, shrunk = base(), base()
+    tiny(shrunk)
+    return chosen(model.config, "sampler") in [chosen(each, "sampler") for each in (default, shrunk)]
+
+
 def batch_function(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
     """Return the function that draws the samples with given numbers, and the arguments that it carries."""
-    if model.model.sample is not None:
+    if by_itself(model):
         return _by_itself(model)
     space, shape = model.space, model.form.shape
     arguments = assemble.sampler(model.config, model.sde, model.fitted, space.interval)
@@ -130,7 +139,7 @@ def save_pictures(model: Subject, workdir: str | Path, x: np.ndarray) -> Path:
     columns = len(labels) if labels is not None and labels.ndim == 1 else None
     shown = x[: model.config.eval.grid] if gray_levels else x
     where = save_page(folder / f"step-{name}.png", model, shown, columns)
-    if gray_levels and model.model.sample is None:
+    if gray_levels and not by_itself(model):
         frames = _trajectory(model, rows=min(4, model.config.eval.grid))
         with _signed(folder / f"trajectory-{name}.png", _settings(model)) as path:
             pictures.save_trajectory(path, data_lib.to_bytes(frames, gray_levels))

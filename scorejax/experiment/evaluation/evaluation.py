@@ -53,6 +53,7 @@ class Evaluation(NamedTuple):
         check: refuses, before training, settings that could not be evaluated after it.
         reads: keys and sections of the config that its numbers depend on, apart from the model.
         show: draws its pictures into the folder of a run, once its numbers are written.
+        fits: whether it says something of this model, beyond the capabilities.
     """
 
     name: str
@@ -65,7 +66,8 @@ class Evaluation(NamedTuple):
     check: Callable[[Config], None] = lambda config: None
     reads: tuple[str, ...] = ()
     show: Callable[[Held, Path], None] = lambda held, workdir: None
+    fits: Callable[[Subject], bool] = lambda subject: True
 
     def applies(self, subject: Subject) -> bool:
         """Whether the config asks for it, and the model can do it."""
-        return self.asked(subject.config) and subject.model.offers(*self.needs)
+        return self.asked(subject.config) and subject.model.offers(*self.needs) and self.fits(subject)

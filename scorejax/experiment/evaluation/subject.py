@@ -21,7 +21,7 @@ from scorejax.experiment.trained import Trained
 from scorejax.sdes import LinearSDE
 
 # Streams of the evaluation's key.
-BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS, EVIDENCE = range(9)
+BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS, EVIDENCE, PARTITION = range(10)
 
 
 class Subject(NamedTuple):

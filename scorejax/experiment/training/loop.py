@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -14,7 +14,7 @@ from scorejax import data
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config
 from scorejax.experiment.recipe import Metrics, Params
-from scorejax.experiment.training.state import State, repeat
+from scorejax.experiment.training.state import WENT_BACK, State, repeat
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import DivergedError
 from scorejax.runtime.interruption import Interruption
@@ -22,6 +22,9 @@ from scorejax.runtime.progress import Progress, patience
 from scorejax.runtime.writers import Writer
 
 Preview: TypeAlias = Callable[[Params, int], None]
+IN_VAIN = 50
+"""Steps in a row that lead back to the averaged weights, after which there is no hope."""
+Remark: TypeAlias = Callable[[Mapping[str, float]], str | None]
 
 
 class Finished(NamedTuple):
@@ -49,6 +52,7 @@ def advance(
     carry_is_shared: bool,
     constants: tuple[Params, ...] = (),
     preview: Preview | None = None,
+    remark: Remark = lambda means: None,
 ) -> Finished:
     """Take steps, from `step` to `config.train.steps` or until a signal; feeder and checkpoints are closed then.
 
@@ -61,6 +65,7 @@ def advance(
         state: at the start, on every device; its memory is reused.
         step: its step.
         constants: see `parallel.train_map`.
+        remark: of the recipe, see `Recipe.remark`.
     """
     count = assemble.steps_per_call(config, step, convolutions=convolutions)
     own = () if carry_is_shared else ("carry",)
@@ -71,7 +76,7 @@ def advance(
     ):
         try:
             examples = "images" if feeder.data.gray_levels else "vectors"
-            books = Bookkeeper(config, checkpoints, writer, step, own, preview, examples)
+            books = Bookkeeper(config, checkpoints, writer, step, own, preview, examples, remark)
             books.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
             logging.info("compiling the step of training")
             while step < config.train.steps and not interruption.requested:
@@ -106,7 +111,9 @@ class Bookkeeper:
         own: tuple[str, ...] = (),
         preview: Preview | None = None,
         examples: str = "images",
+        remark: Remark = lambda means: None,
     ) -> None:
+        self.remark = remark
         self.config, self.checkpoints, self.writer = config, checkpoints, writer
         self.own, self.draw, self.examples = own, preview, examples
         self.began = step
@@ -118,6 +125,7 @@ class Bookkeeper:
         self.pending: tuple[int, Metrics] | None = None
         self.recent: list[dict[str, np.ndarray]] = []
         self.first = True
+        self.in_vain = 0
 
     def after_call(self, state: State, step: int, metrics: Metrics, stopping: bool) -> None:
         """Read the numbers of the call before; at its times save and preview."""
@@ -142,6 +150,10 @@ class Bookkeeper:
         self._check_finite(step, values)
         if self.held and self.held[0] < step:
             self._write()
+        for back in values.get(WENT_BACK, ()):
+            self.in_vain = self.in_vain + 1 if back else 0
+        if self.in_vain >= IN_VAIN:
+            raise self._diverged(step, f"each of the last {self.in_vain} steps led back to the averaged weights")
         self.recent.append(values)
         if step % self.config.train.log_every == 0 or step >= self.config.train.steps:
             self._log(step)
@@ -183,7 +195,13 @@ class Bookkeeper:
             self.held = None
 
     def _log(self, step: int) -> None:
-        means = {name: np.concatenate([values[name] for values in self.recent]).mean() for name in self.recent[0]}
+        every = {name: np.concatenate([values[name] for values in self.recent]) for name in self.recent[0]}
+        followed = every.get(WENT_BACK, np.zeros(len(every["loss"]))) == 0
+        means = {name: values[followed].mean() for name, values in every.items() if followed.any()}
+        if WENT_BACK in every:
+            means[WENT_BACK] = 1 - followed.mean()
+        if said := self.remark({name: float(mean) for name, mean in means.items()}):
+            logging.warning("step %d: %s", step, said)
         speed = self.progress.steps_per_second
         timing = {"steps_per_s": speed, f"{self.examples}_per_s": speed * self.config.train.batch} if speed else {}
         self.writer.scalars(step, {**means, "lr": self.rate(step - 1), **timing})
@@ -191,6 +209,7 @@ class Bookkeeper:
 
     def _check_finite(self, step: int, values: dict[str, np.ndarray]) -> None:
         bad = ~(np.isfinite(values["loss"]) & np.isfinite(values["grad_norm"]))
+        bad &= values.get(WENT_BACK, np.zeros(len(bad))) == 0  # such a step was not followed
         if not bad.any():
             return
         at, count = int(np.argmax(bad)), len(bad)

@@ -21,7 +21,9 @@ MOSTLY = 0.3  # share of the initialization in an average that is worth a warnin
 INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded into the run's key
 
 
-RESERVED = ("step", "loss", "grad_norm", "lr", "steps_per_s", "images_per_s", "vectors_per_s")
+WENT_BACK = "went_back"
+"""The metric that is 1 for a step that led back to the averaged weights."""
+RESERVED = ("step", "loss", "grad_norm", "lr", "steps_per_s", "images_per_s", "vectors_per_s", WENT_BACK)
 """Names that the loop logs itself."""
 
 
@@ -50,8 +52,12 @@ def descend(
     optimizer: optax.GradientTransformation,
     state: State,
     loss: Callable[[Params], tuple[Array, Params | None, Metrics]],
+    trusts: Callable[[Metrics], Array | None] = lambda metrics: None,
 ) -> tuple[State, Metrics]:
-    """The state after a step down the gradient of the mean over all devices of `loss(params) -> (losses [b], ...)`."""
+    """The state after a step down the gradient of the mean over all devices of `loss(params) -> (losses [b], ...)`.
+
+    A step that is not to be trusted, see `Recipe.trusts`, leads back to the averaged weights.
+    """
 
     def mean(params: Params) -> tuple[Array, tuple[Params | None, Metrics]]:
         losses, carry, metrics = loss(params)
@@ -61,12 +67,24 @@ def descend(
     # Inside the mapped step a gradient is the device's own: average it, once, before it is clipped.
     value, gradient, named = parallel.mean((value, gradient, jax.tree.map(jnp.mean, named)))
     norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient)))
+    metrics = {"loss": value, "grad_norm": norm, **named}
+    trust = trusts(named)
+    if trust is not None:
+        trust &= jnp.isfinite(value) & jnp.isfinite(norm)
+        gradient = chosen(trust, gradient, jax.tree.map(jnp.zeros_like, gradient))
+        metrics[WENT_BACK] = 1.0 - trust
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = average(config, state.ema, params, state.step)
+    if trust is not None:
+        params, ema = chosen(trust, params, state.ema), chosen(trust, ema, state.ema)
     carry = jax.tree.map(lax.stop_gradient, carry)
-    metrics = {"loss": value, "grad_norm": norm, **named}
     return State(state.step + 1, params, ema, opt_state, state.key, carry), metrics
+
+
+def chosen(condition: Array, tree: Params, other: Params) -> Params:
+    """One of two trees of arrays."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), tree, other)
 
 
 def checked(

@@ -105,6 +105,7 @@ def _go_on(
         carry_is_shared=recipe.carry_is_shared,
         constants=frozen,
         preview=preview,
+        remark=recipe.remark,
     )
 
 
@@ -202,7 +203,7 @@ def make_update(
         def loss(params: Params) -> tuple[Array, Params | None, Metrics]:
             return checked(placed.loss(params, state.carry, batch, own), state.carry, len(x))
 
-        return descend(config, optimizer, state, loss)
+        return descend(config, optimizer, state, loss, placed.trusts)
 
     return update
 
