@@ -24,7 +24,7 @@ from scorejax.config import Config, base
 def get_config() -> Config:
     """Four couplings of width 100 on digits."""
     config = base()
-    config.recipe = "flow:noise=0.3"
+    config.recipe = "flow:data_noise=0.3"
     config.model = "nice:features=100:depth=3"
     config.data.name = "digits"
     config.optim.update({"lr": 1e-3, "warmup": 100, "decay": "cosine"})

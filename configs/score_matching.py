@@ -6,7 +6,7 @@ About a minute of CPU time. Leaves samples of Langevin chains next to data in `s
 half circle to the other, so each keeps the share of starts that fell into it. The objective is a setting:
 
     python main.py --config=configs/score_matching.py --config.recipe.matching=finite_difference:radius=0.05
-    python main.py --config=configs/score_matching.py --config.recipe=score_matching:matching=exact:noise=0.2
+    python main.py --config=configs/score_matching.py --config.recipe=score_matching:matching=exact:data_noise=0.2
 """
 
 from scorejax.config import Config, base
@@ -15,7 +15,7 @@ from scorejax.config import Config, base
 def get_config() -> Config:
     """A small network; noise of a tenth of the data's deviation."""
     config = base()
-    config.recipe = "score_matching:matching=sliced:noise=0.1:start_scale=1.5"
+    config.recipe = "score_matching:matching=sliced:data_noise=0.1:start_scale=1.5"
     config.model = "mlp:features=128:depth=3"
     config.data.name = "moons"
     config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})

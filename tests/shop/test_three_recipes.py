@@ -122,7 +122,7 @@ def test_the_noise_of_a_flow_is_added_to_what_its_network_sees(flow, given_noise
     recipe, params = flow
     noise = np.random.default_rng(4).standard_normal(POINTS.shape).astype(np.float32)
     given_noise(lambda keys, shape: noise)
-    noisy = made("flow:noise=0.5", "coupling_flow:features=8:couplings=2:bound=0.5")
+    noisy = made("flow:data_noise=0.5", "coupling_flow:features=8:couplings=2:bound=0.5")
     expected = recipe.loss(params, None, batch(POINTS + 0.5 * noise), KEYS)[0]
     np.testing.assert_allclose(noisy.loss(params, None, batch(POINTS), KEYS)[0], expected, rtol=1e-5)
 

@@ -43,7 +43,7 @@ class Flow(Recipe):
         given: Given,
         *,
         matching: Annotated[Matching, MATCHING] = "none",
-        noise: NonNegative = 0.0,
+        data_noise: NonNegative = 0.0,
         squeeze: Annotated[float, Interval(ge=0, lt=0.5)] = 0.05,
     ) -> None:
         """Check the settings.
@@ -51,7 +51,7 @@ class Flow(Recipe):
         Args:
             given: what it is made for.
             matching: an objective of score matching; none: maximum likelihood.
-            noise: standard deviation of normal noise on what the network sees in training. Data whose density has
+            data_noise: standard deviation of normal noise on what the network sees in training. Data whose density has
                 jumps, as dequantized images do, or atoms have no lowest loss of exact or sliced score matching without
                 it; denoising brings its own.
             squeeze: images: the flow sees the logit of gray values that are mapped from [0, 1] to
@@ -59,7 +59,7 @@ class Flow(Recipe):
         """
         super().__init__(given)
         networks.check_network(self.config, "flows")
-        self.matching, self.noise, self.squeeze = matchings.chosen(matching), noise, squeeze
+        self.matching, self.data_noise, self.squeeze = matchings.chosen(matching), data_noise, squeeze
         if self.matching is not None and self.config.model.own().get("dropout", 0.0):
             raise ConfigError(
                 "model.dropout gives another score at each evaluation, which recipe.matching cannot compare; set "
@@ -78,8 +78,8 @@ class Flow(Recipe):
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
         y, log_slope = self.law.unbounded(batch.x)
-        if self.noise:
-            y = y + self.noise * keys_lib.normal(keys_lib.fold_in(keys, _NOISE), y.shape, y.dtype)
+        if self.data_noise:
+            y = y + self.data_noise * keys_lib.normal(keys_lib.fold_in(keys, _NOISE), y.shape, y.dtype)
         if self.matching is not None:
             score = score_matching.of_energy(Partial(self.law.energy, params))
             return self.matching(keys_lib.fold_in(keys, _OBJECTIVE), score, y), None, {}

@@ -35,7 +35,7 @@ class ScoreMatching(Recipe):
         given: Given,
         *,
         matching: Annotated[Matching, REQUIRED_MATCHING] = "sliced",
-        noise: NonNegative = 0.0,
+        data_noise: NonNegative = 0.0,
         start_scale: Positive = 1.0,
     ) -> None:
         """Check the settings.
@@ -43,7 +43,7 @@ class ScoreMatching(Recipe):
         Args:
             given: what it is made for.
             matching: the objective of one density.
-            noise: standard deviation of normal noise that is added to the data first, in units of model space; the
+            data_noise: standard deviation of normal noise that is added to the data first, in units of model space; the
                 score is then that of the noisy data. Data on a curve or with repeated values have no score without
                 it. The denoising objective adds its own: leave it at 0 there.
             start_scale: standard deviation of the normal law in which the chains of samples begin.
@@ -52,12 +52,15 @@ class ScoreMatching(Recipe):
         networks.check_network(self.config, "scores")
         objective = matchings.chosen(matching)
         assert objective is not None  # its seam has no `none`
-        self.matching, self.noise, self.start_scale = objective, noise, start_scale
+        self.matching, self.data_noise, self.start_scale = objective, data_noise, start_scale
         added = self.config.recipe.matching.own().get("sigma", 0.0)
-        if added and noise:
-            raise ConfigError("recipe.noise adds noise, and so does recipe.matching = 'denoising': set one of them")
+        if added and data_noise:
+            raise ConfigError(
+                f"recipe.data_noise = {data_noise:g} adds noise, and so does recipe.matching = 'denoising' with its "
+                "sigma: set recipe.data_noise=0, or take another objective"
+            )
         # A model of several levels at once has no level of its own.
-        self.level = noise or (added if isinstance(added, float) else 0.0)
+        self.level = data_noise or (added if isinstance(added, float) else 0.0)
 
     @functools.cached_property
     def network(self) -> nn.Module:
@@ -74,8 +77,8 @@ class ScoreMatching(Recipe):
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
         keys, x = keys_lib.fold_in(keys, _OBJECTIVE), batch.x
-        if self.noise:
-            x = x + self.noise * keys_lib.normal(keys_lib.fold_in(keys, 0), x.shape, x.dtype)
+        if self.data_noise:
+            x = x + self.data_noise * keys_lib.normal(keys_lib.fold_in(keys, 0), x.shape, x.dtype)
         score = self._score(params, batch.device_key)
         label = jnp.ones(len(x))
         return self.matching(keys_lib.fold_in(keys, 1), lambda y: score(y, label, None), x), None, {}
