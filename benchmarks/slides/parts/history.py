@@ -29,8 +29,10 @@ class System(NamedTuple):
 
 
 SYSTEMS = {
+    "vae": System("VAE (2014)", "evidence", "upper bound"),
     "gan": System("GAN (2014)", None, "none"),
     "flow": System("flow: RealNVP (2017)", "likelihood", "exact"),
+    "ebm": System("energy (2019)", "partition", "estimate, annealed"),
     "dpm": System("diffusion: Sohl-Dickstein (2015)", "elbo", "upper bound"),
     "ddpm": System("DDPM (2020)", "elbo", "upper bound"),
     "score_sde": System("score SDE (2021)", "likelihood", "exact, by its ODE"),
