@@ -13,18 +13,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array
+from jax import Array, lax
 
+from scorejax.likelihood import partition
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.trees import as_pytree
 
-_START, _MOMENTA, _ACCEPT = range(3)  # streams of the keys of a run of chains
-_PILOT, _RUNS = range(2)  # and of an example's: the pilot, and its other runs
-_WANTED = 0.65  # share of accepted moves, at which Hamiltonian Monte Carlo is nearly fastest
-_PILOTS = 4  # chains that find the step sizes
-_CHUNK = 16  # weights of each example that are in memory at once
+_DRAWS, _PATH, _RUNS = range(3)  # streams of an example's key
+_PILOTS = 4  # chains that find the step sizes of an example
+_CHUNK = 16  # weights of an example that are in memory at once
 
 
 class Evidence(NamedTuple):
@@ -46,7 +44,8 @@ class Evidence(NamedTuple):
 
 def evidence(
     key: Array,
-    log_likelihood: Callable[[Array], Array],
+    log_likelihood: Callable[[Array, Array], Array],
+    x: Array,
     proposal: tuple[Array, Array],
     *,
     samples: int = 100,
@@ -58,47 +57,44 @@ def evidence(
         log 1/K sum_k w_k,   w_k = p(x | z_k) p(z_k) / q(z_k | x),   z_k ~ q(z | x)
 
     (IWAE, Burda et al., arXiv 1509.00519): for `K = 1` the ELBO, growing with K to `log p(x)`, and exact for any K
-    where `q` is the posterior. With `temperatures = T` each weight is a product along T distributions between `q` and
-    the posterior (annealed importance sampling, Wu et al., arXiv 1611.04273),
-
-        f_i = q^(1 - b_i) [p(x | z) p(z)]^(b_i),   b_i a sigmoid from 0 to 1,
-
-    with a move of Hamiltonian Monte Carlo at each, whose step sizes are those of a pilot run that aims at 65 % accepted
-    moves, so that the mean of the weights stays exact. A poor `q`, such as the prior, then costs time, not tightness.
-    It costs `K` evaluations of the likelihood and `leapfrog_steps T (K + 4)` of its gradient.
+    where `q` is the posterior. With `temperatures = T` each weight is a product along T laws between `q` and the
+    posterior, `q^(1 - b) [p(x | z) p(z)]^b` (annealed importance sampling, Wu et al., arXiv 1611.04273), with a
+    Hamiltonian move at each, whose step sizes a pilot run has found: see `annealed_importance_sampling`. A poor `q`,
+    such as the prior, then costs time, not tightness.
 
     Args:
         key: one key, or one per example `[B]`.
-        log_likelihood: `z [K, B, L] -> log p(x | z)` in nats, `[K, B]`, for the examples `x [B, ...]` that it knows.
+        log_likelihood: `(x [...], z [K, L]) -> log p(x | z)` in nats, `[K]`, of one example.
+        x: examples, `[B, ...]`.
         proposal: mean and standard deviation of the normal law `q(z | x)` of each example, `[B, L]` both.
         samples: `K`, weights for each example.
-        temperatures: `T`, distributions between; 0: importance sampling.
+        temperatures: `T`, laws between, the posterior included; 0: importance sampling.
         leapfrog_steps: of each move.
 
     Raises:
-        ValueError: on counts below 1 (temperatures: 0), a proposal whose parts do not fit, or a likelihood that is not
-            one number for each latent vector.
+        ValueError: on counts below 1 (temperatures: 0), a proposal that does not fit, or a likelihood that is not one
+            number for each latent vector.
     """
     mean, std = (doors.points(part, "the proposal", finite=False) for part in proposal)
-    if mean.ndim != 2 or mean.shape != std.shape:
+    if mean.ndim != 2 or mean.shape != std.shape or len(mean) != len(x):
         raise ValueError(
             "the proposal is a mean and a standard deviation for each latent number of each example, [B, L] both, got "
-            f"shapes {mean.shape} and {std.shape}"
+            f"shapes {mean.shape} and {std.shape} for {len(x)} examples"
         )
     if min(samples, leapfrog_steps) < 1 or temperatures < 0:
         raise ValueError(
             "samples and leapfrog_steps must be at least 1 and temperatures at least 0, got "
             f"samples={samples}, leapfrog_steps={leapfrog_steps}, temperatures={temperatures}"
         )
-    keys = keys_lib.per_example(key, len(mean))
     asked = {"samples": samples, "temperatures": temperatures, "leapfrog_steps": leapfrog_steps}
-    return _evidence(keys, as_pytree(log_likelihood), mean, std, **asked)
+    return _evidence(keys_lib.per_example(key, len(mean)), as_pytree(log_likelihood), x, mean, std, **asked)
 
 
 @partial(jax.jit, static_argnames=("samples", "temperatures", "leapfrog_steps"))
 def _evidence(
     keys: Array,
-    log_likelihood: Callable[[Array], Array],
+    log_likelihood: Callable[[Array, Array], Array],
+    x: Array,
     mean: Array,
     std: Array,
     *,
@@ -106,108 +102,39 @@ def _evidence(
     temperatures: int,
     leapfrog_steps: int,
 ) -> Evidence:
-    def law(z: Array) -> tuple[Array, Array]:
-        """`log p(x, z)` and `log q(z | x)`, `[K, B]`."""
-        of_x = log_likelihood(z)
-        if jnp.shape(of_x) != z.shape[:2]:
-            raise ValueError(
-                f"log_likelihood must return one number for each latent vector {z.shape[:2]}, got {jnp.shape(of_x)}"
-            )
-        return of_x + _normal(z), _normal((z - mean) / std) - jnp.sum(jnp.log(std), axis=-1)
-
-    between = partial(_annealed, law, mean, std, ladder=_ladder(temperatures), leapfrog_steps=leapfrog_steps)
-    sizes = jnp.zeros((temperatures, len(mean)))
-    if temperatures:
-        sizes = between(keys_lib.fold_in(keys, _PILOT), None, chains=_PILOTS).sizes
     chunks = -(-samples // _CHUNK)
-    own = keys_lib.fold_in(keys, _RUNS)
-    each = partial(between, chains=-(-samples // chunks))
-    if chunks == 1:
-        weights, accepted, _ = each(own, sizes)
-    else:
-        runs = jax.lax.map(lambda i: each(keys_lib.fold_in(own, i), sizes), jnp.arange(chunks))
-        weights, accepted = runs.weights.reshape(-1, len(mean))[:samples], jnp.mean(runs.accepted, axis=0)
-    largest = jnp.max(weights, axis=0)
-    relative = jnp.exp(weights - jnp.where(jnp.isfinite(largest), largest, 0.0))
-    average = jnp.mean(relative, axis=0)
-    spread = jnp.std(relative, axis=0, ddof=1) / samples**0.5 if samples > 1 else jnp.full(len(mean), jnp.nan)
-    effective = jnp.sum(relative, axis=0) ** 2 / jnp.sum(relative**2, axis=0)
-    return Evidence(largest + jnp.log(average), spread / average, effective, accepted)
+    each, shape = -(-samples // chunks), mean.shape[1:]
 
+    def of_example(key: Array, x: Array, mean: Array, std: Array) -> partition.Partition:
+        def energy(u: Array) -> Array:
+            """`-log p(x, z)` at `z = mean + std u`, where the proposal is standard normal."""
+            z = mean + std * u
+            of_x = log_likelihood(x, z)
+            if jnp.shape(of_x) != (len(z),):
+                raise ValueError(
+                    f"log_likelihood must return one number for each latent vector ({len(z)},), got {jnp.shape(of_x)}"
+                )
+            return -of_x - _normal(z) - jnp.sum(jnp.log(std))
 
-class _Run(NamedTuple):
-    weights: Array  # their logs [chains, B]
-    accepted: Array  # share of the moves [B]
-    sizes: Array  # logs of the step sizes [T, B]
+        def draws(own: Array) -> tuple[Array, Array]:
+            u = keys_lib.normal(own, (each, *shape), mean.dtype)
+            return -energy(u) - _normal(u), jnp.full(each, jnp.nan)
 
+        run = draws
+        if temperatures:
+            levels = {"levels": temperatures, "leapfrog_steps": leapfrog_steps}
+            path = partition.find_path(jax.random.fold_in(key, _PATH), energy, shape, chains=_PILOTS, **levels)
 
-def _annealed(
-    law: Callable[[Array], tuple[Array, Array]],
-    mean: Array,
-    std: Array,
-    keys: Array,
-    sizes: Array | None,
-    *,
-    chains: int,
-    ladder: np.ndarray,
-    leapfrog_steps: int,
-) -> _Run:
-    """Chains from `q` to the posterior. With `sizes=None` the step sizes are found on the way, else they are given."""
-    shape = (len(mean), chains, mean.shape[1])
+            def run(own: Array) -> tuple[Array, Array]:
+                found = partition.anneal(own, energy, shape, path, leapfrog_steps=leapfrog_steps)
+                return found.log_weights, found.acceptance
 
-    def noise(stream: int, i: Array | int) -> Array:
-        drawn = keys_lib.normal(keys_lib.fold_in(keys_lib.fold_in(keys, stream), i), shape, mean.dtype)
-        return jnp.moveaxis(drawn, 1, 0)
+        own = keys_lib.per_example(jax.random.fold_in(key, _RUNS if temperatures else _DRAWS), chunks * each)
+        weights, accepted = run(own) if chunks == 1 else lax.map(run, own.reshape(chunks, each))
+        return partition.of_weights(weights.reshape(-1)[:samples], accepted.reshape(-1)[:samples])
 
-    def gradients(z: Array) -> tuple[Array, Array, Array]:
-        """`log p(x, z)` and its gradient, and `log q(z | x)`, whose gradient is known."""
-        (of_p, of_q), back = jax.vjp(law, z)
-        (slope,) = back((jnp.ones_like(of_p), jnp.zeros_like(of_q)))
-        return of_p, slope, of_q
-
-    def move(state: tuple, inputs: tuple) -> tuple[tuple, tuple]:
-        z, (of_p, slope, of_q), weights, found = state
-        i, b, step, given = inputs
-        weights += step * (of_p - of_q)
-        size = jnp.exp(found if given is None else given)[None, :, None] * std  # in units of the proposal
-
-        def force(z: Array, slope: Array) -> Array:
-            return b * slope - (1.0 - b) * (z - mean) / std**2
-
-        def leap(state: tuple, _: None) -> tuple[tuple, None]:
-            z, momentum, (_, slope, _) = state
-            momentum += 0.5 * size * force(z, slope)
-            z += size * momentum
-            law_there = gradients(z)
-            return (z, momentum + 0.5 * size * force(z, law_there[1]), law_there), None
-
-        begin = noise(_MOMENTA, i)
-        (there, end, law_there), _ = jax.lax.scan(leap, (z, begin, (of_p, slope, of_q)), None, length=leapfrog_steps)
-        energy = b * (law_there[0] - of_p) + (1.0 - b) * (law_there[2] - of_q)
-        energy += 0.5 * (jnp.sum(begin**2, axis=-1) - jnp.sum(end**2, axis=-1))
-        chance = jnp.exp(jnp.minimum(jnp.where(jnp.isnan(energy), -jnp.inf, energy), 0.0))
-        draw = keys_lib.uniform(keys_lib.fold_in(keys_lib.fold_in(keys, _ACCEPT), i), shape[:2]).T
-        taken = draw < chance
-        pick = lambda new, old: jnp.where(taken.reshape(taken.shape + (1,) * (new.ndim - 2)), new, old)  # noqa: E731
-        kept = jax.tree.map(pick, (there, law_there), (z, (of_p, slope, of_q)))
-        share = jnp.mean(chance, axis=0)
-        # Faster than it may forget: the law changes at every temperature, and there are few of them.
-        after = found + 0.2 * (share - _WANTED)
-        return (*kept, weights, after), (share, found)
-
-    z = mean + std * noise(_START, 0)
-    start = (z, gradients(z), jnp.zeros((chains, len(mean))), jnp.full(len(mean), math.log(0.5)))
-    count = len(ladder) - 2
-    inputs = (jnp.arange(count), jnp.asarray(ladder[1:-1], z.dtype), jnp.asarray(np.diff(ladder)[:-1], z.dtype), sizes)
-    (_, (of_p, _, of_q), weights, _), (shares, found) = jax.lax.scan(move, start, inputs)
-    accepted = jnp.mean(shares, axis=0) if count else jnp.full(len(mean), jnp.nan)
-    return _Run(weights + float(np.diff(ladder)[-1]) * (of_p - of_q), accepted, found)
-
-
-def _ladder(temperatures: int) -> np.ndarray:
-    """From 0 to 1 by a sigmoid from -4 to 4, with so many values between: close steps where the law changes fastest."""
-    place = 1.0 / (1.0 + np.exp(-np.linspace(-4.0, 4.0, temperatures + 2)))
-    return (place - place[0]) / (place[-1] - place[0])
+    found = jax.vmap(of_example)(keys, x, mean, std)
+    return Evidence(found.log_z, found.stderr, found.ess, found.acceptance)
 
 
 def _normal(z: Array) -> Array:

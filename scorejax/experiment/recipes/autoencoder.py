@@ -266,11 +266,11 @@ class _Law:
         else:
             spread = jnp.maximum(_WIDER * jnp.std(found.z, axis=1), _LEAST)
             proposal = jnp.mean(found.z, axis=1), spread
-        return likelihood.evidence(keys, Partial(self._likelihood, params, x), proposal, **effort)
+        return likelihood.evidence(keys, Partial(self._likelihood, params), x, proposal, **effort)
 
     def _likelihood(self, params: Params, x: Array, z: Array) -> Array:
-        """`log p(x | z)`, `[K, b]`, of latent vectors `[K, b, L]`."""
-        return self.observation.log_prob(self.decode(params, z), x)
+        """`log p(x | z)` of one example, `[K]`, given latent vectors `[K, L]`."""
+        return self.observation.log_prob(self.decode(params, z), x[None])
 
 
 def _known(values: Array, z: Array) -> Array:
