@@ -13,7 +13,10 @@ NEW = jnp.asarray(RNG.standard_normal((3, 2, 2)), jnp.float32)
 ESTIMATORS = {"stein": estimators.stein, "spectral": estimators.spectral}
 
 
-@pytest.mark.parametrize(("name", "smoother"), [("stein", {"ridge": 0.1}), ("spectral", {"mass": 0.97})])
+@pytest.mark.parametrize(
+    ("name", "smoother"),
+    [("stein", {"ridge": 0.1}), pytest.param("spectral", {"mass": 0.97}, marks=pytest.mark.slow)],
+)
 def test_the_score_of_200_normal_draws_falls_with_slope_about_minus_one(name, smoother):
     """As published for both: the slope is right and the error is not small; smoother estimates vary less."""
     x = jnp.asarray(np.random.default_rng(0).standard_normal((6, 200, 1)), jnp.float32)
