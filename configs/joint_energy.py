@@ -14,15 +14,14 @@ from scorejax.config import Config, base
 def get_config() -> Config:
     """A small convolutional network and a replay buffer."""
     config = base()
-    config.recipe = "joint_energy:generative=0.1:chains=1024:langevin_steps=20:step_size=2e-3:data_noise=0.05"
-    config.recipe.sample_steps = 1000
-    config.model = "energy_conv:features=(32,64):hidden=128"
+    config.recipe = "joint_energy:generative=0.1:chains=1024:langevin_steps=15:step_size=2e-3:data_noise=0.05"
+    config.recipe.sample_steps = 600
+    config.model = "energy_conv:features=(16,32):hidden=64"
     config.data.name = "digits"
     config.optim.update({"lr": 1e-3, "beta1": 0.0, "warmup": 50, "decay": "cosine"})
     config.ema.update({"decay": 0.99, "warmup": True})
-    config.train.update({"steps": 600, "batch": 64, "log_every": 50, "checkpoint_every": 200})
-    config.eval.update({"batch": 100, "exact": False, "samples": 200, "grid": 64})
-    config.eval.partition = "annealed:chains=32:levels=500"
+    config.train.update({"steps": 500, "batch": 64, "log_every": 50, "checkpoint_every": 250})
+    config.eval.update({"batch": 100, "samples": 64, "grid": 64, "partition": "annealed:chains=16:levels=500"})
     return config
 
 

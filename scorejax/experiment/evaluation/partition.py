@@ -21,7 +21,7 @@ from scorejax.likelihood.partition import LEVEL_95
 from scorejax.numerics import keys
 from scorejax.runtime.ledger import Ledger
 
-_FEW = 0.1  # share of the chains that must carry the weight
+_FEW, _FEWEST = 0.1, 10  # share of the chains, and number, that must carry the weight
 
 
 def partition(held: Held, estimator: Estimator, workdir: str | Path) -> Result:
@@ -74,7 +74,7 @@ def partition(held: Held, estimator: Estimator, workdir: str | Path) -> Result:
         result["units"] = dict.fromkeys(units, "bits/dim of bin width 1")
     if not math.isfinite(value):
         result["note"] = "the energy is not finite at some of the chains or examples: nothing can be said of its law"
-    elif found.chains and not found.ess > _FEW * found.chains:
+    elif found.chains and not found.ess > max(_FEW * found.chains, _FEWEST):
         result["note"] = (
             f"{found.ess:.1f} of {found.chains} chains carry the weight, and the interval is too narrow: take more "
             "eval.partition.levels or eval.partition.leapfrog_steps"
