@@ -262,4 +262,15 @@ def of_weights(log_weights: Array, acceptance: Array) -> Partition:
     w = jnp.exp(log_weights - log_z)
     stderr = jnp.std(w, ddof=1) / jnp.sqrt(n) if n > 1 else jnp.float32(jnp.nan)
     ess = jnp.sum(w) ** 2 / jnp.sum(w**2)
-    return Partition(log_z, stderr, log_z - LEVEL_95 * stderr, log_z + LEVEL_95 * stderr, ess, jnp.mean(acceptance))
+    width = quantile_95(n) * stderr
+    return Partition(log_z, stderr, log_z - width, log_z + width, ess, jnp.mean(acceptance))
+
+
+def quantile_95(chains: int) -> float:
+    """Return how many standard errors to both sides hold 95 %, where the error is estimated from so many chains.
+
+    That of Student's law with `n - 1` degrees of freedom, by its expansion around the normal one (Abramowitz & Stegun
+    26.7.5); 1.96 for many.
+    """
+    z, v = LEVEL_95, max(chains - 1, 1)
+    return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)

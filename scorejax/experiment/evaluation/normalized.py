@@ -57,7 +57,7 @@ class Estimate(NamedTuple):
 
     def report(self) -> Result:
         """Its numbers by name."""
-        width = (partitions.LEVEL_95 if self.chains else 1.0) * self.stderr
+        width = (partitions.quantile_95(self.chains) if self.chains else 1.0) * self.stderr
         return {
             "log_z": self.log_z,
             "log_z_standard_error": self.stderr,
