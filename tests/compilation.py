@@ -16,7 +16,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-NO_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+# Loops are emitted by the older way, and a program by one thread: the processes of the tests keep all cores busy.
+QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
 
 
 def _knows(flag: str) -> bool:
@@ -30,5 +31,6 @@ def _knows(flag: str) -> bool:
 
 
 FLAGS = os.environ.get("XLA_FLAGS", "")
-if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and "fusion_emitters" not in FLAGS and _knows(NO_EMITTERS):
-    FLAGS = os.environ["XLA_FLAGS"] = f"{FLAGS} {NO_EMITTERS}".strip()
+if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1":
+    FLAGS = " ".join([FLAGS, *(flag for flag in QUICK if flag.partition("=")[0] not in FLAGS and _knows(flag))]).strip()
+    os.environ["XLA_FLAGS"] = FLAGS

@@ -21,18 +21,33 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "optimized: of a module whose programs run longer than they compile")
 
 
+def pytest_collection_finish(session):
+    gc.freeze()  # what is imported by now stays: collections need not walk it
+
+
+def _close_to_the_limit() -> bool:
+    """Whether programs hold a third of the 65,530 memory maps that Linux lets a process have, too few for all tests."""
+    maps = Path("/proc/self/maps")
+    return not maps.exists() or maps.read_bytes().count(b"\n") > 22_000
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _compile_and_forget(request):
-    """Compile a module's programs as its marker says, and forget them after it.
+    """Compile a module's programs as its marker says, and forget them where the next module must not find them.
 
-    Every program takes memory maps, and Linux lets a process have 65,530, too few for all tests.
+    Modules share the small programs of array operations. A program that was compiled in another way, or traced while
+    something was replaced, stays in its module.
     """
     quick, optimized = jax.config.read("jax_disable_most_optimizations"), request.node.get_closest_marker("optimized")
+    replaces = any(i.path == request.path and "monkeypatch" in i.fixturenames for i in request.session.items)
+    if optimized:
+        jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", quick and optimized is None)
     yield
     jax.config.update("jax_disable_most_optimizations", quick)
-    jax.clear_caches()
-    gc.collect()
+    if optimized or replaces or _close_to_the_limit():
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
