@@ -169,13 +169,14 @@ def test_the_code_of_the_readme_runs():
 
 @pytest.mark.slow
 def test_the_recipe_of_the_docs_trains_and_reaches_the_gaussian_that_is_fitted(tmp_path):
-    """Written to a file, it runs by the command that the page gives."""
+    """Written to a file, it runs by the command that the page gives, here for fewer steps and without samples."""
     page = (ROOT / "docs" / "recipes.md").read_text()
     (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (command,) = re.findall(r"^`python main\.py (--config=my_gaussian\.py)` trains it", page, re.MULTILINE)
     (tmp_path / "my_gaussian.py").write_text(block)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), command, f"--workdir={tmp_path / 'run'}"],
+        [sys.executable, str(ROOT / "main.py"), command, f"--workdir={tmp_path / 'run'}",
+         "--config.train.steps=200", "--config.eval.samples=0"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

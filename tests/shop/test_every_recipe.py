@@ -3,6 +3,7 @@
 A new recipe is tested by its row in `ROWS`; one without a row fails.
 """
 
+import cheap_keys
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +44,7 @@ def recipe_of(name):
     if name not in BESIDE:
         return make_recipe(chosen)
     model = make_recipe(chosen)
-    beside = Trained(chosen, model, model.init(jax.random.key(9)), 1).beside
+    beside = Trained(chosen, model, model.init(cheap_keys.key(9)), 1).beside
     own = config.copy(chosen)
     own.recipe = {"name": name, **chosen[BESIDE[name].section].own()}
     return make_recipe(own, model.given.examples, beside)
@@ -66,13 +67,13 @@ def trained(request):
     """A recipe, its first weights, its first carry, a batch and keys; and its loss as a compiled function."""
     recipe = recipe_of(request.param)
     examples = recipe.given.examples
-    params, carry = recipe.init(jax.random.key(0)), recipe.carry(jax.random.key(1))
+    params, carry = recipe.init(cheap_keys.key(0)), recipe.carry(cheap_keys.key(1))
     params = moved(params)  # some networks begin at zero, where no loss depends on the data
     raw = jnp.asarray(np.asarray(examples.examples[:SIZE]))
-    keys = jax.random.split(jax.random.key(2), SIZE)
+    keys = jax.random.split(cheap_keys.key(2), SIZE)
     x = data.to_model(keys, raw, examples.gray_levels)
     labels = None if examples.labels is None else jnp.asarray(examples.labels[:SIZE])
-    batch = Batch(x, raw, labels, jnp.int32(0), jax.random.key(3), jax.random.key(4), jnp.int32(0), 1)
+    batch = Batch(x, raw, labels, jnp.int32(0), cheap_keys.key(3), cheap_keys.key(4), jnp.int32(0), 1)
 
     @jax.jit
     def loss(params, carry, batch, keys):
@@ -94,7 +95,7 @@ def test_a_recipe_passes_the_checks_of_its_config(trained):
 
 def test_weights_depend_on_the_key_alone_and_have_the_shapes_that_are_restored(trained):
     recipe = trained[0]
-    params, again = (recipe.init(jax.random.key(0)) for _ in range(2))
+    params, again = (recipe.init(cheap_keys.key(0)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(again), strict=True))
     shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), recipe.shapes())
     assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), params)

@@ -160,9 +160,10 @@ def rehearsed(config, examples, monkeypatch, workdir):
     rehearsal.rehearse(config, workdir)
 
 
+FEW_LAYERS = "model=ddpmpp:features=4:blocks_per_level=1:channel_multipliers=(1,):attention_resolutions=()"
 RUNS = {
-    "vp_digits": ("vdm,tiny", ["eval.exact=false", "eval.bound=0"]),
-    "ncsn": ("tiny", ["eval.features=auto", "eval.exact=false"]),
+    "vp_digits": ("vdm,tiny", ["eval.exact=false", "eval.bound=0", FEW_LAYERS]),
+    "ncsn": ("tiny", ["eval.features=auto", "eval.exact=false", FEW_LAYERS]),
     "vp_moons": ("tiny", ["eval.elbo=5", "eval.elbo_variance=posterior", "eval.metrics=('frechet','kid')"]),
     "flow": ("tiny", []),
     "energy": ("tiny", []),
