@@ -71,7 +71,9 @@ FITTED = {
 }  # fmt: skip
 # what a step needs to be stable on so short a grid
 SETTINGS = {"annealed_langevin": {"epsilon": 1e-4, "steps": 8}, "adaptive_probability_flow": {"rtol": 1e-3}}
-SAMPLERS = {**samplers.STEPPERS, **samplers.CORRECTORS}
+ONE_LEVEL = ("ula", "mala")  # their moves are of one size, which suits one level of noise and no chain of levels
+TABLES = {**samplers.STEPPERS, **samplers.CORRECTORS}
+SAMPLERS = {name: make for name, make in TABLES.items() if name not in ONE_LEVEL}
 LOOPS = ("adaptive_probability_flow", "dpm_solver_adaptive", "ald", "langevin", "annealed_langevin")
 
 
