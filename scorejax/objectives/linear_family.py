@@ -127,20 +127,30 @@ class GaussianKernels:
         """The same, and the sum over all vectors of the second derivatives, `[B, P]`."""
         at, (first, second) = self.embed(x), _second(self.embed, x, vectors)
         values, changes = self._values(at), self._changes(at, first)
-        lengths = jnp.sum(first**2, axis=(0, 3)) / self.variances
+        lengths = jnp.einsum("kbrf,kbrf->br", first, first) / self.variances
         bends = jnp.sum(changes**2, axis=0) - lengths[..., None] - self._changes(at, second[None])[0]
         return -jnp.einsum("brp,kbrp->kbp", values, changes), jnp.sum(values * bends, axis=1)
 
     def _values(self, at: Array) -> Array:
         """Each kernel with its weight, `[B, R, P]`."""
-        products = jnp.einsum("brf,prf->brp", at, self.centers)
-        squares = jnp.sum(at**2, axis=2)[..., None] + jnp.sum(self.centers**2, axis=2).T - 2 * products
+        squares = _products(at, jnp.einsum("brf,brf->br", at, at), -2 * self.centers)
+        squares += jnp.einsum("prf,prf->rp", self.centers, self.centers)
         return self.weights[:, None] * jnp.exp(-0.5 * squares / self.variances[:, None])
 
     def _changes(self, at: Array, by: Array) -> Array:
         """`(phi - centers) . by / v`, for each of `by [K, B, R, F]`, `[K, B, R, P]`."""
-        own = jnp.sum(at * by, axis=3)[..., None]
-        return (own - jnp.einsum("kbrf,prf->kbrp", by, self.centers)) / self.variances[:, None]
+        products = _products(by, jnp.einsum("brf,kbrf->kbr", at, by), -self.centers)
+        return products / self.variances[:, None]
+
+
+def _products(rows: Array, more: Array, columns: Array) -> Array:
+    """`rows . columns + more`, of `[..., R, F]`, `[..., R]` and `[P, R, F]`, `[..., R, P]`.
+
+    `more` is one more entry of the rows: of a row sum and what it is added to XLA makes one loop, and on a CPU it makes
+    a wrong one if a factor in the sum is broadcast (jax 0.10.2).
+    """
+    columns = jnp.concatenate([columns, jnp.ones_like(columns[..., :1])], axis=2)
+    return jnp.einsum("...rf,prf->...rp", jnp.concatenate([rows, more[..., None]], axis=-1), columns)
 
 
 def exact(key: Array | None, features: Features, x: Array, *, base: LogBase | None = None) -> Terms:
