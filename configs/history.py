@@ -2,9 +2,9 @@
 
     python main.py --config=configs/history.py:gan --config.data.data_dir=TFDS_DIR
 
-Each variant is trained for about the same CPU time, two to three minutes, with a network of the kind that its authors
+Each variant is trained for about the same CPU time, one to three minutes, with a network of the kind that its authors
 took, of a size that such a budget can train. What comes out is no more than what each idea makes of that; all of them
-go further with more (`--config.train.steps`). All of them at once, measured:
+go further with more (`--config.train.steps`). All at once, with a table and a picture:
 `python -m benchmarks.slides history --data-dir=TFDS_DIR`.
 
     :vae          a variational autoencoder (Kingma & Welling 2014), two perceptrons
@@ -37,7 +37,7 @@ def vae(config: Config) -> None:
     config.recipe = "autoencoder:latents=20"
     config.model = "autoencoder_mlp"
     config.optim.lr = 1e-3
-    config.train.update({"steps": 2500, "batch": 128})
+    config.train.update({"steps": 6500, "batch": 128})
     config.eval.update({"likelihood_examples": 500, "evidence": 64})
     _without_score(config)
 
@@ -45,8 +45,8 @@ def vae(config: Config) -> None:
 def gan(config: Config) -> None:
     """The non-saturating loss with R1."""
     config.recipe = "adversarial:latents=64:gradient_penalty=1.0"
-    config.recipe.discriminator = "conv:features=32"
-    config.model = "generator_conv:features=32"
+    config.recipe.discriminator = "conv:features=16"
+    config.model = "generator_conv:features=16"
     config.optim.update({"lr": 1e-3, "beta1": 0.0, "beta2": 0.99})
     config.train.update({"steps": 900, "batch": 64})
     config.eval.exact = False
@@ -58,18 +58,18 @@ def flow(config: Config) -> None:
     config.recipe = "flow"
     config.optim.lr = 1e-3
     config.model = "coupling_flow:features=256:couplings=8"
-    config.train.update({"steps": 450, "batch": 128})
+    config.train.update({"steps": 1200, "batch": 128})
     config.eval.likelihood_examples = 1000
     _without_score(config)
 
 
 def ebm(config: Config) -> None:
     """As `configs/energy.py:mnist`: noise widens the data, of which samples are freed at the end."""
-    config.recipe = "energy:negatives=buffer:chains=1024:langevin_steps=15:step_size=0.02:data_noise=0.25"
+    config.recipe = "energy:negatives=buffer:chains=256:langevin_steps=15:step_size=0.02:data_noise=0.25"
     config.recipe.update({"start_scale": 1.0, "sample_steps": 400})
     config.model = "energy_conv:features=(16,32,64):hidden=128:stem_stride=2"
     config.optim.update({"lr": 1e-3, "beta1": 0.0})
-    config.train.update({"steps": 250, "batch": 32})
+    config.train.update({"steps": 700, "batch": 32})
     config.eval.update({"partition": "annealed:chains=16:levels=200"})
     _without_score(config)
 
