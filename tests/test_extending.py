@@ -125,6 +125,7 @@ def test_one_run_of_all_of_them_trains_goes_on_and_is_evaluated(outside, capsys)
     assert modes.run("sample", saved_config(outside / "run"), outside / "run") is None
 
 
+@pytest.mark.slow
 def test_a_recipe_of_ones_own_learns_the_moments_of_the_data(outside):
     config = configs.load("my_config.py:tiny", ["optim.lr=0.05", "optim.warmup=0", "ema.decay=0.9"])
     config.train.update({"steps": 400, "batch": 256, "log_every": 400, "checkpoint_every": 400})

@@ -96,6 +96,7 @@ def test_conversions_turn_with_the_basis(source, target):
     np.testing.assert_allclose(rotated, turn(plain), rtol=1e-4, atol=1e-4 * float(jnp.abs(plain).max()))
 
 
+@pytest.mark.slow
 def test_the_denoising_loss_does_not_depend_on_the_basis(given_noise):
     noise = jnp.asarray(np.random.default_rng(6).standard_normal((5, 3)), jnp.float32)
     losses = []

@@ -47,6 +47,7 @@ def kl_terms(chain, law, x0, noise, weights):
     return np.asarray(jax.lax.map(term, jnp.arange(len(chain.times) - 1)))
 
 
+@pytest.mark.slow
 def test_the_bound_of_a_mixture_is_that_of_the_golden_numbers():
     x0 = LAW.sample(jax.random.key(0), 4000)
     golden_gamma = gamma_of(LINEAR, levels(LINEAR), GOLDEN["ms_eps"][1:])
@@ -276,6 +277,7 @@ def test_a_subset_of_the_terms_is_an_unbiased_estimate_of_all(proposal):
         assert error < 0.05
 
 
+@pytest.mark.slow
 def test_a_learned_range_runs_from_the_posterior_to_the_forward_variance():
     x0 = TWO_HUMPS.sample(jax.random.key(0), 8)
 

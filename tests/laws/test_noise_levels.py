@@ -80,6 +80,7 @@ def test_integers_are_not_wrapped():
     assert nl.largest_distance(np.zeros((5, 3))) == 0.0
 
 
+@pytest.mark.slow
 def test_of_many_examples_those_far_from_the_mean_are_compared():
     data = cloud(3000, 20)
     exact = brute_force(data)

@@ -135,6 +135,7 @@ def test_a_process_with_a_basis_weights_every_mode_by_its_own_variance(variance_
     assert abs(found - 3.0) < error < 0.3
 
 
+@pytest.mark.slow
 def test_only_samples_of_the_process_are_needed():
     """A process simulated step by step, its kernel unused, trains as the kernel does: equal in distribution."""
     sde, n = sj.vp(), 20_000

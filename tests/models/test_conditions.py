@@ -65,6 +65,7 @@ def test_a_small_condition_is_not_mistaken_for_none(attend, make_params):
     assert differ(run(small[:3, 0]), run(0 * small[:3, 0]))
 
 
+@pytest.mark.slow
 def test_the_output_follows_the_tokens_of_its_own_example_alone(make_params):
     x = jnp.ones((3, 4, 4, 1))
     params = make_params(UNET, x.shape, condition=SENTENCES[:3])

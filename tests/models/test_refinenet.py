@@ -92,6 +92,7 @@ def test_every_stage_but_the_first_and_the_last_two_halves_the_image(stages, siz
     assert up == list(zip(sizes[::-1], refined, strict=True))
 
 
+@pytest.mark.slow
 def test_the_output_is_an_unconditional_field_divided_by_sigma(params, plain):
     other = evaluate(TINY(), params, labels=np.array([1.0, 1.0], np.float32))
     np.testing.assert_allclose(plain * SIGMAS[:, None, None, None], other, rtol=1e-5, atol=1e-6)

@@ -55,6 +55,7 @@ def test_outputs_equal_those_of_diffusers(tmp_path, name):
         assert np.abs(ours[i] - expected[i]).max() < 1e-4 * expected[i].std()
 
 
+@pytest.mark.slow
 def test_files_of_either_format_and_names_of_any_age_give_the_same(tmp_path):
     module, params = from_diffusers(write_folder(tmp_path / "new", "ncsnpp"))
     old = {}

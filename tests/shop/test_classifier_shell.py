@@ -154,6 +154,7 @@ def test_what_is_learnt_of_one_process_holds_for_every_other(run):
     np.testing.assert_allclose(answers(sj.subvp(), 20.0)[0], answers(sj.vp(), 13.8)[0], rtol=0.05, atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_classifier_of_another_run_of_things_is_refused(run, tmp_path):
     folder, config, test = run
     sde = assemble.sde(config)

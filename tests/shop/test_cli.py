@@ -163,6 +163,7 @@ def trained(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_evaluating_with_another_config_is_refused(main, capsys, trained):
     assert main.main([CONFIG, "--mode=eval", f"--workdir={trained}", "--config.optim.lr=7"]) == 1
     assert "optim.lr: 0.01 there, 7.0 now" in capsys.readouterr().err
