@@ -68,7 +68,7 @@ def test_too_few_real_examples_are_refused_before_the_training(tmp_path):
     ],
 )
 def test_a_baseline_that_cannot_be_had_says_why(x, reason):
-    found = bits._gaussian_baseline(x.astype(np.float32), x.astype(np.float32))
+    found = bits.gaussian_baseline(x.astype(np.float32), x.astype(np.float32))
     assert found["gaussian_baseline"] is None and reason in found["gaussian_baseline_reason"]
     numbers = {
         **found,
