@@ -228,6 +228,16 @@ class Run:
         estimate = normalized.kept(Subject(self._trained), self.workdir)
         return normalized.with_log_z(self.model, jnp.float32(estimate.log_z)), estimate.stderr
 
+    def energy(self, x: ArrayLike) -> Array:
+        """Return `E(x)` in nats, `[B]`, at points of model space: minus the log density there up to a constant.
+
+        Raises:
+            ValueError: points of another shape, or a model without an energy.
+        """
+        if self.model.energy is None:
+            raise ValueError(self._lacks("energy", "an energy"))
+        return self.model.energy(inputs.points(self.form, x))
+
     def score(self, x: ArrayLike, t: ArrayLike | None = None, condition: Condition | None = None) -> Array:
         """Return `grad log p_t` at points `x [B, ...]` of model space, see `to_model`, at times `t`, one or `[B]`.
 

@@ -86,6 +86,8 @@ def evidence(
             "samples and leapfrog_steps must be at least 1 and temperatures at least 0, got "
             f"samples={samples}, leapfrog_steps={leapfrog_steps}, temperatures={temperatures}"
         )
+    if doors.known(std) and not bool(jnp.all(std > 0)):
+        raise ValueError("the standard deviations of the proposal must be positive, and some are not")
     asked = {"samples": samples, "temperatures": temperatures, "leapfrog_steps": leapfrog_steps}
     return _evidence(keys_lib.per_example(key, len(mean)), as_pytree(log_likelihood), x, mean, std, **asked)
 

@@ -198,6 +198,12 @@ def find_path(
             "annealed importance sampling needs at least one chain, level and leapfrog step, and an acceptance between "
             f"0 and 1; got chains={chains}, levels={levels}, leapfrog_steps={leapfrog_steps}, acceptance={acceptance}"
         )
+    law = np.broadcast_arrays(np.asarray(mean), np.asarray(scale)) if doors.known(mean, scale) else None
+    if law is not None and not (np.all(np.isfinite(law)) and np.all(np.asarray(law[1]) > 0)):
+        raise ValueError(
+            "the normal law that chains begin in has a finite mean and a positive scale, got "
+            f"mean={mean}, scale={scale}"
+        )
     rise = 1 / (1 + np.exp(-np.linspace(-4, 4, levels + 1)))
     betas = jnp.asarray((rise - rise[0]) / (rise[-1] - rise[0]), jnp.float32)
     mean, scale = jnp.asarray(mean, jnp.float32), jnp.asarray(scale, jnp.float32)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from jax import Array
 
-from scorejax.objectives import score_matching
+from scorejax.objectives import linear_family, score_matching
 from scorejax.objectives.classification import CLASSIFICATION_WEIGHTINGS, classification
 from scorejax.objectives.contrastive import Contrast, contrastive
 from scorejax.objectives.denoising import denoising
@@ -36,6 +36,7 @@ __all__ = [
     "finite_difference",
     "hybrid",
     "implicit",
+    "linear_family",
     "over_time",
     "score_matching",
     "sliced",

@@ -53,6 +53,8 @@ def contrastive(
     """
     if x.shape != samples.shape:
         raise ValueError(f"samples must have the shape of the data, {x.shape}, got {samples.shape}")
+    if sound is not None and sound.shape != x.shape[:1]:
+        raise ValueError(f"sound must be one for each sample, {x.shape[:1]}, got {sound.shape}")
     of_data = doors.per_row(x, energy(x), "an energy")
     of_samples = doors.per_row(x, energy(lax.stop_gradient(samples)), "an energy")
     loss = of_data - of_samples + magnitude * (of_data**2 + of_samples**2)

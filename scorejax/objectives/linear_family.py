@@ -218,6 +218,8 @@ def denoising(key: Array, features: Features, x: Array, *, base: LogBase | None 
         ValueError: `x` are no points.
     """
     x = doors.points(x, "x")
+    if doors.known(sigma) and not sigma > 0:
+        raise ValueError(f"denoising needs noise of a positive deviation, got sigma={sigma}")
     z = keys_lib.normal(keys_lib.per_example(key, len(x)), x.shape, x.dtype)
     first = _slopes(features, base, x + sigma * z, _axes(x))
     first = first.at[..., 0].add(z.reshape(len(x), -1) / sigma)

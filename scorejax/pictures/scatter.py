@@ -49,7 +49,7 @@ def save_scatter(path: str | Path, data: np.ndarray, samples: np.ndarray, *, siz
             inside = np.all((chosen >= window[:, 0]) & (chosen <= window[:, 1]), axis=1)  # False for NaN
             _draw(axes, chosen[inside], window, ink)
             outside = int(np.sum(~inside))
-            axes.set_title(f"{name}, {len(chosen)} points" + (f", {outside} of them outside" if outside else ""))
+            axes.set_title(f"{name}, {len(chosen)} points" + (f",\n{outside} of them outside" if outside else ""))
             axes.set_xlabel(f"column {pair[0]}")
         row[0].set_ylabel(f"column {pair[1]}" if len(pair) == 2 else "density")
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,8 @@ def potential_scale(states: Array) -> Array:
     states = _checked(states)
     half = len(states) // 2
     within, total = _variances(jnp.concatenate([states[:half], states[-half:]], axis=1))
-    return jnp.sqrt(total / jnp.maximum(within, jnp.finfo(states.dtype).tiny))
+    scale = jnp.sqrt(total / jnp.maximum(within, jnp.finfo(states.dtype).tiny))
+    return jnp.where(total > 0, scale, 1.0)  # a coordinate that never changes has one law
 
 
 def _variances(states: Array) -> tuple[Array, Array]:

@@ -89,7 +89,7 @@ def test_axes_have_names_numbers_and_counts(tmp_path, monkeypatch):
     panels = drawn[0].axes
     assert [axes.get_xlabel() for axes in panels] == [f"column {i}" for i in (0, 0, 0, 0, 1, 1)]
     assert [axes.get_ylabel() for axes in panels[::2]] == [f"column {i}" for i in (1, 2, 2)]
-    assert panels[0].get_title() == "data, 300 points" and "51 points, 1 of them outside" in panels[1].get_title()
+    assert panels[0].get_title() == "data, 300 points" and "51 points,\n1 of them outside" in panels[1].get_title()
     for left, right in zip(panels[::2], panels[1::2], strict=True):
         assert left.get_xlim() == right.get_xlim() and left.get_ylim() == right.get_ylim()
         assert len(left.get_xticks()) > 2

@@ -256,3 +256,18 @@ def test_the_calibration_error_is_the_mean_gap_of_confidence_and_accuracy():
     right = np.array([True, False, True, False, True, True])
     confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.55, 1.0])
     assert calibration_error(right, confidence) == pytest.approx((4 * 0.4 + 0.45) / 6)
+
+
+def test_the_level_of_noise_is_that_of_the_recipe_or_of_its_denoising_and_never_of_both():
+    """One level in a tuple is one; of several there is none."""
+    for matching, level in (
+        ("denoising:sigma=0.3", 0.3),
+        ("denoising:sigma=(0.3,)", 0.3),
+        ("denoising:sigma=(0.1,0.3)", 0),
+    ):
+        for config, recipe in (("energy:tiny", "energy"), ("score_matching:tiny", "score_matching")):
+            chosen = configs.load(config, [f"recipe={recipe}", f"recipe.matching={matching}"])
+            assert make_recipe(chosen).level == level
+            chosen.recipe.data_noise = 0.1
+            with pytest.raises(ConfigError, match="set recipe.data_noise=0"):
+                make_recipe(chosen)

@@ -27,6 +27,7 @@ from scorejax.samplers.chains import MALA, ULA, Move, metropolis_start, metropol
 
 _STATES, _FEWEST, _MOST = 2**24, 4, 64  # numbers in memory; chains
 _MOVES = 50  # over which acceptance is measured
+_STUCK = 0.05  # acceptance below which chains stand still
 
 
 def mixing(model: Subject, moves: int = _MOVES) -> Result:
@@ -91,16 +92,20 @@ def lines(result: Result) -> list[str]:
     """The numbers for a person."""
     worth = result["chains"] * result["states"]
     said = [
-        f"Langevin chains     effective sample size {result['effective_sample_size']:.0f} of {worth} states "
+        f"  Langevin chains     effective sample size {result['effective_sample_size']:.0f} of {worth} states "
         f"(least coordinate {result['effective_sample_size_least']:.0f}), R-hat {result['potential_scale_largest']:.3f}"
         f", temperature {result['temperature']:g}"
     ]
     if "acceptance" in result:
-        said.append(f"                    acceptance {100 * result['acceptance']:.1f} % by the rule of Metropolis")
+        said.append(f"                      Metropolis accepts {100 * result['acceptance']:.1f} % of such moves")
     if result["diverged"] or not math.isfinite(result["effective_sample_size"]):
-        said.append("                    the chains DIVERGED: lower sampler.stepper.step_size")
+        said.append("                      the chains DIVERGED: lower sampler.stepper.step_size")
+    elif result.get("acceptance", 1.0) < _STUCK:
+        said.append("                      hardly a chain moves: lower sampler.stepper.step_size")
     elif result["potential_scale_largest"] > 1.1:
-        said.append("                    the chains have not mixed: they keep the shares of modes that they began with")
+        said.append(
+            "                      the chains have not mixed: run them longer, or each keeps the mode it began in"
+        )
     return said
 
 

@@ -50,11 +50,13 @@ class Samples(NamedTuple):
         x: gray levels uint8 `[N, H, W, C]`, or vectors float32 `[N, D]`; mapped from the file.
         nfe: network evaluations for each.
         folder: where they are.
+        lost: how many are not finite.
     """
 
     x: np.ndarray
     nfe: int
     folder: Path
+    lost: int = 0
 
 
 def draw(model: Subject, workdir: str | Path) -> Samples:
@@ -64,7 +66,15 @@ def draw(model: Subject, workdir: str | Path) -> Samples:
     done = min(ledger.done, ledger.rows)
     batch = min(model.config.eval.batch, ledger.rows)
     rows = ledger.fill(model.compute.rows("samples", fn, held, stop=ledger.rows, batch_size=batch, start=done))
-    return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder)
+    lost = int(np.sum(~rows["finite"])) if "finite" in rows else 0  # samples of an older version do not say it
+    if lost:
+        logging.warning(
+            "%d of %d samples are not finite, because the sampler diverged: lower sampler.stepper.step_size if there "
+            "is one, or take more sampler.steps",
+            lost,
+            ledger.rows,
+        )
+    return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder, lost)
 
 
 def drawn(model: Subject, workdir: str | Path) -> np.ndarray:
@@ -111,7 +121,7 @@ def batch_function(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, A
         stepper = variances.of_stepper(arguments["stepper"], head, of, labels)
         own = {**arguments, "stepper": stepper}
         x, nfe = samplers.sample(each, model.sde, score, (*index.shape, *shape), **own)
-        return {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape)}
+        return {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape), "finite": _finite(x)}
 
     return fn, (*carried(model, SAMPLES), model.classes, model.fitted.head)
 
@@ -126,9 +136,13 @@ def _by_itself(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, Array
         assert of.sample is not None  # `batch_function` asks for it
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         x = of.sample(each, (*index.shape, *shape))
-        return {"x": space.from_model(x), "nfe": jnp.full(index.shape, of.sample_nfe)}
+        return {"x": space.from_model(x), "nfe": jnp.full(index.shape, of.sample_nfe), "finite": _finite(x)}
 
     return fn, (*carried(model, SAMPLES), model.classes, None)
+
+
+def _finite(x: Array) -> Array:
+    return jnp.all(jnp.isfinite(x.reshape(len(x), -1)), axis=1)
 
 
 def save_pictures(model: Subject, workdir: str | Path, x: np.ndarray) -> Path:

@@ -63,7 +63,10 @@ class Estimate(NamedTuple):
             "log_z_standard_error": self.stderr,
             "log_z_low": self.log_z - width,
             "log_z_high": self.log_z + width,
-            **{name: getattr(self, name) for name in ("method", "chains", "ess", "acceptance")},
+            "method": self.method,
+            "chains": self.chains,
+            # of a quadrature there are none, and JSON has no NaN
+            **({"ess": self.ess, "acceptance": self.acceptance} if self.chains else {"ess": None, "acceptance": None}),
         }
 
 

@@ -19,9 +19,10 @@ def draw_and_measure(model: Subject, judge: quality.Judge, workdir: str | Path) 
     return {
         **quality.measure(judge, model.form, samples, workdir),
         **saturation.saturation(model, samples.x),
-        "sampler": to_dict(model.config)["sampler"],
+        "sampler": to_dict(model.config)["sampler"] if model.model.sample is None else None,  # drawn in its own way
         "guidance": to_dict(model.config)["guidance"],
         "nfe": samples.nfe,
+        "not_finite": samples.lost,
         "seed": model.config.eval.seed,
         "training_seed": model.config.seed,
         "to_levels": draw.TO_LEVELS if model.form.gray_levels else None,

@@ -88,8 +88,7 @@ class Energy(Recipe):
         self.max_gap, self.clip_chains = max_gap, clip_chains
         self.matching = matchings.chosen(matching)
         self.carry_is_shared = self.matching is not None  # there are no chains
-        added = self.config.recipe.matching.own().get("sigma", 0.0) if self.matching else 0.0
-        self.level = data_noise or (added if isinstance(added, float) else 0.0)
+        self.level = matchings.level(self.config.recipe.matching, data_noise)
         self.negatives = energies.negatives(
             start=negatives,
             count=chains,

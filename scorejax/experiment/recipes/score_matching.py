@@ -19,7 +19,6 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import NonNegative, Positive
-from scorejax.runtime.errors import ConfigError
 from scorejax.sdes import LinearSDE
 
 _OBJECTIVE = 1  # stream of an example's key; 0 prepares the example
@@ -53,14 +52,7 @@ class ScoreMatching(Recipe):
         objective = matchings.chosen(matching)
         assert objective is not None  # its seam has no `none`
         self.matching, self.data_noise, self.start_scale = objective, data_noise, start_scale
-        added = self.config.recipe.matching.own().get("sigma", 0.0)
-        if added and data_noise:
-            raise ConfigError(
-                f"recipe.data_noise = {data_noise:g} adds noise, and so does recipe.matching = 'denoising' with its "
-                "sigma: set recipe.data_noise=0, or take another objective"
-            )
-        # A model of several levels at once has no level of its own.
-        self.level = data_noise or (added if isinstance(added, float) else 0.0)
+        self.level = matchings.level(self.config.recipe.matching, data_noise)
 
     @functools.cached_property
     def network(self) -> nn.Module:

@@ -153,7 +153,8 @@ class Bookkeeper:
         for back in values.get(WENT_BACK, ()):
             self.in_vain = self.in_vain + 1 if back else 0
         if self.in_vain >= IN_VAIN:
-            raise self._diverged(step, f"each of the last {self.in_vain} steps led back to the averaged weights")
+            why = self.remark({WENT_BACK: 1.0}) or "lower optim.lr"
+            raise self._diverged(step, f"each of the last {self.in_vain} steps led back to the averaged weights: {why}")
         self.recent.append(values)
         if step % self.config.train.log_every == 0 or step >= self.config.train.steps:
             self._log(step)
