@@ -26,7 +26,7 @@ from scorejax.experiment import config as configs
 from scorejax.experiment import inputs, steering
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.evaluation import draw, normalized, sweep, variances
-from scorejax.experiment.evaluation.density import LogProb, log_density
+from scorejax.experiment.evaluation.density import LogProb, log_density, with_error
 from scorejax.experiment.evaluation.subject import BITS, Subject
 from scorejax.experiment.model import Model
 from scorejax.experiment.trained import Trained, restore
@@ -212,13 +212,13 @@ class Run:
         }
         keys = keys_lib.per_example(jax.random.fold_in(jax.random.key(seed), BITS), len(raw))
         if not doors.known(raw):
-            return _with_error(_log_density(model, keys, raw, given, **fixed), of_log_z)
+            return with_error(_log_density(model, keys, raw, given, **fixed), of_log_z)
         found = []
         for index, own in data.eval_batches(len(raw), min(batch, len(raw))):  # of one shape, compiled once
             part = None if given is None else given[index]
             density = _log_density(model, keys[index], raw[index], part, **fixed)
             found.append(jax.tree.map(lambda leaf, own=own: leaf[own], density))
-        return _with_error(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found), of_log_z)
+        return with_error(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found), of_log_z)
 
     @functools.cached_property
     def _normalized(self) -> tuple[Model, float]:
@@ -286,13 +286,6 @@ class Run:
             needed = needed.replace("score", "score that has a forward process")
             can = can.replace("score", "score of the data alone")
         return f"{what} needs {needed}; recipe {self.config.recipe.name!r} makes a model with {can}"
-
-
-def _with_error(found: LogProb, of_log_z: float) -> LogProb:
-    """The same with the error of a partition function, which all examples share."""
-    if not of_log_z:
-        return found
-    return found._replace(stderr=jnp.hypot(jnp.nan_to_num(found.stderr), of_log_z))
 
 
 @functools.partial(jax.jit, static_argnames=("space", "passes", "solver"))

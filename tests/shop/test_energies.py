@@ -269,5 +269,5 @@ def test_the_level_of_noise_is_that_of_the_recipe_or_of_its_denoising_and_never_
             chosen = configs.load(config, [f"recipe={recipe}", f"recipe.matching={matching}"])
             assert make_recipe(chosen).level == level
             chosen.recipe.data_noise = 0.1
-            with pytest.raises(ConfigError, match="set recipe.data_noise=0"):
+            with pytest.raises(ConfigError, match=r"set recipe\.data_noise=0"):
                 make_recipe(chosen)

@@ -68,6 +68,13 @@ def log_density(
     return LogProb(value, stderr, likelihood.bits_per_dim(value, dimension, 1.0), nfe, ok)
 
 
+def with_error(found: LogProb, of_log_z: float) -> LogProb:
+    """Return the same with the error of a partition function, which all examples share."""
+    if not of_log_z:
+        return found
+    return found._replace(stderr=jnp.hypot(jnp.nan_to_num(found.stderr), of_log_z))
+
+
 def _of_vectors(
     model: Model, x: Array, keys: Array, condition: Array | None, solver: dict[str, Any]
 ) -> tuple[Array, Array, Array, Array]:
