@@ -229,11 +229,7 @@ class Run:
         return normalized.with_log_z(self.model, jnp.float32(estimate.log_z)), estimate.stderr
 
     def energy(self, x: ArrayLike) -> Array:
-        """Return `E(x)` in nats, `[B]`, at points of model space: minus the log density there up to a constant.
-
-        Raises:
-            ValueError: points of another shape, or a model without an energy.
-        """
+        """Return `E(x)` in nats, `[B]`, at points of model space; a ValueError says that the model has none."""
         if self.model.energy is None:
             raise ValueError(self._lacks("energy", "an energy"))
         return self.model.energy(inputs.points(self.form, x))
