@@ -47,9 +47,7 @@ SHOWN = 16  # samples in a row of the picture
     pictures={"history": "Samples of each after about the same CPU time of training, in the order of the table"},
     needs=("data_dir",),
 )
-def history(
-    given: Given, *, systems: str = "vae,gan,flow,dpm,ddpm,score_sde", samples: int = 256, timed: int = 16
-) -> dict[str, Any]:
+def history(given: Given, *, systems: str = ",".join(SYSTEMS), samples: int = 256, timed: int = 16) -> dict[str, Any]:
     rows, pages = {}, []
     for name in systems.split(","):
         rows[name] = _row(given, name, samples, timed)
@@ -85,6 +83,12 @@ def text(numbers: dict[str, Any]) -> str:
     left_out = (
         f" Not measured here: {', '.join(absent)}; `--set history.systems={','.join(SYSTEMS)}`." if absent else ""
     )
+    energy = ""
+    if (ess := rows.get("ebm", {}).get("ess")) is not None:
+        energy = (
+            " Those of the energy are no more than a hint: it is the energy of noisy images, and its partition function "
+            f"rests on {ess:.1f} chains (effective number) of annealed importance sampling."
+        )
     return "\n\n".join([
         table(
             ["", "bits/dim", "Frechet distance", "evaluations per sample", "CPU milliseconds per sample",
@@ -97,7 +101,7 @@ def text(numbers: dict[str, Any]) -> str:
         "timed one model after the other, on a machine with other work. Bits/dim of the autoencoder and of the "
         "chains are of gray levels, to which a decoder gives probabilities (of DDPM "
         "with 100 of its 1,000 levels); those of the flow and of the SDE are of "
-        "dequantized images, which have noise in them that a density must cover.",
+        "dequantized images, which have noise in them that a density must cover." + energy,
         "The slides print no number. At this budget the samples nearest to the data are those of "
         f"{SYSTEMS[nearest].title}, and farthest are those of {SYSTEMS[farthest].title}. "
         f"{SYSTEMS[quickest].title} draws {ratio:,.0f} times as fast as "
@@ -132,6 +136,7 @@ def _row(given: Given, name: str, samples: int, timed: int) -> dict[str, Any]:
         "examples": found[section]["examples"] if section else None,
         "frechet": found["samples"]["frechet_distance"],
         "frechet_floor": found["samples"]["frechet_floor"],
+        "ess": found[section].get("ess") if section else None,
         "samples": samples,
         "nfe": found["samples"]["nfe"],
         "folder": found["samples"]["folder"],
