@@ -2,7 +2,7 @@
 
     python main.py --config=configs/joint_energy.py
 
-A minute and a half of CPU time. Prints accuracy (92.6 %), cross entropy and calibration error (4.6 %) on the test digits,
+A minute and a half of CPU time. Prints accuracy (92.6 %), cross entropy and calibration error (4.6 %) of the test set,
 bits/dim by annealed importance sampling, and leaves samples of Langevin chains in `samples/`: rough digits.
 
     :alone   the same network without the generative part, a classifier: 96.3 %, and 2.0 %; half a minute

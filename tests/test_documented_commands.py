@@ -40,6 +40,7 @@ RUNS = {
     "runs/vp_mnist-conditional": "vp_mnist:conditional",
     "runs/eights": "vp_mnist",
     "runs/terrain": "vp_digits",
+    "runs/energy": "energy:mnist",
 }
 # What stands for a value of the reader's own.
 PLACEHOLDERS = {"K": "10", "N": "10", "FILE": "x.npz", "DIR": "x", "TFDS_DIR": "x"}
