@@ -3,7 +3,8 @@
     python main.py --config=configs/nice.py
 
 8x8 handwritten digits, about half a minute of CPU time. Leaves samples next to data in `samples/` and the exact
-bits/dim of the test images. The same flow as if its constant were unknown, from nothing but its score:
+bits/dim of the 297 test images: 2.609, next to 2.952 of a Gaussian (2.731 with sliced score matching). The same flow
+as if its constant were unknown, from nothing but its score:
 
     python main.py --config=configs/nice.py --config.recipe.matching=sliced
     python main.py --config=configs/nice.py --config.recipe.matching=sliced:variance_reduced=false

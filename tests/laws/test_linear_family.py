@@ -92,7 +92,8 @@ def test_the_gradient_vanishes_at_the_minimum_which_is_as_low_as_said(name):
     np.testing.assert_allclose(moments.loss(alpha), jnp.mean(terms.loss(alpha)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["sliced", "sliced, not reduced", pytest.param("denoising", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sliced", "sliced, not reduced", "denoising"])
 def test_the_derivatives_of_kernels_that_are_written_out_are_those_of_automatic_differentiation(name):
     np.testing.assert_allclose(KERNELS(X), kernel(X), rtol=1e-4)
     for mine, theirs in zip(*(jax.tree.leaves(terms_of(name, each)) for each in (True, False)), strict=True):

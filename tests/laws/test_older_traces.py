@@ -70,6 +70,7 @@ def test_approximate_backpropagation_is_exact_with_one_hidden_layer_alone(widths
     assert error < 1e-5 if is_exact else error > 1e-3
 
 
+@pytest.mark.slow
 def test_both_go_through_nice_with_its_score():
     nice = NICE(features=2, depth=1, couplings=2)
     params = nice.init(jax.random.key(0), X[None])["params"]

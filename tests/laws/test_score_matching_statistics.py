@@ -117,6 +117,7 @@ def test_the_variance_of_the_estimate_falls_with_the_number_of_projections(every
 # ---- Differences in the place of derivatives -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_differences_are_exact_for_quadratic_energies_and_of_second_order_for_others():
     """On the line, where the sphere is two points that count alike."""
     with jax.enable_x64():
@@ -135,6 +136,7 @@ def test_differences_are_exact_for_quadratic_energies_and_of_second_order_for_ot
 # ---- Laws with known minima, and laws without one --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_minimum_for_independent_logistic_sources_is_known():
     """`x = A z`, `B = A^-1`: `J* = -tr(B B^T) / 6`; by quadrature in the quantiles."""
     unmixing = np.array([[1.2, -0.5], [0.3, 0.8]])
@@ -161,6 +163,7 @@ def test_data_that_end_in_a_jump_have_no_lowest_loss():
     assert found[-1] == pytest.approx(-80.685, abs=0.01)
 
 
+@pytest.mark.slow
 def test_on_a_half_line_the_loss_of_an_exponential_law_forgets_the_edge():
     """`p = lambda exp(-lambda x)`: without the boundary term `-theta lambda` the minimum is at 0."""
     x = jnp.asarray(np.random.default_rng(0).exponential(0.5, (5, 1)), jnp.float32)

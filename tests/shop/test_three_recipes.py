@@ -95,6 +95,7 @@ def test_the_density_of_images_is_that_of_model_space_and_integrates_to_one(cent
     assert x.std() == pytest.approx((weight @ (values - mean) ** 2) ** 0.5, rel=0.03)
 
 
+@pytest.mark.slow
 def test_a_flow_matches_the_score_of_the_logits_of_images():
     """Against the density of model space, taken to logits by hand."""
     examples = Dataset("images", np.zeros((2, 2, 2, 1), np.uint8), gray_levels=4)
