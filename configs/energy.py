@@ -9,7 +9,7 @@ upper half circle has 50.1 % of the mass, and 49.6 % of 2,000 samples.
 
     :matching   the same energy by sliced score matching, without a single chain in training
     :digits     8x8 handwritten digits, by a convolutional network and a replay buffer; three minutes of CPU time
-    :mnist      MNIST with noise, of which samples are freed at their end; three minutes of CPU time
+    :mnist      MNIST with noise, which the last step of a sample removes; three minutes of CPU time
 """
 
 from scorejax.config import Config, base

@@ -64,7 +64,7 @@ def flow(config: Config) -> None:
 
 
 def ebm(config: Config) -> None:
-    """As `configs/energy.py:mnist`: noise widens the data, of which samples are freed at the end."""
+    """As `configs/energy.py:mnist`: trained on data with noise, which the last step of a sample removes."""
     config.recipe = "energy:negatives=buffer:chains=256:langevin_steps=15:step_size=0.02:data_noise=0.25"
     config.recipe.update({"start_scale": 1.0, "sample_steps": 400})
     config.model = "energy_conv:features=(16,32,64):hidden=128:stem_stride=2"

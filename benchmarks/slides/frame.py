@@ -260,9 +260,9 @@ def page(places: Places) -> str:
         folder = places.images.relative_to(places.page.parent)
         sections += [f"![{caption}]({folder}/slides-{picture}.png)" for picture, caption in each.pictures.items()]
         flags = "".join(f" {FLAGS[need]}=DIR" for need in each.needs)
-        sections.append(
-            f"`python -m benchmarks.slides {name}{flags}`: {_time(result['seconds'])} on {result['device']}."
-        )
+        sections.append(f"`python -m benchmarks.slides {name}{flags}`: {_cost(result)}")
+        if "note" in result:
+            sections.append(result["note"])
     return "\n\n".join([HEAD.strip(), *sections]) + "\n"
 
 
@@ -304,8 +304,14 @@ def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
 
 
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def _cost(result: dict[str, Any]) -> str:
+    """How long the command took, if one command made the result."""
+    seconds = result["seconds"]
+    if seconds is None:
+        return "made in several runs, whose time as one was not measured."
+    return (
+        f"{seconds:.0f} s on {result['device']}." if seconds < 120 else f"{seconds / 60:.0f} min on {result['device']}."
+    )
 
 
 def _plain(value: Any) -> Any:

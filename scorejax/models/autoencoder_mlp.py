@@ -93,7 +93,7 @@ class LatentScoreMLP(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Layers with tanh of one input, or of two of which the second has several rows for each of the first."""
+    """Dense layers with tanh. An optional second input has several rows for each row of the first."""
 
     features: int
     depth: int

@@ -177,7 +177,7 @@ class EnergyLaw:
         return losses, None, {}
 
     def warn_of_no_curvature(self, shape: tuple[int, ...]) -> None:
-        """Warn if the second derivatives of the energy are the same everywhere, whatever its weights: by trying some.
+        """Warn if the second derivatives of the energy are the same everywhere, for weights drawn at random.
 
         Score matching asks by how much the slope changes from place to place; of a network of ReLU, whose energy is
         linear piece by piece, it learns nothing but to make the slope small.

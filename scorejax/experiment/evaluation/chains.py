@@ -46,9 +46,10 @@ def mixing(model: Subject, moves: int = _MOVES) -> Result:
         score = of.score_given(None)
         states = samplers.trajectory(key, model.sde, score, shape, **own).x[-kept:]
         numbers = states.reshape(len(states), count, -1)
+        effective = samplers.effective_sample_size(numbers)
         found = {
-            "effective": jnp.median(samplers.effective_sample_size(numbers)),
-            "least": jnp.min(samplers.effective_sample_size(numbers)),
+            "effective": jnp.median(effective),
+            "least": jnp.min(effective),
             "scale": jnp.max(samplers.potential_scale(numbers)),
             "finite": jnp.all(jnp.isfinite(states)),
         }

@@ -82,7 +82,7 @@ class Adversarial(Recipe):
             loss: with `D` the discriminator's probability of data, the generator lowers -log D (non_saturating) or
                 log(1 - D) (minimax, the same game as the discriminator's; both Goodfellow et al., arXiv 1406.2661);
                 wasserstein: the mean difference of a critic, arXiv 1704.00028.
-            discriminator: network that tells data from samples: mlp for vectors, conv for images.
+            discriminator: network that says whether a point is of the data: mlp for vectors, conv for images.
             discriminator_rate: learning rate of the discriminator, as a multiple of optim.lr.
             penalty: of the discriminator's slope: `gamma / 2 |grad D|^2` at the data (at_data: R1, Mescheder et al.,
                 arXiv 1801.04406), or `gamma (|grad D| - 1)^2` at random points between data and samples (between:
