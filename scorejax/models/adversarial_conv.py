@@ -25,7 +25,7 @@ class GeneratorConv(nn.Module):
 
     Attributes:
         features: channels at half the size of the image; at every coarser size there are twice as many.
-        halvings: how many times the coarsest size is halved.
+        halvings: how many times the smallest map is doubled in size to become an image.
         centered_input: whether images live in [-1, 1]; if not, in [0, 1].
         dtype: type to compute in. Parameters and output are float32.
     """
@@ -78,7 +78,7 @@ class DiscriminatorConv(nn.Module):
 
     Attributes:
         features: channels at half the size of the image; at every coarser size there are twice as many.
-        halvings: how many convolutions there are, each of which halves the size.
+        halvings: how many convolutions there are; each halves the height and the width.
         dtype: type to compute in. Parameters and output are float32.
     """
 
