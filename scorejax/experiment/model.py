@@ -12,11 +12,11 @@ from typing import Protocol
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse.variance import VarianceHead
 from scorejax.samplers import Stepper
 from scorejax.scores.predictions import Score
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 
 class ConditionalScore(Protocol):

@@ -17,11 +17,11 @@ from scorejax.guidance.operators.filters import AveragePool, Separable
 from scorejax.guidance.operators.selections import Dense, Mask
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 _START = 2**32 - 4  # a stream apart from those of `sample`
 

@@ -16,7 +16,8 @@ from scorejax.samplers.stepper import Stepper
 from scorejax.scores.clipping import Clip, Interval
 from scorejax.scores.predictions import Score
 from scorejax.sdes import times as grids
-from scorejax.sdes.linear import LinearSDE, check_static
+from scorejax.sdes.corruption import check_static
+from scorejax.sdes.linear import LinearSDE
 
 GRAY_AND_CHROMA = np.array([[1.0, -2.0, 0.0], [1.0, 1.0, 1.0], [1.0, 1.0, -1.0]]) / np.sqrt([3.0, 6.0, 2.0])
 """Orthonormal columns: the gray of a pixel times sqrt(3), and two directions of color (Score-SDE, appendix I)."""

@@ -23,9 +23,9 @@ from jax.tree_util import Partial
 from scorejax.guidance import conjugate
 from scorejax.guidance.operators import Operator
 from scorejax.numerics import doors
-from scorejax.numerics.trees import as_pytree, register_dataclass
+from scorejax.numerics.trees import as_pytree, register_dataclass, static
 from scorejax.scores.predictions import Score, as_score, tweedie
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 
 def dps(

@@ -20,12 +20,13 @@ from scorejax.guidance.operators.base import EXACT
 from scorejax.guidance.operators.selections import fit_mask
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.samplers.stepper import Memory, Step, Stepper
 from scorejax.scores.predictions import Score
 from scorejax.sdes.basis import Identity
-from scorejax.sdes.linear import LinearSDE, Time, static
+from scorejax.sdes.corruption import Time
+from scorejax.sdes.linear import LinearSDE
 
 # Streams of their own: the stepper inside draws from `keys` itself and from small numbers folded into them.
 _KNOWN, _UP = 2**32 - 2, 2**32 - 3

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax.sdes.linear import LinearSDE, per_batch
+from scorejax.sdes.corruption import per_batch
+from scorejax.sdes.linear import LinearSDE
 
 Strength = float | Array | Callable[[Array], Array]
 """A number, one number per example `[B]`, or a function of the times `t [B]` that returns either."""

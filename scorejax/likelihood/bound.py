@@ -18,8 +18,8 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.trees import as_pytree
 from scorejax.scores.jacobian import score_and_products
 from scorejax.scores.predictions import Score, as_score
-from scorejax.sdes.linear import LinearSDE, Time, per_batch
-from scorejax.sdes.still import check_moves
+from scorejax.sdes.corruption import Time, check_moves, per_batch
+from scorejax.sdes.linear import LinearSDE
 
 FORMS = ("denoising", "sliced")
 TIMES = ("importance", "uniform")

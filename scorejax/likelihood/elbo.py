@@ -22,10 +22,10 @@ from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, Transition, transition
 from scorejax.scores.predictions import Score, as_score, tweedie
+from scorejax.sdes.corruption import Time, check_moves, per_batch
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate
-from scorejax.sdes.linear import LinearSDE, Time, per_batch
-from scorejax.sdes.still import check_moves
+from scorejax.sdes.linear import LinearSDE
 
 _WHICH = 2**32 - 1  # the stream that draws which terms to compute; step i draws from stream i
 

@@ -20,8 +20,8 @@ from scorejax.numerics.trees import as_pytree
 from scorejax.samplers.ode import solve
 from scorejax.scores.jacobian import score_and_products
 from scorejax.scores.predictions import Score, as_score
-from scorejax.sdes.linear import LinearSDE, per_batch
-from scorejax.sdes.still import check_moves
+from scorejax.sdes.corruption import check_moves, per_batch
+from scorejax.sdes.linear import LinearSDE
 
 
 class LogProb(NamedTuple):

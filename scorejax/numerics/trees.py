@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import Field, fields
+from dataclasses import Field, field, fields
 from typing import Any, TypeAlias, TypeVar
 
 import jax
@@ -27,24 +27,29 @@ def register_dataclass(kind: type[T]) -> type[T]:
     wrong process or operator, whenever the hashes of both fall into one slot: about one time in a hundred.
     """
     every = fields(kind)  # pyright: ignore[reportArgumentType]
-    names = {static: tuple(f.name for f in every if f.init and _is_static(f) == static) for static in (0, 1)}
+    names = {kept: tuple(f.name for f in every if f.init and _is_static(f) == kept) for kept in (0, 1)}
 
-    def parts(tree: T, static: int) -> tuple[object, ...]:
-        return tuple(getattr(tree, name) for name in names[static])
+    def parts(tree: T, kept: int) -> tuple[object, ...]:
+        return tuple(getattr(tree, name) for name in names[kept])
 
     def with_keys(tree: T) -> tuple[list[tuple[object, object]], tuple[object, ...]]:
         keys = map(jax.tree_util.GetAttrKey, names[0])
         return list(zip(keys, parts(tree, 0), strict=True)), parts(tree, 1)
 
-    def unflatten(static: tuple[object, ...], children: Iterable[object]) -> T:
-        return kind(**dict(zip(names[1], static, strict=True)), **dict(zip(names[0], children, strict=True)))
+    def unflatten(kept: tuple[object, ...], children: Iterable[object]) -> T:
+        return kind(**dict(zip(names[1], kept, strict=True)), **dict(zip(names[0], children, strict=True)))
 
     jax.tree_util.register_pytree_with_keys(kind, with_keys, unflatten, lambda tree: (parts(tree, 0), parts(tree, 1)))
     return kind
 
 
-def _is_static(field: Field) -> bool:
-    return bool(field.metadata.get("static", False))
+def static(**kwargs: Any) -> Any:
+    """Declare a dataclass field that is part of the pytree's structure, not one of its leaves."""
+    return field(metadata={"static": True}, **kwargs)
+
+
+def _is_static(one: Field) -> bool:
+    return bool(one.metadata.get("static", False))
 
 
 def as_pytree(function: Callable[..., Array]) -> Callable[..., Array]:

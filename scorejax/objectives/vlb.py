@@ -15,10 +15,10 @@ from scorejax.likelihood.elbo import decoder_log_prob, decoder_variances, kl_ter
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import NonNegative
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse import ReverseChain
 from scorejax.scores.predictions import Score
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 TERM, NOISE = range(2)  # streams of an example's key
 

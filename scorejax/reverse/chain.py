@@ -17,12 +17,13 @@ from jax.core import Tracer
 
 from scorejax.numerics import doors
 from scorejax.numerics.host_arrays import host_array
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
+from scorejax.sdes.corruption import Time
 from scorejax.sdes.float64 import decreasing_times, evaluate
-from scorejax.sdes.linear import LinearSDE, Time, static
+from scorejax.sdes.linear import LinearSDE
 
 VARIANCES = ("posterior", "forward")
 

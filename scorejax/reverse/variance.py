@@ -15,8 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from scorejax.numerics import doors
-from scorejax.numerics.trees import register_dataclass
-from scorejax.sdes.linear import static
+from scorejax.numerics.trees import register_dataclass, static
 
 HeadNetwork = Callable[[Array, Array], Array]
 """`network(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`; a `jax.tree_util.Partial` that carries its parameters."""

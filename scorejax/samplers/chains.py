@@ -18,10 +18,11 @@ from jax import Array
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Count, Positive
-from scorejax.numerics.trees import as_pytree, register_dataclass
+from scorejax.numerics.trees import as_pytree, register_dataclass, static
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
-from scorejax.sdes.linear import LinearSDE, per_batch, static
+from scorejax.sdes.corruption import per_batch
+from scorejax.sdes.linear import LinearSDE
 
 Convention: TypeAlias = Literal["full", "half"]
 _ACCEPT = 1  # stream of a move's key; 0 is its noise

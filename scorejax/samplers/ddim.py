@@ -13,10 +13,11 @@ from jax import Array
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Positive, Share
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
-from scorejax.sdes.linear import LinearSDE, Time, static
+from scorejax.sdes.corruption import Time
+from scorejax.sdes.linear import LinearSDE
 
 
 def ddim_variance(sde: LinearSDE, s: Time, t: Time, eta: float | Array) -> Array:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.samplers.exponential import (
     ExponentialStepper,
     Form,
@@ -32,7 +32,7 @@ from scorejax.samplers.exponential import (
 )
 from scorejax.samplers.stepper import Step
 from scorejax.scores.predictions import Score
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 Kind: TypeAlias = Literal["multistep", "singlestep", "singlestep_fixed"]
 SolverType: TypeAlias = Literal["dpmsolver", "taylor"]

@@ -15,12 +15,12 @@ from scorejax.numerics import doors
 from scorejax.numerics.adjoints import Adjoint, Solved, check_adjoint, differentiable
 from scorejax.numerics.batching import closed, mapped
 from scorejax.numerics.ranges import Count, Positive
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.samplers.dpm_solver import SOLVER_TYPES, SolverType
 from scorejax.samplers.exponential import ExponentialStepper, Form, Node, Quantile, check_exponential, exact, half, node
 from scorejax.samplers.stepper import Step
 from scorejax.scores.predictions import Score
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 Control: TypeAlias = Literal["sample", "batch"]
 CONTROLS = get_args(Control)

@@ -20,9 +20,8 @@ from scorejax.numerics.adjoints import hint_at_adjoint
 from scorejax.samplers.stepper import Memory, Step, Stepper
 from scorejax.scores.clipping import Clip, Interval, clipped
 from scorejax.scores.predictions import Score, as_score, energy_of, tweedie
-from scorejax.sdes.discrete import Chain
+from scorejax.sdes.corruption import check_kind, check_moves
 from scorejax.sdes.linear import LinearSDE
-from scorejax.sdes.still import check_moves
 
 S = TypeVar("S", Stepper, Stepper | None)
 
@@ -222,6 +221,7 @@ def _prepared(sde: LinearSDE, times: Array | np.ndarray, score: Score, stepper: 
     """Return the stepper prepared for score and grid; not for what is not known yet, numbers of process or grid."""
     if stepper is None:
         return stepper
+    check_kind(sde, stepper.process, f"the stepper {type(stepper).__name__}")
     if not stepper.stays:
         check_moves(sde, f"the stepper {type(stepper).__name__}")
     if (energy := energy_of(score)) is not None:
@@ -234,7 +234,7 @@ def _prepared(sde: LinearSDE, times: Array | np.ndarray, score: Score, stepper: 
 def _grid(sde: LinearSDE, times: Array | np.ndarray, *, ends_at_data: bool) -> Array | np.ndarray:
     """Return the checked grid; first of all, or else each stepper would have its own words for a bad one."""
     # level 0 of a chain is the data: a step may end there, but no score is asked for there
-    low = 0.0 if ends_at_data and isinstance(sde, Chain) else sde.t_min
+    low = 0.0 if ends_at_data and sde.ends_at_data else sde.t_min
     doors.grid(times, low, sde.t_max)
     return times if isinstance(times, Array) else np.asarray(times)
 

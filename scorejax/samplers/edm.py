@@ -16,10 +16,10 @@ from jax import Array
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import NonNegative, Positive
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 
 @register_dataclass

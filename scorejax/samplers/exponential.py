@@ -23,10 +23,11 @@ import numpy as np
 from annotated_types import Interval
 from jax import Array
 
+from scorejax.numerics.trees import static
 from scorejax.samplers.stepper import Stepper
 from scorejax.scores.clipping import DynamicThreshold
 from scorejax.scores.predictions import Score, tweedie
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 Form: TypeAlias = Literal["data", "noise"]
 Order: TypeAlias = Annotated[int, Interval(ge=1, le=3)]

@@ -17,12 +17,12 @@ from scorejax.numerics import doors
 from scorejax.numerics.adjoints import Adjoint, Solved, check_adjoint, differentiable, hint_at_adjoint
 from scorejax.numerics.batching import closed, mapped
 from scorejax.numerics.ranges import Count, Positive
-from scorejax.numerics.trees import PyTree, register_dataclass
+from scorejax.numerics.trees import PyTree, register_dataclass, static
 from scorejax.samplers.driver import Sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, as_score, probability_flow
-from scorejax.sdes.linear import LinearSDE, Time, static
-from scorejax.sdes.still import check_moves
+from scorejax.sdes.corruption import Time, check_moves
+from scorejax.sdes.linear import LinearSDE
 
 State = TypeVar("State")  # a tree of arrays [B, ...]
 EVALUATIONS_PER_STEP = 6  # Tsit5 reuses its last stage

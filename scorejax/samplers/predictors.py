@@ -14,12 +14,12 @@ from jax import Array
 
 from scorejax import reverse
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse import VARIANCES, ReverseChain
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, reverse_drift, tweedie
 from scorejax.scores.predictions import probability_flow as flow_drift
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 Method: TypeAlias = Literal["euler", "heun", "rk4"]
 ODE_METHODS = get_args(Method)

@@ -17,6 +17,7 @@ from jax import Array
 from scorejax.reverse.chain import ReverseChain
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
+from scorejax.sdes.corruption import Corruption
 from scorejax.sdes.linear import LinearSDE
 
 Memory: TypeAlias = Any
@@ -47,10 +48,12 @@ class Stepper(abc.ABC):
     Attributes:
         grid: the time grid that the method wants for every process, by its name in `samplers.GRIDS`; None: that of
             the process.
+        process: what kind of process it steps on.
         stays: whether its moves mix the points of one level of noise, so that it serves a process that does not move.
     """
 
     grid: ClassVar[str | None] = None
+    process: ClassVar[type[Corruption]] = LinearSDE
     stays: ClassVar[bool] = False
 
     @property

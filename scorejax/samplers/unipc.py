@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 import jax.numpy as jnp
 from jax import Array
 
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.samplers.exponential import (
     ExponentialStepper,
     Form,
@@ -28,7 +28,7 @@ from scorejax.samplers.exponential import (
 )
 from scorejax.samplers.stepper import Step
 from scorejax.scores.predictions import Score
-from scorejax.sdes.linear import LinearSDE, static
+from scorejax.sdes.linear import LinearSDE
 
 Variant: TypeAlias = Literal["bh1", "bh2", "vary_coeff", "vary_coeff_published"]
 VARIANTS = get_args(Variant)

@@ -19,7 +19,8 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.host_arrays import host_array
 from scorejax.numerics.trees import register_dataclass
 from scorejax.scores.predictions import Score, tweedie
-from scorejax.sdes.linear import LinearSDE, per_batch
+from scorejax.sdes.corruption import per_batch
+from scorejax.sdes.linear import LinearSDE
 
 ArrayLike = Array | np.ndarray | Sequence
 

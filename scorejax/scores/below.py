@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.sdes.corruption import Time
 from scorejax.sdes.discrete import Chain
-from scorejax.sdes.linear import LinearSDE, Time
+from scorejax.sdes.linear import LinearSDE
 
 CHAIN_PREDICTIONS = ("previous_mean", "mean_shift")
 """What a network may predict for a chain of levels alone."""

@@ -14,8 +14,9 @@ from scorejax.numerics import doors
 from scorejax.numerics.trees import PyTree, as_pytree
 from scorejax.scores import below
 from scorejax.scores.below import CHAIN_PREDICTIONS
+from scorejax.sdes.corruption import Time
 from scorejax.sdes.discrete import Chain
-from scorejax.sdes.linear import LinearSDE, Time
+from scorejax.sdes.linear import LinearSDE
 
 Score = Callable[[Array, Array], Array]
 """`score(x, t)`: `x [B, ...]`, `t [B]` -> `[B, ...]`, always `grad log p_t(x)`.

@@ -12,8 +12,9 @@ from jax import Array
 
 from scorejax.numerics.doors import known
 from scorejax.numerics.ranges import NonNegative, Positive
-from scorejax.numerics.trees import register_dataclass
-from scorejax.sdes.linear import LinearSDE, check_static, static
+from scorejax.numerics.trees import register_dataclass, static
+from scorejax.sdes.corruption import check_static
+from scorejax.sdes.linear import LinearSDE
 
 
 @register_dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,9 @@ from jax import Array
 
 from scorejax.numerics.host_arrays import host_array
 from scorejax.numerics.ranges import Count, Inside01, Positive
-from scorejax.numerics.trees import register_dataclass
-from scorejax.sdes.linear import LinearSDE, check_static, static
+from scorejax.numerics.trees import register_dataclass, static
+from scorejax.sdes.corruption import check_static
+from scorejax.sdes.linear import LinearSDE
 
 Schedule: TypeAlias = Literal["linear", "cosine", "quad", "vpsde"]
 SCHEDULES = get_args(Schedule)
@@ -91,6 +92,7 @@ class Chain(LinearSDE):
         levels: `N`, the number of noise levels.
     """
 
+    ends_at_data: ClassVar[bool] = True
     levels: int = static()
 
     def label(self, t: Array) -> Array:

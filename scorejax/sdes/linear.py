@@ -6,7 +6,6 @@ Drift, diffusion, transitions, posterior, prior and signal-to-noise ratio all fo
 from __future__ import annotations
 
 import abc
-import dataclasses
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -17,35 +16,12 @@ from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.host_arrays import HostArrays
 from scorejax.sdes.basis import Basis, Identity
-
-Time = Array | np.ndarray | float
-"""A time: a scalar, or one per example `[B]`."""
-
-
-def static(**kwargs):
-    """Declare a dataclass field that is part of the pytree's structure, not one of its leaves."""
-    return field(metadata={"static": True}, **kwargs)
-
-
-def check_static(what: str, **numbers: object) -> None:
-    """Refuse traced numbers where a number is part of the pytree's structure, or of a table made on the host.
-
-    Raises:
-        ValueError: with the names of those that are traced.
-    """
-    traced = [name for name, number in numbers.items() if not doors.known(number)]
-    if traced:
-        raise ValueError(
-            f"{what}: {', '.join(traced)} is part of a compiled program, not one of its arguments, so that no JAX "
-            "transformation can trace it; make the process outside, or vary beta_min, beta_max of vp or sigma_min, "
-            "sigma_max of ve"
-        )
+from scorejax.sdes.corruption import SDE, Time, as_time, per_batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearSDE(HostArrays, abc.ABC):
+class LinearSDE(SDE):
     """A forward process `q(x_t | x_0) = N(U alpha_t U^T x_0, U sigma_t^2 U^T)` in an orthogonal basis `U`.
 
     A subclass writes `log_alpha(t)` and `variance(t)`; everything else follows from them:
@@ -59,17 +35,10 @@ class LinearSDE(HostArrays, abc.ABC):
 
     Attributes:
         basis: the orthogonal basis in which the process is diagonal.
-        t_min: the time next to the data at which integrals stop.
-        t_max: the time at which the process has become the prior.
-        grid: the time grid that suits the process, by its name in `scorejax.times`.
-        moves: whether it leads from the data to the prior; if not, it is one density under every time, see `still`.
     """
 
-    grid: ClassVar[str] = "uniform"
-    moves: ClassVar[bool] = True
+    described: ClassVar[str] = "a Gaussian process in closed form, with its alpha_t and sigma_t"
     basis: Basis = field(default_factory=Identity)
-    t_min: float = static()
-    t_max: float = static()
 
     @abc.abstractmethod
     def log_alpha(self, t: Array) -> Array:
@@ -83,37 +52,29 @@ class LinearSDE(HostArrays, abc.ABC):
     def inverse_log_snr(self, log_snr: Array) -> Array:
         """Return the time at which `log(alpha^2 / sigma^2)` has the given value."""
 
-    def label(self, t: Array) -> Array:
-        """Return the noise label that published networks of this process expect: `999 t`."""
-        return 999.0 * t
-
-    def time_of(self, u: Array) -> Array:
-        """Map `u` in [0, 1) to a training time; uniform `u` gives times uniform on [t_min, t_max]."""
-        return self.t_min + (self.t_max - self.t_min) * u
-
     # Derived once, never overridden.
 
     def alpha(self, t: Time) -> Array:
         """Return the signal scale `alpha_t`."""
-        return jnp.exp(self.log_alpha(_time(t)))
+        return jnp.exp(self.log_alpha(as_time(t)))
 
     def sigma(self, t: Time) -> Array:
         """Return the noise scale `sigma_t`."""
-        return jnp.sqrt(self.variance(_time(t)))
+        return jnp.sqrt(self.variance(as_time(t)))
 
     def log_snr(self, t: Time) -> Array:
         """Return `log(alpha_t^2 / sigma_t^2)` (twice the `lambda` of DPM-Solver)."""
-        t = _time(t)
+        t = as_time(t)
         return 2.0 * self.log_alpha(t) - jnp.log(self.variance(t))
 
     def drift_rate(self, t: Time) -> Array:
         """Return `f(t) = d log alpha / dt`."""
-        t = _time(t)
+        t = as_time(t)
         return jax.jvp(self.log_alpha, (t,), (jnp.ones_like(t),))[1]
 
     def diffusion_squared(self, t: Time) -> Array:
         """Return `g^2(t) = d variance / dt - 2 f variance`."""
-        t = _time(t)
+        t = as_time(t)
         # the derivatives of the two functions that a process is, to all digits and without a formula to get wrong
         variance, slope = jax.jvp(self.variance, (t,), (jnp.ones_like(t),))
         rate = self.drift_rate(t)
@@ -124,17 +85,13 @@ class LinearSDE(HostArrays, abc.ABC):
             )
         return slope - 2.0 * rate * variance
 
-    def diffusion(self, t: Time) -> Array:
-        """Return `g(t)`, the coefficient of `dw`."""
-        return jnp.sqrt(jnp.maximum(self.diffusion_squared(t), 0.0))
-
     def drift(self, x: Array, t: Time) -> Array:
         """Return the forward drift `f(t) x`."""
         return self.scale(self.drift_rate(t), t, self._point(x, t))
 
     def scale(self, coefficient: Array, t: Time, x: Array) -> Array:
         """Return `U diag(coefficient) U^T x`; where the coefficient is one number no transform is compiled."""
-        t = _time(t)
+        t = as_time(t)
         if jnp.ndim(coefficient) == t.ndim:
             return per_batch(coefficient, t, x.ndim) * x
         return self.basis.from_modes(per_batch(coefficient, t, x.ndim) * self.basis.to_modes(x))
@@ -142,7 +99,7 @@ class LinearSDE(HostArrays, abc.ABC):
     def marginal(self, x0: Array, t: Time) -> tuple[Array, Array]:
         """Return the mean of `q(x_t | x_0)` and its standard deviation (per mode, broadcastable to `x0`)."""
         x0 = self._point(x0, t)
-        return self.scale(self.alpha(t), t, x0), per_batch(self.sigma(t), _time(t), x0.ndim)
+        return self.scale(self.alpha(t), t, x0), per_batch(self.sigma(t), as_time(t), x0.ndim)
 
     def perturb(self, x0: Array, t: Time, noise: Array) -> Array:
         """Return `x_t = alpha_t x_0 + sigma_t noise` with the noise given in data space."""
@@ -152,12 +109,17 @@ class LinearSDE(HostArrays, abc.ABC):
         doors.times(t, 0.0, self.t_max, of=noise.shape)
         return self.scale(self.alpha(t), t, x0) + self.scale(self.sigma(t), t, noise)
 
+    def corrupt(self, key: Array, x0: Array, t: Time) -> Array:
+        """Draw `x_t` given the data `x0 [B, ...]`; `key` is one key or one per example `[B]`."""
+        x0 = doors.points(x0, finite=False)
+        return self.perturb(x0, t, keys_lib.normal(keys_lib.per_example(key, x0.shape[0]), x0.shape, x0.dtype))
+
     def transition(self, s: Time, t: Time) -> tuple[Array, Array]:
         """Return `(a, v)` of `q(x_t | x_s) = N(a x_s, v)` for `s < t`.
 
         a = alpha_t / alpha_s,  v = sigma_t^2 - a^2 sigma_s^2.
         """
-        s, t = _time(s), _time(t)
+        s, t = as_time(s), as_time(t)
         a = jnp.exp(self.log_alpha(t) - self.log_alpha(s))
         # short steps: in float32 the difference may come out below zero
         return a, jnp.maximum(self.variance(t) - a**2 * self.variance(s), 0.0)
@@ -167,7 +129,7 @@ class LinearSDE(HostArrays, abc.ABC):
 
         c_t = a sigma_s^2 / sigma_t^2,  c_0 = alpha_s v_{t|s} / sigma_t^2,  v = v_{t|s} sigma_s^2 / sigma_t^2.
         """
-        s, t = _time(s), _time(t)
+        s, t = as_time(s), as_time(t)
         a, v = self.transition(s, t)
         ratio = self.variance(s) / self.variance(t)
         return a * ratio, self.alpha(s) * v / self.variance(t), v * ratio
@@ -180,7 +142,7 @@ class LinearSDE(HostArrays, abc.ABC):
 
     def prior_logp(self, x: Array) -> Array:
         """Return the log density `[B]` of the prior `N(0, sigma_{t_max}^2)`, in nats."""
-        x, variance = doors.points(x, finite=False), self.variance(_time(self.t_max))
+        x, variance = doors.points(x, finite=False), self.variance(as_time(self.t_max))
         modes = x if variance.ndim == 0 else self.basis.to_modes(x)
         density = -0.5 * (modes**2 / variance + jnp.log(2.0 * np.pi * variance))
         return jnp.sum(density.reshape(x.shape[0], -1), axis=1)
@@ -190,18 +152,3 @@ class LinearSDE(HostArrays, abc.ABC):
         x = doors.points(x, finite=False)
         doors.times(t, 0.0, self.t_max, of=x.shape)
         return x
-
-    def replace(self, **changes) -> LinearSDE:
-        """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
-
-
-def per_batch(coefficient: Array, t: Time, ndim: int) -> Array:
-    """Append axes to a coefficient of `t [B]` so that it broadcasts against an array of `ndim` axes."""
-    if jnp.ndim(t) == 0:
-        return coefficient
-    return coefficient.reshape(coefficient.shape + (1,) * (ndim - coefficient.ndim))
-
-
-def _time(t: Time) -> Array:
-    return jnp.asarray(t, dtype=jnp.result_type(float))

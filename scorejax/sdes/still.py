@@ -63,16 +63,3 @@ def still(sigma: float | Array = 0.0, *, start_scale: float | Array = 1.0) -> St
     if doors.known(sigma, start_scale) and not (sigma >= 0 and start_scale > 0):
         raise ValueError(f"still needs sigma >= 0 and start_scale > 0, got sigma={sigma}, start_scale={start_scale}")
     return Still(noise=sigma, start_scale=start_scale, t_min=0.0, t_max=1.0)
-
-
-def check_moves(sde: LinearSDE, what: str) -> None:
-    """Refuse a process that does not move where one that carries the prior to the data is needed.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if not sde.moves:
-        raise ValueError(
-            f"{what} needs a process from the prior to the data, got {type(sde).__name__}, one density at one level of "
-            "noise: draw from it by samplers.ula or samplers.mala; an energy has a likelihood by its partition function"
-        )

@@ -11,10 +11,9 @@ from jax.tree_util import Partial
 
 from scorejax import guidance
 from scorejax.experiment.model import Model
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
-from scorejax.sdes.linear import static
 
 
 @register_dataclass

@@ -17,11 +17,10 @@ from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
 from scorejax.guidance.operators import OPERATORS, Operator
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Count, NonNegative, Positive
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
-from scorejax.sdes.linear import static
 
 
 @register_dataclass

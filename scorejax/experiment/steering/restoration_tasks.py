@@ -17,10 +17,9 @@ from scorejax.guidance.ddrm import Spectrum
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Mask
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.trees import register_dataclass
+from scorejax.numerics.trees import register_dataclass, static
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
-from scorejax.sdes.linear import static
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,7 @@ from jax.tree_util import Partial
 from scorejax.guidance import conjugate
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.host_arrays import HostArrays
-from scorejax.numerics.trees import register_dataclass
-from scorejax.sdes.linear import static
+from scorejax.numerics.trees import register_dataclass, static
 
 CUTOFF = 1e-3
 """Singular values below this part of the largest are zero to a pseudo-inverse."""

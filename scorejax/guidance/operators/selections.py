@@ -11,8 +11,7 @@ from jax import Array
 
 from scorejax.guidance.operators.base import CUTOFF, EXACT, Operator
 from scorejax.numerics import doors
-from scorejax.numerics.trees import register_dataclass
-from scorejax.sdes.linear import static
+from scorejax.numerics.trees import register_dataclass, static
 
 
 @register_dataclass
