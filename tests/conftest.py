@@ -1,14 +1,18 @@
 """What all tests share: known noise, and a way to run code on eight made-up devices."""
 
+import functools
 import gc
+import itertools
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import compilation  # before JAX
 import jax
 import pytest
+from jax._src.interpreters import mlir
 
 from scorejax.numerics import keys
 
@@ -23,6 +27,42 @@ def pytest_configure(config):
 
 def pytest_collection_finish(session):
     gc.freeze()  # what is imported by now stays: collections need not walk it
+    gc.set_threshold(20_000, 20, 20)  # traces of programs are many objects that go without a collection
+    _lower_many_programs_in_one_context()
+
+
+def _lower_many_programs_in_one_context():
+    """To make an MLIR context takes as long as to lower a small program, so a hundred programs share one.
+
+    It keeps the constants of its programs, so it is left in the end. What is lowered while something else is, or by
+    another thread, has one of its own. Without this name in JAX all goes on, slower.
+    """
+    make = getattr(mlir, "make_ir_context", None)
+    if make is not None:
+        many = (context for make_one in itertools.repeat(make) for context in itertools.repeat(make_one(), 100))
+        main = threading.main_thread()
+
+        def share():
+            alone = mlir.ir.Context.current is None and threading.current_thread() is main
+            return next(many) if alone else make()
+
+        mlir.make_ir_context = share
+
+
+REPLACED = []  # what tests of this module put something else in the place of
+
+
+def _noted(replace):
+    @functools.wraps(replace)
+    def noted(self, of, *given, **named):
+        REPLACED.append(of)
+        return replace(self, of, *given, **named)
+
+    return noted
+
+
+for _name in ("setattr", "delattr", "setitem", "delitem"):
+    setattr(pytest.MonkeyPatch, _name, _noted(getattr(pytest.MonkeyPatch, _name)))
 
 
 def _close_to_the_limit() -> bool:
@@ -39,13 +79,13 @@ def _compile_and_forget(request):
     something was replaced, stays in its module.
     """
     quick, optimized = jax.config.read("jax_disable_most_optimizations"), request.node.get_closest_marker("optimized")
-    replaces = any(i.path == request.path and "monkeypatch" in i.fixturenames for i in request.session.items)
+    REPLACED.clear()
     if optimized:
         jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", quick and optimized is None)
     yield
     jax.config.update("jax_disable_most_optimizations", quick)
-    if optimized or replaces or _close_to_the_limit():
+    if optimized or REPLACED or _close_to_the_limit():
         jax.clear_caches()
         gc.collect()
 

@@ -1,7 +1,8 @@
-"""Every process x sampler x corrector x order carries the exact law at `t_max` to the law of the data.
+"""Every process with every sampler, and with every corrector, carries the exact law at `t_max` to the law of the data.
 
-Most of the cost of such a table is compilation, so one program per process holds all fixed-step samplers and all
-correctors, and a traced number picks one.
+So does every sampler with every corrector, in either order, on a process in continuous time and on a chain: a sampler
+and a corrector meet in the driver, which asks for no process. Most of the cost of such a table is compilation, so one
+program per process holds all fixed-step samplers and all correctors, and a traced number picks one.
 """
 
 from dataclasses import dataclass, field
@@ -102,27 +103,30 @@ def check(x, law, error):
     np.testing.assert_allclose(np.cov(x.T), covariance, atol=(1.5 * noise + error) * spread)
 
 
-FAST = [pytest.param(n, marks=() if n == "vp" else pytest.mark.slow) for n in PROCESSES]
+WHOLE = ("vp", "smld")  # with every pair of a sampler and a corrector
+ORDERS = [pytest.param(n, False, id=f"{n}-corrector_last") for n in PROCESSES]
+ORDERS += [pytest.param(n, True, id=f"{n}-corrector_first") for n in WHOLE]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "first", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["corrector_last", "corrector_first"]
-)
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize(("name", "first"), ORDERS)
 def test_every_sampler_and_corrector_reaches_the_law_of_the_data(name, first):
+    pairs = [(sampler, "none") for sampler in SAMPLERS if not first]
+    pairs += [
+        (sampler, corrector)
+        for sampler in (SAMPLERS if name in WHOLE else ("reverse_diffusion",))
+        for corrector in CORRECTORS
+        if corrector != "none"
+    ]
     failures = []
-    for corrector in CORRECTORS:
-        if first and corrector == "none":
-            continue
-        for sampler in SAMPLERS:
-            found = draw(name, GAUSSIAN, sampler, corrector, first)
-            try:
-                check(np.asarray(found.x), GAUSSIAN, error_of(sampler, corrector))
-            except AssertionError as wrong:
-                failures.append(f"{sampler} with {corrector}: {wrong}")
-            per_step = {"heun": 2, "rk4": 4}.get(sampler, 1) + (corrector != "none")
-            assert int(found.nfe) == STEPS * per_step + 1
+    for sampler, corrector in pairs:
+        found = draw(name, GAUSSIAN, sampler, corrector, first)
+        try:
+            check(np.asarray(found.x), GAUSSIAN, error_of(sampler, corrector))
+        except AssertionError as wrong:
+            failures.append(f"{sampler} with {corrector}: {wrong}")
+        per_step = {"heun": 2, "rk4": 4}.get(sampler, 1) + (corrector != "none")
+        assert int(found.nfe) == STEPS * per_step + 1
     assert not failures, "\n".join(failures)
 
 
@@ -138,8 +142,11 @@ def test_every_sampler_keeps_the_weights_of_a_mixture(name):
         np.testing.assert_allclose(low.mean(0), [-1.2, 0.9], atol=0.05 + error_of(sampler, "none") / 2, err_msg=sampler)
 
 
-@pytest.mark.parametrize("corrector", ["none", pytest.param("langevin", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", FAST)
+ADAPTIVE = [pytest.param(n, "none", marks=() if n == "vp" else pytest.mark.slow) for n in PROCESSES]
+ADAPTIVE += [pytest.param(n, "langevin", marks=pytest.mark.slow) for n in WHOLE]
+
+
+@pytest.mark.parametrize(("name", "corrector"), ADAPTIVE)
 def test_the_adaptive_sampler_reaches_the_law_of_the_data(name, corrector):
     sde = PROCESSES[name]
     found = sj.sample(

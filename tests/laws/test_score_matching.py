@@ -79,15 +79,15 @@ def test_the_mean_over_every_sign_is_the_exact_loss(monkeypatch, variance_reduce
     signs = every_sign(None, 3)
     x = jnp.tile(jnp.array([[0.7, -0.4, 1.1]], jnp.float32), (len(signs), 1))
     score = sm.of_energy(bent) if of_energy else wild
-    exact = sm.exact(None, score, x)
+    exact = jax.jit(partial(sm.exact, None, score))(x)
     two = jnp.concatenate([signs, signs[::-1]], axis=1)
     losses = []
     for probes in (signs, two):
         monkeypatch.setattr("scorejax.scores.jacobian.draw", lambda *given, probes=probes: probes)
-        losses.append(sm.sliced(KEY, score, x, variance_reduced=variance_reduced))
+        losses.append(jax.jit(lambda x: sm.sliced(KEY, score, x, variance_reduced=variance_reduced))(x))
     np.testing.assert_allclose(losses[0].mean(), exact[0], rtol=2e-5)
     np.testing.assert_allclose(losses[1], 0.5 * (losses[0] + losses[0][::-1]), rtol=2e-5, atol=1e-6)
-    np.testing.assert_allclose(sm.exact(None, lambda y: score(y), x), exact, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(lambda x: sm.exact(None, lambda y: score(y), x))(x), exact, rtol=1e-5)
 
 
 def test_a_denoising_loss_exceeds_the_exact_one_of_noisy_data_by_the_precision_of_the_noise():
@@ -160,8 +160,8 @@ def test_finite_differences_have_the_exact_mean_where_the_score_is_linear(of_ene
     score = sm.of_energy(quadratic(PRECISION, SHIFT)) if of_energy else linear(PRECISION, SHIFT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scorejax.scores.jacobian.draw", lambda *given: directions)
-        found = sm.finite_difference(KEY, score, x, radius=3.0)
-    np.testing.assert_allclose(found.mean(), sm.exact(None, score, x)[0], rtol=1e-5)
+        found = jax.jit(lambda x: sm.finite_difference(KEY, score, x, radius=3.0))(x)
+    np.testing.assert_allclose(found.mean(), jax.jit(partial(sm.exact, None, score))(x)[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(sm.MATCHINGS))
@@ -186,7 +186,8 @@ def test_objectives_of_a_density_become_objectives_of_a_process_by_one_wrapper()
     score = lambda x, t: wild(x) * (1 + t)[:, None]  # noqa: E731
     given = {"t": t, "reduction": "half_sum", "diffuse": lambda keys, x0, t: x0}
     for weighting, factor in (("simple", sde.variance(t)), (lambda sde, t: 1 / sde.variance(t), 1.0)):
-        found = sj.objectives.over_time(sm.exact)(KEY, sde, score, x0, weighting=weighting, **given)
+        objective = partial(sj.objectives.over_time(sm.exact), KEY, sde, score, weighting=weighting, **given)
+        found = jax.jit(objective)(x0)
         np.testing.assert_allclose(found, factor * sm.exact(None, lambda x: score(x, t), x0), rtol=1e-5)
     whole = {"t": t, "weighting": "likelihood"}
     wrapped = sj.objectives.over_time(sm.denoising)(KEY, sde, score, x0, **whole)
@@ -199,7 +200,7 @@ def test_a_timed_energy_keeps_its_cheap_form():
     score = sj.score_from_energy(lambda x, t: jnp.sum(jnp.sin(x), axis=1) * (1 + t))
     program = str(jax.make_jaxpr(lambda x: sj.objectives.finite_difference(KEY, sde, score, x))(x0))
     assert program.count(" cos ") == 0
-    loss = lambda name, score: getattr(sj.objectives, name)(KEY, sde, score, x0)  # noqa: E731
+    loss = lambda name, score: jax.jit(lambda x0: getattr(sj.objectives, name)(KEY, sde, score, x0))(x0)  # noqa: E731
     for name in ("sliced", "implicit"):
         np.testing.assert_allclose(loss(name, score), loss(name, lambda x, t: score(x, t)), rtol=1e-5, err_msg=name)
 

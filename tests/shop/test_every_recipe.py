@@ -38,13 +38,18 @@ def test_every_recipe_has_its_row():
     assert set(ROWS) == set(RECIPES)
 
 
+def initial(recipe, seed):
+    """First weights, by a program of their own, traced anew."""
+    return jax.jit(lambda key: recipe.init(key))(cheap_keys.key(seed))
+
+
 def recipe_of(name):
     """The recipe with settings of seconds; one that is trained next to a model gets a model with random weights."""
     chosen = config.load(ROWS[name])
     if name not in BESIDE:
         return make_recipe(chosen)
     model = make_recipe(chosen)
-    beside = Trained(chosen, model, model.init(cheap_keys.key(9)), 1).beside
+    beside = Trained(chosen, model, initial(model, 9), 1).beside
     own = config.copy(chosen)
     own.recipe = {"name": name, **chosen[BESIDE[name].section].own()}
     return make_recipe(own, model.given.examples, beside)
@@ -53,7 +58,7 @@ def recipe_of(name):
 def moved(params):
     """The weights with noise from a hat."""
     hat = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: leaf + jnp.asarray(0.1 * hat.standard_normal(leaf.shape), leaf.dtype), params)
+    return jax.tree.map(lambda leaf: leaf + np.asarray(0.1 * hat.standard_normal(leaf.shape), leaf.dtype), params)
 
 
 LONG = (*BESIDE, "feature_network")  # to compile
@@ -67,8 +72,8 @@ def trained(request):
     """A recipe, its first weights, its first carry, a batch and keys; and its loss as a compiled function."""
     recipe = recipe_of(request.param)
     examples = recipe.given.examples
-    params, carry = recipe.init(cheap_keys.key(0)), recipe.carry(cheap_keys.key(1))
-    params = moved(params)  # some networks begin at zero, where no loss depends on the data
+    params, carry = initial(recipe, 0), jax.jit(recipe.carry)(cheap_keys.key(1))
+    params = moved(jax.device_get(params))  # some networks begin at zero, where no loss depends on the data
     raw = jnp.asarray(np.asarray(examples.examples[:SIZE]))
     keys = jax.random.split(cheap_keys.key(2), SIZE)
     x = data.to_model(keys, raw, examples.gray_levels)
@@ -95,7 +100,7 @@ def test_a_recipe_passes_the_checks_of_its_config(trained):
 
 def test_weights_depend_on_the_key_alone_and_have_the_shapes_that_are_restored(trained):
     recipe = trained[0]
-    params, again = (recipe.init(cheap_keys.key(0)) for _ in range(2))
+    params, again = (initial(recipe, 0) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(again), strict=True))
     shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), recipe.shapes())
     assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), params)
