@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from scorejax.models import DDPM, DDPMpp, NCSNpp
+from scorejax.models import DDPM, NCSNpp
 from scorejax.models.embedding import noise_level
 
 SHAPE = (2, 8, 8, 3)
@@ -15,7 +15,6 @@ TINY = {"features": 8, "channel_multipliers": (1, 2), "blocks_per_level": 1, "at
 SMALL = functools.partial(NCSNpp, **TINY)
 
 PYRAMIDS = {"progressive_input": "input_skip", "progressive": "output_skip"}
-HIGH = {"channel_multipliers": (1, 2, 4, 8, 16, 32, 32, 32), "features": 16, "blocks_per_level": 1, **PYRAMIDS}
 OPTIONS = [
     {"fir_kernel": (1, 2, 1), "nonlinearity": "elu", "remat": True},
     {**PYRAMIDS, "nonlinearity": "relu"},
@@ -34,20 +33,11 @@ def shapes(model, shape, **kwargs):
     ("model", "size", "count"),
     [
         (DDPM(), 32, 35_746_307),
-        pytest.param(DDPM(attention_up="level"), 32, 35_218_947, marks=pytest.mark.slow),
-        pytest.param(DDPMpp(), 32, 61_804_419, marks=pytest.mark.slow),
-        pytest.param(DDPMpp(blocks_per_level=8), 32, 106_632_579, marks=pytest.mark.slow),
-        pytest.param(NCSNpp(embedding="positional"), 32, 62_693_251, marks=pytest.mark.slow),
         (NCSNpp(), 32, 62_758_915),
-        pytest.param(NCSNpp(blocks_per_level=8), 32, 107_587_075, marks=pytest.mark.slow),
-        pytest.param(
-            NCSNpp(channel_multipliers=(1, 1, 2, 2, 2, 2, 2), blocks_per_level=2, **PYRAMIDS), 256, 65_574_549,
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(NCSNpp(**HIGH), 1024, 105_785_896, marks=pytest.mark.slow),
     ],
-)  # fmt: skip
+)
 def test_networks_have_the_published_number_of_parameters(model, size, count):
+    """Of the others, those of the configs, `tests/shop/test_every_config.py` counts them."""
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes(model, (1, size, size, 3)))) == count
 
 

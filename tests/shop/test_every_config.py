@@ -42,7 +42,10 @@ PARAMETERS = {
     "ve_cifar10.py:discrete": 62_693_251,
     "ve_images.py:church": 65_574_549,
     "ve_images.py:ffhq_1024": 105_785_896,
+    "ncsn.py": 30_117_635,
     "ncsnv2.py": 29_694_083,
+    "ncsnv2.py:bedroom": 83_445_379,
+    "ncsnv2.py:ffhq": 94_132_611,
     "classifier.py:cifar10_ve": 39_171_802,
     "nice.py:full": 15_154_352,
 }

@@ -33,12 +33,23 @@ def made(recipe, model, examples=None, centered=True, **parts):
     return make_recipe(config, examples or Dataset("points", POINTS))
 
 
-def stirred(params):
+def stirred(recipe):
     """Parameters away from zero, where networks begin."""
-    leaves, tree = jax.tree.flatten(params)
+    leaves, tree = jax.tree.flatten(jax.device_get(first(recipe)))
     rng = np.random.default_rng(1)
     moved = [leaf + 0.3 * rng.standard_normal(leaf.shape).astype(np.float32) for leaf in leaves]
     return jax.tree.unflatten(tree, moved)
+
+
+def first(recipe):
+    """The parameters before any training."""
+    return jax.jit(recipe.init)(jax.random.key(0))
+
+
+def loss_of(recipe, params, examples):
+    """The loss without a carry and its metrics, as one program; operations one by one take longer to compile."""
+    loss, _, metrics = jax.jit(lambda params: recipe.loss(params, None, batch(examples), KEYS))(params)
+    return loss, metrics
 
 
 # ---- Flow
@@ -47,13 +58,13 @@ def stirred(params):
 @pytest.fixture(scope="module")
 def flow():
     recipe = made("flow", "coupling_flow:features=8:couplings=2:bound=0.5")
-    return recipe, stirred(recipe.init(jax.random.key(0)))
+    return recipe, stirred(recipe)
 
 
 def test_the_loss_of_a_flow_is_minus_its_log_density(flow):
     recipe, params = flow
-    loss, _, metrics = recipe.loss(params, None, batch(POINTS), KEYS)
-    log_prob = recipe.model(params).log_prob(KEYS, POINTS)
+    loss, metrics = loss_of(recipe, params, POINTS)
+    log_prob = jax.jit(recipe.model(params).log_prob)(KEYS, POINTS)
     np.testing.assert_allclose(loss, -log_prob, rtol=1e-6)
     of_data = loss - recipe.given.space.log_volume(2)  # in the units of the data
     np.testing.assert_allclose(metrics["bits_per_dim"], of_data / 2 / np.log(2), rtol=1e-5)
@@ -77,17 +88,19 @@ def test_the_density_of_images_is_that_of_model_space_and_integrates_to_one(cent
     """Two pixels of four held at their middle: the density of the rest, at the identity, is a product."""
     examples = Dataset("images", np.zeros((2, 2, 2, 1), np.uint8), gray_levels=4)
     recipe = made("flow", "coupling_flow:features=8:couplings=2", examples, centered)
-    params = recipe.init(jax.random.key(0))  # the identity: pixels are independent, of one law
+    params = first(recipe)  # the identity: pixels are independent, of one law
     low, scale = (-1, 2) if centered else (0, 1)
     edge = recipe.squeeze / (1 - 2 * recipe.squeeze)  # the law lies on a little more than the interval
     unit = np.linspace(-edge, 1 + edge, 20_003)[1:-1].astype(np.float32)
     pixels = np.full((len(unit), 2, 2, 1), 0.5, np.float32)
-    middle = recipe.model(params).log_prob(None, low + scale * pixels[:1])[0] / 4
+    log_prob = jax.jit(lambda x: recipe.model(params).log_prob(None, x))
+    middle = log_prob(low + scale * pixels[:1])[0] / 4
     pixels[:, 0, 0, 0] = unit
-    log_p = recipe.model(params).log_prob(None, low + scale * pixels) - 3 * middle
+    log_p = log_prob(low + scale * pixels) - 3 * middle
     weight = np.exp(np.asarray(log_p, np.float64)) * scale * (unit[1] - unit[0])
     assert weight.sum() == pytest.approx(1, abs=2e-3)
-    x = np.asarray(recipe.model(params).sample(jax.random.split(jax.random.key(1), 4000), (4000, 2, 2, 1)))
+    draw = jax.jit(lambda keys: recipe.model(params).sample(keys, (4000, 2, 2, 1)))
+    x = np.asarray(draw(jax.random.split(jax.random.key(1), 4000)))
     assert low - scale * edge <= x.min() < x.max() <= low + scale * (1 + edge)
     values = low + scale * unit
     mean = weight @ values
@@ -100,7 +113,7 @@ def test_a_flow_matches_the_score_of_the_logits_of_images():
     """Against the density of model space, taken to logits by hand."""
     examples = Dataset("images", np.zeros((2, 2, 2, 1), np.uint8), gray_levels=4)
     recipe = made("flow:matching=exact", "nice:features=4:depth=1:couplings=2", examples)
-    params = stirred(recipe.init(jax.random.key(0)))
+    params = stirred(recipe)
     x = jnp.asarray(np.random.default_rng(2).uniform(-0.9, 0.9, (B, 2, 2, 1)), jnp.float32)
 
     def log_p(y):
@@ -124,8 +137,8 @@ def test_the_noise_of_a_flow_is_added_to_what_its_network_sees(flow, given_noise
     noise = np.random.default_rng(4).standard_normal(POINTS.shape).astype(np.float32)
     given_noise(lambda keys, shape: noise)
     noisy = made("flow:data_noise=0.5", "coupling_flow:features=8:couplings=2:bound=0.5")
-    expected = recipe.loss(params, None, batch(POINTS + 0.5 * noise), KEYS)[0]
-    np.testing.assert_allclose(noisy.loss(params, None, batch(POINTS), KEYS)[0], expected, rtol=1e-5)
+    expected = loss_of(recipe, params, POINTS + 0.5 * noise)[0]
+    np.testing.assert_allclose(loss_of(noisy, params, POINTS)[0], expected, rtol=1e-5)
 
 
 def test_score_matching_refuses_a_network_that_is_another_one_at_each_evaluation():
@@ -139,28 +152,30 @@ def test_score_matching_refuses_a_network_that_is_another_one_at_each_evaluation
 @pytest.fixture(scope="module")
 def energy():
     recipe = made("energy:chains=8:langevin_steps=3:magnitude=0:step_size=0.01", "energy_mlp:features=8:depth=2")
-    return recipe, stirred(recipe.init(jax.random.key(0)))
+    return recipe, stirred(recipe)
 
 
 @pytest.mark.slow
 def test_the_gradient_is_the_difference_of_the_mean_gradients_of_energies(energy):
     recipe, params = energy
     carry = recipe.carry(jax.random.key(1))
-    moved = recipe.loss(params, carry, batch(POINTS), KEYS)[1][:B]
+    moved = jax.jit(lambda carry: recipe.loss(params, carry, batch(POINTS), KEYS)[1])(carry)[:B]
 
     def mean(params, x):
         return jnp.mean(recipe.law.energy(params, x))
 
-    got = jax.grad(lambda p: jnp.mean(recipe.loss(p, carry, batch(POINTS), KEYS)[0]))(params)
-    up, down = jax.grad(mean)(params, POINTS), jax.grad(mean)(params, moved)
+    got = jax.jit(jax.grad(lambda p: jnp.mean(recipe.loss(p, carry, batch(POINTS), KEYS)[0])))(params)
+    slope = jax.jit(jax.grad(mean))
+    up, down = slope(params, POINTS), slope(params, moved)
     jax.tree.map(lambda g, a, b: np.testing.assert_allclose(g, a - b, atol=1e-5), got, up, down)
 
 
 def test_chains_move_in_turn_and_the_others_stay(energy):
     recipe, params = energy
     carry = recipe.carry(jax.random.key(1))
+    move = jax.jit(lambda carry, step: recipe.loss(params, carry, batch(POINTS, step), KEYS)[1])
     for step, places in enumerate([[0, 1, 2, 3, 4, 5], [6, 7, 0, 1, 2, 3], [4, 5, 6, 7, 0, 1]]):
-        after = recipe.loss(params, carry, batch(POINTS, step), KEYS)[1]
+        after = move(carry, step)
         moved = np.any(np.asarray(after != carry), axis=1)
         assert set(np.flatnonzero(moved)) == set(places)
         carry = after
@@ -222,8 +237,8 @@ def test_its_samples_say_what_they_cost(energy):
 @pytest.mark.slow
 def test_each_player_follows_the_gradient_of_its_own_loss():
     recipe = made("adversarial:gradient_penalty=0.5", "generator_mlp:features=8", discriminator="mlp:features=8")
-    params = stirred(recipe.init(jax.random.key(0)))
-    _, _, metrics = recipe.loss(params, None, batch(POINTS), KEYS)
+    params = stirred(recipe)
+    _, metrics = loss_of(recipe, params, POINTS)
 
     def alone(player, name):
         def loss(own):
@@ -232,9 +247,9 @@ def test_each_player_follows_the_gradient_of_its_own_loss():
 
         return loss
 
-    got = jax.grad(lambda p: jnp.mean(recipe.loss(p, None, batch(POINTS), KEYS)[0]))(params)
+    got = jax.jit(jax.grad(lambda p: jnp.mean(recipe.loss(p, None, batch(POINTS), KEYS)[0])))(params)
     for player in ("generator", "discriminator"):
-        own = jax.grad(alone(player, f"{player}_loss"))(params[player])
+        own = jax.jit(jax.grad(alone(player, f"{player}_loss")))(params[player])
         jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, atol=1e-5), got[player], own)
         assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(own)) > 1e-3
     assert metrics["generator_loss"].shape == (B,)
@@ -243,12 +258,14 @@ def test_each_player_follows_the_gradient_of_its_own_loss():
 def test_the_losses_of_the_players_are_cross_entropies_and_a_penalty_of_the_slope_at_data():
     """Against the formulas, in float64, with the slope by central differences."""
     recipe = made("adversarial:gradient_penalty=0.5", "generator_mlp:features=8", discriminator="mlp:features=8")
-    params = stirred(recipe.init(jax.random.key(0)))
-    loss, _, metrics = recipe.loss(params, None, batch(POINTS), KEYS)
+    params = stirred(recipe)
+    loss, metrics = loss_of(recipe, params, POINTS)
     data, samples = (np.asarray(metrics[f"logit_of_{what}"], np.float64) for what in ("data", "samples"))
 
+    program = jax.jit(recipe.judge)
+
     def judge(x):
-        return np.asarray(recipe.judge(params["discriminator"], x), np.float64)
+        return np.asarray(program(params["discriminator"], x), np.float64)
 
     np.testing.assert_allclose(data, judge(POINTS), rtol=1e-5)
     steps = 1e-2 * np.eye(2, dtype=np.float32)
@@ -328,7 +345,8 @@ def test_the_discriminator_has_a_rate_of_its_own():
 
 def test_samples_of_a_generator_follow_their_keys():
     recipe = made("adversarial:latents=3", "generator_mlp:features=8")
-    model = recipe.model(stirred(recipe.init(jax.random.key(0))))
-    x = model.sample(KEYS, (B, 2))
-    np.testing.assert_allclose(model.sample(KEYS[2:3], (1, 2)), x[2:3], atol=1e-5)
+    model = recipe.model(stirred(recipe))
+    draw = jax.jit(lambda keys: model.sample(keys, (len(keys), 2)))
+    x = draw(KEYS)
+    np.testing.assert_allclose(draw(KEYS[2:3]), x[2:3], atol=1e-5)
     assert np.std(x, axis=0).min() > 0.01
