@@ -22,7 +22,26 @@ from scorejax.reverse import optimal_times as trajectories
 from scorejax.samplers import Sample, decode, encode, interpolate, sample, trajectory
 from scorejax.scores import analytic, estimators
 from scorejax.scores.predictions import make_conditional_score, make_score, score_from_energy, tweedie
-from scorejax.sdes import LinearSDE, cosine, ddpm, edm, flow, learned, ncsnv2_levels, smld, still, subvp, times, ve, vp
+from scorejax.sdes import (
+    LinearSDE,
+    bases,
+    blur,
+    blurring,
+    colored,
+    cosine,
+    ddpm,
+    edm,
+    flow,
+    ihdm,
+    learned,
+    ncsnv2_levels,
+    smld,
+    still,
+    subvp,
+    times,
+    ve,
+    vp,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +76,7 @@ config = _lazy("config", "scorejax.experiment.config")
 pretrained = _lazy("pretrained", "scorejax.models.pretrained")
 for _module in (
     analytic,
+    bases,
     config,
     estimators,
     gamma,
@@ -76,7 +96,11 @@ __all__ = [
     "LogProb",
     "Sample",
     "analytic",
+    "bases",
     "bits_per_dim",
+    "blur",
+    "blurring",
+    "colored",
     "config",
     "cosine",
     "ddpm",
@@ -88,6 +112,7 @@ __all__ = [
     "flow",
     "gamma",
     "guidance",
+    "ihdm",
     "interpolate",
     "learned",
     "likelihood",

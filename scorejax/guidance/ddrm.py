@@ -76,6 +76,11 @@ class Restoration(Stepper):
     eta_b: float | Array
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+        if sde.by_modes:
+            raise ValueError(
+                f"ddrm steps in the modes of its operator, with one noise for all of them; {type(sde).__name__} has "
+                "one for every mode of another basis: take moment_matching or pigdm"
+            )
         now, then = (sde.sigma(u) / sde.alpha(u) for u in (t, s))
         point = self.spectrum.to_modes(x / sde.alpha(t))
         data = self.spectrum.to_modes(tweedie(sde, x, t, score(x, t)))

@@ -82,7 +82,16 @@ class Known:
         return self.basis.from_modes(modes)
 
     def diffuse(self, keys: Array, sde: LinearSDE, into: Array, t: Time) -> Array:
-        """Return `into` with the known modes drawn afresh from `N(alpha_t y, sigma_t^2)`."""
+        """Return `into` with the known modes drawn afresh from `N(alpha_t y, sigma_t^2)`.
+
+        Raises:
+            ValueError: the process mixes what is known with what is not.
+        """
+        if sde.by_modes and self.basis != sde.basis:
+            raise ValueError(
+                f"replacement draws what is known by itself, but {type(sde).__name__} mixes known and unknown numbers "
+                "in its modes; take guidance by moment_matching, pigdm or dps, or a mask of the modes themselves"
+            )
         noise = keys_lib.normal(keys_lib.fold_in(keys, _KNOWN), into.shape, into.dtype)
         return self.paste(into, sde.perturb(jnp.broadcast_to(self.y, into.shape), t, noise))
 

@@ -65,9 +65,7 @@ def at(strength: Strength, t: Array, x: Array) -> Array:
 
 
 def _inside_log_snr(strength: Strength, sde: LinearSDE, low: Array, high: Array, outside: Array, t: Array) -> Array:
-    # a process with its own ratio per mode goes by their mean
-    ratio = sde.log_snr(t)
-    ratio = jnp.mean(ratio.reshape(*t.shape, -1), axis=-1)
+    ratio = sde.mean_log_snr(t)
     return _choose((low <= ratio) & (ratio <= high), strength, outside, t)
 
 

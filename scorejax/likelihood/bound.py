@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 
 from scorejax.likelihood.divergence import check_divergence, probe_vectors
 from scorejax.likelihood.prior import named_prior
@@ -86,15 +87,13 @@ def likelihood_bound(
         prior_logp: the log density `[B]` of any other law there, in place of `prior`.
 
     Raises:
-        ValueError: on unknown names, numbers that do not divide, importance for a process with a signal-to-noise
-            ratio per mode, data that are not finite floating numbers, or a score of another shape.
+        ValueError: on unknown names, numbers that do not divide, data that are not finite floating
+            numbers, or a score of another shape.
     """
     if form not in FORMS:
         raise ValueError(f"unknown form {form!r} of the bound; choose one of {', '.join(FORMS)}")
     if times not in TIMES:
         raise ValueError(f"unknown times {times!r} of the bound; choose one of {', '.join(TIMES)}")
-    if times == "importance" and jnp.ndim(sde.log_snr(sde.t_max)):
-        raise ValueError("times='importance' needs one signal-to-noise ratio, got one per mode; choose 'uniform'")
     if chunk < 1 or samples < 1 or samples % chunk:
         raise ValueError(f"samples must be a multiple of chunk >= 1, got samples={samples}, chunk={chunk}")
     divergence = check_divergence(divergence, probes) if form == "sliced" else ""
@@ -102,6 +101,8 @@ def likelihood_bound(
     x = doors.points(x)
     keys = keys_lib.per_example(key, x.shape[0])
     law = named_prior(sde, prior) if prior_logp is None else as_pytree(prior_logp)
+    if law is None and not sde.prior_is_noise:
+        law = Partial(_own_prior, sde)
     return _estimate(
         keys, sde, as_score(score), x, law,
         times=times, chunk=chunk, chunks=samples // chunk, divergence=divergence, probes=probes, offset=offset,
@@ -156,6 +157,10 @@ def _estimate(
     return Bound(jnp.mean(values, axis=0) + _exact_part(sde, x, prior_logp is None, offset), stderr)
 
 
+def _own_prior(sde: LinearSDE, x: Array) -> Array:
+    return sde.prior_logp(x)
+
+
 def _exact_part(sde: LinearSDE, x: Array, own_prior: bool, offset: bool) -> Array:
     """Return what needs no drawing, `[B]`: the drift's divergence, the process's prior, the offset's constants.
 
@@ -179,9 +184,9 @@ def _time(sde: LinearSDE, u: Array, times: str) -> tuple[Array, Array]:
     if times == "uniform":
         length = sde.t_max - sde.t_min
         return sde.t_min + length * u, jnp.full_like(u, length)
-    first, last = sde.log_snr(sde.t_min), sde.log_snr(sde.t_max)
+    first, last = sde.mean_log_snr(sde.t_min), sde.mean_log_snr(sde.t_max)
     t = jnp.clip(sde.inverse_log_snr(first + u * (last - first)), sde.t_min, sde.t_max)
-    return t, (first - last) * sde.variance(t) / sde.diffusion_squared(t)
+    return t, (first - last) / sde.mean_rate(t)
 
 
 def _denoising(sde: LinearSDE, score: Score, x: Array, t: Array, noise: Array) -> Array:

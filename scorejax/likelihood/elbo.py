@@ -18,6 +18,7 @@ from jax import Array
 
 from scorejax.likelihood.decoder import CDFS, data_points, gaussian_log_prob, level_log_prob
 from scorejax.likelihood.gray_levels import check_examples
+from scorejax.likelihood.prior import drawn_prior_term, noise_variance
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, Transition, transition
@@ -100,8 +101,8 @@ def elbo(
             "the variational bound reads the numbers of its chain, which are unknown here: the chain is an argument of "
             "a compiled program; close over it instead"
         )
-    posterior = np.asarray(chain.steps.posterior)
-    if not np.all(posterior > 0.0):
+    posterior, forward = np.asarray(chain.steps.posterior), np.asarray(chain.steps.forward)
+    if not np.all((posterior > 0.0) | (forward == 0.0)):
         raise ValueError(
             "the variational bound is infinite: a step of the forward family has no noise (eta = 0, DDIM); use "
             "eta > 0, or log_prob for the exact likelihood of the probability-flow ODE"
@@ -111,10 +112,8 @@ def elbo(
     last = float(chain.steps.s[-1])
     numbers = (
         decoder_variances(sde, last, chain) if decoder_variance is None else np.full(2, decoder_variance),
-        sde.variance(jnp.asarray(sde.t_max)) if prior_variance is None else jnp.asarray(prior_variance),
+        noise_variance(sde) if prior_variance is None else jnp.asarray(prior_variance),
     )
-    if np.ndim(numbers[0]) > 1:
-        raise ValueError(f"a decoder needs one signal-to-noise ratio, {type(sde).__name__} has one per mode")
     return _elbo(
         keys_lib.per_example(key, points.shape[0]), sde, as_score(score), points, chain, last, numbers,
         _proposal(proposal, terms, len(posterior)),
@@ -130,7 +129,7 @@ def _elbo(
     points: Array,
     chain: ReverseChain,
     last: Array,
-    numbers: tuple[Array, Array],
+    numbers: tuple[Array, Array | None],
     proposal: Array,
     *,
     levels: int | None,
@@ -161,7 +160,11 @@ def _elbo(
         chain, sde, score, points, sde.perturb(points, last, noise), last, numbers[0],
         levels=levels, centered=centered, endpoints=endpoints, cdf=cdf,
     )  # fmt: skip
-    prior = prior_term(sde, points, chain.steps.t[0], numbers[1])
+    if numbers[1] is None:
+        noise = keys_lib.normal(keys_lib.fold_in(keys, count + 1), points.shape, points.dtype)
+        prior = drawn_prior_term(sde, points, chain.steps.t[0], noise)
+    else:
+        prior = prior_term(sde, points, chain.steps.t[0], numbers[1])
     bits = 1.0 / (math.prod(points.shape[1:]) * math.log(2.0))
     prior, kl, decoder = bits * prior, bits * kl, bits * decoder
     return Elbo(prior + jnp.sum(kl, axis=1) + decoder, prior, kl, decoder)
@@ -199,6 +202,9 @@ def gaussian_kl(sde: LinearSDE, t: Time, error: Array, variance: Array, other: A
     variance, other = (
         value if value.shape == error.shape else per_batch(value, t, error.ndim) for value in (variance, other)
     )
+    # a mode that stands still is the same under both
+    still = (variance == 0.0) & (other == 0.0)
+    variance, other = (jnp.where(still, 1.0, value) for value in (variance, other))
     ratio = variance / other
     values = 0.5 * (ratio - 1.0 - jnp.log(ratio) + error**2 / other)
     return jnp.sum(values.reshape(error.shape[0], -1), axis=1)
@@ -239,8 +245,13 @@ def decoder_log_prob(
     if head is not None and head.of_step:
         own = head(x, each, -sde.scale(sde.sigma(t), t, value))
         variance = head.step_variance(variance_range[0], variance_range[1], own)
+    if levels is not None and sde.by_modes:
+        raise ValueError(
+            f"the probability of gray levels under the noise of {type(sde).__name__}, which differs between the modes "
+            "of an image, has no closed form; take levels=None, the density, or log_prob for bits of dequantized images"
+        )
     if levels is None:
-        logp = gaussian_log_prob(x0, mean, variance)
+        logp = gaussian_log_prob(sde.own_modes(x0), sde.own_modes(mean), variance)
     else:
         logp = level_log_prob(x0, mean, variance, levels, centered=centered, endpoints=endpoints, cdf=cdf)
     return jnp.sum(logp.reshape(x0.shape[0], -1), axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.numerics import doors
+from scorejax.sdes.corruption import Time
 from scorejax.sdes.linear import LinearSDE
 
 PRIORS = ("marginal", "standard")
@@ -42,3 +44,22 @@ def named_prior(sde: LinearSDE, prior: str) -> Callable[[Array], Array] | None:
 
 def _standard(x: Array) -> Array:
     return jnp.sum((-0.5 * (x**2 + np.log(2.0 * np.pi))).reshape(x.shape[0], -1), axis=1)
+
+
+def noise_variance(sde: LinearSDE) -> Array | None:
+    """Return the variance of the process's prior; None where it is another law than that of its noise."""
+    return sde.variance(jnp.asarray(sde.t_max)) if sde.prior_is_noise else None
+
+
+def drawn_prior_term(sde: LinearSDE, x0: Array, t: Time, noise: Array) -> Array:
+    """Return `log q(x_t | x_0) - log p(x_t)` in nats, `[B]`, at a point drawn from `q`: its mean is the KL term.
+
+    Args:
+        sde: the forward process, with a prior of its own.
+        x0: points of model space, `[B, ...]`.
+        t: where the chain begins.
+        noise: normal numbers, shaped like `x0`.
+    """
+    modes, variance = sde.own_modes(noise), jnp.log(sde.variance(jnp.asarray(t)))
+    entropy = -0.5 * jnp.broadcast_to(modes**2 + variance + math.log(2.0 * math.pi), x0.shape)
+    return jnp.sum(entropy.reshape(x0.shape[0], -1), axis=1) - sde.prior_logp(sde.perturb(x0, t, noise))

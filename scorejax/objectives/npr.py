@@ -34,7 +34,8 @@ def variance_head(
         squared_noise:    noise^2                                 for `variance.SquaredNoise`
         score_curvature:  sigma_t^2 r (d score / dx) r, r = +-1   for `variance.ScoreCurvature`
 
-    The minimizer is the expectation of the target given `x_t`, coordinate by coordinate.
+    The minimizer is the expectation of the target given `x_t`, coordinate by coordinate; where the modes of the process
+    differ, mode by mode, and `noise` is that of the modes.
 
     Args:
         key: one key, or one per example `[B]`.
@@ -57,13 +58,13 @@ def variance_head(
     noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), x0.shape, x0.dtype)
     x = sde.perturb(x0, t, noise)
     if target == "noise_residual":
-        wanted = (noise + sde.scale(sde.sigma(t), t, doors.field(x, score(x, t)))) ** 2
+        wanted = sde.own_modes(noise + sde.scale(sde.sigma(t), t, doors.field(x, score(x, t)))) ** 2
     elif target == "squared_noise":
-        wanted = noise**2
+        wanted = sde.own_modes(noise) ** 2
     else:
         # with random signs the diagonal of J is E[r * (J r)] (Hutchinson, coordinate by coordinate)
         signs = jax.vmap(lambda k: jax.random.rademacher(k, x0.shape[1:], x0.dtype))(keys_lib.fold_in(keys, PROBE))
-        product = jax.jvp(lambda y: doors.field(y, score(y, t)), (x,), (signs,))[1]
-        wanted = signs * sde.scale(sde.variance(t), t, product)
+        product = jax.jvp(lambda y: doors.field(y, score(y, t)), (x,), (sde.from_own_modes(signs),))[1]
+        wanted = signs * sde.own_modes(sde.scale(sde.variance(t), t, product))
     error = doors.field(x, head(x, t), "a variance head") - lax.stop_gradient(wanted)
     return jnp.sum(error.reshape(x0.shape[0], -1) ** 2, axis=1) / time_density(sde, t, time_sampling)

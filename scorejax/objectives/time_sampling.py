@@ -23,8 +23,8 @@ def draw_times(key: Array, sde: LinearSDE, n: int, time_sampling: str = "uniform
     `uniform` draws them independently on [t_min, t_max] (on the levels of a discrete chain); `stratified` puts
     one in each of n equal slots, which lowers the variance of a batch mean; `importance` draws from the density
     proportional to `g^2 / sigma^2` (Song et al., arXiv 2101.09258), which is uniform in the log signal-to-noise
-    ratio because `g^2 / sigma^2 = -d log SNR / dt`, so that its inverse is closed form for every process; these
-    are stratified too.
+    ratio because `g^2 / sigma^2 = -d log SNR / dt`, so that its inverse is closed form for every process
+    of one ratio; where the modes differ it is the mean over them. These are stratified too.
 
     Args:
         key: one key, or one per example `[n]` (then draws are independent and `stratified` is refused).
@@ -49,7 +49,7 @@ def draw_times(key: Array, sde: LinearSDE, n: int, time_sampling: str = "uniform
         u = jnp.mod(jax.random.uniform(key) + jnp.arange(n) / n, 1.0)
     if time_sampling != "importance":
         return sde.time_of(u)
-    first, last = sde.log_snr(sde.t_min), sde.log_snr(sde.t_max)
+    first, last = sde.mean_log_snr(sde.t_min), sde.mean_log_snr(sde.t_max)
     return jnp.clip(sde.inverse_log_snr(first + u * (last - first)), sde.t_min, sde.t_max)
 
 
@@ -62,9 +62,9 @@ def time_density(sde: LinearSDE, t: Array, time_sampling: str = "uniform") -> Ar
     _check(sde, time_sampling)
     if time_sampling != "importance":
         return jnp.ones_like(t)
-    total = sde.log_snr(sde.t_min) - sde.log_snr(sde.t_max)
+    total = sde.mean_log_snr(sde.t_min) - sde.mean_log_snr(sde.t_max)
     # g^2 / sigma^2 = -d log SNR / dt, so its integral over all times is the range of log SNR
-    return (sde.t_max - sde.t_min) * sde.diffusion_squared(t) / sde.variance(t) / total
+    return (sde.t_max - sde.t_min) * sde.mean_rate(t) / total
 
 
 def time_or_drawn(key: Array, sde: LinearSDE, n: int, t: Array | None, time_sampling: str) -> tuple[Array, Array]:
@@ -84,11 +84,6 @@ def time_or_drawn(key: Array, sde: LinearSDE, n: int, t: Array | None, time_samp
 def _check(sde: LinearSDE, time_sampling: str) -> None:
     if time_sampling not in TIME_SAMPLERS:
         raise ValueError(f"unknown time_sampling {time_sampling!r}; choose one of {', '.join(TIME_SAMPLERS)}")
-    if time_sampling == "importance" and jnp.ndim(sde.log_snr(sde.t_max)):
-        raise ValueError(
-            "importance-sampled times need one signal-to-noise ratio, got a process with one per mode; "
-            "choose uniform or stratified"
-        )
     if time_sampling == "importance" and isinstance(sde, Chain):
         raise ValueError(
             "importance-sampled times need a continuous-time process, got a chain; choose uniform or stratified"

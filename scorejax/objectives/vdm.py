@@ -77,6 +77,11 @@ def _decoder(sde: LinearSDE, points: Array, noise: Array, levels: int | None, ce
     scale = jnp.exp(-0.5 * sde.log_snr(sde.t_min))
     if levels is None:
         return _sum(jnp.broadcast_to(0.5 * noise**2 + jnp.log(scale) + 0.5 * math.log(2.0 * math.pi), points.shape))
+    if sde.by_modes:
+        raise ValueError(
+            f"the probability of gray levels under the noise of {type(sde).__name__}, which differs between the modes "
+            "of an image, has no closed form; train by denoising, and measure bits by log_prob"
+        )
     values = level_points(jnp.arange(levels), levels, centered=centered, endpoints=endpoints)
     seen = points + scale * noise
     logits = -0.5 * ((seen[..., None] - values) / scale) ** 2

@@ -21,7 +21,7 @@ from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
-from scorejax.sdes.corruption import Time
+from scorejax.sdes.corruption import Time, per_batch
 from scorejax.sdes.float64 import decreasing_times, evaluate
 from scorejax.sdes.linear import LinearSDE
 
@@ -43,6 +43,7 @@ class Transition:
         sigma: `sigma_t`.
         x: weight of `x_t` in the mean, `sqrt(sigma_s^2 - posterior) / sigma_t`.
         data: weight of `x_0` in it, `alpha_s - x alpha_t`.
+        gain: `data / alpha`.
         signal: `alpha_s`.
         noise: `sqrt(sigma_s^2 - posterior)`.
         posterior: variance of `q(x_s | x_t, x_0)`; DDPM's beta tilde at `eta = 1`, 0 at `eta = 0`.
@@ -56,6 +57,7 @@ class Transition:
     sigma: Array = host_array()
     x: Array = host_array()
     data: Array = host_array()
+    gain: Array = host_array()
     signal: Array = host_array()
     noise: Array = host_array()
     posterior: Array = host_array()
@@ -91,6 +93,7 @@ def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
         "sigma": sde.sigma(t),
         "x": x,
         "data": data,
+        "gain": data / sde.alpha(t),
         "signal": sde.alpha(s),
         "noise": noise,
         "posterior": posterior,
@@ -113,10 +116,10 @@ def optimal_variance(step: Transition, residual: Array | np.ndarray, half_range:
         residual: the variance of the noise given `x_t`: averaged over all (`1 - E |eps|^2 / D`), or per coordinate.
         half_range: `(b - a) / 2`, or None for data without bounds.
     """
-    spread = jnp.maximum(residual, 0.0) * (step.sigma / step.alpha) ** 2
+    spread = jnp.maximum(residual, 0.0) * (step.gain * step.sigma) ** 2
     if half_range is not None:
-        spread = jnp.minimum(spread, half_range**2)
-    return step.posterior + step.data**2 * spread
+        spread = jnp.minimum(spread, (step.data * half_range) ** 2)
+    return step.posterior + spread
 
 
 def expected_kl(optimal: Array, variance: Array, posterior: Array) -> Array:
@@ -194,21 +197,24 @@ class ReverseChain:
             mean = sde.scale(step.x, step.t, x) + sde.scale(step.data, step.t, data)
         else:
             mean = sde.scale(step.signal, step.t, data) + sde.scale(step.noise, step.t, noise)
-        return mean, self.variance(step, x, noise)
+        return mean, self.variance(sde, step, x, noise)
 
     def denoise(self, sde: LinearSDE, x: Array, step: Transition, noise: Array) -> Array:
         """Return the predicted data at `x_t = x`, clipped as the chain asks."""
         data = sde.scale(1.0 / step.alpha, step.t, x - sde.scale(step.sigma, step.t, noise))
         return data if self.clip is None else jnp.clip(data, *self.clip)
 
-    def variance(self, step: Transition, x: Array, noise: Array) -> Array:
-        """Return the variance of `p(x_s | x_t = x)`, shaped like `step.t`, or like `x` if a head predicts it."""
+    def variance(self, sde: LinearSDE, step: Transition, x: Array, noise: Array) -> Array:
+        """Return the variance of `p(x_s | x_t = x)`, shaped like `step.t`, or like `x` if a head predicts it.
+
+        Where the modes of the process differ it is that of the modes.
+        """
         head = self.bound_head
         if head is None:
             return step.variance
         # the numbers of the step get the axes of `x`, because a head's variance has them all
-        wide = jax.tree.map(lambda field: field.reshape(field.shape + (1,) * (x.ndim - field.ndim)), step)
-        t = jnp.broadcast_to(step.t, x.shape[:1])
+        wide = jax.tree.map(lambda field: per_batch(field, step.t, x.ndim), step)
+        t, noise = jnp.broadcast_to(step.t, x.shape[:1]), sde.own_modes(noise)
         if head.of_step:
             return head.step_variance(wide.posterior, wide.forward, head(x, t, noise))
         return optimal_variance(wide, head(x, t, noise), self.half_range)
@@ -264,10 +270,6 @@ def chain(
             values = optimal_variance(steps, variance.residual(sde, steps.t), half_range)
         steps = replace(steps, variance=np.array(values))
     elif isinstance(variance, VarianceHead | UnboundHead):
-        if steps.posterior.ndim > 1:
-            raise ValueError(
-                f"a variance per coordinate needs one signal-to-noise ratio, {type(sde).__name__} has many"
-            )
         variance_head = variance
     elif variance == "forward":
         steps = replace(steps, variance=steps.forward)

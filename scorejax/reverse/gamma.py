@@ -31,11 +31,11 @@ class Gamma:
 
     Attributes:
         times: `[n]`, increasing.
-        mean_square: `[n]`, the mean over examples.
-        scatter: `[n]`, the sum over examples of squared deviations from the mean.
+        mean_square: `[n]`, the mean over examples; where the modes of the process differ `[n, ...]`, one for each.
+        scatter: the sum over examples of squared deviations from the mean, likewise.
         count: number of examples.
-        log_alpha: `[n]`, what the process was there.
-        variance: `[n]`, likewise.
+        log_alpha: what the process was there, likewise.
+        variance: likewise.
     """
 
     times: np.ndarray
@@ -47,14 +47,18 @@ class Gamma:
 
     @classmethod
     def of(cls, sde: LinearSDE, times: Array | np.ndarray, squares: Array | np.ndarray) -> Gamma:
-        """Return the statistic of `squares [B, n]`, which `estimate` returns for the same times.
+        """Return the statistic of `squares [B, n, ...]`, which `estimate` returns for the same times.
 
         Raises:
-            ValueError: if shapes do not fit or the process has more than one signal-to-noise ratio.
+            ValueError: if shapes do not fit.
         """
         times, squares = exact_times(sde, times), np.asarray(squares, np.float64)
-        if times.ndim != 1 or squares.ndim != 2 or squares.shape[1] != len(times) or not len(squares):
-            raise ValueError(f"Gamma: need times [n] and squares [B, n], got {times.shape} and {squares.shape}")
+        modes = np.shape(sde.log_snr(sde.t_max))
+        if times.ndim != 1 or squares.shape[1:] != (len(times), *modes) or not len(squares):
+            raise ValueError(
+                f"Gamma: need times [n] and squares [B, n{', modes' * bool(modes)}], got {times.shape} and "
+                f"{squares.shape}"
+            )
         order = np.argsort(times)
         times, squares = times[order], squares[:, order]
         mean = squares.mean(axis=0)
@@ -91,7 +95,7 @@ class Gamma:
 
     @property
     def stderr(self) -> np.ndarray:
-        """Standard error of `mean_square`, `[n]`; NaN for a single example."""
+        """Standard error of `mean_square`; NaN for a single example."""
         if self.count < 2:
             return np.full_like(self.mean_square, np.nan)
         return np.sqrt(self.scatter / (self.count - 1) / self.count)
@@ -99,6 +103,7 @@ class Gamma:
     def residual(self, sde: LinearSDE, t: Array | np.ndarray) -> np.ndarray:
         """Return `1 - E |eps|^2 / D`, the mean variance of the noise given `x_t`, at times `t`, at least 0.
 
+        Where the modes differ, that of each, `t.shape + mode shape`.
         Between the times of the estimate it is interpolated linearly (Analytic-DPM, appendix E.1).
 
         Raises:
@@ -114,7 +119,11 @@ class Gamma:
                 f"{t.max():.6g}; estimate it for a grid that holds them"
             )
         # The mean over finitely many examples can exceed one, where no variance is left.
-        return np.maximum(np.interp(t, self.times, 1.0 - self.mean_square), 0.0)
+        right = np.clip(np.searchsorted(self.times, t), 1, len(self.times) - 1)
+        share = np.clip((t - self.times[right - 1]) / (self.times[right] - self.times[right - 1]), 0.0, 1.0)
+        share = share.reshape(share.shape + (1,) * (self.mean_square.ndim - 1))
+        between = (1.0 - share) * self.mean_square[right - 1] + share * self.mean_square[right]
+        return np.maximum(1.0 - between, 0.0)
 
     def check(self, sde: LinearSDE) -> None:
         """Refuse a process other than the one of the estimate.
@@ -146,12 +155,17 @@ class Gamma:
 
     def _refuse_other_schedule(self, log_alpha: np.ndarray, variance: np.ndarray, other: str) -> None:
         # Relative, as the scales of a process span many orders of magnitude; log alpha may also be 0.
+        if self.variance.shape != variance.shape:
+            raise ValueError(
+                f"Gamma belongs to another process: it has modes of shape {self.variance.shape[1:]}, {other} "
+                f"{variance.shape[1:]}; estimate it again for this process"
+            )
         apart = np.abs(self.log_alpha - log_alpha) > 1e-5 * (1.0 + np.abs(self.log_alpha))
         apart |= np.abs(self.variance - variance) > 1e-5 * self.variance
         if np.any(apart):
-            i = int(np.argmax(apart))
+            i = np.unravel_index(int(np.argmax(apart)), apart.shape)
             raise ValueError(
-                f"Gamma belongs to another schedule: at t={self.times[i]:.6g} it has variance {self.variance[i]:.6g} "
+                f"Gamma belongs to another schedule: at t={self.times[i[0]]:.6g} it variance is {self.variance[i]:.6g} "
                 f"and log alpha {self.log_alpha[i]:.6g}, {other} has {variance[i]:.6g} and {log_alpha[i]:.6g}; "
                 "estimate it again for this process"
             )
@@ -170,7 +184,8 @@ def estimate(key: Array, sde: LinearSDE, score: Score, x0: Array, times: Array |
 
         x_t = alpha_t x_0 + sigma_t z,   eps = -sigma_t score(x_t, t)
 
-    One fresh draw `z` for each example and time. Pure, so that batches may run on any number of devices.
+    Where the modes of the process differ it is the square of each, `[B, n, ...]`. One fresh draw `z` for each
+    example and time. Pure, so that batches may run on any number of devices.
 
     Args:
         key: one key, or one per example `[B]`.
@@ -191,11 +206,17 @@ def estimate(key: Array, sde: LinearSDE, score: Score, x0: Array, times: Array |
         t = jnp.broadcast_to(t, x0.shape[:1])
         noise = keys_lib.normal(keys_lib.fold_in(keys, i), x0.shape, x0.dtype)
         predicted = sde.scale(sde.sigma(t), t, doors.field(x0, score(sde.perturb(x0, t, noise), t)))
-        return jnp.mean(predicted.reshape(x0.shape[0], -1) ** 2, axis=1)
+        squares = sde.own_modes(predicted) ** 2
+        if not modes:
+            return jnp.mean(squares.reshape(x0.shape[0], -1), axis=1)
+        # channels, and whatever else the process treats alike, are averaged
+        alike = tuple(i + 1 for i, n in enumerate(modes) if n == 1)
+        return jnp.mean(squares, axis=alike, keepdims=True)
 
+    modes = jnp.shape(sde.log_snr(sde.t_max))
     times = jnp.asarray(times, jnp.result_type(float))
     # One time after the other: all at once would need memory for a batch n times as large.
-    return jax.lax.map(one, (jnp.arange(times.shape[0]), times)).T
+    return jnp.moveaxis(jax.lax.map(one, (jnp.arange(times.shape[0]), times)), 0, 1)
 
 
 def _scales(sde: LinearSDE, t: Array) -> tuple[Array, Array]:
@@ -203,9 +224,4 @@ def _scales(sde: LinearSDE, t: Array) -> tuple[Array, Array]:
 
 
 def _schedule(sde: LinearSDE, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    log_alpha, variance = evaluate(_scales, sde, times)
-    if log_alpha.ndim > 1 or variance.ndim > 1:
-        raise ValueError(
-            f"Gamma needs a process with one signal-to-noise ratio, got {type(sde).__name__} with one per mode"
-        )
-    return log_alpha, variance
+    return evaluate(_scales, sde, times)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -55,7 +57,7 @@ def optimal(sde: LinearSDE, gamma: Gamma, k: int, *, eta: float = 1.0) -> np.nda
     gamma.check(sde)
     n = len(gamma.times)
     _check(k, n)
-    over = np.flatnonzero(gamma.mean_square > 1.0)
+    over = np.flatnonzero(gamma.mean_square.reshape(n, -1).mean(axis=1) > 1.0)
     # published: as many times before the first bad one as after it are not trusted either
     bad = min(2 * (n - over[0]), n - 1) if len(over) else 0
     tail = k - math.ceil((1.0 - 0.8 * bad / n) * k) if bad else 0
@@ -78,12 +80,11 @@ def optimal(sde: LinearSDE, gamma: Gamma, k: int, *, eta: float = 1.0) -> np.nda
 def path_cost(sde: LinearSDE, gamma: Gamma, eta: float = 1.0) -> np.ndarray:
     """Return `log(sigma^2_{s|t} / posterior_{s|t})` for all pairs of times of `gamma`, `[s, t]`; infinite for s >= t.
 
-    Half of it is the expected KL term in nats per dimension.
+    Half of it is the expected KL term in nats per dimension; where the modes differ it is the mean over them.
     """
     times, residual = gamma.times, gamma.residual(sde, gamma.times)
-    ratio = evaluate(_ratio, sde, times[:, None], times, residual, eta)
-    later = np.triu(np.ones_like(ratio, bool), 1)
-    return np.where(later, np.log(np.where(later, ratio, 1.0)), np.inf)
+    ratio = evaluate(_log_ratio, sde, times, residual, eta)
+    return np.where(np.triu(np.ones_like(ratio, bool), 1), ratio, np.inf)
 
 
 def least_cost(cost: np.ndarray, k: int) -> np.ndarray:
@@ -112,9 +113,17 @@ def least_cost(cost: np.ndarray, k: int) -> np.ndarray:
     return np.array(path[::-1])
 
 
-def _ratio(sde: LinearSDE, s: Array, t: Array, residual: Array, eta: Array) -> Array:
-    step = transition(sde, s, t, eta)
-    return optimal_variance(step, residual) / step.posterior
+def _log_ratio(sde: LinearSDE, times: Array, residual: Array, eta: Array) -> Array:
+    def of_end(i: Array) -> Array:
+        later = jnp.arange(times.shape[0]) > i
+        # pairs that are no step get the numbers of one that is
+        s, t = jnp.where(later, times[i], times[0]), jnp.where(later, times, times[-1])
+        step = transition(sde, s, t, eta)
+        ratio = jnp.log(optimal_variance(step, residual) / step.posterior)
+        return ratio.reshape(*t.shape, -1).mean(-1)
+
+    # one end after the other: all pairs of all modes at once would need too much memory
+    return jax.lax.map(of_end, jnp.arange(times.shape[0]))
 
 
 def _check(k: int, most: int) -> None:

@@ -1,5 +1,7 @@
 """Variance heads: reverse variances that a network predicts from `x_t`, coordinate by coordinate.
 
+Where the modes of a process differ, the coordinates are its modes, as in all of its reverse chains.
+
 Each class says what its network was fitted to, and makes of it the variance of the noise given `x_t`.
 """
 

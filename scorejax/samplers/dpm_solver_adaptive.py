@@ -61,12 +61,6 @@ class AdaptiveDPMSolver(ExponentialStepper):
     adjoint: str = static(default="recompute")
 
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
-        if sde.log_snr(t).ndim:
-            raise ValueError(
-                f"dpm_solver_adaptive chooses one step for all modes, but {type(sde).__name__} has a signal-to-noise "
-                "ratio for every mode; use dpm_solver or adaptive_probability_flow"
-            )
-
         def predict(x: Array, t: Array) -> Array:
             return self.predict(sde, score, x, t).astype(x.dtype)
 
@@ -81,15 +75,21 @@ class AdaptiveDPMSolver(ExponentialStepper):
                 )  # fmt: skip
             # the score is called on the whole batch, while each sample has a loop of its own around it
             alone = mapped(pure, consts, size)
-            return jax.vmap(lambda point: own._solve(alone, sde, point, t, s, record))(x)
+
+            def one(point: Array) -> Solved:
+                return own._solve(lambda x, t: alone(x[0], t)[None], sde, point[None], t, s, record)
+
+            solved = jax.vmap(one)(x)
+            return solved._replace(y=solved.y[:, 0])
 
         def accepted(held: Held, x: Array, t: Array, s: Array) -> Array:
             own, sde, consts = held
             alone = mapped(pure, consts, size)
 
             def one(point: Array, t: Array, s: Array) -> Array:
-                start, end = node(sde, t).half_log_snr, node(sde, s).half_log_snr
-                return own._pair(alone, sde, point, t, s, start, end - start)[1]
+                start, end = _half(sde, t), _half(sde, s)
+                by_row = lambda x, t: alone(x[0], t)[None]  # noqa: E731
+                return own._pair(by_row, sde, point[None], t, s, start, end - start)[1][0]
 
             return jax.vmap(one)(x, t, s)
 
@@ -100,13 +100,13 @@ class AdaptiveDPMSolver(ExponentialStepper):
 
     def _solve(self, predict: Predict, sde: LinearSDE, x: Array, t: Array, s: Array, record: bool) -> Solved:
         """Return the points at `s` (NaN where they did not arrive) and the number of steps tried."""
-        end = node(sde, s).half_log_snr
+        end = _half(sde, s)
 
         def going(now: Progress) -> Array:
             return ~now.arrived & (now.tried < self.max_steps) & jnp.isfinite(now.h)
 
         def attempt(now: Progress) -> Progress:
-            start = node(sde, now.t).half_log_snr
+            start = _half(sde, now.t)
             last = now.h > 0.999 * (end - start)  # no crumb is left over
             h = jnp.where(last, end - start, now.h)
             time = jnp.where(last, s, sde.inverse_log_snr(2.0 * (start + h)))
@@ -160,6 +160,11 @@ class AdaptiveDPMSolver(ExponentialStepper):
         if self.control == "sample":
             return jnp.sqrt(jnp.mean(squares))
         return jnp.sqrt(jnp.max(jnp.mean(squares.reshape(squares.shape[0], -1), axis=1)))
+
+
+def _half(sde: LinearSDE, t: Array) -> Array:
+    """Return `lambda = log(alpha / sigma)`, its mean where the modes differ: that in which steps are measured."""
+    return 0.5 * sde.mean_log_snr(t)
 
 
 def dpm_solver_adaptive(

@@ -38,11 +38,6 @@ class EDMSampler(Stepper):
     stochastic: bool = static()
 
     def init(self, sde: LinearSDE, x: Array, times: Array) -> Array:
-        if self.stochastic and sde.log_snr(times[0]).ndim:
-            raise ValueError(
-                f"{type(sde).__name__} has a noise level for every mode, so that churn between s_min and s_max means "
-                "nothing; use churn=0"
-            )
         # the step from the last time to no noise at all, EDM's last, is the driver's `denoise`
         return jnp.minimum(self.churn / times.shape[0], math.sqrt(2.0) - 1.0)
 
@@ -64,15 +59,18 @@ class EDMSampler(Stepper):
         return Step(mean, memory)
 
     def _add_noise(self, keys: Array, sde: LinearSDE, x: Array, t: Array, gamma: Array) -> tuple[Array, Array]:
-        """Return the points raised from `r` to the level `(1 + gamma) r`, and its time."""
-        ratio = jnp.exp(-0.5 * sde.log_snr(t))
+        """Return the points raised from `r` to the level `(1 + gamma) r`, and its time.
+
+        Where the modes differ, `r` is the geometric mean over them.
+        """
+        ratio = jnp.exp(-0.5 * sde.mean_log_snr(t))
         active = (self.s_min <= ratio) & (ratio <= self.s_max)
-        raised = sde.inverse_log_snr(sde.log_snr(t) - 2.0 * jnp.log1p(gamma))
+        raised = sde.inverse_log_snr(sde.mean_log_snr(t) - 2.0 * jnp.log1p(gamma))
         raised = jnp.where(active, raised, t)  # where a table of levels ends, the highest
         growth = jnp.expm1(sde.log_snr(t) - sde.log_snr(raised))
-        spread = self.s_noise * sde.alpha(raised) * ratio * jnp.sqrt(jnp.maximum(growth, 0.0))
+        spread = self.s_noise * sde.alpha(raised) * jnp.exp(-0.5 * sde.log_snr(t)) * jnp.sqrt(jnp.maximum(growth, 0.0))
         x = sde.scale(jnp.exp(sde.log_alpha(raised) - sde.log_alpha(t)), t, x)
-        return x + spread * keys_lib.normal(keys, x.shape, x.dtype), raised
+        return x + sde.scale(spread, t, keys_lib.normal(keys, x.shape, x.dtype)), raised
 
 
 def heun(

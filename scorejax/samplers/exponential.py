@@ -105,11 +105,25 @@ class ExponentialStepper(Stepper):
         """
         h = end.half_log_snr - start.half_log_snr
         z, c = (h, jnp.exp(end.log_sigma)) if self.prediction == "noise" else (-h, jnp.exp(end.log_alpha))
-        r = [(other.half_log_snr - start.half_log_snr) / h for other in nodes]
+        r = _places([other.half_log_snr - start.half_log_snr for other in nodes], h)
         rho = rule(z, r) if r else []
         slopes = [-c * weight / position for weight, position in zip(rho, r, strict=True)]
         first = -c * jnp.expm1(z) - sum(slopes, jnp.zeros_like(c))
         return jnp.stack([first, *slopes, *[jnp.zeros_like(c)] * (size - len(nodes))])
+
+
+def _places(distances: Sequence[Array], h: Array) -> list[Array]:
+    """Return the places `distance / h` of nodes, no two alike and none zero.
+
+    The ratio of a mode that is pure noise may stand still between nodes. Such a node is put before all others: its
+    predictions weigh next to nothing, but the weights must be finite.
+    """
+    length, taken = jnp.where(h == 0.0, 1.0, h), [jnp.zeros_like(h)]
+    for distance in distances:
+        place = distance / length
+        clash = jnp.any(jnp.stack([place == other for other in taken]), axis=0)
+        taken.append(jnp.where(clash, jnp.min(jnp.stack(taken), axis=0) - 1.0, place))
+    return taken[1:]
 
 
 class History(NamedTuple):

@@ -87,8 +87,8 @@ class ChainStepper(Stepper):
             variance = jnp.where(memory == self.table.steps.t.shape[0] - 1, most, variance)
         noise = keys_lib.normal(keys, x.shape, x.dtype)
         std = jnp.sqrt(variance)
-        # a head's variance is one per coordinate of data space, a table's one per mode of the process
-        noise = std * noise if std.shape == x.shape else sde.scale(std, step.t, noise)
+        # a head's variance is one for each example too
+        noise = sde.from_own_modes(std * noise) if std.shape == x.shape else sde.scale(std, step.t, noise)
         return Step(mean + noise, memory + 1)
 
     def chain(self, sde: LinearSDE, times: Array | np.ndarray) -> ReverseChain:

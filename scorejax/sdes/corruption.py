@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, TypeVar
 
@@ -59,6 +60,23 @@ class Corruption(HostArrays, abc.ABC):
     def time_of(self, u: Array) -> Array:
         """Map `u` in [0, 1) to a training time; uniform `u` gives times uniform on [t_min, t_max]."""
         return self.t_min + (self.t_max - self.t_min) * u
+
+    def fit(self, examples: Array | np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the process takes from the data, as named arrays for `fitted`; most take nothing.
+
+        Args:
+            examples: training data in the units of the model, `[N, ...]`.
+        """
+        return {}
+
+    def fitted(self, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the process with what `fit` found."""
+        return self
+
+    @property
+    def asks_for_data(self) -> bool:
+        """Whether the process must be fitted to the data before it can be used."""
+        return False
 
     def replace(self, **changes) -> Self:
         """Return a copy with some fields changed."""

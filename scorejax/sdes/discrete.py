@@ -169,13 +169,7 @@ def ddpm(schedule: Schedule | Sequence[Inside01] = "linear", n: Count = 1000) ->
         ValueError: if the schedule is unknown or a beta leaves (0, 1).
     """
     check_static("ddpm", schedule=schedule, n=n)
-    betas = _betas(schedule, n) if isinstance(schedule, str) else np.asarray(schedule, np.float64)
-    if betas.ndim != 1 or not np.all((betas > 0.0) & (betas < 1.0)):
-        raise ValueError(
-            f"ddpm: every beta must lie in (0, 1), got values from {betas.min():.4g} to {betas.max():.4g} for "
-            f"schedule={schedule if isinstance(schedule, str) else 'given betas'!r}, n={len(betas)}; "
-            "use more levels or schedule='cosine' or 'vpsde'"
-        )
+    betas = betas_of("ddpm", schedule, n)
     decay = np.concatenate([[0.0], -0.5 * np.cumsum(np.log1p(-betas))])
     return DDPM(decay=Table.through(decay), levels=len(betas), t_min=1.0 / len(betas), t_max=1.0)
 
@@ -193,9 +187,25 @@ def smld(sigma_min: Positive = 0.01, sigma_max: Positive = 50.0, n: Annotated[in
     return SMLD(log_sigma=table, levels=n, t_min=1.0 / n, t_max=1.0)
 
 
-def _betas(schedule: str, n: int) -> np.ndarray:
+def betas_of(what: str, schedule: Schedule | Sequence[float], n: int) -> np.ndarray:
+    """Return the betas of a schedule, the share of variance that each of the `n` levels replaces by noise.
+
+    Raises:
+        ValueError: if the schedule is unknown or a beta leaves (0, 1); `what` says of what.
+    """
+    betas = _betas(what, schedule, n) if isinstance(schedule, str) else np.asarray(schedule, np.float64)
+    if betas.ndim != 1 or not np.all((betas > 0.0) & (betas < 1.0)):
+        raise ValueError(
+            f"{what}: every beta must lie in (0, 1), got values from {betas.min():.4g} to {betas.max():.4g} for "
+            f"schedule={schedule if isinstance(schedule, str) else 'given betas'!r}, n={len(betas)}; "
+            "use more levels or schedule='cosine' or 'vpsde'"
+        )
+    return betas
+
+
+def _betas(what: str, schedule: str, n: int) -> np.ndarray:
     if n < 1:
-        raise ValueError(f"ddpm: n must be at least 1, got {n}")
+        raise ValueError(f"{what}: n must be at least 1, got {n}")
     steps = np.arange(n + 1, dtype=np.float64) / n
     if schedule == "linear":
         return np.linspace(1e-4, 2e-2, n) * (1000.0 / n)

@@ -34,10 +34,12 @@ class LinearSDE(SDE):
     `t.shape + mode shape`, broadcastable to `x`; `log_alpha` and `variance` agree on which.
 
     Attributes:
+        prior_is_noise: whether the prior is that of the noise, `N(0, sigma_{t_max}^2)`; if not, it has its own methods.
         basis: the orthogonal basis in which the process is diagonal.
     """
 
     described: ClassVar[str] = "a Gaussian process in closed form, with its alpha_t and sigma_t"
+    prior_is_noise: ClassVar[bool] = True
     basis: Basis = field(default_factory=Identity)
 
     @abc.abstractmethod
@@ -50,7 +52,7 @@ class LinearSDE(SDE):
 
     @abc.abstractmethod
     def inverse_log_snr(self, log_snr: Array) -> Array:
-        """Return the time at which `log(alpha^2 / sigma^2)` has the given value."""
+        """Return the time at which `log(alpha^2 / sigma^2)`, its mean over the modes, has the given value."""
 
     # Derived once, never overridden.
 
@@ -66,6 +68,34 @@ class LinearSDE(SDE):
         """Return `log(alpha_t^2 / sigma_t^2)` (twice the `lambda` of DPM-Solver)."""
         t = as_time(t)
         return 2.0 * self.log_alpha(t) - jnp.log(self.variance(t))
+
+    def mean_log_snr(self, t: Time) -> Array:
+        """Return the log signal-to-noise ratio averaged over the modes, shaped like `t`.
+
+        It stands for the ratio of a process with one per mode where one number is asked for: in time grids and laws of
+        training times. It falls as each of them does.
+        """
+        ratio = self.log_snr(t)
+        return ratio.reshape(*jnp.shape(t), -1).mean(-1)
+
+    def mean_rate(self, t: Time) -> Array:
+        """Return `g^2 / sigma^2` averaged over the modes, shaped like `t`: how fast `mean_log_snr` falls."""
+        t = as_time(t)
+        rate = self.diffusion_squared(t) / self.variance(t)
+        return rate.reshape(*t.shape, -1).mean(-1)
+
+    @property
+    def by_modes(self) -> bool:
+        """Whether the modes of the basis differ, so that coefficients are one for each."""
+        return jax.eval_shape(self.log_snr, self.t_max).ndim > 0
+
+    def own_modes(self, x: Array) -> Array:
+        """Return `U^T x` where the modes differ, else `x`: the coordinates in which the noise is independent."""
+        return self.basis.to_modes(x) if self.by_modes else x
+
+    def from_own_modes(self, modes: Array) -> Array:
+        """Return the inverse of `own_modes`."""
+        return self.basis.from_modes(modes) if self.by_modes else modes
 
     def drift_rate(self, t: Time) -> Array:
         """Return `f(t) = d log alpha / dt`."""

@@ -24,6 +24,7 @@ class Still(LinearSDE):
     """`q(x_t | x_0) = N(x_0, noise^2)` at every time."""
 
     moves: ClassVar[bool] = False
+    prior_is_noise: ClassVar[bool] = False
     noise: float | Array
     start_scale: float | Array
 

@@ -54,7 +54,7 @@ def log_snr(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
     """
     end = _end(sde, n, t_min)
     with doors.evaluated(sde):
-        ratios = jnp.linspace(sde.log_snr(sde.t_max), sde.log_snr(end), n + 1)
+        ratios = jnp.linspace(sde.mean_log_snr(sde.t_max), sde.mean_log_snr(end), n + 1)
         return _between(sde, ratios, end)
 
 
@@ -68,7 +68,7 @@ def karras(sde: LinearSDE, n: int, *, t_min: float | None = None, rho: Positive 
     """
     end = _end(sde, n, t_min)
     with doors.evaluated(sde, rho):
-        first, last = (jnp.exp(-0.5 / rho * sde.log_snr(t)) for t in (sde.t_max, end))
+        first, last = (jnp.exp(-0.5 / rho * sde.mean_log_snr(t)) for t in (sde.t_max, end))
         return _between(sde, -2.0 * rho * jnp.log(jnp.linspace(first, last, n + 1)), end)
 
 
@@ -85,7 +85,7 @@ def singlestep(sde: LinearSDE, n: int, order: int, *, t_min: float | None = None
     inside = np.concatenate([np.arange(k) / k for k in orders])
     position = np.append(np.repeat(np.arange(len(orders)), orders) + inside, len(orders)) / len(orders)
     with doors.evaluated(sde):
-        first, last = sde.log_snr(sde.t_max), sde.log_snr(end)
+        first, last = sde.mean_log_snr(sde.t_max), sde.mean_log_snr(end)
         return _between(sde, first + (last - first) * jnp.asarray(position, jnp.result_type(float)), end)
 
 

@@ -14,7 +14,6 @@ import scorejax as sj
 from scorejax import reverse, samplers
 from scorejax.reverse import expected_kl, optimal_variance, transition
 from scorejax.reverse import optimal_times as trajectories
-from scorejax.reverse.variance import NoiseResidual
 
 FOLDER = Path(__file__).parents[1] / "golden"
 GOLDEN = np.load(FOLDER / "analytic_dpm_linear.npz")
@@ -323,9 +322,6 @@ def test_a_chain_refuses_what_it_cannot_step_through():
         "unknown variance": lambda: reverse.chain(LINEAR, [0.5, 0.1], variance="beta"),
         "eta": lambda: reverse.chain(LINEAR, [0.5, 0.1], eta=1.5),
         "another schedule": lambda: reverse.chain(sj.ddpm("cosine"), [0.5, 0.1], variance=GAMMA),
-        "one signal-to-noise": lambda: reverse.chain(
-            PerMode(rates=np.ones(2), t_min=0.01, t_max=1.0), [0.5, 0.1], variance=NoiseResidual(lambda x, t: x)
-        ),
         "every beta must lie": lambda: sj.ddpm("linear", 20),
         "last_noise": lambda: samplers.reverse_chain(reverse.chain(LINEAR, [0.5, 0.1]), last_noise=0.0),
         "traced": lambda: jax.jit(lambda sde: reverse.chain(sde, [0.5, 0.1]).steps.t)(LINEAR),

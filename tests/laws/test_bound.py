@@ -186,7 +186,6 @@ def test_the_bound_of_dequantized_data_lies_above_their_exact_bits():
         ({"times": "stratified"}, ["'stratified'", "importance, uniform"]),
         ({"samples": 15}, ["samples=15", "chunk=10"]),
         ({"form": "sliced", "divergence": "hutch"}, ["'hutch'", "rademacher"]),
-        ({"sde": PER_MODE}, ["per mode", "uniform"]),
     ],
 )
 def test_a_mistake_is_told_with_the_choices(options, words):

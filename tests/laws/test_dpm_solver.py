@@ -288,13 +288,8 @@ REFUSED = {
     "an adaptive first order": (lambda: samplers.dpm_solver_adaptive(1), "2, 3"),
     "no tolerance": (lambda: samplers.dpm_solver_adaptive(rtol=0.0), "positive"),
     "an unknown control": (lambda: samplers.dpm_solver_adaptive(control="none"), "sample, batch"),
-    "one step for many modes": (
-        lambda: samplers.dpm_solver_adaptive().step(None, PER_MODE, None, jnp.ones((1, 3)), jnp.ones(()), 0.1, ()),
-        "for every mode",
-    ),
     "an unknown variant": (lambda: samplers.unipc(2, "bh3"), "bh1, bh2, vary_coeff"),
     "a negative churn": (lambda: samplers.heun(-1.0), "churn >= 0"),
-    "churn of many modes": (lambda: samplers.heun(1.0).init(PER_MODE, None, jnp.linspace(1.0, 0.1, 3)), "churn=0"),
     "too large an eta": (lambda: samplers.ddim(1.5), r"\[0, 1\]"),
     "no room to clip": (lambda: samplers.ddim(clip=0.0), "positive"),
 }  # fmt: skip

@@ -307,7 +307,7 @@ def test_clipping_the_predicted_data_changes_the_bound_it_belongs_to():
     assert bound((-0.2, 0.2)).mean() > bound(None).mean() + 1.0
 
 
-def test_a_process_with_a_rate_for_every_mode_has_a_bound_but_no_decoder():
+def test_a_process_with_a_rate_for_every_mode_has_a_bound_but_no_decoder_of_gray_levels():
     sde = PerMode(rates=np.array([1.0, 4.0]), t_min=0.01, t_max=1.0)
     law = sj.analytic.gaussian([0.0, 0.0], [0.5, 0.5])
     chain = reverse.chain(sde, [0.8, 0.4, 0.1])
@@ -323,8 +323,9 @@ def test_a_process_with_a_rate_for_every_mode_has_a_bound_but_no_decoder():
         one, marginal = PerMode(rates=np.array([rate]), t_min=0.01, t_max=1.0), sj.analytic.gaussian([0.0], [0.5])
         each += first_term(one, marginal, x0[:, i : i + 1], x[:, i : i + 1])
     np.testing.assert_allclose(both, each, rtol=1e-4)
-    with pytest.raises(ValueError, match="one signal-to-noise ratio"):
-        elbo(jax.random.key(0), sde, law.score(sde), x0, chain)
+    assert np.all(np.isfinite(elbo(jax.random.key(0), sde, law.score(sde), x0, chain).total))
+    with pytest.raises(ValueError, match="gray levels"):
+        elbo(jax.random.key(0), sde, law.score(sde), np.zeros((3, 2), np.uint8), chain, levels=256)
 
 
 def test_a_bound_refuses_what_has_none():

@@ -111,7 +111,7 @@ def test_a_statistic_refuses_what_does_not_fit(squares):
         "estimated for times": lambda: gamma.residual(LINEAR, [0.005]),
         "cannot merge": lambda: gamma.merge(Gamma.of(LINEAR, TIMES, squares)),
         "need times": lambda: Gamma.of(LINEAR, TIMES, squares[:, 1:]),
-        "one per mode": lambda: Gamma.of(PerMode(rates=np.ones(2), t_min=0.01, t_max=1.0), TIMES, squares),
+        "modes": lambda: Gamma.of(PerMode(rates=np.ones(2), t_min=0.01, t_max=1.0), TIMES, squares),
     }
     for message, call in refused.items():
         with pytest.raises(ValueError, match=message):

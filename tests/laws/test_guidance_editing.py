@@ -88,11 +88,12 @@ def test_the_known_part_starts_with_the_law_of_the_first_time():
     assert float(jnp.std(first)) == pytest.approx(sigma, rel=5 / N**0.5)
 
 
-def test_nan_in_what_is_unknown_does_not_pass_through_a_process_that_mixes_coordinates():
+def test_a_process_that_mixes_what_is_known_with_what_is_not_is_refused():
     basis = sj.sdes.basis.Rotation(rotation(2))
     sde = PerMode(basis=basis, rates=np.array([1.0, 9.0]), t_min=1e-3, t_max=1.0)
     part = sj.guidance.known(jnp.array([[1.5, jnp.nan]]), MASK)
-    assert jnp.isfinite(part.diffuse(jax.random.split(KEY, 3), sde, jnp.zeros((3, 2)), 0.5)).all()
+    with pytest.raises(ValueError, match="moment_matching"):
+        part.diffuse(jax.random.split(KEY, 3), sde, jnp.zeros((3, 2)), 0.5)
 
 
 @pytest.mark.parametrize("jump", [1, 2])

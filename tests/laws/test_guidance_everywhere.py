@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conditionals import component, given
 from jax.tree_util import Partial
-from stepping import run
+from stepping import moments, run
 from worlds import CORRELATED, TWO_MODES
 
 import scorejax as sj
@@ -18,8 +18,7 @@ from scorejax import samplers
 from scorejax.guidance import operators
 from scorejax.reverse import variance
 from scorejax.reverse.gamma import Gamma
-from scorejax.samplers import Sample, Stepper
-from scorejax.scores.predictions import Score
+from scorejax.samplers import Stepper
 
 SDE = sj.vp(t_min=1e-3, t_max=0.7)
 MATRIX, Y = np.array([[1.0, 0.5]]), np.array([0.7])
@@ -176,13 +175,8 @@ ERRORS = {
 
 @pytest.mark.parametrize("name", [n for n in STEPPERS if n not in LOOPS])
 def test_every_family_of_samplers_reaches_the_posterior_of_gaussian_data(name, given_noise):
-    """Nothing is left to chance: with an affine score the whole run is an affine map of its start and its noises."""
     given_noise(lambda noise, _: noise)
-    n, times, size = STEPS, grid(), 3 + 2 * STEPS
-    # row 0 starts at zero without noise, two rows at the unit vectors, every other has one unit of noise once
-    x = jnp.zeros((size, 2)).at[[1, 2], [0, 1]].set(1.0)
-    noise = np.zeros((n, size, 2))
-    noise[np.repeat(np.arange(n), 2), np.arange(3, size), np.tile([0, 1], n)] = 1.0
+    times = grid()
     start, end = (
         (
             float(SDE.alpha(t)) * np.asarray(POSTERIOR.mean()),
@@ -191,97 +185,7 @@ def test_every_family_of_samplers_reaches_the_posterior_of_gaussian_data(name, g
         for t in (times[0], times[-1])
     )
     for make in STEPPERS[name]:
-        found = np.asarray(run(make(), SDE, compiled("moment_matching")[0], x, times, noise=noise, compiled=False))
-        gain, noises = found[1:3] - found[0], found[3:] - found[0]
-        mean = found[0] + start[0] @ gain
-        covariance = gain.T @ start[1] @ gain + noises.T @ noises
+        mean, covariance = moments(make(), SDE, compiled("moment_matching")[0], times, *start)
         spread = np.asarray(end[1]).max()
         np.testing.assert_allclose(mean, end[0], atol=ERRORS[name] * spread**0.5)
         np.testing.assert_allclose(covariance, end[1], atol=ERRORS[name] * spread)
-
-
-def rows(i):
-    """Data of those of four examples."""
-    keys = jax.random.split(jax.random.key(4), 3)
-    return [jax.random.normal(key, (4, 2))[i] for key in keys]
-
-
-def energy(x, t):
-    return jnp.sum(x**2, 1) * t
-
-
-def features(x, t):
-    return jnp.stack([x, x**2 + t[:, None]], -1)
-
-
-def labelled(x, t, label):
-    return jnp.where(label[:, None] == 0, FIRST.score_at(SDE, x, t), TWO_MODES.score_at(SDE, x, t))
-
-
-def logits(x, t):
-    return jnp.stack([first_class(x, t), energy(x, t)], -1)
-
-
-# every transform, with arguments of its own for every example; `part` takes some of the examples
-TRANSFORMS = {
-    "class_log_prob": lambda s, i: sj.guidance.classifier(s, sj.guidance.class_log_prob(logits, jnp.arange(4)[i] % 2)),
-    "classifier": lambda s, i: sj.guidance.classifier(s, first_class, jnp.arange(4.0)[i]),
-    "classifier_free": lambda s, i: sj.guidance.classifier_free(
-        FIRST.score(SDE), s, sj.guidance.interval(jnp.arange(4.0)[i], SDE, 0.0, 0.4, by="time")
-    ),
-    "classifier_free_batched": lambda s, i: sj.guidance.classifier_free_batched(labelled, jnp.arange(4)[i] % 2, 1, 2.0),
-    "clipped": lambda s, i: sj.guidance.clipped(SDE, s, (-0.5, 0.5)),
-    "dps": lambda s, i: sj.guidance.dps(SDE, s, A, rows(i)[0][:, :1], sigma_y=0.5),
-    "dps as run": lambda s, i: sj.guidance.dps(SDE, s, A, rows(i)[0][:, :1], zeta=0.5),
-    "experts": lambda s, i: sj.guidance.experts(s, [energy], [jnp.arange(4.0)[i]]),
-    "faithful": lambda s, i: sj.guidance.experts(s, [sj.guidance.faithful(SDE, lambda x: x[:, ::-1], rows(i)[0])]),
-    "moment_matching": lambda s, i: sj.guidance.moment_matching(SDE, s, A, rows(i)[0][:, :1], 0.1),
-    "pigdm": lambda s, i: sj.guidance.pigdm(SDE, s, A, rows(i)[0][:, :1], 0.1),
-    "realistic": lambda s, i: sj.guidance.experts(s, [sj.guidance.realistic(SDE, features, *rows(i)[:2])]),
-}
-
-
-@pytest.mark.slow
-def test_no_guidance_lets_an_example_feel_its_batch_mates():
-    assert {name.split()[0] for name in TRANSFORMS} == returning(sj.guidance, lambda kind: kind == Score)
-
-    @jax.jit
-    def values(i):
-        x, t = rows(i)[2], jnp.array([0.1, 0.3, 0.5, 0.6])[i]
-        return {name: make(TWO_MODES.score(SDE), i)(x, t) for name, make in TRANSFORMS.items()}
-
-    first, second = values(jnp.array([0, 1])), values(jnp.array([3, 1]))
-    for name, value in first.items():
-        assert np.isfinite(value).all()
-        np.testing.assert_array_equal(second[name][1], value[1], err_msg=name)
-        assert np.abs(second[name][0] - value[0]).max() > 1e-3
-
-
-def coupled(x, t):
-    """What is known shows in the rest."""
-    return 0.4 * x[:, ::-1] - x
-
-
-SAMPLED = {
-    "colorize": lambda i, **more: sj.guidance.colorize(
-        KEY, SDE, lambda x, t: -x, rows(i)[0].reshape(-1, 2, 1, 1), **more
-    ),
-    "ddrm": lambda i, times, stepper, **more: sj.guidance.ddrm(
-        KEY, SDE, lambda x, t: -x, A, rows(i)[0][:, :1], 0.1, shape=rows(i)[0].shape, times=times, **more
-    ),
-    "inpaint": lambda i, **more: sj.guidance.inpaint(KEY, SDE, coupled, rows(i)[0], np.array([1, 0]), rounds=2, **more),
-    "sdedit": lambda i, times, **more: sj.guidance.sdedit(
-        KEY, SDE, coupled, rows(i)[0], 0.5, steps=3, repeats=2, mask=np.array([1, 0]), **more
-    ),
-}
-KEY = jax.random.key(0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SAMPLED)
-def test_no_edited_or_restored_example_depends_on_its_batch(name):
-    assert set(SAMPLED) == returning(sj.guidance, lambda kind: kind is Sample)
-    how = {"stepper": samplers.ancestral(), "times": sj.times.log_snr(SDE, 3)}
-    first, second = (SAMPLED[name](slice(i, i + 3), start=i, **how).x for i in (0, 1))
-    np.testing.assert_array_equal(second[:2], first[1:])
-    assert len(np.unique(np.round(np.asarray(first[..., -1]), 6))) >= 3

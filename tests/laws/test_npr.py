@@ -209,7 +209,7 @@ def test_a_head_sets_the_variance_of_every_coordinate_or_of_their_mean():
             step = chain.step(1)
             gain = step.data**2 * (step.sigma / step.alpha) ** 2
             wanted = np.maximum(np.mean(share, axis=1, keepdims=True) if average else share, 0.0)
-            found = chain.variance(step, x, noise)
+            found = chain.variance(LINEAR, step, x, noise)
             np.testing.assert_allclose(found, np.broadcast_to(step.posterior + gain * wanted, (3, 2)), rtol=1e-5)
 
 
@@ -220,7 +220,7 @@ def test_no_head_leaves_the_bounds_of_the_optimal_variance():
         chain = reverse.chain(LINEAR, [0.3, 0.1], variance=head, data_range=(-1, 1))
         step = chain.step(0)
         bound = step.posterior + (step.data**2 if edge == "range" else 0.0)
-        np.testing.assert_allclose(chain.variance(step, x, 0 * x), np.full((3, 2), bound), rtol=1e-6)
+        np.testing.assert_allclose(chain.variance(LINEAR, step, x, 0 * x), np.full((3, 2), bound), rtol=1e-6)
 
 
 def test_a_sampler_with_an_exact_head_is_the_one_with_the_exact_statistic():

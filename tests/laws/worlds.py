@@ -18,6 +18,13 @@ CONTINUOUS = {
 }
 CHAINS = {"ddpm": sj.ddpm(), "ddpm_cosine": sj.ddpm("cosine", 200), "smld": sj.smld(n=200)}
 PROCESSES = CONTINUOUS | CHAINS
+# one signal-to-noise ratio for every mode; of two numbers
+MODAL = {
+    "blur": sj.blur((2,), growth="log", most=0.6, n=200),
+    "blurring": sj.blurring((2,), most=1.0),
+    "ihdm": sj.ihdm((2,), blur_min=0.1, blur_max=1.5, std=0.3, n=50),
+    "colored": sj.colored(sj.vp(), sj.bases.field((2,))),
+}
 
 CORRELATED = sj.analytic.gaussian([0.3, -0.2], [[0.5, 0.2], [0.2, 0.3]])
 TWO_MODES = sj.analytic.mixture(
@@ -41,7 +48,7 @@ class PerMode(sj.LinearSDE):
         return -jnp.expm1(-t[..., None] * self.rates)
 
     def inverse_log_snr(self, log_snr):
-        return jax.nn.softplus(-log_snr)[..., 0] / self.rates[0]
+        return sj.sdes.inverse_mean_log_snr(self, log_snr)
 
 
 def rotation(dim, seed=0):

@@ -32,8 +32,8 @@ def auto(sde: LinearSDE, n: int, *, t_min: float | None = None, stepper: sampler
 
 def fitting_grid(stepper: samplers.Stepper, sde: LinearSDE) -> str:
     """The name of the grid that suits a stepper, or else its process."""
-    by_modes = sde.log_snr(sde.t_max).ndim > 0  # each with a noise level of its own: no grid is even in all of them
-    return sde.grid if by_modes else stepper.grid or sde.grid
+    # modes that differ have a noise level each: no grid is even in all of them
+    return sde.grid if sde.by_modes else stepper.grid or sde.grid
 
 
 GRIDS: Mapping[str, Callable[..., jax.Array | np.ndarray]] = {"auto": auto, **samplers.GRIDS}
@@ -193,4 +193,4 @@ def stand_in_for(name: str, sde: LinearSDE) -> Gamma | UnboundHead:
     if name != STATISTIC:
         return UnboundHead()
     times = gamma.grid(sde)
-    return Gamma.of(sde, times, np.zeros((1, len(times))))
+    return Gamma.of(sde, times, np.zeros((1, len(times), *np.shape(sde.log_snr(sde.t_max)))))

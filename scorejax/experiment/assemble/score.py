@@ -192,7 +192,7 @@ class _Logits:
     def __call__(self, process: LinearSDE, params: PyTree, dropout_key: Array | None, x: Array, t: Array) -> Array:
         t = jnp.broadcast_to(t, x.shape[:1])
         if by_log_snr(self.module):
-            label = jnp.mean(process.log_snr(t).reshape(len(t), -1), axis=1)
+            label = process.mean_log_snr(t)
             label = label if self.cleanest is None else jnp.minimum(label, self.cleanest)
             x = process.scale(jax.lax.rsqrt(process.alpha(t) ** 2 + process.variance(t)), t, x)
         else:

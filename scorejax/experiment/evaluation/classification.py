@@ -105,7 +105,7 @@ def _process(model: Subject) -> LinearSDE | None:
 def _ratios(model: Subject, levels: Array) -> list[float | None]:
     """The log SNR of each level, the mean over modes where each has its own; None for clean data."""
     sde = _process(model)
-    return [None] if sde is None else np.asarray(sde.log_snr(levels)).reshape(len(levels), -1).mean(axis=1).tolist()
+    return [None] if sde is None else np.asarray(sde.mean_log_snr(levels)).tolist()
 
 
 def _classify(model: Subject, levels: Array) -> Callable[..., dict[str, Array]]:

@@ -208,7 +208,7 @@ def _trajectory(model: Subject, rows: int) -> np.ndarray:
     arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, of, labels)
     path = model.compute.once(lambda key: samplers.trajectory(key, sde, score, (rows, *shape), **arguments), key)
     # equally spaced in log SNR, where the picture changes, and the last one always; on one level in moves
-    ratios = np.asarray(model.compute.once(jax.vmap(sde.log_snr), path.t)) if sde.moves else np.arange(len(path.t))
+    ratios = np.asarray(model.compute.once(jax.vmap(sde.mean_log_snr), path.t)) if sde.moves else np.arange(len(path.t))
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
     pairs = np.stack([path.x[shown], path.denoised[shown]], axis=2).reshape(len(shown), 2 * rows, *shape)
     return np.asarray(model.compute.once(lambda x: model.space.from_model(x), pairs))

@@ -1,0 +1,254 @@
+"""Blur by the heat equation: blurring diffusion, and inverse heat dissipation, whose noise does not grow.
+
+alpha_k(t) decays with the squared frequency of the mode,   exp(-w_k^2 tau(t)),   tau = (width of the blur)^2 / 2
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import Ge
+from jax import Array
+
+from scorejax.numerics import doors
+from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Finite, Inside01, NonNegative, Positive
+from scorejax.numerics.trees import register_dataclass
+from scorejax.sdes.axes import Axis
+from scorejax.sdes.bases import along_space
+from scorejax.sdes.basis import Shape
+from scorejax.sdes.blur import BOUNDARIES, Boundary
+from scorejax.sdes.corruption import as_time, check_static
+from scorejax.sdes.discrete import Chain, Table
+from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.modes import FAINTEST, inverse_mean_log_snr, widened
+
+
+@register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Blurring(LinearSDE):
+    """Blurring diffusion (Hoogeboom & Salimans, arXiv 2209.05557): `alpha_k = a(t) d_k(t)`, `sigma^2 = 1 - a^2`.
+
+        d_k = (1 - least) exp(-w_k^2 tau) + least,   tau = most^2 sin^4(pi t / 2) / 2
+        log a^2 / sigma^2 = -2 log tan(between two angles, linear in t)
+
+    All modes have the same noise; what the blur takes from the signal is not put back.
+
+    Attributes:
+        frequency: `w_k^2`, broadcastable to an example.
+        most: width of the blur at `t = 1`, in pixels.
+        least: what no blur takes of a mode.
+        log_snr_max: of the modes that are not blurred, at `t = 0`.
+        log_snr_min: likewise at `t = 1`.
+    """
+
+    frequency: np.ndarray | Array
+    most: float | Array
+    least: float | Array
+    log_snr_max: float | Array
+    log_snr_min: float | Array
+
+    def log_alpha(self, t: Array) -> Array:
+        t = as_time(t)
+        wide = widened(t, self.frequency)
+        tau = 0.5 * self.most**2 * jnp.sin(0.5 * math.pi * wide) ** 4
+        kept = jnp.log1p((1.0 - self.least) * jnp.expm1(-jnp.asarray(self.frequency, t.dtype) * tau))
+        return 0.5 * jax.nn.log_sigmoid(self._ratio(wide)) + kept
+
+    def variance(self, t: Array) -> Array:
+        t = as_time(t)
+        wide = widened(t, self.frequency)
+        return jnp.broadcast_to(jax.nn.sigmoid(-self._ratio(wide)), t.shape + np.shape(self.frequency))
+
+    def inverse_log_snr(self, log_snr: Array) -> Array:
+        return inverse_mean_log_snr(self, log_snr)
+
+    def _ratio(self, t: Array) -> Array:
+        first, last = (jnp.arctan(jnp.exp(-0.5 * jnp.asarray(r))) for r in (self.log_snr_max, self.log_snr_min))
+        return -2.0 * jnp.log(jnp.tan(first + t * (last - first)))
+
+
+@register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class HeatDissipation(Chain):
+    """Inverse heat dissipation (Rissanen et al., arXiv 2206.13397): `alpha_k = exp(-w_k^2 tau)`, a fixed `sigma`.
+
+    `log alpha` is at least -15: fainter modes are noise to the last digit. At the last level the coarse modes still
+    hold the data, so that its prior is fitted: a Gaussian of these modes.
+
+    Attributes:
+        frequency: `w_k^2`, broadcastable to an example.
+        tau: half the squared width of the blur at the levels `0 .. N`; 0 at level 0.
+        std: standard deviation of the noise.
+        kept: places of the modes of the prior whose law is fitted, in the flattened example, `[K]`.
+        mean: of these modes at `t_max`, `[K]`.
+        factor: the Cholesky factor of their covariance there, `[K, K]`.
+    """
+
+    prior_is_noise: ClassVar[bool] = False
+    frequency: np.ndarray | Array
+    tau: Table
+    std: float | Array
+    kept: np.ndarray | Array
+    mean: np.ndarray | Array
+    factor: np.ndarray | Array
+
+    def log_alpha(self, t: Array) -> Array:
+        t = as_time(t)
+        decay = self.tau(widened(t, self.frequency) * self.levels) * jnp.asarray(self.frequency, t.dtype)
+        return jnp.maximum(-decay, FAINTEST)
+
+    def variance(self, t: Array) -> Array:
+        t = as_time(t)
+        return jnp.full(t.shape + np.shape(self.frequency), self.std**2, t.dtype)
+
+    def inverse_log_snr(self, log_snr: Array) -> Array:
+        return inverse_mean_log_snr(self, log_snr)
+
+    @property
+    def asks_for_data(self) -> bool:
+        return np.size(self.kept) == 0
+
+    def fit(self, examples: Array | np.ndarray) -> dict[str, np.ndarray]:
+        """Return the law of the modes that the blur of the last level leaves: `kept`, `mean` and `factor`.
+
+        Kept are those whose root mean square at `t_max` is above a tenth of the noise.
+
+        Args:
+            examples: training data in the units of the model, `[N, ...]`.
+
+        Raises:
+            ValueError: examples of another shape, or more than `MOST_KEPT` such modes.
+        """
+        shape = self.basis.shape  # pyright: ignore[reportAttributeAccessIssue]
+        x = doors.points(examples, "examples", shape=(len(examples), *shape))
+        alpha = np.broadcast_to(np.asarray(self.alpha(self.t_max), np.float64), shape).reshape(-1)
+        modes = alpha * np.asarray(self.basis.to_modes(x), np.float64).reshape(len(x), -1)
+        std = float(self.std)
+        kept = np.flatnonzero(np.sqrt(np.mean(modes**2, axis=0)) > 0.1 * std)
+        if len(kept) > MOST_KEPT:
+            raise ValueError(
+                f"the blur of the last level leaves {len(kept)} modes with data in them, more than {MOST_KEPT}, too "
+                "many for a prior: blur more (blur_max)"
+            )
+        kept = kept if len(kept) else np.zeros(1, np.int64)  # data all of zeros
+        covariance = np.atleast_2d(np.cov(modes[:, kept], rowvar=False)) + std**2 * np.eye(len(kept))
+        return {"kept": kept, "mean": modes[:, kept].mean(0), "factor": np.linalg.cholesky(covariance)}
+
+    def fitted(self, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the process with the law that `fit` found for its prior."""
+        return self.replace(**{name: np.asarray(arrays[name]) for name in ("kept", "mean", "factor")})
+
+    # As of `still`, the prior is no limit of the noise.
+    def prior_sample(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """Draw from the fitted prior; `key` is one key or one per sample `[B]`."""
+        self._check_fitted()
+        shape = doors.batch_shape(shape)
+        noise = keys_lib.normal(keys_lib.per_example(key, shape[0]), shape)
+        flat, factor = noise.reshape(shape[0], -1), jnp.asarray(self.factor, noise.dtype)
+        kept = jnp.asarray(self.mean, noise.dtype) + flat[:, self.kept] @ factor.T
+        modes = (self.std * flat).at[:, jnp.asarray(self.kept)].set(kept)
+        return self.basis.from_modes(modes.reshape(shape))
+
+    def prior_logp(self, x: Array) -> Array:
+        """Return the log density `[B]` of the fitted prior, in nats."""
+        self._check_fitted()
+        x = doors.points(x, finite=False)
+        modes = self.basis.to_modes(x).reshape(x.shape[0], -1)
+        factor, kept = jnp.asarray(self.factor, x.dtype), jnp.asarray(self.kept)
+        solved = jax.scipy.linalg.solve_triangular(
+            factor, (modes[:, kept] - jnp.asarray(self.mean, x.dtype)).T, lower=True
+        )
+        rest = (modes / self.std).at[:, kept].set(0.0)
+        count = modes.shape[1] - factor.shape[0]
+        scale = jnp.sum(jnp.log(jnp.diag(factor))) + count * jnp.log(jnp.asarray(self.std, x.dtype))
+        squares = jnp.sum(solved**2, axis=0) + jnp.sum(rest**2, axis=1)
+        return -0.5 * squares - scale - 0.5 * modes.shape[1] * math.log(2.0 * math.pi)
+
+    def _check_fitted(self) -> None:
+        if self.asks_for_data:
+            raise ValueError(
+                "the prior of inverse heat dissipation is the blurred data: fit it first, sde = sde.fitted(sde.fit(x))"
+            )
+
+
+MOST_KEPT = 1024
+"""Modes of the data in a fitted prior."""
+
+
+def blurring(
+    shape: Shape,
+    *,
+    most: NonNegative = 20.0,
+    least: Inside01 = 0.001,
+    log_snr_max: Finite = 10.0,
+    log_snr_min: Finite = -10.0,
+    boundary: Boundary = "reflect",
+    t_min: NonNegative = 1e-5,
+) -> Blurring:
+    """Return blurring diffusion, which blurs by the heat equation while it adds the same noise to every mode.
+
+    Args:
+        shape: of one example: (H, W, C) of images, (L, C) of series, (D, H, W, C) of volumes, (D,) of vectors.
+        most: width of the blur at the end, in pixels; published: 20 for CIFAR-10, 10 and 20 for LSUN. 0: no blur.
+        least: what no blur takes of a mode.
+        log_snr_max: log signal-to-noise ratio of unblurred modes at the data.
+        log_snr_min: and at the prior.
+        boundary: what the blur sees beyond the edge: the edge repeated (`reflect`), the other side, or zeros.
+        t_min: the time next to the data at which integrals stop.
+
+    Raises:
+        ValueError: a shape without axes or with more than three of space, or `log_snr_min >= log_snr_max`.
+    """
+    check_static("blurring", most=most, log_snr_max=log_snr_max, log_snr_min=log_snr_min)
+    if not log_snr_min < log_snr_max:
+        raise ValueError(f"blurring: need log_snr_min < log_snr_max, got {log_snr_min} and {log_snr_max}")
+    basis = along_space(shape, Axis(BOUNDARIES[boundary]))
+    return Blurring(
+        basis=basis, frequency=basis.squared_frequency(), most=most, least=least, log_snr_max=log_snr_max,
+        log_snr_min=log_snr_min, t_min=t_min, t_max=1.0,
+    )  # fmt: skip
+
+
+def ihdm(
+    shape: Shape,
+    *,
+    blur_min: Positive = 0.5,
+    blur_max: Positive = 20.0,
+    std: Positive = 0.01,
+    boundary: Literal["reflect", "circular"] = "reflect",
+    n: Annotated[int, Ge(2)] = 100,
+) -> HeatDissipation:
+    """Return inverse heat dissipation: images cool down to nearly their mean, with a little noise that stays the same.
+
+    The widths of the blur are geometric from level 1 to level `n`; level 0 is the image. Its prior is the blurred data,
+    and must be fitted: `sde = sde.fitted(sde.fit(examples))`; a run does so by itself. Published: `n=100, blur_max=20`
+    for MNIST, `n=200, blur_max=24` for CIFAR-10, sampled by `samplers.renoise(1.3)`.
+
+    Args:
+        shape: of one example: (H, W, C) of images, (L, C) of series, (D, H, W, C) of volumes, (D,) of vectors.
+        blur_min: width of the blur at level 1, in pixels.
+        blur_max: and at level `n`.
+        std: standard deviation of the noise, in the units of the model.
+        boundary: what the blur sees beyond the edge: the edge repeated, or the other side.
+        n: number of levels.
+
+    Raises:
+        ValueError: a shape without axes or with more than three of space, or `blur_min >= blur_max`.
+    """
+    check_static("ihdm", blur_min=blur_min, blur_max=blur_max, n=n)
+    if not blur_min < blur_max:
+        raise ValueError(f"ihdm: need blur_min < blur_max, got {blur_min} and {blur_max}")
+    basis = along_space(shape, Axis(BOUNDARIES[boundary]))
+    widths = np.geomspace(blur_min, blur_max, n)
+    nothing = np.zeros(0)
+    return HeatDissipation(
+        basis=basis, frequency=basis.squared_frequency(), tau=Table.through(np.append(0.0, 0.5 * widths**2)), std=std,
+        kept=nothing.astype(np.int64), mean=nothing, factor=nothing, levels=n, t_min=1.0 / n, t_max=1.0,
+    )  # fmt: skip
