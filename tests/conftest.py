@@ -23,12 +23,12 @@ DEVICES = 8
 def pytest_configure(config):
     config.addinivalue_line("markers", "fake_devices: runs code in a subprocess with eight made-up CPU devices")
     config.addinivalue_line("markers", "optimized: of a module whose programs run longer than they compile")
+    _lower_many_programs_in_one_context()  # before modules are collected, many of which draw points
 
 
 def pytest_collection_finish(session):
     gc.freeze()  # what is imported by now stays: collections need not walk it
     gc.set_threshold(20_000, 20, 20)  # traces of programs are many objects that go without a collection
-    _lower_many_programs_in_one_context()
 
 
 def _lower_many_programs_in_one_context():

@@ -14,7 +14,7 @@ from scorejax.reverse.variance import AroundForward
 LEVELS = 12
 SDE = sj.ddpm("vpsde", n=LEVELS)
 TIMES = np.arange(LEVELS, 0, -1) / LEVELS
-ALPHA, SIGMA2 = (np.asarray(c(TIMES), np.float64) for c in (SDE.alpha, SDE.variance))
+ALPHA, SIGMA2 = (np.asarray(jax.jit(c)(TIMES), np.float64) for c in (SDE.alpha, SDE.variance))
 BETA = np.append(1 - (ALPHA[:-1] / ALPHA[1:]) ** 2, SIGMA2[-1])  # of the step below each time, and of the first
 
 

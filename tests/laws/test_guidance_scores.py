@@ -13,7 +13,8 @@ from scorejax.scores import predictions
 SDE = sj.vp()
 LAW = TWO_MODES
 T = jnp.asarray(interior(SDE))
-X = SDE.perturb(LAW.sample(jax.random.key(0), 7), T, jax.random.normal(jax.random.key(1), (7, 2)))
+NOISE = jax.random.normal(jax.random.key(1), (7, 2))
+X = jax.jit(lambda t, noise: SDE.perturb(LAW.sample(jax.random.key(0), 7), t, noise))(T, NOISE)
 COND, UNCOND = component(LAW, 0).score(SDE), LAW.score(SDE)
 
 

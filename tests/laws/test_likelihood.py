@@ -7,7 +7,7 @@ from worlds import CORRELATED, PROCESSES
 
 import scorejax as sj
 
-X = CORRELATED.sample(jax.random.key(0), 6)
+X = jax.jit(CORRELATED.sample, static_argnums=1)(jax.random.key(0), 6)
 
 
 def _density(law, sde, x):

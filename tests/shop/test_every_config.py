@@ -1,5 +1,6 @@
 """Every config, in every variant that its docstring names, builds its objects and takes an optimizer step."""
 
+import functools
 import itertools
 import json
 import re
@@ -97,9 +98,15 @@ def test_every_run_builds_everything_it_names(run):
     assert expected in (None, sum(leaf.size for leaf in jax.tree.leaves(shapes)))
 
 
+@functools.cache
+def tiny(run) -> configs.Config:
+    """The tiny run, to be looked at alone."""
+    return read(*run, "tiny")
+
+
 def network_of(run) -> str:
     """What the network of the tiny run is made of, but for numbers and for what its last lines do."""
-    config = read(*run, "tiny")
+    config = tiny(run)
     aside = ("scale_by_sigma", "dtype", "stages")
     model = {key: value for key, value in config.model.own().items() if key not in aside}
     return repr((config.recipe.name, config.model.name, sorted(model.items(), key=str)))
@@ -114,7 +121,7 @@ def zero_or_not(setting):
 
 def step_of(run) -> str:
     """What the step of the tiny run is made of, but for numbers that are constants in its program."""
-    config = read(*run, "tiny").to_dict()
+    config = tiny(run).to_dict()
     whole = [config[section] for section in ("recipe", "model")]
     numbers_aside = [zero_or_not(config[section]) for section in ("sde", "objective", "optim", "ema")]
     aside = ("name", "size", "crop", "path", "data_dir", "resident_mib")
