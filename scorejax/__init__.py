@@ -14,7 +14,7 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
-from scorejax import guidance, likelihood, objectives, reverse, samplers, sdes
+from scorejax import degradations, guidance, likelihood, objectives, reverse, samplers, sdes
 from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
 from scorejax.objectives import score_matching
 from scorejax.reverse import gamma, variance
@@ -105,6 +105,7 @@ __all__ = [
     "cosine",
     "ddpm",
     "decode",
+    "degradations",
     "edm",
     "elbo",
     "encode",

@@ -1,7 +1,4 @@
-"""Cold diffusion: `x_r = x_s - D(y, s) + D(y, r)` undoes a degradation `D` that is no noise, step by step.
-
-There is no score and no forward process here: a network restores, and the degradation is applied again, more weakly.
-"""
+"""Cold diffusion with functions for a degradation and its restoration; `samplers.cold` is the stepper."""
 
 from __future__ import annotations
 
@@ -13,8 +10,7 @@ import numpy as np
 from jax import Array
 
 from scorejax.numerics import doors
-
-RULES = ("corrected", "naive")
+from scorejax.samplers.cold import Rule, check_rule, cold_step
 
 
 def cold(
@@ -23,7 +19,7 @@ def cold(
     x: Array,
     levels: Array | np.ndarray,
     *,
-    rule: str = "corrected",
+    rule: Rule = "corrected",
 ) -> Array:
     """Restore `x`, degraded to `levels[0]`, down to `levels[-1]` (Cold Diffusion, arXiv 2208.09392).
 
@@ -31,8 +27,8 @@ def cold(
         naive:      x_r = D(y, r)                                            algorithm 1
 
     For linear `D` the corrected rule ends `sum_s (D_r - D_s) (y_s - x_0)` away from `x_0`: what no degradation
-    touches comes out exactly however bad `R` is, and where `D(x, s) = x + s e` all of it does. With noise for a
-    degradation and the noise that `y` implies it is `samplers.ddim()`.
+    touches comes out exactly however bad `R` is, and where `D(x, s) = x + s e` all of it does. For the degradations of
+    `scorejax.degradations`, with what is random about them, take the stepper `samplers.cold`.
 
     Args:
         degrade: `D(x_0, s)`, `[B, ...]` and a scalar level to `[B, ...]`; `D(x_0, 0) = x_0`.
@@ -44,18 +40,14 @@ def cold(
     Raises:
         ValueError: if the rule is unknown or the levels do not decrease.
     """
-    if rule not in RULES:
-        raise ValueError(f"cold: unknown rule {rule!r}; choose one of {', '.join(RULES)}")
+    check_rule(rule)
     if np.ndim(levels) != 1 or len(levels) < 2 or not np.all(np.diff(np.asarray(levels)) < 0):
         raise ValueError(f"cold: need at least two levels that decrease strictly, got {levels}")
-
-    x = doors.points(x)
 
     def step(x: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
         s, r = pair
         clean = restore(x, s)
-        lower = degrade(clean, r)
-        return (x - degrade(clean, s) + lower if rule == "corrected" else lower), None
+        return cold_step(lambda level: degrade(clean, level), x, s, r, rule), None
 
     levels = jnp.asarray(levels)
-    return jax.lax.scan(step, x, (levels[:-1], levels[1:]))[0]
+    return jax.lax.scan(step, doors.points(x), (levels[:-1], levels[1:]))[0]

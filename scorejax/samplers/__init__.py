@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from scorejax.samplers.chains import langevin_step, mala, ula
+from scorejax.samplers.cold import cold
 from scorejax.samplers.correctors import ald, annealed_langevin, langevin
 from scorejax.samplers.ddim import ddim
 from scorejax.samplers.diagnostics import effective_sample_size, potential_scale
@@ -34,6 +35,7 @@ __all__ = [
     "analytic_dpm",
     "ancestral",
     "annealed_langevin",
+    "cold",
     "ddim",
     "decode",
     "dpm_solver",
@@ -72,6 +74,7 @@ STEPPERS: dict[str, Callable[..., Stepper]] = {
     "unipc": unipc,
     "euler": euler,
     "heun": heun,
+    "cold": cold,
     "annealed_langevin": annealed_langevin,
     "ula": ula,
     "mala": mala,

@@ -14,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from scorejax.degradations.base import Degradation
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.adjoints import hint_at_adjoint
 from scorejax.samplers.stepper import Memory, Step, Stepper
-from scorejax.scores.clipping import Clip, Interval, clipped
+from scorejax.scores.clipping import Clip, Interval, clipped, clipped_data
 from scorejax.scores.predictions import Score, as_score, energy_of, tweedie
-from scorejax.sdes.corruption import check_kind, check_moves
+from scorejax.sdes.corruption import Corruption, check_kind, check_moves
 from scorejax.sdes.linear import LinearSDE
 
 S = TypeVar("S", Stepper, Stepper | None)
@@ -56,7 +57,7 @@ class Trajectory(NamedTuple):
 
 def sample(
     key: Array,
-    sde: LinearSDE,
+    sde: Corruption,
     score: Score,
     shape: tuple[int, ...],
     *,
@@ -78,7 +79,7 @@ def sample(
     Args:
         key: a typed PRNG key, or one key per sample `[B]`.
         sde: the forward process.
-        score: `score(x, t)`.
+        score: `score(x, t)`; on a degradation, which has no score, its restoration `R(x, t) -> x_0`.
         shape: `(B, ...)`.
         stepper: the predictor, from `scorejax.samplers`.
         times: decreasing times `[n + 1]` of the process, from `scorejax.times`. The last of a chain may be 0, the data
@@ -87,7 +88,8 @@ def sample(
         corrector_first: run the corrector before the predictor, as the published code does; the paper runs it after.
         x_init: points at `times[0]` to start from, floating numbers; drawn from the prior if not given, which is
             `N(0, sigma^2)` with the `sigma` of `sde.t_max`. For the `N(0, 1)` of Score-SDE's code give normal noise.
-        denoise: return the posterior mean `E[x_0 | x_t]` at the last time (one more evaluation) instead of `x_t`.
+        denoise: return the posterior mean `E[x_0 | x_t]`, or the restoration, at the last time (one more evaluation)
+            instead of `x_t`.
         clip: where predicted data are held, at every evaluation: (low, high) in the units of the data, such as (-1, 1)
             for images, or a function of them such as `samplers.dynamic_threshold()`. None leaves them as they are.
         start: index of the first sample under one key.
@@ -110,7 +112,7 @@ def sample(
 
 def trajectory(
     key: Array,
-    sde: LinearSDE,
+    sde: Corruption,
     score: Score,
     shape: tuple[int, ...],
     *,
@@ -127,7 +129,7 @@ def trajectory(
     Raises:
         ValueError: as `sample`.
     """
-    times = _grid(sde, times, ends_at_data=False)
+    times = _grid(sde, times, ends_at_data=isinstance(sde, Degradation))
     stepper, corrector = _prepared(sde, times, score, stepper), _prepared(sde, times, score, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
     score = _held(sde, score, clip)
@@ -143,7 +145,7 @@ def trajectory(
 @partial(jax.jit, static_argnames=("corrector_first", "denoise", "keep"))
 def _run(
     keys: Array,
-    sde: LinearSDE,
+    sde: Corruption,
     score: Score,
     x: Array,
     stepper: Stepper,
@@ -175,18 +177,20 @@ def _run(
             x, corrector_memory, second = correct(x, corrector_memory, s, under)
         return (x, memory, corrector_memory, nfe + first + used + second), x if keep else None
 
+    # a stream of its own again, next to that of the prior
+    memory = stepper.begin(keys_lib.fold_in(keys, 2**32 - 2), sde, x, times)
     # counts are part of the carry because a step may make as many evaluations as its data ask for
-    memories = stepper.init(sde, x, times), () if corrector is None else corrector.init(sde, x, times)
+    memories = memory, () if corrector is None else corrector.init(sde, x, times)
     carry = (x, *memories, jnp.zeros((), jnp.int32))
     (x, _, _, nfe), states = jax.lax.scan(body, carry, (jnp.arange(n), times[:-1], times[1:], below))
     if denoise:
         # a last step to no noise at all, without which images keep the visible noise of `t_min`
-        x, nfe = tweedie(sde, x, times[-1], score(x, _spread(times[-1], x))), nfe + 1
+        x, nfe = _predicted(sde, score, x, times[-1]), nfe + 1
     return x, nfe, states
 
 
 def _advance(
-    stepper: Stepper, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Memory
+    stepper: Stepper, keys: Array, sde: Corruption, score: Score, x: Array, t: Array, s: Array, memory: Memory
 ) -> tuple[Array, Memory, Array | int]:
     """Take one step and count the evaluations it makes; the count is part of the traced program."""
     calls = 0
@@ -203,21 +207,33 @@ def _advance(
 
 
 @jax.jit
-def _denoise_all(sde: LinearSDE, score: Score, states: Array, times: Array) -> Array:
+def _denoise_all(sde: Corruption, score: Score, states: Array, times: Array) -> Array:
     def one(inputs: tuple[Array, Array]) -> Array:
         x, t = inputs
-        return tweedie(sde, x, t, score(x, _spread(t, x)))
+        return _predicted(sde, score, x, t)
 
     # one time after the other: all at once would need the memory of `n` batches
     return jax.lax.map(one, (states, times))
 
 
-def _held(sde: LinearSDE, score: Score, clip: Interval | Clip | None) -> Score:
+def _predicted(sde: Corruption, score: Score, x: Array, t: Array) -> Array:
+    """Return the data that are predicted at `x_t`: the posterior mean, or the restoration."""
+    value = score(x, _spread(t, x))
+    if isinstance(sde, Degradation):
+        return jnp.where(t < 0.5 * sde.t_min, x, value)  # level 0 is the data
+    return tweedie(check_kind(sde, LinearSDE, "the posterior mean"), x, t, value)
+
+
+def _held(sde: Corruption, score: Score, clip: Interval | Clip | None) -> Score:
     """Return the score, with its predicted data held where they are to lie, as a pytree."""
-    return as_score(score) if clip is None else clipped(sde, score, clip)
+    if clip is None:
+        return as_score(score)
+    if isinstance(sde, Degradation):
+        return clipped_data(score, clip)
+    return clipped(check_kind(sde, LinearSDE, "clip"), score, clip)
 
 
-def _prepared(sde: LinearSDE, times: Array | np.ndarray, score: Score, stepper: S) -> S:
+def _prepared(sde: Corruption, times: Array | np.ndarray, score: Score, stepper: S) -> S:
     """Return the stepper prepared for score and grid; not for what is not known yet, numbers of process or grid."""
     if stepper is None:
         return stepper
@@ -231,7 +247,7 @@ def _prepared(sde: LinearSDE, times: Array | np.ndarray, score: Score, stepper: 
     return stepper.prepare(sde, times)
 
 
-def _grid(sde: LinearSDE, times: Array | np.ndarray, *, ends_at_data: bool) -> Array | np.ndarray:
+def _grid(sde: Corruption, times: Array | np.ndarray, *, ends_at_data: bool) -> Array | np.ndarray:
     """Return the checked grid; first of all, or else each stepper would have its own words for a bad one."""
     # level 0 of a chain is the data: a step may end there, but no score is asked for there
     low = 0.0 if ends_at_data and sde.ends_at_data else sde.t_min
@@ -241,7 +257,7 @@ def _grid(sde: LinearSDE, times: Array | np.ndarray, *, ends_at_data: bool) -> A
 
 def _begin(
     key: Array,
-    sde: LinearSDE,
+    sde: Corruption,
     shape: tuple[int, ...],
     times: Array | np.ndarray,
     x_init: Array | None,

@@ -1,4 +1,4 @@
-"""Time grids by name: those of `scorejax.times`, and the one that depends on a trained network."""
+"""Time grids by name: those of `scorejax.times`, of degradations, and the one that depends on a trained network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from annotated_types import Interval
 from jax import Array
 
+from scorejax.degradations.levels import levels
 from scorejax.reverse import optimal_times
 from scorejax.reverse.gamma import Gamma
 from scorejax.sdes import times
@@ -47,5 +48,5 @@ def optimal(
     return optimal_times.optimal(sde, known if t_min is None else known.since(t_min), n + 1, eta=eta)
 
 
-GRIDS: dict[str, Callable[..., Array | np.ndarray]] = {**times.GRIDS, "optimal": optimal}
+GRIDS: dict[str, Callable[..., Array | np.ndarray]] = {**times.GRIDS, "optimal": optimal, "levels": levels}
 """All time grids by name: `(sde, n, *, t_min=None, ...) -> n + 1 times`."""

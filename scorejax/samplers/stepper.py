@@ -78,6 +78,17 @@ class Stepper(abc.ABC):
         """Return the memory before the first step of a grid of `times [n + 1]`."""
         return ()
 
+    def begin(self, keys: Array, sde: LinearSDE, x: Array, times: Array) -> Memory:
+        """Return the memory before the first step, for a stepper that draws something once for a whole trajectory.
+
+        Args:
+            keys: one PRNG key per sample, `[B]`, for this alone.
+            sde: as of `init`, which it calls by default.
+            x: the points at `times[0]`.
+            times: as of `init`.
+        """
+        return self.init(sde, x, times)
+
     @abc.abstractmethod
     def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Memory) -> Step:
         """Return the samples at time `s < t`.

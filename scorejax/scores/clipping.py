@@ -107,6 +107,21 @@ def clipped(sde: LinearSDE, score: Score, clip: Interval | Clip = (-1.0, 1.0)) -
     return Partial(_clipped, sde, as_score(score), as_pytree(clip))
 
 
+def clipped_data(restore: Score, clip: Interval | Clip) -> Score:
+    """Return a prediction of data `(x, t) -> x_0`, such as a restoration, held where data lie; `clip` as of `clipped`.
+
+    Raises:
+        ValueError: as `clipped`.
+    """
+    if not callable(clip):
+        clip = Range(*doors.interval(clip, "clip: bounds"))
+    return Partial(_clipped_data, as_score(restore), as_pytree(clip))
+
+
+def _clipped_data(restore: Score, clip: Clip, x: Array, t: Array) -> Array:
+    return clip(restore(x, t))
+
+
 def _clipped(sde: LinearSDE, score: Score, clip: Clip, x: Array, t: Array) -> Array:
     value = score(x, t)
     data = tweedie(sde, x, t, value)

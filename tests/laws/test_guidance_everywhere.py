@@ -103,6 +103,7 @@ STEPPERS = {
     "analytic_dpm": [analytic_dpm],
     "ancestral": [lambda: samplers.ancestral()],
     "annealed_langevin": [lambda: samplers.annealed_langevin(1e-5, 2)],
+    "cold": [lambda: samplers.cold()],
     "ddim": [lambda: samplers.ddim(), lambda: samplers.ddim(0.5)],
     "dpm_solver": [lambda: samplers.dpm_solver(2), lambda: samplers.dpm_solver(3, "singlestep", "noise")],
     "dpm_solver_adaptive": [lambda: samplers.dpm_solver_adaptive(2, rtol=1e-3, atol=1e-3)],
@@ -167,7 +168,7 @@ def test_every_stepper_steps_with_a_guided_score_as_with_the_conditional_laws_ow
 # the largest error of the covariance in these steps, relative to the largest variance; Analytic-DPM's variance is one
 # number for all directions
 ERRORS = {
-    "analytic_dpm": 0.02, "ancestral": 0.2, "ddim": 0.12, "dpm_solver": 5e-3, "euler": 0.1, "euler_maruyama": 0.1,
+    "analytic_dpm": 0.02, "ancestral": 0.2, "cold": 0.12, "ddim": 0.12, "dpm_solver": 5e-3, "euler": 0.1, "euler_maruyama": 0.1,
     "heun": 0.02, "npr": 0.2, "probability_flow": 1e-5, "reverse_chain": 0.2, "reverse_diffusion": 0.2, "sn": 0.2,
     "unipc": 5e-3,
 }  # fmt: skip

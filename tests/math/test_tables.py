@@ -17,7 +17,8 @@ SUPPLIED = {
     "sde": {"key"},
     "stepper": {"fitted", "data_range", "energy"},
     "corrector": set(),
-    "grid": {"t_min", "fitted"},
+    "grid": {"t_min", "fitted", "n"},
+    "degradation": {"data_range", "means", "others"},
     "objective": {"t", "chain", "levels", "centered", "terms", "proposal", "diffuse"},
     "operator": set(),
 }
@@ -26,6 +27,7 @@ TABLES = {
     "stepper": sj.samplers.STEPPERS,
     "corrector": sj.samplers.CORRECTORS,
     "grid": sj.samplers.GRIDS,
+    "degradation": sj.degradations.DEGRADATIONS,
     "objective": sj.objectives.OBJECTIVES,
     "operator": operators.OPERATORS,
 }
@@ -60,12 +62,15 @@ def test_every_entry_is_made_by_its_defaults():
     for make in sj.sdes.SDES.values():
         asked = {"shape": (2,)} if "shape" in inspect.signature(make).parameters else {}
         assert isinstance(make(**asked), sj.LinearSDE)
+    for make in sj.degradations.DEGRADATIONS.values():
+        assert isinstance(make(), sj.degradations.Degradation)
     for make in (*sj.samplers.STEPPERS.values(), *sj.samplers.CORRECTORS.values()):
         assert isinstance(make(), sj.samplers.Stepper)
     sde = sj.ddpm()
     known = sj.gamma.Gamma.of(sde, sj.gamma.grid(sde), np.linspace(0.1, 0.9, 1000)[None])
     for name, make in sj.samplers.GRIDS.items():
-        times = make(sde, 9, **({"fitted": lambda _: known} if name == "optimal" else {}))
+        of = sj.degradations.blur() if name == "levels" else sde
+        times = make(of, 9, **({"fitted": lambda _: known} if name == "optimal" else {}))
         assert times.shape == (10,) and np.all(np.diff(times) < 0), name
     for make in operators.OPERATORS.values():
         assert isinstance(make((4, 4, 3), jax.random.key(0)), operators.Operator)
@@ -75,7 +80,7 @@ def test_the_tables_hold_every_process_and_grid_of_the_library():
     constructors = {name for name in sj.sdes.__all__ if name.islower()}
     # `still` is of recipes that know no time, which make it themselves; `colored` is made around another process
     assert set(sj.sdes.SDES) == constructors - {"still", "colored", "inverse_mean_log_snr"}
-    assert set(sj.times.GRIDS) | {"optimal"} == set(sj.samplers.GRIDS)
+    assert set(sj.times.GRIDS) | {"optimal", "levels"} == set(sj.samplers.GRIDS)
     losses = {"variance_head"}  # fits a head to a frozen network, not a score
     functions = {name for name in sj.objectives.__all__ if inspect.isfunction(getattr(sj.objectives, name))}
     scored = {
