@@ -12,7 +12,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "scorejax"
 ROOMS = {  # which folders make up each part of the house; a folder that is in none of them fails a test
-    "mathematics": ("numerics", "sdes", "degradations", "scores", "objectives", "reverse", "samplers", "guidance", "likelihood"),
+    "mathematics": (
+        "numerics",
+        "sdes",
+        "degradations",
+        "scores",
+        "objectives",
+        "reverse",
+        "samplers",
+        "guidance",
+        "likelihood",
+    ),
     "networks": ("models",),
     "workshop": ("data", "metrics", "pictures", "runtime", "experiment"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypedDict
 
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +44,7 @@ class Degradation(Corruption):
 
     @property
     def starts(self) -> bool:
-        """Whether the law at the last level is known without data, so that there is generation, not only restoration."""
+        """Whether the law at the last level is known without data, so that generation can begin there."""
         return False
 
     @abc.abstractmethod
@@ -155,7 +155,15 @@ class Held(Degradation):
         return self.of.start(keys, shape)
 
 
-def times_of(levels: int) -> dict[str, float | int]:
+class Times(TypedDict):
+    """The fields that every degradation has."""
+
+    levels: int
+    t_min: float
+    t_max: float
+
+
+def times_of(levels: int) -> Times:
     """Return the fields that every degradation of so many levels has.
 
     Raises:

@@ -42,10 +42,10 @@ class Blur(Degradation):
 
     kernel: int = static()
     std: float = static()
-    growth: Growth = static()
+    growth: Growth = static()  # noqa: RUF009
     rate: float = static()
-    boundary: Boundary = static()
-    last: Last = static()
+    boundary: Boundary = static()  # noqa: RUF009
+    last: Last = static()  # noqa: RUF009
     symmetry_noise: float = static()
     means: ChannelMeans | None
 
@@ -114,7 +114,7 @@ def blur(
         rate: of the growth.
         boundary: beyond its edge an image goes on with its other side (circular), its mirror image (symmetric), or its
             mirror image without the edge itself (reflect).
-        last: of the last level: a blur like the others, or the mean of each channel, from which images can be generated.
+        last: the last level, a blur like the others, or the mean of each channel, from which images can be generated.
         symmetry_noise: standard deviation of noise in the mean colors that generation begins with, without which images
             of one color come from every start; 0.002 was published.
         means: the law of the mean colors of the data, which generation begins with.
@@ -142,6 +142,10 @@ def blur(
         means=means,
         **times_of(levels),
     )
+
+
+# how the configs' variant `tiny` shrinks it
+setattr(blur, "tiny", {"levels": 3, "kernel": 3})  # noqa: B010
 
 
 def separable(rows: Array, columns: Array, x: Array) -> Array:

@@ -51,8 +51,8 @@ class Inpaint(Degradation):
 
     width: float = static()
     first: float = static()
-    center: Center = static()
-    fill: Fill = static()
+    center: Center = static()  # noqa: RUF009
+    fill: Fill = static()  # noqa: RUF009
     data_range: tuple[float, float] = static()
 
     @property
@@ -77,8 +77,7 @@ class Inpaint(Degradation):
         return Hole(center, color)
 
     def begin(self, keys: Array, x: Array) -> Hole:
-        """Return the hole that images of the last level have: their color where they have one, and where it is random the
-        likeliest place."""
+        """Return the hole in images of the last level: its color where it has one, and its likeliest place."""
         drawn = self.draw(keys, x.shape)
         if self.fill == "color":  # the last level shows nothing else
             return drawn._replace(color=jnp.mean(x, axis=(1, 2)))
@@ -122,8 +121,8 @@ class Inpaint(Degradation):
         precision, log = 1.0 / variance - 1.0 / free, np.log(variance / free)
 
         def around(values: Array, kernel: np.ndarray) -> Array:
-            kernel = jnp.asarray(kernel.astype(np.dtype(x.dtype)))
-            full = jax.vmap(lambda one: fftconvolve(one, kernel))(values)
+            weights = jnp.asarray(kernel.astype(np.dtype(x.dtype)))
+            full = jax.vmap(lambda one: fftconvolve(one, weights))(values)
             return full[:, high - 1 : 2 * high - 1, wide - 1 : 2 * wide - 1]
 
         squares = jnp.mean(x**2, axis=-1)

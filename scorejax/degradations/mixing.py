@@ -108,9 +108,7 @@ def noise(*, levels: Count = 200, estimate: bool = True) -> Noise:
     return Noise(estimate=bool(estimate), **times_of(levels))
 
 
-def animorph(
-    *, levels: Count = 200, estimate: bool = False, others: Array | np.ndarray | None = None
-) -> Animorph:
+def animorph(*, levels: Count = 200, estimate: bool = False, others: Array | np.ndarray | None = None) -> Animorph:
     """Return images that turn into images of another set, by the cosine schedule (Cold Diffusion, arXiv 2208.09392).
 
     Args:

@@ -28,7 +28,7 @@ class Pixelate(Degradation):
         method: how images are made smaller.
     """
 
-    method: Method = static()
+    method: Method = static()  # noqa: RUF009
 
     def degrade(self, x0: Array, t: Time, drawn: Drawn) -> Array:
         high, wide, _ = images("pixelate", x0)

@@ -64,7 +64,7 @@ class Snow(Degradation):
         return Layer(depth, angle)
 
     def degrade(self, x0: Array, t: Time, drawn: Drawn) -> Array:
-        high, wide, _ = images("snow", x0)
+        images("snow", x0)
         level = self.level(t)
         low, up = self.data_range
         x = (x0 - low) / (up - low)

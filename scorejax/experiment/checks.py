@@ -19,7 +19,7 @@ def check(config: Config, devices: int = 1) -> None:
     recipe = make_recipe(config)
     check_sections(config, recipe)
     if "sampler" in recipe.uses:
-        assemble.needed(config)
+        assemble.needed(config, recipe.process)
     if config.train.preview_every and not recipe.draws:
         raise ConfigError(f"train.preview_every draws samples, which recipe {config.recipe.name!r} cannot; set it to 0")
     assemble.check_numbers(config, devices)

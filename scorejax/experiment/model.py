@@ -12,10 +12,12 @@ from typing import Protocol
 from jax import Array
 from jax.tree_util import Partial
 
+from scorejax.degradations import Degradation
 from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse.variance import VarianceHead
 from scorejax.samplers import Stepper
 from scorejax.scores.predictions import Score
+from scorejax.sdes.corruption import Corruption
 from scorejax.sdes.linear import LinearSDE
 
 
@@ -39,6 +41,7 @@ class Model:
 
     Attributes:
         sde: the forward process; where it is learned, as the weights have it.
+        degradation: what `restore` undoes, in the place of a process.
         score: `(x [B, ...], t [B], condition) -> grad log p_t`.
         energy: `(x [B, ...]) -> nats [B]`, minus the log density up to a constant; minus its gradient is the score.
         learned_range: `condition -> VarianceHead`, reverse variances that the network learned with its score.
@@ -51,7 +54,7 @@ class Model:
         logits: `(x, t) -> [B, K]`, of noisy data; a model without a process ignores `t`.
         features: `(x, t)`, the last feature map of a classifier.
         logits_of_features: `features [B, F] -> [B, K]`, the last layer of a classifier whose features are vectors.
-        restore: `(x, t) -> x_0`, of degraded data.
+        restore: `(x [B, ...], t [B]) -> x_0`, of degraded data.
         binarizes: whether the evidence is that of black and white pixels, drawn from the gray levels.
         temperature: of the chains that an energy was trained against, in units of what the network returns.
         sample_nfe: network evaluations that `sample` makes.
@@ -66,6 +69,7 @@ class Model:
     """
 
     sde: LinearSDE | None = None
+    degradation: Degradation | None = None
     score: Partial | None = None
     energy: Partial | None = None
     learned_range: Partial | None = None
@@ -96,14 +100,22 @@ class Model:
         """Whether the model has one of these capabilities.
 
         A score counts only together with its process. On one that does not move it is no diffusion, and counts as
-        `chains`: samples are drawn from it by Langevin chains.
+        `chains`: samples are drawn from it by Langevin chains. A restoration counts as `generation` too if the law
+        of the last level of its degradation is known.
         """
         there = set(self.can())
         if self.sde is None:
             there.discard("score")
         elif not self.sde.moves and "score" in there:
             there = (there - {"score"}) | {"chains"}
+        if self.degradation is not None and self.degradation.starts:
+            there.add("generation")
         return bool(there & set(capabilities))
+
+    @property
+    def process(self) -> Corruption | None:
+        """What samples are drawn along: the forward process, or the degradation."""
+        return self.degradation if self.sde is None else self.sde
 
     def sampled_by(self, stepper: Stepper) -> Stepper:
         """The stepper with the energy of the model, for one that asks for it; call it inside the compiled program."""

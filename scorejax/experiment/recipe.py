@@ -25,6 +25,7 @@ from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positi
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
+from scorejax.sdes.corruption import Corruption
 
 Params: TypeAlias = PyTree
 """A tree of arrays: what training changes."""
@@ -177,8 +178,10 @@ class Recipe(abc.ABC):
     carry_is_shared: bool = True
     """Whether the carry is the same on every device; if not, each device has its own, and a run goes on with as many
     devices as it began with."""
-    draws: ClassVar[bool] = True
+    draws: bool = True
     """Whether samples can be drawn of what it trains."""
+    process: Corruption | None = None
+    """What its sampler steps on, if that is not the process of section `sde`."""
     section: ClassVar[str | None] = None
     """For what is trained next to a trained model: the section of that model's config with its settings; its mode is
     then `train_SECTION`."""

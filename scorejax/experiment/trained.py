@@ -13,6 +13,7 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Beside, Params, Recipe, make_recipe
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError
+from scorejax.sdes.corruption import Corruption
 from scorejax.sdes.linear import LinearSDE
 
 
@@ -57,6 +58,15 @@ class Trained(NamedTuple):
         if found is None:
             raise ConfigError(f"recipe {self.config.recipe.name!r} has no forward process")
         return found
+
+    @property
+    def process(self) -> Corruption:
+        """What samples are drawn along: its forward process, or the degradation that it undoes.
+
+        Raises:
+            ConfigError: it has neither.
+        """
+        return self.model.degradation or self.sde
 
     def need(self, what: str, *capabilities: str) -> None:
         """Refuse a model that has none of these capabilities.

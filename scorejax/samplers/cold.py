@@ -19,10 +19,10 @@ Rule: TypeAlias = Literal["corrected", "naive"]
 
 
 def cold_step(degrade: Callable[[Any], Array], x: Array, s: Any, r: Any, rule: Rule) -> Array:
-    """Return `x_r` of cold diffusion, given the point `x_s` and the degradation of its restoration, a function of level.
+    """Return `x_r` of cold diffusion, given `x_s` and the degradation of its restoration as a function of the level.
 
-        corrected:  x_s - D(y, s) + D(y, r)         algorithm 2 of arXiv 2208.09392
-        naive:      D(y, r)                         algorithm 1
+    corrected:  x_s - D(y, s) + D(y, r)         algorithm 2 of arXiv 2208.09392
+    naive:      D(y, r)                         algorithm 1
     """
     lower = degrade(r)
     return lower if rule == "naive" else x - degrade(s) + lower
@@ -45,7 +45,7 @@ class Cold(Stepper):
 
     process = Corruption
 
-    rule: Rule = static()
+    rule: Rule = static()  # noqa: RUF009
 
     def begin(self, keys: Array, sde: Corruption, x: Array, times: Array) -> Drawn:
         """Return all that is random about the degradation, which stays for the whole trajectory."""

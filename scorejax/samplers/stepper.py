@@ -24,6 +24,10 @@ Memory: TypeAlias = Any
 """What a stepper remembers from one step to the next: any pytree of arrays, of one structure throughout."""
 
 
+Process: TypeAlias = Any
+"""A forward process of the kind `Stepper.process`, which the driver checks; most steppers write `LinearSDE`."""
+
+
 class Step(NamedTuple):
     """What a stepper returns.
 
@@ -61,7 +65,7 @@ class Stepper(abc.ABC):
         """Whether a setting of its own decides if predicted data are clipped; a config then clips no second time."""
         return False
 
-    def prepare(self, sde: LinearSDE, times: Array | np.ndarray) -> Stepper:
+    def prepare(self, sde: Process, times: Array | np.ndarray) -> Stepper:
         """Return the stepper with the tables that it needs of this process on this grid, in float64, on the host.
 
         `sample` and `trajectory` call it where process and times are known numbers. Inside a compiled program that
@@ -74,11 +78,11 @@ class Stepper(abc.ABC):
         """
         return self
 
-    def init(self, sde: LinearSDE, x: Array, times: Array) -> Memory:
+    def init(self, sde: Process, x: Array, times: Array) -> Memory:
         """Return the memory before the first step of a grid of `times [n + 1]`."""
         return ()
 
-    def begin(self, keys: Array, sde: LinearSDE, x: Array, times: Array) -> Memory:
+    def begin(self, keys: Array, sde: Process, x: Array, times: Array) -> Memory:
         """Return the memory before the first step, for a stepper that draws something once for a whole trajectory.
 
         Args:
@@ -90,7 +94,7 @@ class Stepper(abc.ABC):
         return self.init(sde, x, times)
 
     @abc.abstractmethod
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: Memory) -> Step:
+    def step(self, keys: Array, sde: Process, score: Score, x: Array, t: Array, s: Array, memory: Memory) -> Step:
         """Return the samples at time `s < t`.
 
         Args:
@@ -103,7 +107,7 @@ class Stepper(abc.ABC):
             memory: what `init` or the step before returned.
         """
 
-    def chain(self, sde: LinearSDE, times: Array | np.ndarray) -> ReverseChain | None:
+    def chain(self, sde: Process, times: Array | np.ndarray) -> ReverseChain | None:
         """Return the reverse chain that the stepper draws from, which `likelihood.elbo` measures; None if it has none.
 
         Args:

@@ -125,7 +125,7 @@ def test_a_degradation_is_no_diffusion():
     blurred, x = degradations.blur(levels=5, kernel=3), jnp.zeros((1, 4, 4, 1))
     options = {"times": degradations.levels(blurred), "x_init": x, "denoise": False}
     restore = jax.tree_util.Partial(lambda x, t: x)
-    with pytest.raises(ValueError, match="DDIM needs a Gaussian process .*, got Blur, a degradation in levels"):
+    with pytest.raises(ValueError, match=r"DDIM needs a Gaussian process .*, got Blur, a degradation in levels"):
         samplers.sample(jax.random.key(0), blurred, restore, x.shape, stepper=samplers.ddim(), **options)
     with pytest.raises(ValueError, match="lies outside"):
         options["denoise"] = True

@@ -1,5 +1,7 @@
 """What every degradation keeps to: level 0 is the data, one draw for all levels, linear where it says so."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +64,7 @@ def test_the_contract_of_degradations(case):
     found = np.stack([degrade(X, np.full(3, t), drawn) for t in levels])
     assert found.shape == (len(levels), *SHAPE) and np.isfinite(found).all()
     np.testing.assert_allclose(found[0], X, atol=1e-14)
-    assert all(np.abs(after - before).max() > 1e-3 for before, after in zip(found, found[1:], strict=False))
+    assert all(np.abs(after - before).max() > 1e-3 for before, after in itertools.pairwise(found))
     # a level for each example, and what is drawn follows the example, not its batch
     each = np.asarray([levels[-1], levels[1], levels[0]])
     mixed = degrade(X, each, drawn)
@@ -186,9 +188,7 @@ def test_generation_begins_with_mean_colors_of_the_data():
     np.testing.assert_allclose((start - colors[:, None, None]).std(), 0.01 * np.sqrt(15 / 16), rtol=0.02)
     one = degradations.ChannelMeans.fit(OTHERS.mean((1, 2)))
     np.testing.assert_allclose(one.means[0], OTHERS.mean((0, 1, 2)), atol=1e-12)
-    np.testing.assert_allclose(
-        one.factors[0] @ one.factors[0].T, np.cov(OTHERS.mean((1, 2)).T, bias=True), atol=2e-6
-    )
+    np.testing.assert_allclose(one.factors[0] @ one.factors[0].T, np.cov(OTHERS.mean((1, 2)).T, bias=True), atol=2e-6)
 
 
 # ---- What does not fit -----------------------------------------------------------------------------------------------

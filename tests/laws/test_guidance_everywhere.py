@@ -168,9 +168,9 @@ def test_every_stepper_steps_with_a_guided_score_as_with_the_conditional_laws_ow
 # the largest error of the covariance in these steps, relative to the largest variance; Analytic-DPM's variance is one
 # number for all directions
 ERRORS = {
-    "analytic_dpm": 0.02, "ancestral": 0.2, "cold": 0.12, "ddim": 0.12, "dpm_solver": 5e-3, "euler": 0.1, "euler_maruyama": 0.1,
-    "heun": 0.02, "npr": 0.2, "probability_flow": 1e-5, "reverse_chain": 0.2, "reverse_diffusion": 0.2, "sn": 0.2,
-    "unipc": 5e-3,
+    "analytic_dpm": 0.02, "ancestral": 0.2, "cold": 0.12, "ddim": 0.12, "dpm_solver": 5e-3, "euler": 0.1,
+    "euler_maruyama": 0.1, "heun": 0.02, "npr": 0.2, "probability_flow": 1e-5, "reverse_chain": 0.2,
+    "reverse_diffusion": 0.2, "sn": 0.2, "unipc": 5e-3,
 }  # fmt: skip
 
 

@@ -10,14 +10,16 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorejax import samplers
+from scorejax.degradations import Degradation
 from scorejax.experiment.assemble.network import sde as make_sde
-from scorejax.experiment.config import Config
+from scorejax.experiment.config import Config, base, chosen, tiny
 from scorejax.reverse import gamma
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.clipping import Clip, Interval
 from scorejax.sdes import LinearSDE
+from scorejax.sdes.corruption import Corruption, check_kind
 
 
 def none() -> None:
@@ -25,15 +27,16 @@ def none() -> None:
     return
 
 
-def auto(sde: LinearSDE, n: int, *, t_min: float | None = None, stepper: samplers.Stepper) -> jax.Array | np.ndarray:
+def auto(sde: Corruption, n: int, *, t_min: float | None = None, stepper: samplers.Stepper) -> jax.Array | np.ndarray:
     """The grid that suits the stepper, or else the process: log_snr, karras or uniform."""
     return samplers.GRIDS[fitting_grid(stepper, sde)](sde, n, t_min=t_min)
 
 
-def fitting_grid(stepper: samplers.Stepper, sde: LinearSDE) -> str:
+def fitting_grid(stepper: samplers.Stepper, sde: Corruption) -> str:
     """The name of the grid that suits a stepper, or else its process."""
     # modes that differ have a noise level each: no grid is even in all of them
-    return sde.grid if sde.by_modes else stepper.grid or sde.grid
+    by_modes = isinstance(sde, LinearSDE) and sde.by_modes
+    return sde.grid if by_modes else stepper.grid or sde.grid
 
 
 GRIDS: Mapping[str, Callable[..., jax.Array | np.ndarray]] = {"auto": auto, **samplers.GRIDS}
@@ -79,7 +82,7 @@ class SamplerArguments(TypedDict):
 
 def sampler(
     config: Config,
-    sde: LinearSDE,
+    sde: Corruption,
     fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
     data_range: Interval | None = None,
 ) -> SamplerArguments:
@@ -96,11 +99,17 @@ def sampler(
     """
     c = config.sampler
     stepper, corrector = make_stepper(config, fitted, data_range), c.corrector.make()
+    if isinstance(sde, Degradation) and at_defaults(config):
+        stepper = samplers.cold()
     if not (sde.moves or stepper.stays):
         raise ConfigError(
             f"sampler.stepper = {c.stepper.name!r} carries noise to data, but recipe {config.recipe.name!r} makes a "
             "model of one noise level; choose one that stays at a level: ula, or for an energy mala"
         )
+    try:
+        check_kind(sde, stepper.process, f"sampler.stepper = {c.stepper.name!r}")
+    except ValueError as error:
+        raise ConfigError(f"{error}: set sampler.stepper=cold") from None
     times = time_grid(config, sde, stepper, fitted)
     with user_errors("section sampler"):
         return {
@@ -108,9 +117,16 @@ def sampler(
             "times": times,
             "corrector": corrector,
             "corrector_first": c.corrector_first,
-            "denoise": c.denoise,
+            "denoise": c.denoise and not (isinstance(sde, Degradation) and times[-1] == 0),  # which are the data
             "clip": clip(config, sde, stepper, data_range),
         }
+
+
+def at_defaults(config: Config) -> bool:
+    """Whether nobody set anything in section `sampler`."""
+    default, shrunk = base(), base()
+    tiny(shrunk)
+    return chosen(config, "sampler") in [chosen(each, "sampler") for each in (default, shrunk)]
 
 
 def make_stepper(
@@ -125,7 +141,7 @@ def make_stepper(
     return c.stepper.make(fitted=fitted, data_range=data_range, **own)
 
 
-def clip(config: Config, sde: LinearSDE, stepper: samplers.Stepper, data_range: Interval | None) -> Clip | None:
+def clip(config: Config, sde: Corruption, stepper: samplers.Stepper, data_range: Interval | None) -> Clip | None:
     """What holds predicted data to their range; None: nothing does, or the stepper itself.
 
     Raises:
@@ -151,22 +167,23 @@ def clip(config: Config, sde: LinearSDE, stepper: samplers.Stepper, data_range: 
 
 def time_grid(
     config: Config,
-    sde: LinearSDE,
+    sde: Corruption,
     stepper: samplers.Stepper,
     fitted: Callable[[str], Gamma | UnboundHead] = Fitted(),  # noqa: B008
 ) -> jax.Array | np.ndarray:
-    """The `sampler.steps + 1` decreasing times of a config, for its stepper."""
+    """The `sampler.steps + 1` decreasing times of a config, for its stepper; all levels of a degradation with fewer."""
     c = config.sampler
-    return c.time_grid.make(sde, c.steps, t_min=c.t_min, fitted=fitted, stepper=stepper)
+    steps = min(c.steps, sde.levels) if isinstance(sde, Degradation) else c.steps
+    return c.time_grid.make(sde, steps, t_min=c.t_min, fitted=fitted, stepper=stepper)
 
 
-def grid_name(config: Config, sde: LinearSDE, stepper: samplers.Stepper) -> str:
+def grid_name(config: Config, sde: Corruption, stepper: samplers.Stepper) -> str:
     """The name of the time grid of a config, for its stepper."""
     name = config.sampler.time_grid.name
     return fitting_grid(stepper, sde) if name == "auto" else name
 
 
-def needed(config: Config, sde: LinearSDE | None = None) -> set[str]:
+def needed(config: Config, sde: Corruption | None = None) -> set[str]:
     """Names of the variances that must be fitted before the sampler of a config can run.
 
     Raises:
@@ -177,7 +194,7 @@ def needed(config: Config, sde: LinearSDE | None = None) -> set[str]:
 
     def stand_in(name: str) -> Gamma | UnboundHead:
         asked.add(name)
-        return stand_in_for(name, sde)
+        return stand_in_for(name, check_kind(sde, LinearSDE, "the statistic"))
 
     sampler(config, sde, stand_in, (-1.0, 1.0))  # any range; that of the data is not known yet
     if config.sampler.gamma is not None and STATISTIC not in asked:

@@ -112,7 +112,7 @@ def tiny(config: Config) -> None:
         config.sampler.steps = 4
     config.eval.update({"batch": 8, "likelihood_examples": 16, "classifier_examples": 16, "samples": 16, "grid": 16})
     config.eval.update({"likelihood_passes": 1, "rtol": 1e-2, "atol": 1e-2, "baseline_examples": 200})
-    config.eval.update({"reference_examples": 200, "evidence": 4})
+    config.eval.update({"reference_examples": 200, "evidence": 4, "restored": 16})
     config.eval.evidence_temperatures = min(config.eval.evidence_temperatures, 2)
     for key, section in config.items():
         for part in _parts(section) if isinstance(section, Config) and key not in unread else []:

@@ -189,6 +189,7 @@ SCHEMA: Values = {
         "atol": Setting(Positive, 1e-5, "absolute tolerance of the solver"),
         "baseline_examples": Setting(Natural, 0, "training images the Gaussian baseline is fitted to; 0: all"),
         "samples": Setting(Natural, 1000, "to be measured; 0: none"),
+        "restored": Setting(Natural, 1000, "test examples that a model which restores is tried on; 0: none"),
         "metrics": Setting(
             Annotated[tuple[Annotated[str, METRIC], ...], MinLen(1)],
             ("frechet",),

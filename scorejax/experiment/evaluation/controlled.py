@@ -49,7 +49,7 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         RunError: no readable checkpoint, or a config, mask, classifier or image that does not fit.
     """
     trained = restore(config, workdir)
-    trained.need(f"guidance = {config.guidance.name!r}", "score")
+    steering.need(config, trained)
     model, form = variances.with_fitted(Subject(trained), workdir), trained.form
     task, classes = steering.task(config, trained), steering.classes(config, trained)
     given = read(config, task, trained)
@@ -112,16 +112,15 @@ def summary(report: Result) -> str:
     """The numbers of a report as lines for a person."""
     each = report_lib.counted(report["nfe"], "network evaluation")
     lines = [f"{report['n']} of {report['of']} images, {each} each: {report['folder']}"]
-    for of in ("restored", "pinv", "to_source"):
+    for of in ("restored", "pinv", "degraded", "to_source"):
         values = [
             f"{name.upper()} {value['mean']:.4g}{' dB' if name == 'psnr' else ''} +- {value['standard_error']:.2g}"
             for name, value in report.get(of, {}).items()
         ]
         lines += [f"  {of.replace('_', ' '):<12}{', '.join(values)}"] * bool(values)
     if "residual" in report:
-        lines.append(
-            f"  residual    {report['residual']['mean']:.4g} (noise of the measurement {report['sigma_y']:.4g})"
-        )
+        noise = f" (noise of the measurement {report['sigma_y']:.4g})" if "sigma_y" in report else ""
+        lines.append(f"  residual    {report['residual']['mean']:.4g}{noise}")
     if report["failed"]:
         lines.append(
             f"  {report['failed']} images are not finite: take more steps, sampler.stepper=ancestral with "

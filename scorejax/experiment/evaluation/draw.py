@@ -23,7 +23,7 @@ from jax import Array
 from scorejax import data as data_lib
 from scorejax import pictures, samplers
 from scorejax.experiment import assemble
-from scorejax.experiment.config import base, chosen, tiny
+from scorejax.experiment.config import chosen
 from scorejax.experiment.config.values import Values
 from scorejax.experiment.evaluation import places, variances
 from scorejax.experiment.evaluation.subject import (
@@ -38,6 +38,7 @@ from scorejax.numerics import keys
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.files import replacing, write_json
 from scorejax.runtime.ledger import Ledger
+from scorejax.sdes import LinearSDE
 
 FRAMES = 10  # columns of the trajectory picture
 TO_LEVELS = "the gray level whose bin a value lies in"
@@ -101,9 +102,7 @@ def by_itself(model: Subject) -> bool:
     """Whether a model draws samples in its own way; one with a process too does unless section `sampler` is set."""
     if model.model.sample is None or model.model.sde is None:
         return model.model.sample is not None
-    default, shrunk = base(), base()
-    tiny(shrunk)
-    return chosen(model.config, "sampler") in [chosen(each, "sampler") for each in (default, shrunk)]
+    return assemble.at_defaults(model.config)
 
 
 def batch_function(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, Array]], tuple]:
@@ -111,16 +110,16 @@ def batch_function(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, A
     if by_itself(model):
         return _by_itself(model)
     space, shape = model.space, model.form.shape
-    arguments = assemble.sampler(model.config, model.sde, model.fitted, space.interval)
+    arguments, process = assemble.sampler(model.config, model.process, model.fitted, space.interval), model.process
 
     def fn(held: tuple, index: Array) -> dict[str, Array]:
         params, key, classes, head = held
         of, labels = model.at(params), classes.wanted(index)
-        score = classes.score(of, model.sde, labels)
+        score, along = classes.score(of, process, labels), of.degradation or process
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         stepper = variances.of_stepper(arguments["stepper"], head, of, labels)
         own = {**arguments, "stepper": stepper}
-        x, nfe = samplers.sample(each, model.sde, score, (*index.shape, *shape), **own)
+        x, nfe = samplers.sample(each, along, score, (*index.shape, *shape), **own)
         return {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape), "finite": _finite(x)}
 
     return fn, (*carried(model, SAMPLES), model.classes, model.fitted.head)
@@ -199,7 +198,7 @@ def _signed(where: Path, own: Values) -> Iterator[Path]:
 
 def _trajectory(model: Subject, rows: int) -> np.ndarray:
     """A few samples on their way, as gray levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it."""
-    of, sde, shape = model.model, model.sde, model.form.shape
+    of, sde, shape = model.model, model.process, model.form.shape
     arguments: dict[str, Any] = dict(assemble.sampler(model.config, sde, model.fitted, model.space.interval))
     arguments.pop("denoise")
     key = jax.random.fold_in(jax.random.key(model.config.eval.seed), TRAJECTORY)
@@ -207,8 +206,10 @@ def _trajectory(model: Subject, rows: int) -> np.ndarray:
     score = model.classes.score(of, sde, labels)
     arguments["stepper"] = variances.of_stepper(arguments["stepper"], model.fitted.head, of, labels)
     path = model.compute.once(lambda key: samplers.trajectory(key, sde, score, (rows, *shape), **arguments), key)
-    # equally spaced in log SNR, where the picture changes, and the last one always; on one level in moves
-    ratios = np.asarray(model.compute.once(jax.vmap(sde.mean_log_snr), path.t)) if sde.moves else np.arange(len(path.t))
+    # equally spaced in log SNR, where the picture changes, and the last one always; without one in steps
+    ratios = np.arange(len(path.t))
+    if isinstance(sde, LinearSDE) and sde.moves:
+        ratios = np.asarray(model.compute.once(jax.vmap(sde.mean_log_snr), path.t))
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
     pairs = np.stack([path.x[shown], path.denoised[shown]], axis=2).reshape(len(shown), 2 * rows, *shape)
     return np.asarray(model.compute.once(lambda x: model.space.from_model(x), pairs))

@@ -25,6 +25,7 @@ from scorejax.experiment.evaluation import (
     places,
     quality,
     reference,
+    restored,
     samples,
     saturation,
     trial,
@@ -48,6 +49,7 @@ EVALUATIONS = (
     partition.EVALUATION,
     variational.EVALUATION,
     chains.EVALUATION,
+    restored.EVALUATION,
     samples.EVALUATION,
 )
 
@@ -157,7 +159,7 @@ def sample(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> np
         RunError: no readable checkpoint, or a config that does not fit.
     """
     model = subject(config, workdir)
-    model.trained.need("--mode=sample", "sample", "score", "chains")
+    model.trained.need("--mode=sample", "sample", "score", "chains", "generation")
     model = variances.with_fitted(model, workdir)
     if not rehearsed:
         with trial.rehearsing("the samples or their picture", "change sections sampler and guidance") as folder:
@@ -201,16 +203,18 @@ def check(config: Config) -> None:
     """
     c = config.eval
     recipe = make_recipe(config)
-    if not recipe.draws:
-        return
-    if c.after_training:
+    if c.after_training and (recipe.draws or recipe.process is not None):
         steering.refuse_images(config)
         for each in EVALUATIONS:
             if each.asked(config):
                 each.check(config)
-    if "sampler" not in recipe.uses:
+    if "sampler" not in recipe.uses or not recipe.draws:
         return
-    missing = assemble.needed(config) if (c.after_training and c.samples) or config.train.preview_every else set()
+    missing = (
+        assemble.needed(config, recipe.process)
+        if (c.after_training and c.samples) or config.train.preview_every
+        else set()
+    )
     if c.after_training and c.elbo:
         missing |= assemble.needed(variational.of_chain(config, c.elbo_variance or "npr"))
     missing -= {variances.OWN}

@@ -52,9 +52,9 @@ def read(config: Config, task: steering.Task, trained: Trained) -> Given:
         ConfigError: nothing there, or images that cannot be brought to the shape of the model's.
     """
     where, form = config.guidance.input, trained.form
-    measured = isinstance(task, steering.Restoration) and task.measured
+    measured = task.restores and task.measured
     if where is not None:
-        shape = task.measured_shape(form.shape) if isinstance(task, steering.Restoration) and measured else form.shape
+        shape = task.measured_shape(form.shape) if measured else form.shape
         if len(shape) != 3:
             raise ConfigError("guidance.measured needs a measurement that is an image; random projections are none")
         found = images(config, "input", shape, form, resize=not measured)
@@ -109,7 +109,7 @@ def wanted_labels(
     count = len(given.images)
     if config.guidance.labels is not None:
         return np.asarray(classes.wanted(jnp.arange(count)))
-    if not isinstance(task, steering.Restoration):
+    if not task.restores:
         raise ConfigError(
             f"guidance = {config.guidance.name!r} with a network of {form.num_classes} classes needs guidance.labels, "
             "the class to arrive at, such as (8,)"

@@ -32,28 +32,29 @@ def batch_function(model: Subject, perceptual: Distance | None = None) -> Callab
     """
     space, levels = model.space, model.form.gray_levels
     assert levels is not None  # `steering.task` refuses vectors
-    sampler = assemble.sampler(model.config, model.sde, model.fitted, space.interval)
+    process = model.process
+    sampler = assemble.sampler(model.config, process, model.fitted, space.interval)
 
     def fn(held: tuple, index: Array, images: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key, classes, task, head = held
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         y = space.middle(images)
-        restores = isinstance(task, steering.Restoration)
+        restores = task.restores
         if restores and not task.measured:
             y = task.measure(each, y)
         of = model.at(params)
-        score = classes.score(of, model.sde, labels)
+        score = classes.score(of, process, labels)
         own = {**sampler, "stepper": variances.of_stepper(sampler["stepper"], head, of, labels)}
-        x, nfe = task.sample(each, model.sde, score, y, (len(index), *model.form.shape), **own)
+        x, nfe = task.sample(each, process, score, y, (len(index), *model.form.shape), **own)
         rows = {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape)}
         rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
         pictures = {"": rows["x"]}
         if restores:
-            residual = (task.operator.forward(x) - y).reshape(len(index), -1)
+            residual = task.residual(each, x, y).reshape(len(index), -1)
             rows["residual"] = jnp.where(rows["failed"], jnp.nan, jnp.sqrt(jnp.mean(residual**2, axis=1)))
-            pictures["pinv_"] = space.from_model(task.operator.pinv(y))
+            pictures["other_"] = space.from_model(task.comparison(y))
             is_picture = y.shape == x.shape
-            rows["measured"] = space.from_model(y) if is_picture else pictures["pinv_"]
+            rows["measured"] = space.from_model(y) if is_picture else pictures["other_"]
         if not (restores and task.measured):
             for prefix, picture in pictures.items():
                 found = _compare(picture, images, levels, perceptual)
@@ -66,16 +67,17 @@ def batch_function(model: Subject, perceptual: Distance | None = None) -> Callab
 
 
 def measures(task: steering.Task, rows: dict[str, np.ndarray], form: data_lib.Form) -> Result:
-    """Means and standard errors over the images, of the results and of the pseudo-inverse next to them."""
+    """Means and standard errors over the images, of the results and of what they are compared with."""
 
     def of(prefix: str) -> Result:
         return {name: metrics.mean_and_error(rows[prefix + name]) for name in _MEASURES if prefix + name in rows}
 
     found: Result = {"ssim_window": metrics.fitting_window(form.shape[:2])} if "ssim" in rows else {}
-    if not isinstance(task, steering.Restoration):
+    if not task.restores:
         return {**found, "to_source": of("")}
-    found |= {"sigma_y": task.sigma_y, "residual": metrics.mean_and_error(rows["residual"])}
-    return found if task.measured else {**found, "restored": of(""), "pinv": of("pinv_")}
+    found |= {"sigma_y": task.sigma_y} if isinstance(task, steering.Restoration) else {}
+    found["residual"] = metrics.mean_and_error(rows["residual"])
+    return found if task.measured else {**found, "restored": of(""), task.compared: of("other_")}
 
 
 def realism(

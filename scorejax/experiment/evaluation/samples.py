@@ -52,7 +52,7 @@ def _check(config: Config) -> None:
 READS = ("samples", "metrics", "features", "stats", "reference_split", "reference_examples")
 EVALUATION = Evaluation(
     "samples",
-    ("sample", "score", "chains"),
+    ("sample", "score", "chains", "generation"),
     lambda config: config.eval.samples > 0,
     _prepare,
     quality.lines,

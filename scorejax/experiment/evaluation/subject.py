@@ -19,9 +19,12 @@ from scorejax.experiment.recipe import Params
 from scorejax.experiment.steering import Classes
 from scorejax.experiment.trained import Trained
 from scorejax.sdes import LinearSDE
+from scorejax.sdes.corruption import Corruption
 
 # Streams of the evaluation's key.
-BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS, EVIDENCE, PARTITION = range(10)
+BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS, EVIDENCE, PARTITION, RESTORED = range(
+    11
+)
 
 
 class Subject(NamedTuple):
@@ -65,6 +68,11 @@ class Subject(NamedTuple):
     def sde(self) -> LinearSDE:
         """Its forward process."""
         return self.trained.sde
+
+    @property
+    def process(self) -> Corruption:
+        """What its samples are drawn along."""
+        return self.trained.process
 
     @property
     def step(self) -> int:

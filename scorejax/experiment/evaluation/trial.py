@@ -34,6 +34,7 @@ def shortened(config: Config) -> Config:
     least = max([FEW, *(quality.metric(text).least for text in c.metrics)])
     counts = ("batch", "likelihood_examples", "classifier_examples", "calibration_examples")
     own.eval.update(dict.fromkeys(counts, FEW))
+    own.eval.update({"restored": min(c.restored, least)})
     own.eval.update({"samples": min(c.samples, least), "grid": min(c.grid, 2 * FEW)})
     own.eval.update(
         {"reference_examples": 2 * least, "baseline_examples": min(c.baseline_examples or BASELINE, BASELINE)}

@@ -22,6 +22,7 @@ from scorejax.experiment.steering.guidance import (
     title,
 )
 from scorejax.experiment.steering.restorations import Inpaint, Restoration, Restore
+from scorejax.experiment.steering.undoing import Undo
 from scorejax.experiment.trained import Trained
 from scorejax.runtime.errors import ConfigError, user_errors
 
@@ -33,6 +34,7 @@ GUIDANCE: Mapping[str, type[Guidance]] = {
     "restore": Restore,
     "edit": Edit,
     "translate": Translate,
+    "undo": Undo,
 }
 
 
@@ -50,7 +52,7 @@ def classes(config: Config, trained: Trained, wanted: Array | None = None) -> Cl
     """
     if not trained.model.offers("score"):
         if config.guidance.name != "none":
-            trained.need(f"guidance = {config.guidance.name!r}", "score")
+            need(config, trained)
         return Classes()
     with user_errors(f"guidance = {config.guidance.name!r}"):
         found = config.guidance.make().classes(_about(config, trained, wanted))
@@ -77,6 +79,15 @@ def refuse_images(config: Config) -> None:
         )
 
 
+def need(config: Config, trained: Trained) -> None:
+    """Refuse a model that cannot do what the guidance of a config asks for.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    trained.need(f"guidance = {config.guidance.name!r}", *getattr(config.guidance.find(), "needs", Guidance.needs))
+
+
 def task(config: Config, trained: Trained) -> Task:
     """What the guidance of a config does with given images, for a trained model of images.
 
@@ -96,7 +107,7 @@ def _about(config: Config, trained: Trained, wanted: Array | None = None) -> Abo
     def labels() -> Array | np.ndarray | None:
         return given.examples.labels if wanted is None else wanted
 
-    return About(config, trained.model, trained.sde, given.form, given.space, labels)
+    return About(config, trained.model, given.form, given.space, labels)
 
 
 __all__ = [
@@ -107,6 +118,7 @@ __all__ = [
     "Restoration",
     "Task",
     "classes",
+    "need",
     "null_condition",
     "of_images",
     "refuse_images",

@@ -14,6 +14,7 @@ from scorejax.experiment.model import Model
 from scorejax.numerics.trees import register_dataclass, static
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
+from scorejax.sdes.corruption import Corruption, check_kind
 
 
 @register_dataclass
@@ -45,8 +46,8 @@ class Classes:
         """The classes of the samples with these numbers `[B]`."""
         return None if self.labels is None else self.labels[index % len(self.labels)]
 
-    def score(self, model: Model, sde: LinearSDE, labels: Array | None) -> Score:
-        """The model's score, steered toward `labels [B]`.
+    def score(self, model: Model, sde: Corruption, labels: Array | None) -> Score:
+        """The model's score, steered toward `labels [B]`; of a model that restores its restoration.
 
         Raises:
             ValueError: the model takes a condition, and there are no labels.
@@ -54,7 +55,7 @@ class Classes:
         score = self._by_class(model, sde, labels)
         return score if self.last is None else self.last(score)
 
-    def _by_class(self, model: Model, sde: LinearSDE, labels: Array | None) -> Score:
+    def _by_class(self, model: Model, sde: Corruption, labels: Array | None) -> Score:
         if model.conditional and labels is None:
             raise ValueError(
                 "this model takes a condition, but it was not said for which classes samples are wanted: make the "
@@ -63,10 +64,13 @@ class Classes:
         off = 1.0 if self.logits is None else 0.0  # the strength at which nothing is added to the model
         scale = self.scale
         if self.interval is not None:
-            scale = guidance.interval(self.scale, sde, *self.interval, outside=off)
+            known = check_kind(sde, LinearSDE, "an interval of the log SNR")
+            scale = guidance.interval(self.scale, known, *self.interval, outside=off)
         if self.logits is None and model.conditional and labels is not None and model.score is not None:
             away = labels if self.away is None else self.away
             return guidance.classifier_free_batched(model.score, labels, away, scale)
+        if model.score is None and model.restore is not None:
+            return model.restore
         score = model.score_given(labels if model.conditional else None)
         if self.logits is None or labels is None:
             return score

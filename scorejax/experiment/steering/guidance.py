@@ -28,6 +28,7 @@ from scorejax.numerics.ranges import Finite, Limitless, Natural
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
+from scorejax.sdes.corruption import Corruption
 
 NOISE = 2**31 + 1  # a stream apart from those of the samplers
 
@@ -38,7 +39,6 @@ class About(NamedTuple):
     Attributes:
         config: the run's.
         model: what the trained model can do.
-        sde: its forward process.
         form: of its data.
         space: model space.
         labels: reads the labels of its training data, where samples are wanted of embeddings.
@@ -46,10 +46,20 @@ class About(NamedTuple):
 
     config: Config
     model: Model
-    sde: LinearSDE
     form: data.Form
     space: data.Space
     labels: Callable[[], Array | np.ndarray | None] = lambda: None
+
+    @property
+    def sde(self) -> LinearSDE:
+        """The forward process of the model.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        if self.model.sde is None:
+            raise ConfigError(f"guidance = {self.config.guidance.name!r} needs a model with a forward process")
+        return self.model.sde
 
     @property
     def key(self) -> Array:
@@ -61,13 +71,33 @@ class Task(abc.ABC):
     """One thing to do with images. A pytree: its arrays are arguments of compiled programs."""
 
     restores: ClassVar[bool] = False
-    """Whether the given images are to be found again, so that they are the truth."""
+    """Whether the given images are to be found again, so that they are the truth; it then has the three methods below
+    and says by `measured` whether the images are given as they were measured."""
+    compared: ClassVar[str] = "pinv"
+    """For such a task: what its results are compared with."""
+    measured: bool
+
+    def measure(self, keys: Array, x0: Array) -> Array:
+        """For such a task: return the measurement of images `x0 [B, H, W, C]`, with one key for each."""
+        raise NotImplementedError
+
+    def residual(self, keys: Array, x: Array, y: Array) -> Array:
+        """For such a task: return by how much the measurement of `x`, without its noise, differs from `y`."""
+        raise NotImplementedError
+
+    def comparison(self, y: Array) -> Array:
+        """For such a task: return the images that a measurement gives without a model."""
+        raise NotImplementedError
+
+    def measured_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """For such a task: return the shape of the measurement of one image of this shape."""
+        return shape
 
     @abc.abstractmethod
     def sample(
         self,
         keys: Array,
-        process: LinearSDE,
+        process: Corruption,
         score: Score,
         y: Array,
         shape: tuple[int, ...],
@@ -87,6 +117,9 @@ class Task(abc.ABC):
 
 class Guidance(abc.ABC):
     """What samples are steered by; its fields are its settings."""
+
+    needs: ClassVar[tuple[str, ...]] = ("score",)
+    """Capabilities; the model must have at least one of them."""
 
     @abc.abstractmethod
     def classes(self, about: About) -> Classes:

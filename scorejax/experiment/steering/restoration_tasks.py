@@ -44,6 +44,12 @@ class Restoration(Task):
         noise = keys_lib.normal(keys_lib.fold_in(keys, NOISE), y.shape, y.dtype)
         return self.operator.clean(y + self.sigma_y * noise)
 
+    def residual(self, keys: Array, x: Array, y: Array) -> Array:
+        return self.operator.forward(x) - y
+
+    def comparison(self, y: Array) -> Array:
+        return self.operator.pinv(y)
+
     def measured_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the measurement of one image of this shape."""
         return jax.eval_shape(self.operator.forward, jax.ShapeDtypeStruct((1, *shape), jnp.float32)).shape[1:]

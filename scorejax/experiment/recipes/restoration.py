@@ -1,0 +1,215 @@
+"""Cold diffusion: a network that restores data from every level of a degradation (Bansal et al., arXiv 2208.09392)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Annotated, Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import MinLen
+from jax import Array
+from jax.tree_util import Partial
+
+from scorejax import data
+from scorejax.degradations import DEGRADATIONS, ChannelMeans, Degradation
+from scorejax.experiment import config as configs
+from scorejax.experiment.assemble import network as networks
+from scorejax.experiment.assemble.data import dataset
+from scorejax.experiment.config import Seam, takes
+from scorejax.experiment.model import Model
+from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.ranges import Count, Natural
+from scorejax.numerics.trees import PyTree
+from scorejax.runtime.errors import ConfigError, user_errors
+
+_LEVEL, _DRAW = 1, 2  # streams of an example's key; 0 prepares the example
+_FITTED, _OTHERS = 10_000, 2_000  # images whose mean colors are fitted, and images of another set, at most
+
+DEGRADATION = Seam(
+    DEGRADATIONS,
+    "degradation",
+    "blur",
+    supplied=frozenset({"data_range", "means", "others"}),
+    makes="scorejax.degradations:Degradation",
+)
+
+
+class Restoration(Recipe):
+    """A restoration `R(x_t, t)` of degraded data, by `|R(D(x_0, t), t) - x_0|` at even levels."""
+
+    uses = ("model", "sampler", "guidance")
+
+    def __init__(
+        self,
+        given: Given,
+        *,
+        degradation: Annotated[Any, DEGRADATION] = "blur",
+        loss: Literal["l1", "l2"] = "l1",
+        residual: bool = False,
+        components: Count = 1,
+        others: str | None = None,
+        other_classes: Annotated[tuple[Natural, ...], MinLen(1)] | None = None,
+    ) -> None:
+        """Check the settings.
+
+        Args:
+            given: what it is made for.
+            degradation: what is undone.
+            loss: of an example: the mean of absolute differences, or of their squares.
+            residual: whether the network puts out what is to be added to the degraded data, not the data themselves.
+            components: Gaussians in the law of mean colors that is fitted to the training data, which generation from
+                blurs that end in a mean begins with.
+            others: of animorph: folder of images, or .npz file, that the data turn into.
+            other_classes: of animorph, instead: labels of the examples of the same source that they turn into.
+        """
+        super().__init__(given)
+        self._make = DEGRADATIONS[degradation] if isinstance(degradation, str) else degradation
+        self.squared, self.residual, self.components = loss == "l2", residual, components
+        self._others = others, other_classes
+        networks.check_network(self.config, "scores")
+        taken = takes(self.config.recipe.degradation.find())
+        turns, stated = (
+            "others" in taken,
+            [key for key, value in zip(("others", "other_classes"), self._others, strict=True) if value is not None],
+        )
+        if turns != (len(stated) == 1):
+            raise ConfigError(
+                "recipe.degradation = 'animorph' needs what the data turn into, either recipe.others (a folder or "
+                ".npz file) or recipe.other_classes"
+                if turns
+                else f"recipe.{stated[0]} is of recipe.degradation = 'animorph' alone, got "
+                f"{self.config.recipe.degradation.name!r}"
+            )
+        self.process: Degradation = self._made(means=_SOME_MEANS, others=np.zeros((1, 1)))
+        self.draws = self.process.starts
+        self._fits = self.draws and "means" in taken
+
+    def _made(self, **supplied: object) -> Degradation:
+        with user_errors("recipe.degradation"):
+            return self._make(**supplied)
+
+    @functools.cached_property
+    def network(self) -> nn.Module:
+        """The network for the data of the run."""
+        kind, form = self.config.model.find(), self.given.form
+        if "num_levels" in takes(kind):
+            raise ConfigError(f"model = {self.config.model.name!r} knows noise by its level; choose ddpmpp or ddpm")
+        made = networks.network(self.config, form, "scores", label_range=(0.0, max(self.process.levels - 1.0, 1.0)))
+        if getattr(made, "scale_by_sigma", False) or getattr(made, "embedding", "none") == "fourier":
+            raise ConfigError(
+                f"model = {self.config.model.name!r} is given a level, not sigma: set model.scale_by_sigma=false and "
+                "model.embedding=positional"
+            )
+        if getattr(made, "learned_range", False):
+            raise ConfigError("model.learned_range is of scores; a restoration has no variance")
+        self._check(form)
+        return made
+
+    def _check(self, form: data.Form) -> None:
+        """Refuse data that the degradation does not fit, before anything is compiled."""
+        process, shape = self._known(None), (2, *form.shape)
+
+        def try_it(key: Array, x: Array) -> Array:
+            return process.degrade(x, 1.0, process.draw(jax.random.split(key, 2), shape))
+
+        with user_errors(f"recipe.degradation = {self.config.recipe.degradation.name!r} on data = {form.name!r}"):
+            jax.eval_shape(try_it, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
+
+    def init(self, key: Array) -> Params:
+        found = {"network": networks.init_params(key, self.network, self.given.form.shape)}
+        return found | ({"start": self._start()} if self._fits else {})
+
+    def shapes(self) -> Params:
+        """As of any recipe, without reading the data."""
+        module, shape = self.network, self.given.form.shape
+        found = {"network": jax.eval_shape(lambda key: networks.init_params(key, module, shape), jax.random.key(0))}
+        if self._fits:
+            k, c = self.components, shape[-1]
+            sizes = {"weights": k, "means": k * c, "factors": k * c * c}
+            found["start"] = {name: jax.ShapeDtypeStruct((size,), jnp.float32) for name, size in sizes.items()}
+        return found
+
+    def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
+        process = self._known(None)
+        t = process.time_of(keys_lib.uniform(keys_lib.fold_in(keys, _LEVEL), keys.shape))
+        x = process.degrade(batch.x, t, process.draw(keys_lib.fold_in(keys, _DRAW), batch.x.shape))
+        error = self._restore(params, process, batch.device_key)(x, t) - batch.x
+        size = jnp.square(error) if self.squared else jnp.abs(error)
+        return jnp.mean(size.reshape(len(x), -1), axis=1), None, {}
+
+    def model(self, params: Params) -> Model:
+        process = self._known(params)
+        return Model(degradation=process, restore=self._restore(params, process))
+
+    def _restore(self, params: Params, process: Degradation, dropout_key: Array | None = None) -> Partial:
+        return Partial(_Restore(self.network, self.residual), params["network"], process, dropout_key)
+
+    # ---- What the data say of the degradation --------------------------------------------------------------------
+
+    def _known(self, params: Params | None) -> Degradation:
+        """The degradation on the data of the run, with the law of mean colors that the weights hold."""
+        supplied: dict[str, object] = {"others": self._images} if any(self._others) else {}
+        if (interval := self.given.space.interval) is not None:
+            supplied["data_range"] = interval
+        if params is not None and self._fits:
+            start, k = params["start"], self.components
+            c = self.given.form.shape[-1]
+            supplied["means"] = ChannelMeans(
+                start["weights"], start["means"].reshape(k, c), start["factors"].reshape(k, c, c)
+            )
+        return self._made(**supplied)
+
+    def _start(self) -> PyTree:
+        """The law of the mean colors of the training data, which no step changes."""
+        examples = self.given.examples.examples
+        index = data.spread(len(examples), _FITTED)
+        with jax.ensure_compile_time_eval():
+            means = [
+                np.asarray(self.given.space.middle(jnp.asarray(examples[part])).mean(axis=(1, 2)))
+                for part in np.array_split(index, max(1, len(index) // 1000))
+            ]
+        found = ChannelMeans.fit(np.concatenate(means), self.components)
+        return {
+            name: np.asarray(getattr(found, name), np.float32).reshape(-1) for name in ("weights", "means", "factors")
+        }
+
+    @functools.cached_property
+    def _images(self) -> np.ndarray:
+        """The images of the other set, in model space."""
+        (path, classes), form = self._others, self.given.form
+        if path is not None:
+            if not form.gray_levels:
+                raise ConfigError("recipe.others holds images, but the data are vectors; give recipe.other_classes")
+            with user_errors("recipe.others"):
+                c = self.config.data
+                found = data.given(path, form.shape, form.gray_levels, crop=c.crop, alpha=c.alpha)
+        else:
+            own = configs.copy(self.config)
+            own.data.classes = classes
+            found = dataset(own).examples
+        few = np.asarray(found[data.spread(len(found), _OTHERS)])
+        with jax.ensure_compile_time_eval():
+            return np.asarray(self.given.space.middle(jnp.asarray(few)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Restore:
+    """Static part of a bound restoration."""
+
+    module: nn.Module
+    residual: bool
+
+    def __call__(self, params: PyTree, process: Degradation, dropout_key: Array | None, x: Array, t: Array) -> Array:
+        label = process.label(jnp.broadcast_to(t, x.shape[:1]))
+        train = dropout_key is not None
+        rngs = {"dropout": dropout_key} if train else None
+        out = jnp.asarray(self.module.apply({"params": params}, x, label, None, train, rngs=rngs))
+        return x + out if self.residual else out
+
+
+_SOME_MEANS = ChannelMeans(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))  # to ask what a degradation could do
