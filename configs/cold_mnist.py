@@ -19,6 +19,7 @@ of algorithms 1 and 2. To restore a folder of blurred images of your own:
     :noise        hot diffusion with estimated noise, 200 levels: DDIM
     :noise_fixed  hot diffusion with the noise of the start
     :digits       on the 8x8 digits that come with the package, about a minute: no download
+    :moons        two half circles in the plane from noise, by an MLP: seconds
     :full         for a GPU: the network and the training of the paper
 """
 
@@ -110,6 +111,17 @@ def digits(config: Config) -> None:
         config.sampler.steps = 20
 
 
+def moons(config: Config) -> None:
+    """Vectors, which can turn into noise."""
+    config.data = "moons"
+    config.model = "mlp:features=64:depth=2"
+    noise(config)
+    config.recipe.degradation.levels = 50
+    config.sampler.steps = 50
+    config.train.update({"steps": 2000, "batch": 256, "log_every": 500, "checkpoint_every": 1000})
+    config.eval.update({"batch": 500, "samples": 2000, "features": "auto", "reference_examples": 0})
+
+
 def full(config: Config) -> None:
     """For a GPU."""
     config.model.update({"features": 64, "channel_multipliers": (1, 2, 4), "blocks_per_level": 2})
@@ -121,6 +133,6 @@ def full(config: Config) -> None:
 VARIANTS = {
     variant.__name__: variant
     for variant in (
-        blur, generate, inpaint, color, pixelate, snow, animorph, noise, noise_fixed, digits, full
+        blur, generate, inpaint, color, pixelate, snow, animorph, noise, noise_fixed, digits, moons, full
     )
 }  # fmt: skip

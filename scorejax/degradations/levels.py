@@ -8,12 +8,12 @@ from scorejax.degradations.base import Degradation
 from scorejax.sdes.corruption import Corruption
 
 
-def levels(process: Corruption, n: int | None = None, *, t_min: float | None = None) -> np.ndarray:
+def levels(process: Corruption, n: int, *, t_min: float | None = None) -> np.ndarray:
     """Return the times of `n + 1` evenly spaced levels from the last one to the data, in float64.
 
     Args:
         process: a degradation.
-        n: number of sampler steps; None: all levels. One step restores directly.
+        n: number of sampler steps; `process.levels` visits all of them, and one restores directly.
         t_min: the last time; 0, the data, if not given.
 
     Raises:
@@ -26,7 +26,6 @@ def levels(process: Corruption, n: int | None = None, *, t_min: float | None = N
         )
     total = process.levels
     last = 0 if t_min is None else round(t_min * total)
-    n = total - last if n is None else n
     if not 1 <= n <= total - last:
         raise ValueError(
             f"levels: this degradation has {total} levels, so that a sampler takes 1 to {total - last} steps from the "

@@ -173,15 +173,13 @@ class Recipe(abc.ABC):
     """One kind of training."""
 
     uses: ClassVar[tuple[str, ...]] = ("model",)
-    """Sections of the config that it reads, beyond data, optim, ema, train and eval; others must stay at their
-    defaults."""
+    """Sections of the config that it reads, beyond data, optim, ema, train and eval; others stay at their defaults."""
     carry_is_shared: bool = True
-    """Whether the carry is the same on every device; if not, each device has its own, and a run goes on with as many
-    devices as it began with."""
+    """Whether the carry is the same on every device; if not, a run goes on with as many devices as it began with."""
     draws: bool = True
     """Whether samples can be drawn of what it trains."""
     process: Corruption | None = None
-    """What its sampler steps on, if that is not the process of section `sde`."""
+    """What its sampler steps on, if not the process of section `sde`."""
     section: ClassVar[str | None] = None
     """For what is trained next to a trained model: the section of that model's config with its settings; its mode is
     then `train_SECTION`."""

@@ -72,8 +72,8 @@ def cold(rule: Rule = "corrected") -> Cold:
         corrected:  x_r = x_s - D(y, s) + D(y, r),   y = R(x_s, s)           algorithm 2
         naive:      x_r = D(y, r)                                            algorithm 1
 
-    In the place of the score stands the restoration `R(x, t) -> x_0`, the process is a degradation
-    (`scorejax.degradations`), and the grid ends at 0, the data: `degradations.levels(degradation)`, without `denoise`.
+    In the place of the score stands the restoration `R(x, t) -> x_0`, the process is one of `scorejax.degradations`,
+    and the grid ends at 0, the data: `degradations.levels(process, n)`, without `denoise`.
     A grid of one step restores directly: with the naive rule it returns `R(x_T)`.
 
     Of a linear `D` whose draw stays, the corrected rule ends `sum_s (D_r - D_s) (y_s - x_0)` away from `x_0`: what no

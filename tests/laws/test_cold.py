@@ -83,7 +83,7 @@ def test_on_a_gaussian_process_both_rules_are_ddim(sde, rule):
 def test_with_estimated_noise_a_hot_degradation_is_ddim_and_with_fixed_noise_it_keeps_that_of_the_start():
     hot, z = degradations.noise(levels=5), jnp.asarray(E)
     restore = lambda x, t: jnp.tanh(x)  # noqa: E731
-    times = degradations.levels(hot)
+    times = degradations.levels(hot, 5)
     x, y = z, z
     for t, s in pairwise(times):
         (a, b), (c, d) = ([float(v) for v in hot._shares(u, z)] for u in (t, s))
@@ -104,7 +104,7 @@ def test_the_stepper_keeps_the_error_law_in_the_one_driver():
     wrong = RANDOM.standard_normal((6, *images.shape))
     process = degradations.blur(levels=5, kernel=3, std=1.0)
     restore = jax.tree_util.Partial(lambda wrong, x, t: images + wrong[process.level(t[0])], jnp.asarray(wrong))
-    x_init, times = process.degrade(images, 1.0, ()), degradations.levels(process)
+    x_init, times = process.degrade(images, 1.0, ()), degradations.levels(process, 5)
     found = samplers.trajectory(
         jax.random.key(0), process, restore, images.shape, stepper=samplers.cold(), times=times, x_init=x_init
     )
@@ -123,7 +123,7 @@ def test_the_stepper_keeps_the_error_law_in_the_one_driver():
 
 def test_a_degradation_is_no_diffusion():
     blurred, x = degradations.blur(levels=5, kernel=3), jnp.zeros((1, 4, 4, 1))
-    options = {"times": degradations.levels(blurred), "x_init": x, "denoise": False}
+    options = {"times": degradations.levels(blurred, 5), "x_init": x, "denoise": False}
     restore = jax.tree_util.Partial(lambda x, t: x)
     with pytest.raises(ValueError, match=r"DDIM needs a Gaussian process .*, got Blur, a degradation in levels"):
         samplers.sample(jax.random.key(0), blurred, restore, x.shape, stepper=samplers.ddim(), **options)

@@ -86,13 +86,13 @@ def test_a_perfect_restoration_comes_back_by_both_rules_and_directly(case):
     process = made(*case)
     drawn = process.draw(KEYS, SHAPE)
     worst = process.corrupt(KEYS, X, 1.0)
-    for rule, steps in (("corrected", None), ("naive", None), ("naive", 1)):
+    for rule, steps in (("corrected", process.levels), ("naive", process.levels), ("naive", 1)):
         found = samplers.sample(
             KEYS, process.held(drawn), jax.tree_util.Partial(lambda x, t: jnp.asarray(X)), SHAPE,
             stepper=samplers.cold(rule), times=degradations.levels(process, steps), x_init=worst, denoise=False,
         )  # fmt: skip
         np.testing.assert_allclose(found.x, X, atol=1e-12)
-        assert found.nfe == (process.levels if steps is None else steps)
+        assert found.nfe == steps
 
 
 # ---- What each of them is --------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ REFUSED = {
     "no start": (lambda: made("pixelate").prior_sample(KEYS, SHAPE), "restores but does not generate"),
     "a time": (lambda: made("decolor").corrupt(jax.random.key(0), X, 1.5), "1.5"),
     "a grid": (lambda: degradations.levels(made("decolor"), 9), "has 4 levels"),
-    "a grid of a diffusion": (lambda: degradations.levels(sj.vp()), "levels of a degradation"),
+    "a grid of a diffusion": (lambda: degradations.levels(sj.vp(), 9), "levels of a degradation"),
 }
 
 

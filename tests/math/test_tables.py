@@ -17,7 +17,7 @@ SUPPLIED = {
     "sde": {"key"},
     "stepper": {"fitted", "data_range", "energy"},
     "corrector": set(),
-    "grid": {"t_min", "fitted", "n"},
+    "grid": {"t_min", "fitted"},
     "degradation": {"data_range", "means", "others"},
     "objective": {"t", "chain", "levels", "centered", "terms", "proposal", "diffuse"},
     "operator": set(),

@@ -30,6 +30,7 @@ ROWS = {  # a config of seconds for each kind of training
     "variance_head": "vp_moons:tiny",
     "dequantizer": "vp_digits:tiny",
     "kernel_energy": "kernel_energy:tiny",
+    "restoration": "cold_mnist:moons,tiny",
 }
 SIZE = 4
 

@@ -134,7 +134,7 @@ def test_a_section_with_a_name_is_set_by_its_name_alone():
 
 def test_every_guidance_of_images_is_done_by_one_mode_and_refused_by_the_others(train, tmp_path):
     of_images = [name for name, kind in steering.GUIDANCE.items() if issubclass(kind, steering.OfImages)]
-    assert of_images == ["inpaint", "restore", "edit", "translate"]
+    assert of_images == ["inpaint", "restore", "edit", "translate", "undo"]
     for name in steering.GUIDANCE:
         config = config_of(f"guidance={name}")
         assert steering.of_images(config) == (name in of_images)

@@ -24,7 +24,9 @@ FREE_TEXT = {
     "name": "the user's own word",
     "dataset": "there are thousands",
     **dict.fromkeys(("split", "reference_split", "target"), "the data know"),
-    **dict.fromkeys(("path", "data_dir", "weights", "workdir", "stats", "gamma", "input", "init_from"), "a file"),
+    **dict.fromkeys(
+        ("path", "data_dir", "weights", "workdir", "stats", "gamma", "input", "init_from", "others"), "a file"
+    ),
     "classifier": "a folder",
     "sections": "counts, which the grid holds against its steps",
     "samplers": "parts with keys of section sampler, which the sweep reads",

@@ -52,9 +52,11 @@ def read(config: Config, task: steering.Task, trained: Trained) -> Given:
         ConfigError: nothing there, or images that cannot be brought to the shape of the model's.
     """
     where, form = config.guidance.input, trained.form
-    measured = task.restores and task.measured
+    measured = isinstance(task, steering.Restoring) and task.measured
     if where is not None:
-        shape = task.measured_shape(form.shape) if measured else form.shape
+        shape = form.shape
+        if isinstance(task, steering.Restoring) and task.measured:
+            shape = task.measured_shape(shape)
         if len(shape) != 3:
             raise ConfigError("guidance.measured needs a measurement that is an image; random projections are none")
         found = images(config, "input", shape, form, resize=not measured)

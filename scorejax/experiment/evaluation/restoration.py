@@ -39,8 +39,7 @@ def batch_function(model: Subject, perceptual: Distance | None = None) -> Callab
         params, key, classes, task, head = held
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         y = space.middle(images)
-        restores = task.restores
-        if restores and not task.measured:
+        if isinstance(task, steering.Restoring) and not task.measured:
             y = task.measure(each, y)
         of = model.at(params)
         score = classes.score(of, process, labels)
@@ -49,13 +48,13 @@ def batch_function(model: Subject, perceptual: Distance | None = None) -> Callab
         rows = {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape)}
         rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
         pictures = {"": rows["x"]}
-        if restores:
+        if isinstance(task, steering.Restoring):
             residual = task.residual(each, x, y).reshape(len(index), -1)
             rows["residual"] = jnp.where(rows["failed"], jnp.nan, jnp.sqrt(jnp.mean(residual**2, axis=1)))
             pictures["other_"] = space.from_model(task.comparison(y))
             is_picture = y.shape == x.shape
             rows["measured"] = space.from_model(y) if is_picture else pictures["other_"]
-        if not (restores and task.measured):
+        if not (isinstance(task, steering.Restoring) and task.measured):
             for prefix, picture in pictures.items():
                 found = _compare(picture, images, levels, perceptual)
                 # a picture of NaN would be black, and measured as if it were meant
@@ -73,7 +72,7 @@ def measures(task: steering.Task, rows: dict[str, np.ndarray], form: data_lib.Fo
         return {name: metrics.mean_and_error(rows[prefix + name]) for name in _MEASURES if prefix + name in rows}
 
     found: Result = {"ssim_window": metrics.fitting_window(form.shape[:2])} if "ssim" in rows else {}
-    if not task.restores:
+    if not isinstance(task, steering.Restoring):
         return {**found, "to_source": of("")}
     found |= {"sigma_y": task.sigma_y} if isinstance(task, steering.Restoration) else {}
     found["residual"] = metrics.mean_and_error(rows["residual"])

@@ -22,9 +22,8 @@ from scorejax.sdes import LinearSDE
 from scorejax.sdes.corruption import Corruption
 
 # Streams of the evaluation's key.
-BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS, EVIDENCE, PARTITION, RESTORED = range(
-    11
-)
+BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS, EVIDENCE, PARTITION = range(10)
+RESTORED = 10
 
 
 class Subject(NamedTuple):

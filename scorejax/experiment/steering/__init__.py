@@ -16,12 +16,12 @@ from scorejax.experiment.steering.guidance import (
     About,
     Guidance,
     OfImages,
-    Task,
     null_condition,
     suffix,
     title,
 )
 from scorejax.experiment.steering.restorations import Inpaint, Restoration, Restore
+from scorejax.experiment.steering.tasks import Restoring, Task
 from scorejax.experiment.steering.undoing import Undo
 from scorejax.experiment.trained import Trained
 from scorejax.runtime.errors import ConfigError, user_errors
@@ -116,6 +116,7 @@ __all__ = [
     "Guidance",
     "OfImages",
     "Restoration",
+    "Restoring",
     "Task",
     "classes",
     "need",

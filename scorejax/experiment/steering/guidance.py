@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple, Unpack
+from typing import Annotated, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,18 +19,14 @@ import numpy as np
 from annotated_types import MinLen
 from jax import Array
 
-from scorejax import data, samplers
-from scorejax.experiment.assemble.sampling import SamplerArguments
+from scorejax import data
 from scorejax.experiment.config import Config, Part
 from scorejax.experiment.model import Model
 from scorejax.experiment.steering.classes import Classes
+from scorejax.experiment.steering.tasks import NOISE, Task
 from scorejax.numerics.ranges import Finite, Limitless, Natural
 from scorejax.runtime.errors import ConfigError
-from scorejax.scores.predictions import Score
 from scorejax.sdes import LinearSDE
-from scorejax.sdes.corruption import Corruption
-
-NOISE = 2**31 + 1  # a stream apart from those of the samplers
 
 
 class About(NamedTuple):
@@ -65,54 +61,6 @@ class About(NamedTuple):
     def key(self) -> Array:
         """What is random about a measurement follows the evaluation's seed, not the samples."""
         return jax.random.fold_in(jax.random.key(self.config.eval.seed), NOISE)
-
-
-class Task(abc.ABC):
-    """One thing to do with images. A pytree: its arrays are arguments of compiled programs."""
-
-    restores: ClassVar[bool] = False
-    """Whether the given images are to be found again, so that they are the truth; it then has the three methods below
-    and says by `measured` whether the images are given as they were measured."""
-    compared: ClassVar[str] = "pinv"
-    """For such a task: what its results are compared with."""
-    measured: bool
-
-    def measure(self, keys: Array, x0: Array) -> Array:
-        """For such a task: return the measurement of images `x0 [B, H, W, C]`, with one key for each."""
-        raise NotImplementedError
-
-    def residual(self, keys: Array, x: Array, y: Array) -> Array:
-        """For such a task: return by how much the measurement of `x`, without its noise, differs from `y`."""
-        raise NotImplementedError
-
-    def comparison(self, y: Array) -> Array:
-        """For such a task: return the images that a measurement gives without a model."""
-        raise NotImplementedError
-
-    def measured_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """For such a task: return the shape of the measurement of one image of this shape."""
-        return shape
-
-    @abc.abstractmethod
-    def sample(
-        self,
-        keys: Array,
-        process: Corruption,
-        score: Score,
-        y: Array,
-        shape: tuple[int, ...],
-        **sampler: Unpack[SamplerArguments],
-    ) -> samplers.Sample:
-        """Draw images by the model's score.
-
-        Args:
-            keys: one per image, `[B]`.
-            process: the forward process.
-            score: the model's, perhaps steered toward classes.
-            y: the given images `[B, H, W, C]`, or the measurement of them, in the units of the data.
-            shape: of what is drawn, `(B, H, W, C)`.
-            sampler: keyword arguments of `scorejax.sample`.
-        """
 
 
 class Guidance(abc.ABC):

@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 
 from scorejax import guidance, samplers
 from scorejax.experiment.assemble.sampling import SamplerArguments
-from scorejax.experiment.steering.guidance import NOISE, Task
+from scorejax.experiment.steering.tasks import NOISE, Restoring
 from scorejax.guidance.ddrm import Spectrum
 from scorejax.guidance.operators import Operator
 from scorejax.guidance.operators.selections import Mask
@@ -23,7 +23,7 @@ from scorejax.sdes import LinearSDE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restoration(Task):
+class Restoration(Restoring):
     """Samples given `y = A x_0 + sigma_y n`.
 
     Attributes:
@@ -32,7 +32,7 @@ class Restoration(Task):
         measured: whether the given images are the measurements, not what is to be found.
     """
 
-    restores = True
+    compared = "pinv"
 
     operator: Operator
     sigma_y: float = static()

@@ -11,7 +11,8 @@ from jax import Array
 from scorejax import samplers
 from scorejax.degradations import Degradation, Drawn
 from scorejax.experiment.assemble.sampling import SamplerArguments
-from scorejax.experiment.steering.guidance import NOISE, About, OfImages, Task
+from scorejax.experiment.steering.guidance import About, OfImages
+from scorejax.experiment.steering.tasks import NOISE, Restoring
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Count
 from scorejax.numerics.trees import register_dataclass, static
@@ -22,7 +23,7 @@ from scorejax.sdes.corruption import Corruption
 
 @register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Undoing(Task):
+class Undoing(Restoring):
     """Images led back from a level of the model's own degradation.
 
     Attributes:
@@ -31,7 +32,6 @@ class Undoing(Task):
         measured: whether the given images are degraded, not what is to be found.
     """
 
-    restores = True
     compared = "degraded"
 
     degradation: Degradation
