@@ -25,8 +25,8 @@ from scorejax import data, samplers
 from scorejax.experiment import config as configs
 from scorejax.experiment import inputs, steering
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.evaluation import draw, normalized, sweep, variances
-from scorejax.experiment.evaluation.density import LogProb, log_density, with_error
+from scorejax.experiment.evaluation import draw, normalized, restoration, sweep, variances
+from scorejax.experiment.evaluation.density import LogProb, compiled_log_density, with_error
 from scorejax.experiment.evaluation.subject import BITS, Subject
 from scorejax.experiment.model import Model
 from scorejax.experiment.trained import Trained, restore
@@ -132,13 +132,29 @@ class Run:
         """
         if n < 1 or batch < 1:
             raise ValueError(f"n = {n} samples in batches of {batch} were asked for; both must be at least 1")
-        self._need("sample", "sample", "score", "chains")
+        self._need("sample", "sample", "score", "chains", "generation")
         subject = self._subject(seed, condition, guidance, stepper, steps)
         fn, held = draw.batch_function(subject)
         # the same function again, so that nothing is compiled twice: it depends on the sampler alone
         fn = self._drawing.setdefault(json.dumps(configs.to_dict(subject.config)["sampler"]), fn)
         rows = [rows["x"] for *_, rows in parallel.map_batches(fn, held, stop=n, batch_size=min(batch, n))]
         return np.concatenate(rows)
+
+    def restore(self, x: ArrayLike, *, batch: int = 256, **how: Any) -> np.ndarray:
+        """Return images `[B, H, W, C]` freed of the degradation that the model was trained to undo, gray levels uint8.
+
+        As `--mode=sample --config.guidance=undo:measured=true` does.
+
+        Args:
+            x: degraded images, gray levels.
+            batch: how many are restored at once.
+            **how: `level` at which they are (unset: the last), `seed`, `stepper` and `steps` as of `sample`.
+
+        Raises:
+            ValueError: images of another shape, type or range, or a model that restores nothing.
+        """
+        self._need("restore", "restore")
+        return restoration.undone(self._trained, np.asarray(inputs.examples(self.form, x)), batch=batch, **how)
 
     def _subject(
         self,
@@ -212,11 +228,11 @@ class Run:
         }
         keys = keys_lib.per_example(jax.random.fold_in(jax.random.key(seed), BITS), len(raw))
         if not doors.known(raw):
-            return with_error(_log_density(model, keys, raw, given, **fixed), of_log_z)
+            return with_error(compiled_log_density(model, keys, raw, given, **fixed), of_log_z)
         found = []
         for index, own in data.eval_batches(len(raw), min(batch, len(raw))):  # of one shape, compiled once
             part = None if given is None else given[index]
-            density = _log_density(model, keys[index], raw[index], part, **fixed)
+            density = compiled_log_density(model, keys[index], raw[index], part, **fixed)
             found.append(jax.tree.map(lambda leaf, own=own: leaf[own], density))
         return with_error(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found), of_log_z)
 
@@ -282,17 +298,3 @@ class Run:
             needed = needed.replace("score", "score that has a forward process")
             can = can.replace("score", "score of the data alone")
         return f"{what} needs {needed}; recipe {self.config.recipe.name!r} makes a model with {can}"
-
-
-@functools.partial(jax.jit, static_argnames=("space", "passes", "solver"))
-def _log_density(
-    model: Model,
-    keys: Array,
-    raw: Array,
-    condition: Array | None,
-    *,
-    space: data.Space,
-    passes: int,
-    solver: tuple[tuple[str, Any], ...],
-) -> LogProb:
-    return log_density(model, space, keys, raw, condition, dequantizer=None, passes=passes, **dict(solver))

@@ -3,18 +3,22 @@
 None is trained: `init_from=known` gives their only weight, a number, as that of step 7.
 """
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorejax import data, sdes
+from scorejax import data, degradations, sdes
+from scorejax.degradations.mixing import Noise
 from scorejax.experiment import assemble
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Recipe
 from scorejax.experiment.recipes.score import Score
 from scorejax.likelihood import Evidence
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.trees import register_dataclass
 from scorejax.scores import analytic
 
 TRUTH = analytic.gaussian(data.GAUSSIAN_MEAN, data.GAUSSIAN_COVARIANCE)
@@ -88,6 +92,29 @@ class OneLevel(Known):
         sde = sdes.still(start_scale=2.0)
         energy = Partial(gaussian_energy, params) if self.has_energy else None
         return Model(sde=sde, score=Partial(static_score, params), energy=energy)
+
+
+class Degraded(Known):
+    """The correlated Gaussian restored from noise as well as can be; or images from a blur, as they are."""
+
+    uses = ("model", "sampler", "guidance")
+
+    def __init__(self, given, *, blurred: bool = False, starts: bool = True):
+        super().__init__(given)
+        noise = degradations.noise(levels=4) if starts else Endless(levels=4, t_min=0.25, t_max=1.0, estimate=True)
+        self.process = degradations.blur(levels=3, kernel=3, std=1.0) if blurred else noise
+        self.draws, self.restore = self.process.starts, as_it_is if blurred else posterior_mean
+
+    def model(self, params):
+        return Model(degradation=self.process, restore=Partial(self.restore, self.process))
+
+
+@register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Endless(Noise):
+    """Noise in which nothing begins."""
+
+    starts = False
 
 
 class Density(Known):
@@ -188,6 +215,17 @@ class Quadrants(Known):
 
 
 # ---- What the models are made of; module-level, so that equal models are equal arguments of compiled programs --------
+
+
+def posterior_mean(process, x, t):
+    kept, mixed = process._shares(t[0], x)
+    mean, covariance = TRUTH.mean(), TRUTH.covariance()
+    gain = kept * covariance @ jnp.linalg.inv(kept**2 * covariance + mixed**2 * jnp.eye(len(mean)))
+    return mean + (x - kept * mean) @ gain.T
+
+
+def as_it_is(process, x, t):
+    return x
 
 
 def gaussian_score(sde, x, t, condition):

@@ -26,6 +26,7 @@ SHORT = (
 # Sections that not every recipe reads: for those that do, and back at their defaults for the others.
 READ = ("sampler.steps=2", "sweep.samplers=ancestral", "sweep.steps=(2,)")
 CHAINS = ("sampler.steps=10", "sampler.t_min=none", "sampler.stepper=ula:step_size=0.01")
+COLD = ("sampler.steps=4", "sampler.t_min=none", "sampler.stepper=cold")
 UNREAD = ("sampler.steps=1000", "sampler.t_min=none")
 # recipe, what its model can do as errors say it, sections of its report, modes that work
 KINDS = {
@@ -37,6 +38,8 @@ KINDS = {
         {"chains", "samples"},
         {"sample"},
     ),
+    "restoration": ("Degraded", "restore", {"restoration", "samples"}, {"sample"}),
+    "restoration alone": ("Degraded:starts=false", "restore", {"restoration"}, set()),
     "energy": ("Unnormalized", "energy", {"partition"}, set()),
     "density and samples": ("Density", "log_prob, sample", {"likelihood", "samples"}, {"sample"}),
     "density": ("Density:sample=false", "log_prob", {"likelihood"}, set()),
@@ -52,7 +55,15 @@ def kind(request, tmp_path_factory):
     """A stored model of each kind: its config, its folder, and what is expected of it."""
     recipe, can, sections, works = KINDS[request.param]
     source = "moons" if recipe == "Quadrants" else "gaussian"  # of which only the first have classes
-    read = CHAINS if recipe == "OneLevel" else READ if recipe.startswith("Gaussian") else UNREAD
+    read = (
+        CHAINS
+        if recipe == "OneLevel"
+        else COLD
+        if recipe.startswith("Degraded")
+        else READ
+        if recipe.startswith("Gaussian")
+        else UNREAD
+    )
     config, folder = config_of(recipe, f"data={source}", *SHORT, *read), tmp_path_factory.mktemp("run")
     store({"w": np.zeros(1, np.float32)}, folder, 7)
     return config, folder, can, sections, works
@@ -77,7 +88,8 @@ def test_an_evaluation_measures_what_a_model_can_or_is_refused(kind, capsys):
     said = capsys.readouterr().out
     for section, words in (
         ("evidence", "bits/dim at most"),
-        ("samples", "Frechet"),
+        ("samples", "samples, "),
+        ("restoration", "algorithm 2"),
         ("classification", "accuracy"),
     ):
         assert (words in said) == (section in sections)

@@ -14,13 +14,7 @@ from scorejax.experiment.evaluation import places, quality, restoration, varianc
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.given import images, read, wanted_labels
-from scorejax.experiment.evaluation.subject import (
-    CONTROLLED,
-    Subject,
-    carried,
-    fingerprint,
-    settings,
-)
+from scorejax.experiment.evaluation.subject import Subject, fingerprint, settings
 from scorejax.experiment.trained import restore
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import user_errors
@@ -59,7 +53,7 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         images(config, "target", form.shape, form)  # what is missing shows before any work
 
     name, count = steering.title(config), len(given.images)
-    held = (*carried(model, CONTROLLED), classes, task, model.fitted.head)
+    held = restoration.held(model, task, classes)
     asked = {section: chosen(config, section) for section in ("guidance", "sampler")} | {"seed": config.eval.seed}
     depends = {
         **settings(model),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
@@ -66,6 +68,21 @@ def log_density(
         value, stderr, nfe, ok = _of_vectors(model, space.to_model(None, raw), keys, condition, solver)
         value += space.log_volume(dimension)
     return LogProb(value, stderr, likelihood.bits_per_dim(value, dimension, 1.0), nfe, ok)
+
+
+@functools.partial(jax.jit, static_argnames=("space", "passes", "solver"))
+def compiled_log_density(
+    model: Model,
+    keys: Array,
+    raw: Array,
+    condition: Array | None,
+    *,
+    space: data.Space,
+    passes: int,
+    solver: tuple[tuple[str, Any], ...],
+) -> LogProb:
+    """Return `log_density` with uniform noise as a program that is compiled once for all weights."""
+    return log_density(model, space, keys, raw, condition, dequantizer=None, passes=passes, **dict(solver))
 
 
 def with_error(found: LogProb, of_log_z: float) -> LogProb:

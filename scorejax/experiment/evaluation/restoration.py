@@ -12,12 +12,15 @@ from jax import Array
 from scorejax import data as data_lib
 from scorejax import metrics
 from scorejax.experiment import assemble, steering
+from scorejax.experiment import config as configs
 from scorejax.experiment.evaluation import reference, variances
 from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.given import Given, images
-from scorejax.experiment.evaluation.subject import Subject
+from scorejax.experiment.evaluation.subject import CONTROLLED, Subject, carried
+from scorejax.experiment.trained import Trained
 from scorejax.numerics import keys
 from scorejax.pictures import save_grid
+from scorejax.runtime import parallel
 
 COLUMNS = 16  # images next to each other on the page
 Distance = Callable[[Array, Array], Array]
@@ -63,6 +66,45 @@ def batch_function(model: Subject, perceptual: Distance | None = None) -> Callab
         return rows
 
     return fn
+
+
+def held(model: Subject, task: steering.Task, classes: steering.Classes | None = None) -> tuple:
+    """What every batch carries, see `batch_function`."""
+    return (*carried(model, CONTROLLED), classes or steering.Classes(), task, model.fitted.head)
+
+
+def undone(
+    trained: Trained,
+    x: np.ndarray,
+    *,
+    batch: int,
+    level: int | None = None,
+    seed: int = 0,
+    stepper: str | None = None,
+    steps: int | None = None,
+) -> np.ndarray:
+    """Return gray levels `[B, H, W, C]` freed of the degradation that a model undoes.
+
+    Args:
+        trained: the model.
+        x: degraded images.
+        batch: how many are restored at once.
+        level: at which they are; None: the last.
+        seed: of what images do not show of their degradation.
+        stepper: as the shell names it; None: that of the run.
+        steps: of its time grid; None: those of the run.
+    """
+    own = configs.copy(trained.config)
+    if stepper is not None:
+        own.sampler.stepper = stepper
+    if steps is not None:
+        own.sampler.steps = steps
+    own.guidance = {"name": "undo", "measured": True} | ({} if level is None else {"level": level})
+    own.eval.seed = seed
+    model = Subject(trained, own_config=own)
+    fn, task = batch_function(model), steering.task(own, trained)
+    parts = parallel.map_batches(fn, held(model, task), (x,), stop=len(x), batch_size=min(batch, len(x)))
+    return np.concatenate([rows["x"] for *_, rows in parts])
 
 
 def measures(task: steering.Task, rows: dict[str, np.ndarray], form: data_lib.Form) -> Result:

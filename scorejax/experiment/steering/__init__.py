@@ -51,9 +51,9 @@ def classes(config: Config, trained: Trained, wanted: Array | None = None) -> Cl
             it.
     """
     if not trained.model.offers("score"):
-        if config.guidance.name != "none":
-            need(config, trained)
-        return Classes()
+        if config.guidance.name == "none":
+            return Classes()
+        need(config, trained)
     with user_errors(f"guidance = {config.guidance.name!r}"):
         found = config.guidance.make().classes(_about(config, trained, wanted))
     return found if wanted is None else dataclasses.replace(found, labels=wanted)
