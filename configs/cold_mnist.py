@@ -23,6 +23,8 @@ of algorithms 1 and 2. To restore a folder of blurred images of your own:
     :full         for a GPU: the network and the training of the paper
 """
 
+from collections.abc import Mapping
+
 from scorejax.config import Config, base
 
 from scorejax.degradations import PUBLISHED
@@ -44,9 +46,9 @@ def get_config() -> Config:
     return config
 
 
-def _of(config: Config, name: str, settings: object = None) -> None:
+def _of(config: Config, name: str, settings: Mapping[str, object] | None = None) -> None:
     """Degrade by this, in as many steps as it has levels."""
-    config.recipe = {"name": "restoration", "degradation": {"name": name, **(settings or {})}}  # type: ignore[dict-item]
+    config.recipe = {"name": "restoration", "degradation": {"name": name, **(settings or {})}}
     config.sampler.steps = config.recipe.degradation.levels
 
 

@@ -45,8 +45,8 @@ DEGRADATIONS: dict[str, Callable[..., Degradation]] = {
     "animorph": animorph,
     "noise": noise,
 }
-"""The degradations by name; the parameters of each with their defaults are its settings, but for `data_range`, `means`
-and `others`, which the program supplies."""
+"""The degradations by name; the parameters of each with their defaults are its settings, but for `data_range`, which
+the program supplies."""
 
 PUBLISHED: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "blur": {

@@ -136,6 +136,10 @@ class Held(Degradation):
         return self.of.linear
 
     @property
+    def asks_for_data(self) -> bool:
+        return self.of.asks_for_data
+
+    @property
     def starts(self) -> bool:
         return self.of.starts
 

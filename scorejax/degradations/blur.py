@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Self, TypeAlias, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +38,8 @@ class Blur(Degradation):
         boundary: how an image goes on beyond its edge.
         last: what the last level is.
         symmetry_noise: standard deviation of the noise in the images that generation begins with.
-        means: the law of the channel means of the data; None: not known.
+        components: Gaussians in the law of mean colors that is fitted to data.
+        means: that law; None: not fitted yet.
     """
 
     kernel: int = static()
@@ -47,11 +49,28 @@ class Blur(Degradation):
     boundary: Boundary = static()  # noqa: RUF009
     last: Last = static()  # noqa: RUF009
     symmetry_noise: float = static()
+    components: int = static()
     means: ChannelMeans | None
 
     @property
     def starts(self) -> bool:
-        return self.last == "mean" and self.means is not None
+        return self.last == "mean"
+
+    @property
+    def asks_for_data(self) -> bool:
+        """Whether images are to be drawn, whose mean colors must be fitted."""
+        return self.starts and self.means is None
+
+    def fit(self, examples: Array | np.ndarray) -> dict[str, np.ndarray]:
+        """Return the law of the mean colors of images `[N, H, W, C]`, from which generation begins."""
+        if not self.starts:
+            return {}
+        images("blur", jnp.asarray(examples[:1]))
+        values = [np.asarray(part, np.float64).mean(axis=(1, 2)) for part in _parts(examples)]
+        return ChannelMeans.fit(np.concatenate(values), self.components).arrays()
+
+    def fitted(self, arrays: Mapping[str, np.ndarray]) -> Self:
+        return self.replace(means=ChannelMeans(**arrays)) if arrays else self
 
     @property
     def stds(self) -> tuple[float, ...]:
@@ -84,8 +103,13 @@ class Blur(Degradation):
         return jnp.fft.irfft2(gains[..., : wide // 2 + 1, :] * modes, s=(high, wide), axes=(1, 2)).astype(x0.dtype)
 
     def start(self, keys: Array, shape: tuple[int, ...]) -> Array:
-        if not self.starts or self.means is None:
+        if not self.starts:
             return super().start(keys, shape)
+        if self.means is None:
+            raise ValueError(
+                "blur: generation begins with mean colors of the data: fit them first, process = "
+                "process.fitted(process.fit(examples))"
+            )
         flat = jnp.broadcast_to(self.means.sample(keys)[:, None, None, :], shape)
         return flat + self.symmetry_noise * keys_lib.normal(keys_lib.fold_in(keys, 1), shape)
 
@@ -100,7 +124,7 @@ def blur(
     boundary: Boundary = "circular",
     last: Last = "blur",
     symmetry_noise: NonNegative = 0.0,
-    means: ChannelMeans | None = None,
+    components: Count = 1,
 ) -> Blur:
     """Return blurs by Gaussian kernels, put one after the other (Cold Diffusion, arXiv 2208.09392).
 
@@ -117,7 +141,7 @@ def blur(
         last: the last level, a blur like the others, or the mean of each channel, from which images can be generated.
         symmetry_noise: standard deviation of noise in the mean colors that generation begins with, without which images
             of one color come from every start; 0.002 was published.
-        means: the law of the mean colors of the data, which generation begins with.
+        components: Gaussians in the law of mean colors that is fitted to the data, which generation begins with.
 
     Raises:
         ValueError: an even kernel, or numbers that are none.
@@ -139,13 +163,20 @@ def blur(
         boundary=boundary,
         last=last,
         symmetry_noise=float(symmetry_noise),
-        means=means,
+        components=int(components),
+        means=None,
         **times_of(levels),
     )
 
 
 # how the configs' variant `tiny` shrinks it
 setattr(blur, "tiny", {"levels": 3, "kernel": 3})  # noqa: B010
+
+
+def _parts(examples: Array | np.ndarray) -> Iterator[Array | np.ndarray]:
+    """Some thousand examples at a time."""
+    for first in range(0, len(examples), 4096):
+        yield examples[first : first + 4096]
 
 
 def separable(rows: Array, columns: Array, x: Array) -> Array:

@@ -64,6 +64,10 @@ class ChannelMeans(HostArrays):
             weights = total / total.sum()
         return cls(weights, means, np.linalg.cholesky(covariances))
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the law as named arrays of float32, of which `ChannelMeans(**arrays)` makes it again."""
+        return {name: np.asarray(getattr(self, name), np.float32) for name in ("weights", "means", "factors")}
+
     def sample(self, keys: Array) -> Array:
         """Draw channel means `[B, C]`, one for each key."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -83,12 +85,22 @@ class Animorph(Mixing):
     others: Array | np.ndarray | None
 
     @property
-    def starts(self) -> bool:
-        return self.others is not None
+    def asks_for_data(self) -> bool:
+        """Whether nothing is known yet to turn into."""
+        return self.others is None
+
+    def fit(self, examples: Array | np.ndarray) -> dict[str, np.ndarray]:
+        """Return examples of the other set `[N, ...]`, in the units of the model, for `fitted`."""
+        return {"others": np.asarray(examples, np.float32)}
+
+    def fitted(self, arrays: Mapping[str, np.ndarray]) -> Self:
+        return self.replace(**arrays)
 
     def draw(self, keys: Array, shape: tuple[int, ...]) -> Array:
         if self.others is None:
-            raise ValueError("animorph draws from images of another set: give others, an array [N, ...]")
+            raise ValueError(
+                "animorph draws from images of another set: process = process.fitted(process.fit(others)), [N, ...]"
+            )
         if tuple(self.others.shape[1:]) != tuple(shape[1:]):
             raise ValueError(f"animorph: the others have shape {self.others.shape[1:]}, but examples have {shape[1:]}")
         others = jnp.asarray(self.others, jnp.result_type(float))
@@ -108,20 +120,14 @@ def noise(*, levels: Count = 200, estimate: bool = True) -> Noise:
     return Noise(estimate=bool(estimate), **times_of(levels))
 
 
-def animorph(*, levels: Count = 200, estimate: bool = False, others: Array | np.ndarray | None = None) -> Animorph:
+def animorph(*, levels: Count = 200, estimate: bool = False) -> Animorph:
     """Return images that turn into images of another set, by the cosine schedule (Cold Diffusion, arXiv 2208.09392).
 
     Args:
         levels: how many.
         estimate: whether the other image at each step is what leads from the restoration to the point at hand.
-        others: images of the other set, `[N, ...]`, in model space.
-
-    Raises:
-        ValueError: an empty set.
     """
-    if others is not None and (others.ndim < 2 or len(others) < 1):
-        raise ValueError(f"animorph: others must be an array [N, ...] of at least one example, got {others.shape}")
-    return Animorph(estimate=bool(estimate), others=others, **times_of(levels))
+    return Animorph(estimate=bool(estimate), others=None, **times_of(levels))
 
 
 def _shares(levels: int) -> np.ndarray:

@@ -18,7 +18,7 @@ SUPPLIED = {
     "stepper": {"fitted", "data_range", "energy"},
     "corrector": set(),
     "grid": {"t_min", "fitted"},
-    "degradation": {"data_range", "means", "others"},
+    "degradation": {"data_range"},
     "objective": {"t", "chain", "levels", "centered", "terms", "proposal", "diffuse"},
     "operator": set(),
 }

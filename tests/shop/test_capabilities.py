@@ -55,15 +55,7 @@ def kind(request, tmp_path_factory):
     """A stored model of each kind: its config, its folder, and what is expected of it."""
     recipe, can, sections, works = KINDS[request.param]
     source = "moons" if recipe == "Quadrants" else "gaussian"  # of which only the first have classes
-    read = (
-        CHAINS
-        if recipe == "OneLevel"
-        else COLD
-        if recipe.startswith("Degraded")
-        else READ
-        if recipe.startswith("Gaussian")
-        else UNREAD
-    )
+    read = {"OneLevel": CHAINS, "Degraded": COLD, "Gaussian": READ}.get(recipe.partition(":")[0], UNREAD)
     config, folder = config_of(recipe, f"data={source}", *SHORT, *read), tmp_path_factory.mktemp("run")
     store({"w": np.zeros(1, np.float32)}, folder, 7)
     return config, folder, can, sections, works

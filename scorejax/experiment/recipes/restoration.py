@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Annotated, Any, Literal
 
 import flax.linen as nn
@@ -15,7 +16,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax import data
-from scorejax.degradations import DEGRADATIONS, ChannelMeans, Degradation
+from scorejax.degradations import DEGRADATIONS, Degradation
+from scorejax.degradations.mixing import Animorph
 from scorejax.experiment import config as configs
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble.data import dataset
@@ -23,18 +25,18 @@ from scorejax.experiment.config import Seam, takes
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.ranges import Count, Natural
+from scorejax.numerics.ranges import Natural
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import ConfigError, user_errors
 
 _LEVEL, _DRAW = 1, 2  # streams of an example's key; 0 prepares the example
-_FITTED, _OTHERS = 10_000, 2_000  # images whose mean colors are fitted, and images of another set, at most
+_FITTED, _OTHERS, _FEW = 10_000, 2_000, 64  # examples that are fitted, of another set, and made up, at most
 
 DEGRADATION = Seam(
     DEGRADATIONS,
     "degradation",
     "blur",
-    supplied=frozenset({"data_range", "means", "others"}),
+    supplied=frozenset({"data_range"}),
     makes="scorejax.degradations:Degradation",
 )
 
@@ -51,7 +53,6 @@ class Restoration(Recipe):
         degradation: Annotated[Any, DEGRADATION] = "blur",
         loss: Literal["l1", "l2"] = "l1",
         residual: bool = False,
-        components: Count = 1,
         others: str | None = None,
         other_classes: Annotated[tuple[Natural, ...], MinLen(1)] | None = None,
     ) -> None:
@@ -62,36 +63,32 @@ class Restoration(Recipe):
             degradation: what is undone.
             loss: of an example: the mean of absolute differences, or of their squares.
             residual: whether the network puts out what is to be added to the degraded data, not the data themselves.
-            components: Gaussians in the law of mean colors that is fitted to the training data, which generation from
-                blurs that end in a mean begins with.
             others: of animorph: folder of images, or .npz file, that the data turn into.
             other_classes: of animorph, instead: labels of the examples of the same source that they turn into.
         """
         super().__init__(given)
         self._make = DEGRADATIONS[degradation] if isinstance(degradation, str) else degradation
-        self.squared, self.residual, self.components = loss == "l2", residual, components
-        self._others = others, other_classes
+        self.squared, self.residual, self._others = loss == "l2", residual, (others, other_classes)
         networks.check_network(self.config, "scores")
-        taken = takes(self.config.recipe.degradation.find())
-        turns, stated = (
-            "others" in taken,
-            [key for key, value in zip(("others", "other_classes"), self._others, strict=True) if value is not None],
-        )
-        if turns != (len(stated) == 1):
+        with user_errors("recipe.degradation"):
+            self.process: Degradation = self._make()
+        self.draws = self.process.starts
+        self._fits = self.draws and self.process.asks_for_data and not isinstance(self.process, Animorph)
+        self._check_others()
+
+    def _check_others(self) -> None:
+        given = {"others": self._others[0], "other_classes": self._others[1]}
+        stated = [key for key, value in given.items() if value is not None]
+        if isinstance(self.process, Animorph) and len(stated) != 1:
             raise ConfigError(
-                "recipe.degradation = 'animorph' needs what the data turn into, either recipe.others (a folder or "
-                ".npz file) or recipe.other_classes"
-                if turns
-                else f"recipe.{stated[0]} is of recipe.degradation = 'animorph' alone, got "
+                "recipe.degradation = 'animorph' needs what the data turn into, either recipe.others (a folder or .npz "
+                "file) or recipe.other_classes"
+            )
+        if stated and not isinstance(self.process, Animorph):
+            raise ConfigError(
+                f"recipe.{stated[0]} is of recipe.degradation = 'animorph' alone, got "
                 f"{self.config.recipe.degradation.name!r}"
             )
-        self.process: Degradation = self._made(means=_SOME_MEANS, others=np.zeros((1, 1)))
-        self.draws = self.process.starts
-        self._fits = self.draws and "means" in taken
-
-    def _made(self, **supplied: object) -> Degradation:
-        with user_errors("recipe.degradation"):
-            return self._make(**supplied)
 
     @functools.cached_property
     def network(self) -> nn.Module:
@@ -129,9 +126,7 @@ class Restoration(Recipe):
         module, shape = self.network, self.given.form.shape
         found = {"network": jax.eval_shape(lambda key: networks.init_params(key, module, shape), jax.random.key(0))}
         if self._fits:
-            k, c = self.components, shape[-1]
-            sizes = {"weights": k, "means": k * c, "factors": k * c * c}
-            found["start"] = {name: jax.ShapeDtypeStruct((size,), jnp.float32) for name, size in sizes.items()}
+            found["start"] = {name: jax.ShapeDtypeStruct((n,), jnp.float32) for name, n in self._sizes().items()}
         return found
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
@@ -152,31 +147,32 @@ class Restoration(Recipe):
     # ---- What the data say of the degradation --------------------------------------------------------------------
 
     def _known(self, params: Params | None) -> Degradation:
-        """The degradation on the data of the run, with the law of mean colors that the weights hold."""
-        supplied: dict[str, object] = {"others": self._images} if any(self._others) else {}
-        if (interval := self.given.space.interval) is not None:
-            supplied["data_range"] = interval
-        if params is not None and self._fits:
-            start, k = params["start"], self.components
-            c = self.given.form.shape[-1]
-            supplied["means"] = ChannelMeans(
-                start["weights"], start["means"].reshape(k, c), start["factors"].reshape(k, c, c)
-            )
-        return self._made(**supplied)
+        """The degradation on the data of the run, with what was fitted to them, which the weights hold."""
+        interval = self.given.space.interval
+        with user_errors("recipe.degradation"):
+            made = self._make() if interval is None else self._make(data_range=interval)
+        if isinstance(made, Animorph):
+            return made.fitted(made.fit(self._images))
+        if params is None or not self._fits:
+            return made
+        shapes = self._shapes()
+        return made.fitted({name: value.reshape(shapes[name]) for name, value in params["start"].items()})
 
     def _start(self) -> PyTree:
-        """The law of the mean colors of the training data, which no step changes."""
+        """What is fitted to the training data, which no step changes; flat, so that no decay of weights does."""
         examples = self.given.examples.examples
-        index = data.spread(len(examples), _FITTED)
+        few = np.asarray(examples[data.spread(len(examples), _FITTED)])
         with jax.ensure_compile_time_eval():
-            means = [
-                np.asarray(self.given.space.middle(jnp.asarray(examples[part])).mean(axis=(1, 2)))
-                for part in np.array_split(index, max(1, len(index) // 1000))
-            ]
-        found = ChannelMeans.fit(np.concatenate(means), self.components)
-        return {
-            name: np.asarray(getattr(found, name), np.float32).reshape(-1) for name in ("weights", "means", "factors")
-        }
+            found = self.process.fit(np.asarray(self.given.space.middle(jnp.asarray(few))))
+        return {name: value.reshape(-1) for name, value in found.items()}
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of what is fitted, by a trial on a few made-up examples."""
+        few = np.random.default_rng(0).random((_FEW, *self.given.form.shape))
+        return {name: value.shape for name, value in self.process.fit(few).items()}
+
+    def _sizes(self) -> dict[str, int]:
+        return {name: math.prod(shape) for name, shape in self._shapes().items()}
 
     @functools.cached_property
     def _images(self) -> np.ndarray:
@@ -210,6 +206,3 @@ class _Restore:
         rngs = {"dropout": dropout_key} if train else None
         out = jnp.asarray(self.module.apply({"params": params}, x, label, None, train, rngs=rngs))
         return x + out if self.residual else out
-
-
-_SOME_MEANS = ChannelMeans(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))  # to ask what a degradation could do
