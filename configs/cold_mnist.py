@@ -15,7 +15,8 @@ of algorithms 1 and 2. To restore a folder of blurred images of your own:
     :color        holes that grow in the middle and show a random gray, from which digits are drawn
     :pixelate     super-resolution from 3 x 3 pixels, 3 levels
     :snow         snow, 200 levels
-    :animorph     threes that turn into eights, 200 levels; draws threes from eights
+    :animorph     digits that turn into other digits, 200 levels, and are drawn from them; threes from eights with
+                  --config.data.classes=(3,) --config.recipe.other_classes=(8,)
     :noise        hot diffusion with estimated noise, 200 levels: DDIM
     :noise_fixed  hot diffusion with the noise of the start
     :digits       on the 8x8 digits that come with the package, about a minute: no download
@@ -83,10 +84,8 @@ def snow(config: Config) -> None:
 
 
 def animorph(config: Config) -> None:
-    """Of one source both sets."""
+    """Digits from digits."""
     _of(config, "animorph", PUBLISHED["animorph"]["generation"])
-    config.data.classes = (3,)
-    config.recipe.other_classes = (8,)
 
 
 def noise(config: Config) -> None:

@@ -49,17 +49,20 @@ def test_the_loss_is_of_the_degraded_example_at_one_of_its_levels():
 
 def test_images_turn_into_those_of_another_class_or_folder(tmp_path):
     np.savez(tmp_path / "others.npz", x=np.full((5, 8, 8, 3), 255, np.uint8))
-    asked = ("recipe.other_classes=none", f"recipe.others={tmp_path / 'others.npz'}")
-    recipe = recipe_of(*asked, variant="animorph,digits,tiny")
+    recipe = recipe_of(f"recipe.others={tmp_path / 'others.npz'}", variant="animorph,digits,tiny")
     drawn = recipe._known(None).draw(jax.random.split(jax.random.key(0), 2), (2, 8, 8, 3))
     np.testing.assert_allclose(drawn, 255.5 / 128 - 1)
-    recipe = recipe_of(variant="animorph,digits,tiny", examples=None)
+    recipe = recipe_of("recipe.other_classes=(8,)", variant="animorph,digits,tiny", examples=None)
     source = data.load("digits", "train", classes=(8,))
     np.testing.assert_allclose(recipe._known(None).others, recipe.given.space.middle(source.examples), rtol=1e-6)
 
 
 REFUSED = {
-    "no others": (("recipe=restoration:degradation=animorph",), {}, "needs what the data turn into"),
+    "two sets": (
+        ("recipe=restoration:degradation=animorph", "recipe.others=x", "recipe.other_classes=(8,)"),
+        {},
+        "both say what",
+    ),
     "others": (("recipe.other_classes=(3,)",), {}, "of recipe.degradation = 'animorph' alone, got 'blur'"),
     "a kernel": (("recipe.degradation.kernel=11",), {}, "blur' on data = 'colored'.*larger than images of 8x8"),
     "gray": (("recipe=restoration:degradation=decolor",), {"examples": GRAY}, "no color to lose"),

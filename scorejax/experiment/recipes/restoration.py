@@ -63,7 +63,7 @@ class Restoration(Recipe):
             degradation: what is undone.
             loss: of an example: the mean of absolute differences, or of their squares.
             residual: whether the network puts out what is to be added to the degraded data, not the data themselves.
-            others: of animorph: folder of images, or .npz file, that the data turn into.
+            others: of animorph: folder of images, or .npz file, that the data turn into; None: each other.
             other_classes: of animorph, instead: labels of the examples of the same source that they turn into.
         """
         super().__init__(given)
@@ -79,11 +79,8 @@ class Restoration(Recipe):
     def _check_others(self) -> None:
         given = {"others": self._others[0], "other_classes": self._others[1]}
         stated = [key for key, value in given.items() if value is not None]
-        if isinstance(self.process, Animorph) and len(stated) != 1:
-            raise ConfigError(
-                "recipe.degradation = 'animorph' needs what the data turn into, either recipe.others (a folder or .npz "
-                "file) or recipe.other_classes"
-            )
+        if len(stated) > 1:
+            raise ConfigError("recipe.others and recipe.other_classes both say what the data turn into; leave one out")
         if stated and not isinstance(self.process, Animorph):
             raise ConfigError(
                 f"recipe.{stated[0]} is of recipe.degradation = 'animorph' alone, got "
@@ -184,10 +181,12 @@ class Restoration(Recipe):
             with user_errors("recipe.others"):
                 c = self.config.data
                 found = data.given(path, form.shape, form.gray_levels, crop=c.crop, alpha=c.alpha)
-        else:
+        elif classes is not None:
             own = configs.copy(self.config)
             own.data.classes = classes
             found = dataset(own).examples
+        else:
+            found = self.given.examples.examples
         few = np.asarray(found[data.spread(len(found), _OTHERS)])
         with jax.ensure_compile_time_eval():
             return np.asarray(self.given.space.middle(jnp.asarray(few)))
