@@ -28,7 +28,7 @@ PAGES = [
     ROOT / "README.md",
     *(
         ROOT / f"docs/{name}.md"
-        for name in ("choosing", "control", "data", "recipes", "runs", "benchmarks", "energies", "slides")
+        for name in ("choosing", "control", "data", "recipes", "runs", "benchmarks", "energies", "slides", "processes")
     ),
 ]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
@@ -41,6 +41,7 @@ RUNS = {
     "runs/eights": "vp_mnist",
     "runs/terrain": "vp_digits",
     "runs/energy": "energy:mnist",
+    "runs/cold_mnist": "cold_mnist",
 }
 # What stands for a value of the reader's own.
 PLACEHOLDERS = {"K": "10", "N": "10", "FILE": "x.npz", "DIR": "x", "TFDS_DIR": "x"}
@@ -56,6 +57,7 @@ CONTEXTS = [
     ["guidance=restore", "guidance.method=dps"],
     ["guidance=inpaint"],
     ["guidance=translate"],
+    ["guidance=undo"],
     ["eval.features=inception"],
     ["model=ddpmpp"],
     *([f"recipe={name}"] for name in RECIPES),

@@ -1,10 +1,14 @@
 """The recipe that undoes a degradation: what it asks for, what it fits to the data, and what it refuses."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
+from runs import ROOT
 
 from scorejax import data
+from scorejax.experiment import checks
 from scorejax.experiment import config as configs
 from scorejax.experiment.recipe import Batch, make_recipe
 from scorejax.runtime.errors import ConfigError
@@ -55,6 +59,20 @@ def test_images_turn_into_those_of_another_class_or_folder(tmp_path):
     recipe = recipe_of("recipe.other_classes=(8,)", variant="animorph,digits,tiny", examples=None)
     source = data.load("digits", "train", classes=(8,))
     np.testing.assert_allclose(recipe._known(None).others, recipe.given.space.middle(source.examples), rtol=1e-6)
+
+
+def test_a_degradation_of_ones_own_is_named_by_its_module(tmp_path, monkeypatch):
+    """The example of the docs, on points in the plane."""
+    page = (ROOT / "docs/processes.md").read_text()
+    (block,) = re.findall(r"^```python\n(# my_degradation.py\n.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (part,) = re.findall(r"--config.recipe.degradation=(my_degradation:\S+)", page)
+    (tmp_path / "my_degradation.py").write_text(block)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = configs.load("cold_mnist:moons,tiny", [f"recipe.degradation={part}"])
+    checks.check(config)
+    process = make_recipe(config).process
+    x = HAT.standard_normal((3, 2)).astype(np.float32)
+    np.testing.assert_allclose(process.degrade(x, np.array([0.0, 0.4, 1.0]), ()), x * [[1, 1], [1, 0.6], [1, 0]])
 
 
 REFUSED = {

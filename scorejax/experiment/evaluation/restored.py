@@ -62,7 +62,7 @@ def batch_function(model: Subject) -> Callable[..., dict[str, Array]]:
                 each, of.degradation.held(drawn), of.restore, (len(index), *shape), stepper=samplers.cold(rule),
                 times=times, x_init=x["degraded"], clip=sampler["clip"], denoise=False,
             ).x  # fmt: skip
-        rows = {}
+        rows = {"clean": raw}
         for kind, value in x.items():
             rows[kind] = space.from_model(value)
             found = measured(rows[kind], raw, model.form)
@@ -92,7 +92,7 @@ def restore(held: Held, judge: quality.Judge, workdir: Path) -> Result:
         "restored", batch_function(model), carried(model, RESTORED), (truth,),
         stop=len(truth), batch_size=min(c.batch, len(truth)), start=min(ledger.done, len(truth)),
     )  # fmt: skip
-    rows = {"clean": truth, **ledger.fill(batches)}
+    rows = ledger.fill(batches)
     real = reference.examples(judge.config)
     with reference.real_features(judge.config, real, judge.network, workdir) as features:
         target = metrics.Moments.of_rows(features, judge.network.name)
@@ -158,9 +158,7 @@ def _show(held: Held, workdir: Path) -> None:
     if not parallel.is_main_process() or not form.gray_levels:
         return
     rows = _ledger(held, workdir).fill(())
-    truth = held.test.examples[data_lib.spread(len(held.test), held.config.eval.restored)]
-    index = np.arange(min(ROWS, len(truth)))
-    page = np.stack([{"clean": truth, **rows}[kind][index] for kind in KINDS], axis=1).reshape(-1, *form.shape)
+    page = np.stack([rows[kind][:ROWS] for kind in KINDS], axis=1).reshape(-1, *form.shape)
     own = places.settings(held.config, (*READS, "eval.restored"))
     name = f"restored-{held.subject.step}{places.title(held.config, workdir)}.png"
     with replacing(places.page(workdir / "samples" / name, own)) as path:
