@@ -25,7 +25,7 @@ SHOWN = 12  # images of each degradation in the picture
         "algorithm 2"
     },
 )
-def cold(given: Given, *, steps: int = 1200, restored: int = 500) -> dict:
+def cold(given: Given, *, steps: int = 600, restored: int = 300) -> dict:
     rows, page = {}, []
     for name in ("blur", "inpaint", "pixelate"):
         run = given.run(f"cold_mnist:{name}", name, f"train.steps={steps}", f"eval.restored={restored}")
