@@ -32,7 +32,7 @@ def rows_of(report, name):
     return np.load(f"{report['folder']}/{name}.npy")
 
 
-@pytest.mark.parametrize("rule", ["corrected", "naive"])
+@pytest.mark.parametrize("rule", ["corrected", pytest.param("naive", marks=pytest.mark.slow)])
 def test_images_of_the_data_are_degraded_and_restored(tmp_path, rule):
     config = config_of(*COLD, "guidance=undo", f"sampler.stepper=cold:rule={rule}")
     report = controlled.control(config, tmp_path)
