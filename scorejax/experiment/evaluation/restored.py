@@ -82,7 +82,7 @@ def measured(x: Array, truth: Array, form: data_lib.Form) -> dict[str, Array]:
     return {"rmse": error, "ssim": metrics.ssim(x, truth, peak, window=metrics.fitting_window(form.shape[:2]))}
 
 
-def restore(held: Held, judge: quality.Judge, workdir: Path) -> Result:
+def restore(held: Held, network: metrics.FeatureNetwork, workdir: Path) -> Result:
     """Degrade and restore test examples, and measure them one by one and all together."""
     model, form, c = held.subject, held.subject.form, held.config.eval
     numbers = data_lib.spread(len(held.test), c.restored)
@@ -93,14 +93,14 @@ def restore(held: Held, judge: quality.Judge, workdir: Path) -> Result:
         stop=len(truth), batch_size=min(c.batch, len(truth)), start=min(ledger.done, len(truth)),
     )  # fmt: skip
     rows = ledger.fill(batches)
-    real = reference.examples(judge.config)
-    with reference.real_features(judge.config, real, judge.network, workdir) as features:
-        target = metrics.Moments.of_rows(features, judge.network.name)
+    real = reference.examples(held.config)
+    with reference.real_features(held.config, real, network, workdir) as features:
+        target = metrics.Moments.of_rows(features, network.name)
     kinds: Result = {}
     for kind in KINDS:
         shown, digest = reference.Pictures(rows[kind], form.gray_levels), [ledger.folder.name, kind]
-        with reference.features(judge.network, shown, c.batch, workdir, f"{kind} examples", digest) as features:
-            kinds[kind] = distance_and_error(target, np.asarray(features), judge.network.name)
+        with reference.features(network, shown, c.batch, workdir, f"{kind} examples", digest) as features:
+            kinds[kind] = distance_and_error(target, np.asarray(features), network.name)
         if kind != "clean":
             names = [name for name in ("rmse", "ssim") if f"{kind}_{name}" in rows]
             kinds[kind] |= {name: metrics.mean_and_error(rows[f"{kind}_{name}"]) for name in names}
@@ -109,7 +109,7 @@ def restore(held: Held, judge: quality.Judge, workdir: Path) -> Result:
         "kinds": kinds,
         "steps": len(assemble.sampler(held.config, model.process, model.fitted, model.space.interval)["times"]) - 1,
         "levels": model.process.levels if isinstance(model.process, Degradation) else None,
-        "features": judge.network.name,
+        "features": network.name,
         "target": f"{target.count} examples of {real.name}, {c.reference_split}",
         "ssim_window": metrics.fitting_window(form.shape[:2]) if form.gray_levels else None,
         "seed": c.seed,
@@ -148,8 +148,8 @@ def _ledger(held: Held, workdir: Path) -> Ledger:
 
 
 def _prepare(held: Held) -> Work:
-    judge = quality.judge(held.config, held.train)
-    return lambda workdir: restore(held, judge, workdir)
+    network = quality.network(held.config, held.subject.form)
+    return lambda workdir: restore(held, network, workdir)
 
 
 def _show(held: Held, workdir: Path) -> None:
