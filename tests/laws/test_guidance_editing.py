@@ -17,8 +17,6 @@ from scorejax.guidance.replacement import ChannelRotation
 from scorejax.samplers import Step, Stepper
 
 # Bits and tight tolerances: rounding differs between optimized programs and others.
-pytestmark = pytest.mark.optimized
-
 SDE = sj.vp(t_min=1e-3)
 PAIR = sj.analytic.gaussian([0.0, 0.0], [[1.0, 0.9], [0.9, 1.0]])
 SCORE = PAIR.score(SDE)

@@ -13,8 +13,6 @@ from worlds import CORRELATED, at_end
 import scorejax as sj
 from scorejax.guidance import operators
 
-pytestmark = pytest.mark.optimized
-
 SDE = sj.vp(t_min=1e-3, t_max=0.7)
 MATRIX, Y = np.array([[1.0, 0.5]]), np.array([0.7])
 A = operators.dense(MATRIX, (2,))
