@@ -63,12 +63,52 @@ def text(numbers: dict) -> str:
     floor = any_row["kinds"]["clean"]["frechet_distance"]
     return f"""
 Three of the published degradations of MNIST, a network of 179,000 parameters for each, {numbers["steps"]} steps of batch 32
-(about five minutes of CPU time), and {numbers["restored"]} test digits. RMSE is in units of the range of gray levels. The
+(two and a half minutes of CPU time), and {numbers["restored"]} test digits. RMSE is in units of the range of gray levels. The
 Frechet distance is that to 10,000 training digits in the features of a small classifier of digits
 (`{any_row["features"]}`), where the test digits themselves have {floor:.2f}; its error is a jackknife over ten groups.
 
 {table(["degradation", "restored", "RMSE", "SSIM", "Frechet distance", "published"], lines)}
 
-The published distances are of Inception features and of a network that was trained 700,000 steps, so that the numbers of
-both columns cannot be compared, but their order can.
+The published distances are of Inception features and of networks that were trained for 700,000 steps, so that the two columns
+cannot be compared, but their order can. The paper has algorithm 2 ahead of direct restoration in the distance, for blurs and for
+holes. {_verdict(numbers["rows"])} In RMSE {_closer(numbers["rows"])}; the
+paper too has direct restoration nearer to the original and algorithm 2 nearer to the data. Algorithm 1
+{_naive(numbers["rows"])}. Of a blur this wide, 20 times with a standard deviation of 7 pixels, hardly more than the mean is left
+after two levels, so that what the network could go by are small differences from it, which take a longer training to read.
 """
+
+
+def _verdict(rows: dict) -> str:
+    """For each degradation, whether algorithm 2 is ahead in the Frechet distance, beyond twice the errors."""
+    found: dict[str, list[str]] = {"ahead": [], "behind": [], "level": []}
+    for name, row in rows.items():
+        (two, e2), (one, e1) = (
+            (row["kinds"][kind]["frechet_distance"], row["kinds"][kind]["frechet_error"])
+            for kind in ("corrected", "direct")
+        )
+        place = "level" if abs(two - one) < 2 * (e1**2 + e2**2) ** 0.5 else "ahead" if two < one else "behind"
+        found[place].append(f"`{name}` ({two:.1f} to {one:.1f})")
+    words = {"ahead": "it is ahead", "behind": "it is behind", "level": "the two are level within the errors"}
+    said = [f"{words[place]} for {' and '.join(names)}" for place, names in found.items() if names]
+    return f"Here {'; '.join(said)}."
+
+
+def _closer(rows: dict) -> str:
+    """For how many degradations direct restoration has the smaller error of each image."""
+    first = [
+        f"`{name}`"
+        for name, row in rows.items()
+        if row["kinds"]["direct"]["rmse"]["mean"] <= row["kinds"]["corrected"]["rmse"]["mean"]
+    ]
+    return f"direct restoration is ahead for {', '.join(first)}" if first else "algorithm 2 is ahead everywhere"
+
+
+def _naive(rows: dict) -> str:
+    """How often algorithm 1 is worse than algorithm 2."""
+    worse = [
+        name
+        for name, row in rows.items()
+        if row["kinds"]["naive"]["frechet_distance"] > row["kinds"]["corrected"]["frechet_distance"]
+    ]
+    names = ", ".join(f"`{name}`" for name in worse)
+    return f"is further from the data than algorithm 2 for {names}" if worse else "is nowhere behind algorithm 2"
