@@ -23,6 +23,7 @@ from scorejax.samplers import Sample, decode, encode, interpolate, sample, traje
 from scorejax.scores import analytic, estimators
 from scorejax.scores.predictions import make_conditional_score, make_score, score_from_energy, tweedie
 from scorejax.sdes import (
+    SDE,
     LinearSDE,
     bases,
     blur,
@@ -30,11 +31,14 @@ from scorejax.sdes import (
     colored,
     cosine,
     ddpm,
+    double_well,
+    drifting,
     edm,
     flow,
     ihdm,
     learned,
     ncsnv2_levels,
+    reflected,
     smld,
     still,
     subvp,
@@ -91,6 +95,7 @@ for _module in (
     sys.modules[f"scorejax.{_short}"] = _module
 
 __all__ = [
+    "SDE",
     "Elbo",
     "LinearSDE",
     "LogProb",
@@ -106,6 +111,8 @@ __all__ = [
     "ddpm",
     "decode",
     "degradations",
+    "double_well",
+    "drifting",
     "edm",
     "elbo",
     "encode",
@@ -124,6 +131,7 @@ __all__ = [
     "ncsnv2_levels",
     "objectives",
     "pretrained",
+    "reflected",
     "reverse",
     "sample",
     "samplers",

@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,11 +18,23 @@ from scorejax.experiment.trained import restore
 from scorejax.experiment.workdir import saved_config
 from scorejax.runtime.errors import ConfigError
 
-PAGE = (Path(__file__).parents[1] / "docs/extending.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-FILES = {
-    name.group(1): text for kind, text in BLOCKS if kind == "python" and (name := re.match(r"# (my_\w+)\.py\n", text))
-}
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def blocks_of(page):
+    return re.findall(r"^```(\w*)\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def files_of(blocks):
+    return {
+        name.group(1): text
+        for kind, text in blocks
+        if kind == "python" and (name := re.match(r"# (my_\w+)\.py\n", text))
+    }
+
+
+BLOCKS = blocks_of("extending.md")
+FILES = files_of(BLOCKS)
 COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines()]
 SEAMS = {
     "sde", "model", "recipe", "objective", "sampler.stepper", "sampler.corrector", "sampler.time_grid", "guidance",
@@ -145,3 +158,19 @@ def test_parts_are_ordinary_objects_in_python(outside, monkeypatch):
     draw = names["draw"]
     assert draw.nfe == 2 * 50 + 1
     assert np.abs(np.abs(draw.x) - 2).max() < 1.5
+
+
+def test_a_process_of_ones_own_drift_is_found_and_fits(tmp_path, monkeypatch):
+    """The example of docs/processes.md: its objective is traced, its prior is what its drift leaves as it is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    (tmp_path / "my_drift.py").write_text(files_of(blocks_of("processes.md"))["my_drift"])
+    importlib.invalidate_caches()
+    (command,) = re.findall(r"^scorejax .*my_drift.*$", (DOCS / "processes.md").read_text(), re.MULTILINE)
+    config = asked(command)
+    checks.check(config)
+    sde = assemble.sde(config)
+    x = np.linspace(-2.0, 2.0, 9, dtype=np.float32)[:, None]
+    slope = jax.grad(lambda x: sde.prior_logp(x).sum())(x)
+    np.testing.assert_allclose(sde.drift(x, 0.5), 0.5 * sde.diffusion_squared(0.5) * slope, rtol=1e-3, atol=1e-3)
+    sys.modules.pop("my_drift", None)

@@ -17,8 +17,7 @@ from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse.variance import VarianceHead
 from scorejax.samplers import Stepper
 from scorejax.scores.predictions import Score
-from scorejax.sdes.corruption import Corruption
-from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.corruption import SDE, Corruption
 
 
 class ConditionalScore(Protocol):
@@ -68,7 +67,7 @@ class Model:
         feature_layer: the layer of an image network whose input is its last feature map.
     """
 
-    sde: LinearSDE | None = None
+    sde: SDE | None = None
     degradation: Degradation | None = None
     score: Partial | None = None
     energy: Partial | None = None

@@ -35,7 +35,7 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score
-from scorejax.sdes import LinearSDE
+from scorejax.sdes import SDE
 
 Condition: TypeAlias = int | str | Sequence[int] | Sequence[str] | ArrayLike
 """A class by number or name, several of them, an embedding, or one of these for each example."""
@@ -85,7 +85,7 @@ class Run:
         return f"<run of {self.form.name} at step {self.step} in {self.workdir}: {can}>"
 
     @property
-    def sde(self) -> LinearSDE:
+    def sde(self) -> SDE:
         """Its forward process; refused for a model that has none."""
         return self._trained.sde
 

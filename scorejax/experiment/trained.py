@@ -13,8 +13,7 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Beside, Params, Recipe, make_recipe
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError
-from scorejax.sdes.corruption import Corruption
-from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.corruption import SDE, Corruption
 
 
 class Trained(NamedTuple):
@@ -48,7 +47,7 @@ class Trained(NamedTuple):
         return self.recipe.given.space
 
     @property
-    def sde(self) -> LinearSDE:
+    def sde(self) -> SDE:
         """Its forward process.
 
         Raises:

@@ -21,6 +21,7 @@ from scorejax.numerics.trees import register_dataclass, static
 from scorejax.samplers.driver import Sample, sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, tweedie
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
 
 _START = 2**32 - 4  # a stream apart from those of `sample`
@@ -149,6 +150,7 @@ def ddrm(
     Raises:
         ValueError: if the operator's modes are not known, `sigma_y < 0`, or `eta` or `eta_b` lies outside [0, 1].
     """
+    check_kind(sde, LinearSDE, "ddrm")
     doors.grid(times, sde.t_min, sde.t_max)
     y, shape = doors.points(y, "y"), doors.batch_shape(shape)
     if doors.known(sigma_y, eta, eta_b) and not (sigma_y >= 0 and 0 <= eta <= 1 and 0 <= eta_b <= 1):

@@ -16,7 +16,7 @@ from scorejax.samplers.stepper import Stepper
 from scorejax.scores.clipping import Clip, Interval
 from scorejax.scores.predictions import Score
 from scorejax.sdes import times as grids
-from scorejax.sdes.corruption import check_static
+from scorejax.sdes.corruption import check_kind, check_static
 from scorejax.sdes.linear import LinearSDE
 
 GRAY_AND_CHROMA = np.array([[1.0, -2.0, 0.0], [1.0, 1.0, 1.0], [1.0, 1.0, -1.0]]) / np.sqrt([3.0, 6.0, 2.0])
@@ -67,6 +67,7 @@ def inpaint(
     Raises:
         ValueError: if the mask does not fit `y`, the grid does not decrease, `rounds < 1` or `jump < 1`.
     """
+    check_kind(sde, LinearSDE, "inpaint")
     return _fill(
         key, sde, score, known(y, mask), jnp.shape(y), stepper=stepper, times=times, corrector=corrector,
         corrector_first=corrector_first, rounds=rounds, jump=jump, denoise=denoise, clip=clip, start=start,
@@ -109,6 +110,7 @@ def colorize(
     Raises:
         ValueError: if `gray` has not one channel, or as `inpaint`.
     """
+    check_kind(sde, LinearSDE, "colorize")
     gray = doors.points(gray, "gray")
     if gray.ndim < 2 or gray.shape[-1] != 1:
         raise ValueError(f"colorize: a gray image [B, H, W, 1] is needed, got shape {jnp.shape(gray)}")
@@ -164,6 +166,7 @@ def sdedit(
     Raises:
         ValueError: if `t0` lies outside the times of the process, `repeats < 1`, or the mask does not fit `x0`.
     """
+    check_kind(sde, LinearSDE, "sdedit")
     x0 = doors.points(x0, "x0")
     check_static("sdedit", t0=t0)
     if not sde.t_min < t0 <= sde.t_max:

@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 from scorejax.guidance.experts import Scalar
 from scorejax.numerics import doors
 from scorejax.numerics.trees import as_pytree
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
 
 
@@ -27,6 +28,7 @@ def faithful(sde: LinearSDE, low_pass: Callable[[Array], Array], source: Array) 
         low_pass: the linear map `P`, `[B, ...] -> [B, ...]`.
         source: the images to stay close to, `[B, ...]`.
     """
+    check_kind(sde, LinearSDE, "faithful")
     return Partial(_faithful, as_pytree(low_pass), sde, doors.points(source, "source"))
 
 
@@ -39,6 +41,7 @@ def realistic(sde: LinearSDE, features: Callable[[Array, Array], Array], source:
         source: the images to move away from, `[B, ...]`.
         noise: the standard normal noise of `source_t`, shaped like `source`.
     """
+    check_kind(sde, LinearSDE, "realistic")
     return Partial(_realistic, as_pytree(features), sde, doors.points(source, "source"), noise)
 
 

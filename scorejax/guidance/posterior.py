@@ -25,6 +25,7 @@ from scorejax.guidance.operators import Operator
 from scorejax.numerics import doors
 from scorejax.numerics.trees import as_pytree, register_dataclass, static
 from scorejax.scores.predictions import Score, as_score, tweedie
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
 
 
@@ -62,6 +63,7 @@ def dps(
         ValueError: unless exactly one of `sigma_y` (positive) and `zeta` is given; when evaluated, if `y` does not
             have the shape of a measurement.
     """
+    check_kind(sde, LinearSDE, "dps")
     if (sigma_y is None) == (zeta is None):
         raise ValueError("dps: give exactly one of sigma_y (the noise of y) and zeta (the paper's step size)")
     if isinstance(sigma_y, Real) and not sigma_y > 0:
@@ -105,6 +107,7 @@ def pigdm(
     Raises:
         ValueError: if `sigma_y < 0`; when evaluated, if `y` does not have the shape of a measurement.
     """
+    check_kind(sde, LinearSDE, "pigdm")
     _check_noise("pigdm", sigma_y)
     solver = _Solver(iterations, tolerance)
     return Partial(_pigdm, solver, sde, as_score(score), operator, _measured(operator, y), sigma_y, data_std)
@@ -139,6 +142,7 @@ def moment_matching(
     Raises:
         ValueError: if `sigma_y < 0`; when evaluated, if `y` does not have the shape of a measurement.
     """
+    check_kind(sde, LinearSDE, "moment_matching")
     _check_noise("moment_matching", sigma_y)
     solver = _Solver(iterations, tolerance)
     return Partial(_moment_matching, solver, sde, as_score(score), operator, _measured(operator, y), sigma_y)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax.sdes.corruption import per_batch
+from scorejax.sdes.corruption import SDE, check_kind, per_batch
 from scorejax.sdes.linear import LinearSDE
 
 Strength = float | Array | Callable[[Array], Array]
@@ -24,7 +24,7 @@ def from_w(w: float) -> float:
 
 
 def interval(
-    strength: Strength, sde: LinearSDE, low: float, high: float, *, by: str = "log_snr", outside: float = 1.0
+    strength: Strength, sde: SDE, low: float, high: float, *, by: str = "log_snr", outside: float = 1.0
 ) -> Strength:
     """Return the schedule that is `strength` between two noise levels and `outside` elsewhere (arXiv 2404.07724).
 
@@ -44,6 +44,8 @@ def interval(
         raise ValueError(f"interval: unknown coordinate {by!r}; choose one of {', '.join(COORDINATES)}")
     if low > high:
         raise ValueError(f"interval: low must not exceed high, got low={low}, high={high}")
+    if by == "log_snr":
+        check_kind(sde, LinearSDE, "interval(by='log_snr')")
     function = _inside_log_snr if by == "log_snr" else _inside_time
     return Partial(function, as_leaf(strength), sde, low, high, outside)
 

@@ -18,6 +18,7 @@ from scorejax.likelihood.log_prob import LogProb, log_prob
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.scores.predictions import Score
+from scorejax.sdes.corruption import SDE
 from scorejax.sdes.linear import LinearSDE
 
 Dequantizer = Callable[[Array, Array], tuple[Array, Array]]
@@ -76,7 +77,7 @@ def bits_per_dim(log_prob: Array, dims: int, bin_width: float) -> Array:
 
 def dequantized_bits(
     key: Array,
-    sde: LinearSDE,
+    sde: SDE,
     score: Score,
     examples: Array,
     levels: int,

@@ -19,7 +19,7 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.trees import as_pytree
 from scorejax.scores.jacobian import score_and_products
 from scorejax.scores.predictions import Score, as_score
-from scorejax.sdes.corruption import Time, check_moves, per_batch
+from scorejax.sdes.corruption import Time, check_kind, check_moves, per_batch
 from scorejax.sdes.linear import LinearSDE
 
 FORMS = ("denoising", "sliced")
@@ -94,6 +94,7 @@ def likelihood_bound(
         raise ValueError(f"unknown form {form!r} of the bound; choose one of {', '.join(FORMS)}")
     if times not in TIMES:
         raise ValueError(f"unknown times {times!r} of the bound; choose one of {', '.join(TIMES)}")
+    check_kind(sde, LinearSDE, "the likelihood bound")
     if chunk < 1 or samples < 1 or samples % chunk:
         raise ValueError(f"samples must be a multiple of chunk >= 1, got samples={samples}, chunk={chunk}")
     divergence = check_divergence(divergence, probes) if form == "sliced" else ""

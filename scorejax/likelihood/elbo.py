@@ -23,7 +23,7 @@ from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, Transition, transition
 from scorejax.scores.predictions import Score, as_score, tweedie
-from scorejax.sdes.corruption import Time, check_moves, per_batch
+from scorejax.sdes.corruption import Time, check_kind, check_moves, per_batch
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate
 from scorejax.sdes.linear import LinearSDE
@@ -92,6 +92,7 @@ def elbo(
         ValueError: where the bound is infinite (`eta = 0`), or on data, keys, a score or other arguments that do not
             fit.
     """
+    check_kind(sde, LinearSDE, "the variational bound")
     if levels is not None:
         x0 = check_examples(x0, levels, "x0")  # a bound in bits per level is no bound of what lies between the levels
     check_moves(sde, "the variational bound")

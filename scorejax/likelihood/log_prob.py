@@ -18,9 +18,9 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.adjoints import check_adjoint, hint_at_adjoint
 from scorejax.numerics.trees import as_pytree
 from scorejax.samplers.ode import solve
-from scorejax.scores.jacobian import score_and_products
-from scorejax.scores.predictions import Score, as_score
-from scorejax.sdes.corruption import check_moves, per_batch
+from scorejax.scores.jacobian import score_and_products, value_and_products
+from scorejax.scores.predictions import Score, as_score, probability_flow
+from scorejax.sdes.corruption import SDE, check_kind, check_moves, per_batch
 from scorejax.sdes.linear import LinearSDE
 
 
@@ -45,7 +45,7 @@ class LogProb(NamedTuple):
 
 def log_prob(
     key: Array,
-    sde: LinearSDE,
+    sde: SDE,
     score: Score,
     x: Array,
     *,
@@ -62,10 +62,10 @@ def log_prob(
 
         log p(x) = log p_T(x_T) + int div( f x - g^2 score / 2 ) dt,   x_T the end of the flow from x
 
-    The drift of the process has an exact divergence; only the trace of the score's Jacobian is estimated, by
-    `probes` Hutchinson vectors fixed along the solve, or summed exactly. Each example is solved with its own step
-    sizes, so its value does not depend on its batch-mates. `x` is placed at `sde.t_min`: the value is
-    `log p_{t_min}(x)`.
+    The drift of a Gaussian process has an exact divergence; only the trace of the score's Jacobian is estimated, by
+    `probes` Hutchinson vectors fixed along the solve, or summed exactly. Of any other drift they are used on the whole
+    flow. Each example is solved with its own step sizes, so its value does not depend on its batch-mates. `x` is
+    placed at `sde.t_min`: the value is `log p_{t_min}(x)`.
 
     The law at `sde.t_max` is by default the end of the forward process, `N(0, sigma^2)` with its `sigma` there. The
     code of Score-SDE takes `N(0, 1)` for VP and sub-VP, here `prior="standard"`. The two are some 1e-4 bits per
@@ -94,7 +94,7 @@ def log_prob(
         ValueError: on an unknown name, fewer than one probe, data that are not finite floating numbers, or a score of
             another shape, or a process that does not move.
     """
-    check_moves(sde, "log_prob")
+    check_moves(check_kind(sde, SDE, "log_prob"), "log_prob")
     x = doors.points(x)
     divergence = check_divergence(divergence, probes)
     vectors = probe_vectors(keys_lib.per_example(key, x.shape[0]), x, divergence, probes)
@@ -108,7 +108,7 @@ def log_prob(
 
 @partial(jax.jit, static_argnames=("exact", "max_steps", "adjoint"))
 def _solve(
-    sde: LinearSDE,
+    sde: SDE,
     score: Score,
     x: Array,
     vectors: Array,
@@ -123,12 +123,15 @@ def _solve(
     derivatives = score_and_products(score)
 
     def field(t: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        return _flow_and_divergence(sde, derivatives, state[0], t, vectors, exact)
+        if isinstance(sde, LinearSDE):
+            return _flow_and_divergence(sde, derivatives, state[0], t, vectors, exact)
+        return _any_flow_and_divergence(sde, score, state[0], t, vectors, exact)
 
     state = (x, jnp.zeros((x.shape[0], 1 if exact else vectors.shape[1]), x.dtype))
     (latent, change), nfe = solve(field, state, sde.t_min, sde.t_max, rtol, atol, max_steps, adjoint=adjoint)
     # The solver saw the change per dimension, see `_flow_and_divergence`.
     change = change * math.prod(x.shape[1:])
+    latent = sde.settled(latent)
     prior = sde.prior_logp(latent) if prior_logp is None else doors.per_row(latent, prior_logp(latent), "prior_logp")
     value = prior + jnp.mean(change, axis=1)
     ok = jnp.isfinite(value) & jnp.all(jnp.isfinite(latent.reshape(x.shape[0], -1)), axis=1)
@@ -155,3 +158,12 @@ def _flow_and_divergence(
     linear = jnp.broadcast_to(per_batch(rate, t, x.ndim), x.shape).reshape(x.shape[0], -1).sum(axis=1, keepdims=True)
     drift = sde.drift(x, t) - sde.scale(half_g2, t, score)
     return drift, (linear - (jnp.sum(traces, axis=1, keepdims=True) if exact else traces)) / math.prod(x.shape[1:])
+
+
+def _any_flow_and_divergence(
+    sde: SDE, score: Score, x: Array, t: Array, vectors: Array, exact: bool
+) -> tuple[Array, Array]:
+    """Return the same for a drift of any form, whose divergence is that of the whole flow."""
+    drift, products = value_and_products(lambda y: probability_flow(sde, score)(y, t), x, vectors)
+    traces = jnp.sum((vectors * products).reshape(*vectors.shape[:2], -1), axis=2)
+    return drift, (jnp.sum(traces, axis=1, keepdims=True) if exact else traces) / math.prod(x.shape[1:])

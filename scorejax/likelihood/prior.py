@@ -11,18 +11,18 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.numerics import doors
-from scorejax.sdes.corruption import Time
+from scorejax.sdes.corruption import SDE, Time, check_kind
 from scorejax.sdes.linear import LinearSDE
 
 PRIORS = ("marginal", "standard")
 
 
-def named_prior(sde: LinearSDE, prior: str) -> Callable[[Array], Array] | None:
+def named_prior(sde: SDE, prior: str) -> Callable[[Array], Array] | None:
     """Return the log density `[B]` of a prior by its name; None for the process's own, `sde.prior_logp`.
 
     Args:
         sde: the forward process.
-        prior: `marginal`, `N(0, sigma_T^2)` with the `sigma` of the process at `T = sde.t_max`; or `standard`,
+        prior: `marginal`, that of the process, `N(0, sigma_T^2)` with its `sigma` at `T = sde.t_max`; or `standard`,
             `N(0, 1)`, which the code of Score-SDE takes for VP and sub-VP. Per dimension of a latent `z` the second
             gives `(log sigma_T^2 + z^2 (1 / sigma_T^2 - 1)) / (2 log 2)` bits more.
 
@@ -33,7 +33,7 @@ def named_prior(sde: LinearSDE, prior: str) -> Callable[[Array], Array] | None:
         raise ValueError(f"unknown prior {prior!r}; choose one of {', '.join(PRIORS)}, or give prior_logp")
     if prior == "marginal":
         return None
-    end = sde.sigma(sde.t_max)
+    end = check_kind(sde, LinearSDE, "prior='standard'").sigma(sde.t_max)
     if doors.known(end) and not np.all(np.abs(np.asarray(end) - 1.0) < 0.1):
         raise ValueError(
             f"prior='standard' is N(0, 1), and {type(sde).__name__} ends with the noise scale "

@@ -16,6 +16,7 @@ from scorejax.models.embedding import smooth_label_features
 from scorejax.models.layers import GroupNorm, ResBlock, conv3x3, dense_init
 from scorejax.numerics.trees import PyTree
 from scorejax.scores.predictions import Score, convert
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
 
 
@@ -111,6 +112,7 @@ def head_on(sde: LinearSDE, score: Score, head: Head, params: PyTree) -> Partial
         head: an `ImageHead` for a network of images, or a `VectorHead`.
         params: the parameters of the head; the only ones to receive gradients.
     """
+    check_kind(sde, LinearSDE, "a variance head")
     return Partial(_HeadOn(head), sde, score if isinstance(score, Partial) else Partial(score), params)
 
 
@@ -120,6 +122,7 @@ def init_head(key: jax.Array, sde: LinearSDE, score: Score, head: Head, shape: t
     Raises:
         ValueError: if the network behind the score has no layer `head.layer`.
     """
+    check_kind(sde, LinearSDE, "a variance head")
     x, t = jnp.zeros((1, *shape)), jnp.full(1, sde.t_max)
     read = jax.eval_shape(lambda: _read(head, sde, score, x, t))
     return head.init(key, *(jnp.zeros(array.shape, array.dtype) for array in read))["params"]

@@ -13,6 +13,7 @@ from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Below1
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
 
 Weighting: TypeAlias = Literal["simple", "log_snr"]
@@ -63,6 +64,7 @@ def classification(
         )
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+    check_kind(sde, LinearSDE, "classification")
     x0, labels = doors.points(x0, "x0"), jnp.asarray(labels)
     if labels.shape != x0.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(

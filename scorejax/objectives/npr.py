@@ -11,6 +11,7 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.reverse.variance import HeadNetwork
 from scorejax.scores.predictions import Score
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
 
 TARGETS = ("noise_residual", "squared_noise", "score_curvature")
@@ -52,6 +53,7 @@ def variance_head(
     """
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; choose one of {', '.join(TARGETS)}")
+    check_kind(sde, LinearSDE, "variance_head")
     x0 = doors.points(x0, "x0")
     t, rest = time_or_drawn(key, sde, x0.shape[0], t, time_sampling)
     keys = keys_lib.per_example(rest, x0.shape[0])

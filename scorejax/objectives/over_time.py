@@ -5,7 +5,8 @@ At a point `x_t` let `R = sqrt(w(t)) sigma_t`, mode by mode. In the coordinates 
 
     tr(R J R) + |R score|^2 / 2 = w sigma^2 ( tr J + |score|^2 / 2 )        where all modes have one noise
 
-and `w(t)` is a weight of the squared error of the noise `-sigma score`, at every level in the same scale.
+and `w(t)` is a weight of the squared error of the noise `-sigma score`, at every level in the same scale. Of a process
+that is no Gaussian one `sigma_t^2` is `sde.noise_variance(t)`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from scorejax.objectives.score_matching import EnergyScore, StaticScore, Timeles
 from scorejax.objectives.time_sampling import time_density, time_or_drawn
 from scorejax.objectives.weighting import Reduction, Weighting, reduction_factor, weight
 from scorejax.scores.predictions import Score, energy_of
+from scorejax.sdes.corruption import SDE, check_kind
 from scorejax.sdes.linear import LinearSDE
 
 Diffuse = Callable[[Array, Array, Array], Array]
@@ -48,7 +50,7 @@ def over_time(objective: Timeless) -> Callable[..., Array]:
 
     def timed(
         key: Array,
-        sde: LinearSDE,
+        sde: SDE,
         score: Score,
         x0: Array,
         *,
@@ -61,18 +63,19 @@ def over_time(objective: Timeless) -> Callable[..., Array]:
         x0 = doors.points(x0, "x0")
         t, noise_key = time_or_drawn(key, sde, len(x0), t, time_sampling)
         keys = keys_lib.per_example(noise_key, len(x0))
-        root, sigma = jnp.sqrt(weight(weighting, sde, t)), sde.sigma(t)
+        root, sigma = jnp.sqrt(weight(weighting, sde, t)), jnp.sqrt(sde.noise_variance(t))
 
         def in_units(y: Array) -> Array:
             return sde.scale(root, t, sde.scale(sigma, t, y))
 
         if of_kernel:
+            sde = check_kind(sde, LinearSDE, "an objective that compares with the score of the kernel q(x_t | x_0)")
             noise = keys_lib.normal(keys, x0.shape, x0.dtype)
             x, of_noise = sde.perturb(x0, t, noise), sde.scale(root, t, noise)
             given = {"truth": lambda y: -of_noise}
         else:
             # Two streams: what the objective draws must not depend on the noise in `x`.
-            x, keys = (diffuse or _kernel(sde))(keys_lib.fold_in(keys, 0), x0, t), keys_lib.fold_in(keys, 1)
+            x, keys = (diffuse or sde.corrupt)(keys_lib.fold_in(keys, 0), x0, t), keys_lib.fold_in(keys, 1)
             given = {}
         losses = objective(keys, _around(score, x, t, in_units), jnp.zeros_like(x), **given)
         return 2.0 * reduction_factor(reduction, x0.shape[1:]) * losses / time_density(sde, t, time_sampling)
@@ -95,7 +98,3 @@ def _around(score: Score, x: Array, t: Array, in_units: Callable[[Array], Array]
 
     energy = energy_of(score)
     return of_score if energy is None else EnergyScore(lambda y: energy(*at(y)))
-
-
-def _kernel(sde: LinearSDE) -> Diffuse:
-    return lambda keys, x0, t: sde.perturb(x0, t, keys_lib.normal(keys, x0.shape, x0.dtype))

@@ -15,12 +15,12 @@ from scorejax.objectives import score_matching
 from scorejax.objectives.over_time import Diffuse, over_time
 from scorejax.objectives.weighting import Reduction, Weighting
 from scorejax.scores.predictions import Score
-from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.corruption import SDE
 
 
 def sliced(
     key: Array,
-    sde: LinearSDE,
+    sde: SDE,
     score: Score,
     x0: Array,
     *,
@@ -56,7 +56,7 @@ def sliced(
         weighting: weights of the squared *noise* error, as in `denoising`: a name in `WEIGHTINGS`, or any function
             `(sde, t) -> [B]`; the squared score is weighted by `sigma_t^2` times that.
         reduction: over an example's dimensions: `mean`, `sum` or `half_sum`.
-        diffuse: draws `x_t` from `(keys [B], x0, t)`; by default from the process's own kernel.
+        diffuse: draws `x_t` from `(keys [B], x0, t)`; by default the process draws it, `sde.corrupt`.
         probes: `v` per example.
         projection: `rademacher`, `gaussian` or `sphere` (of radius sqrt(D)), all with `E[v v^T] = I`.
         variance_reduced: take `|score|^2` itself (SSM-VR) rather than its projection `(v^T score)^2` (SSM).
@@ -72,7 +72,7 @@ def sliced(
 
 def implicit(
     key: Array,
-    sde: LinearSDE,
+    sde: SDE,
     score: Score,
     x0: Array,
     *,
@@ -98,7 +98,7 @@ def implicit(
 
 def finite_difference(
     key: Array,
-    sde: LinearSDE,
+    sde: SDE,
     score: Score,
     x0: Array,
     *,

@@ -10,6 +10,7 @@ from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.sdes.corruption import SDE, check_kind
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
@@ -17,7 +18,7 @@ TimeSampling: TypeAlias = Literal["uniform", "stratified", "importance"]
 TIME_SAMPLERS = get_args(TimeSampling)
 
 
-def draw_times(key: Array, sde: LinearSDE, n: int, time_sampling: str = "uniform") -> Array:
+def draw_times(key: Array, sde: SDE, n: int, time_sampling: str = "uniform") -> Array:
     """Draw `n` training times, `[n]`.
 
     `uniform` draws them independently on [t_min, t_max] (on the levels of a discrete chain); `stratified` puts
@@ -49,11 +50,12 @@ def draw_times(key: Array, sde: LinearSDE, n: int, time_sampling: str = "uniform
         u = jnp.mod(jax.random.uniform(key) + jnp.arange(n) / n, 1.0)
     if time_sampling != "importance":
         return sde.time_of(u)
+    assert isinstance(sde, LinearSDE)  # `_check` refuses others
     first, last = sde.mean_log_snr(sde.t_min), sde.mean_log_snr(sde.t_max)
     return jnp.clip(sde.inverse_log_snr(first + u * (last - first)), sde.t_min, sde.t_max)
 
 
-def time_density(sde: LinearSDE, t: Array, time_sampling: str = "uniform") -> Array:
+def time_density(sde: SDE, t: Array, time_sampling: str = "uniform") -> Array:
     """Return the density of `draw_times` relative to the uniform one, shaped like `t`; its uniform mean is one.
 
     Raises:
@@ -62,12 +64,13 @@ def time_density(sde: LinearSDE, t: Array, time_sampling: str = "uniform") -> Ar
     _check(sde, time_sampling)
     if time_sampling != "importance":
         return jnp.ones_like(t)
+    assert isinstance(sde, LinearSDE)  # `_check` refuses others
     total = sde.mean_log_snr(sde.t_min) - sde.mean_log_snr(sde.t_max)
     # g^2 / sigma^2 = -d log SNR / dt, so its integral over all times is the range of log SNR
     return (sde.t_max - sde.t_min) * sde.mean_rate(t) / total
 
 
-def time_or_drawn(key: Array, sde: LinearSDE, n: int, t: Array | None, time_sampling: str) -> tuple[Array, Array]:
+def time_or_drawn(key: Array, sde: SDE, n: int, t: Array | None, time_sampling: str) -> tuple[Array, Array]:
     """Return training times `[n]`, the given ones or drawn ones, and a key (or one per example) for all other noise.
 
     Raises:
@@ -81,10 +84,12 @@ def time_or_drawn(key: Array, sde: LinearSDE, n: int, t: Array | None, time_samp
     return jnp.asarray(t, jnp.result_type(float)), fold(key, 1)
 
 
-def _check(sde: LinearSDE, time_sampling: str) -> None:
+def _check(sde: SDE, time_sampling: str) -> None:
     if time_sampling not in TIME_SAMPLERS:
         raise ValueError(f"unknown time_sampling {time_sampling!r}; choose one of {', '.join(TIME_SAMPLERS)}")
-    if time_sampling == "importance" and isinstance(sde, Chain):
+    if time_sampling != "importance":
+        return
+    if isinstance(check_kind(sde, LinearSDE, "time_sampling='importance'"), Chain):
         raise ValueError(
             "importance-sampled times need a continuous-time process, got a chain; choose uniform or stratified"
         )

@@ -18,6 +18,7 @@ from scorejax.numerics.ranges import NonNegative
 from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse import ReverseChain
 from scorejax.scores.predictions import Score
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
 
 TERM, NOISE = range(2)  # streams of an example's key
@@ -93,6 +94,7 @@ def hybrid(
     Raises:
         ValueError: if the chain has no head to train.
     """
+    check_kind(sde, LinearSDE, "the bound of a reverse chain")
     if chain.variance_head is None:
         raise ValueError(
             "hybrid trains a variance head, this chain has none; use chain(..., variance=LearnedRange(head))"
@@ -176,6 +178,7 @@ def _draw(
     terms: Array | None,
     proposal: Array | None,
 ) -> tuple[Array, _Drawn]:
+    check_kind(sde, LinearSDE, "the bound of a reverse chain")
     points = data_points(x0, levels, centered=centered, endpoints=endpoints)
     keys = keys_lib.per_example(key, points.shape[0])
     times = jnp.asarray(chain.times, points.dtype)

@@ -9,15 +9,16 @@ from typing import Literal, TypeAlias, get_args
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.sdes.corruption import SDE, check_kind
 from scorejax.sdes.linear import LinearSDE
 
 WeightingName: TypeAlias = Literal["simple", "likelihood", "snr", "data", "truncated_snr", "min_snr"]
-Weighting: TypeAlias = WeightingName | Callable[[LinearSDE, Array], Array]
+Weighting: TypeAlias = WeightingName | Callable[..., Array]
 Reduction: TypeAlias = Literal["mean", "sum", "half_sum"]
 
-WEIGHTINGS: dict[str, Callable[[LinearSDE, Array], Array]] = {
+WEIGHTINGS: dict[str, Callable[..., Array]] = {
     "simple": lambda sde, t: jnp.ones_like(t),
-    "likelihood": lambda sde, t: sde.diffusion_squared(t) / sde.variance(t),
+    "likelihood": lambda sde, t: sde.diffusion_squared(t) / sde.noise_variance(t),
     "snr": lambda sde, t: jnp.ones_like(t),
     "data": lambda sde, t: jnp.exp(-sde.log_snr(t)),
     "truncated_snr": lambda sde, t: jnp.maximum(jnp.exp(-sde.log_snr(t)), 1.0),
@@ -29,18 +30,21 @@ data prediction, `truncated_snr` is the larger of the data and noise errors (arX
 `min(SNR, 5)` times the data error (arXiv 2303.09556)."""
 
 REDUCTIONS = get_args(Reduction)
+OF_SCORES = ("simple", "likelihood")  # and so for every process with a score
 
 
-def weight(weighting: Weighting, sde: LinearSDE, t: Array) -> Array:
+def weight(weighting: Weighting, sde: SDE, t: Array) -> Array:
     """Return the weight of the squared noise error at times `t [B]`: `[B]`, or `[B, ...]` for a weight per mode.
 
     Raises:
-        ValueError: on an unknown name.
+        ValueError: on an unknown name, or one that a process without a signal-to-noise ratio cannot have.
     """
     if callable(weighting):
         return weighting(sde, t)
     if weighting not in WEIGHTINGS:
         raise ValueError(f"unknown weighting {weighting!r}; choose one of {', '.join(WEIGHTINGS)}, or give a function")
+    if weighting not in OF_SCORES:
+        check_kind(sde, LinearSDE, f"the weighting {weighting!r}, which is of predicted data,")
     return WEIGHTINGS[weighting](sde, t)
 
 

@@ -21,7 +21,7 @@ from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
-from scorejax.sdes.corruption import Time, per_batch
+from scorejax.sdes.corruption import Time, check_kind, per_batch
 from scorejax.sdes.float64 import decreasing_times, evaluate
 from scorejax.sdes.linear import LinearSDE
 
@@ -78,6 +78,7 @@ def transition(sde: LinearSDE, s: Time, t: Time, eta: Time = 1.0) -> Transition:
         t: where they start.
         eta: 1 is DDPM, 0 the deterministic DDIM.
     """
+    check_kind(sde, LinearSDE, "a reverse chain")
     s, t = jnp.asarray(s, jnp.result_type(float)), jnp.asarray(t, jnp.result_type(float))
     a, v = sde.transition(s, t)
     variance_s, variance_t = sde.variance(s), sde.variance(t)
@@ -250,6 +251,7 @@ def chain(
         ValueError: on a grid that does not decrease or is too short, an unknown variance, `eta` outside [0, 1], bounds
             that are no two numbers with `low < high`, or a `Gamma` of another schedule.
     """
+    check_kind(sde, LinearSDE, "a reverse chain")
     if isinstance(eta, Tracer) or not 0.0 <= eta <= 1.0:
         raise ValueError(f"eta must be a number in [0, 1] (1 is DDPM, 0 is DDIM), got {eta}")
     clip = None if clip is None else doors.interval(clip, "clip")

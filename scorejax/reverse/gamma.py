@@ -16,6 +16,7 @@ from jax import Array
 from scorejax.numerics import array_files, doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.scores.predictions import Score
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate, exact_times
 from scorejax.sdes.linear import LinearSDE
@@ -52,6 +53,7 @@ class Gamma:
         Raises:
             ValueError: if shapes do not fit.
         """
+        check_kind(sde, LinearSDE, "the statistic Gamma")
         times, squares = exact_times(sde, times), np.asarray(squares, np.float64)
         modes = np.shape(sde.log_snr(sde.t_max))
         if times.ndim != 1 or squares.shape[1:] != (len(times), *modes) or not len(squares):
@@ -173,6 +175,7 @@ class Gamma:
 
 def grid(sde: LinearSDE) -> np.ndarray:
     """Return the times of an estimate, increasing: all levels of a chain, or a thousand of a continuous process."""
+    check_kind(sde, LinearSDE, "the statistic Gamma")
     if isinstance(sde, Chain):
         return np.arange(1, sde.levels + 1) / sde.levels
     # As many as a published chain has levels; `residual` interpolates between them.
@@ -197,6 +200,7 @@ def estimate(key: Array, sde: LinearSDE, score: Score, x0: Array, times: Array |
     Raises:
         ValueError: on data, times, keys or a score of another kind or shape.
     """
+    check_kind(sde, LinearSDE, "the statistic Gamma")
     x0 = doors.points(x0, "x0")
     doors.times(times, sde.t_min, sde.t_max, name="times")
     keys = keys_lib.per_example(key, x0.shape[0])
@@ -224,4 +228,5 @@ def _scales(sde: LinearSDE, t: Array) -> tuple[Array, Array]:
 
 
 def _schedule(sde: LinearSDE, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    check_kind(sde, LinearSDE, "the statistic Gamma")
     return evaluate(_scales, sde, times)

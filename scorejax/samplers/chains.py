@@ -21,8 +21,7 @@ from scorejax.numerics.ranges import Count, Positive
 from scorejax.numerics.trees import as_pytree, register_dataclass, static
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
-from scorejax.sdes.corruption import per_batch
-from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.corruption import SDE, Corruption, per_batch
 
 Convention: TypeAlias = Literal["full", "half"]
 _ACCEPT = 1  # stream of a move's key; 0 is its noise
@@ -108,16 +107,18 @@ def metropolis_step(
 class ULA(Stepper):
     """`x <- x + e score + sqrt(2 e T) z` at the cleanest level of the process."""
 
+    process: ClassVar[type[Corruption]] = SDE
     stays: ClassVar[bool] = True
     step_size: float | Array
     temperature: float | Array
     steps: int = static(default=1)
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+    def step(self, keys: Array, sde: SDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         def move(i: Array, x: Array) -> Array:
             noise = keys_lib.normal(keys_lib.fold_in(keys, i), x.shape, x.dtype)
             scale = jnp.sqrt(2.0 * self.step_size * self.temperature)
-            return langevin_step(x, score(x, jnp.asarray(sde.t_min)), self.step_size, scale, noise).astype(x.dtype)
+            moved = langevin_step(x, score(x, jnp.asarray(sde.t_min)), self.step_size, scale, noise)
+            return sde.settled(moved).astype(x.dtype)
 
         return Step(jax.lax.fori_loop(0, self.steps, move, x), nfe=self.steps)
 
@@ -127,6 +128,7 @@ class ULA(Stepper):
 class MALA(Stepper):
     """The same proposals, taken or refused by the rule of Metropolis and Hastings."""
 
+    process: ClassVar[type[Corruption]] = SDE
     stays: ClassVar[bool] = True
     step_size: float | Array
     temperature: float | Array
@@ -136,7 +138,7 @@ class MALA(Stepper):
     def with_energy(self, energy: Callable[[Array, Array], Array]) -> MALA:
         return self if self.energy is not None else dataclasses.replace(self, energy=as_pytree(energy))
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+    def step(self, keys: Array, sde: SDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         of = self.energy
         if of is None:
             raise ValueError(
@@ -146,7 +148,10 @@ class MALA(Stepper):
         cleanest = jnp.full(len(x), sde.t_min, jnp.result_type(float))
 
         def energy(x: Array) -> Array:
-            return doors.per_row(x, of(x, cleanest), "an energy")
+            value = doors.per_row(x, of(x, cleanest), "an energy")
+            if (inside := sde.settled(x)) is x:
+                return value
+            return jnp.where(jnp.all((inside == x).reshape(len(x), -1), axis=1), value, jnp.inf)  # walls refuse moves
 
         def move(i: Array, at: Move) -> Move:
             return metropolis_step(keys_lib.fold_in(keys, i), energy, at, self.step_size, self.temperature)

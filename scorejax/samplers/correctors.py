@@ -21,7 +21,7 @@ from scorejax.numerics.ranges import Count, Positive
 from scorejax.numerics.trees import register_dataclass, static
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score
-from scorejax.sdes.corruption import per_batch
+from scorejax.sdes.corruption import SDE, Corruption, per_batch
 from scorejax.sdes.linear import LinearSDE
 
 Norm: TypeAlias = Literal["sample", "batch", "dimension"]
@@ -33,16 +33,17 @@ NORMS = get_args(Norm)
 class Langevin(Stepper):
     """`x <- x + e score + sqrt(2 e) z` with `e = 2 alpha (snr |z| / |score|)^2`."""
 
+    process: ClassVar[type[Corruption]] = SDE
     stays: ClassVar[bool] = True
     snr: float | Array
     steps: int = static(default=1)
     norm: str = static(default="sample")
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+    def step(self, keys: Array, sde: SDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         def size(gradient: Array, noise: Array) -> Array:
             return 2.0 * _step_alpha(sde, s, t) * (self.snr * self._ratio(gradient, noise)) ** 2
 
-        return _langevin(keys, score, x, t, self.steps, size)
+        return _langevin(keys, score, x, t, self.steps, size, sde.settled)
 
     def _ratio(self, gradient: Array, noise: Array) -> Array:
         dims = noise.size // noise.shape[0]
@@ -175,9 +176,17 @@ def annealed_langevin(epsilon: Positive = 2e-5, steps: Count = 100) -> AnnealedL
     return AnnealedLangevin(epsilon, steps)
 
 
-def _langevin(keys: Array, score: Score, x: Array, t: Array, steps: int, size: Callable[[Array, Array], Array]) -> Step:
+def _langevin(
+    keys: Array,
+    score: Score,
+    x: Array,
+    t: Array,
+    steps: int,
+    size: Callable[[Array, Array], Array | float],
+    settled: Callable[[Array], Array] = lambda x: x,
+) -> Step:
     """Make `steps` updates at one level."""
-    x = _updates(keys, score, x, steps, lambda i, gradient, noise: size(gradient, noise), lambda i: t)
+    x = _updates(keys, score, x, steps, lambda i, gradient, noise: size(gradient, noise), lambda i: t, settled)
     return Step(x, nfe=steps)
 
 
@@ -186,22 +195,25 @@ def _updates(
     score: Score,
     x: Array,
     updates: int | Array,
-    size: Callable[[Array, Array, Array], Array],
+    size: Callable[[Array, Array, Array], Array | float],
     time: Callable[[Array], Array],
+    settled: Callable[[Array], Array] = lambda x: x,
 ) -> Array:
     """Make Langevin updates in a loop, so that the program holds the network once however many there are."""
 
     def update(i: Array, x: Array) -> Array:
         gradient = score(x, time(i))
         noise = keys_lib.normal(keys_lib.fold_in(keys, i), x.shape, x.dtype)
-        epsilon = size(i, gradient, noise)
+        epsilon = jnp.asarray(size(i, gradient, noise))
         epsilon = per_batch(epsilon, epsilon, x.ndim)
-        return (x + epsilon * gradient + jnp.sqrt(2.0 * epsilon) * noise).astype(x.dtype)
+        return settled(x + epsilon * gradient + jnp.sqrt(2.0 * epsilon) * noise).astype(x.dtype)
 
     return jax.lax.fori_loop(0, updates, update, x)
 
 
-def _step_alpha(sde: LinearSDE, s: Array, t: Array) -> Array:
+def _step_alpha(sde: SDE, s: Array, t: Array) -> Array | float:
+    if not isinstance(sde, LinearSDE):
+        return 1.0  # no signal that the noise could be compared with
     return jnp.mean(sde.transition(s, t)[0]) ** 2
 
 

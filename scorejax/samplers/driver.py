@@ -7,7 +7,7 @@ network evaluations.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -45,13 +45,14 @@ class Trajectory(NamedTuple):
     Attributes:
         t: the time grid, `[n + 1]`.
         x: samples at each time, `[n + 1, B, ...]`.
-        denoised: the posterior means `E[x_0 | x_t]` there, `[n + 1, B, ...]`.
+        denoised: the posterior means `E[x_0 | x_t]` there, `[n + 1, B, ...]`; None for a process that has no formula
+            for them.
         nfe: network evaluations made for `x` (those of `denoised` not counted).
     """
 
     t: Array
     x: Array
-    denoised: Array
+    denoised: Array | None
     nfe: Array
 
 
@@ -66,7 +67,7 @@ def sample(
     corrector: Stepper | None = None,
     corrector_first: bool = False,
     x_init: Array | None = None,
-    denoise: bool = True,
+    denoise: bool | None = None,
     clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Sample:
@@ -89,7 +90,8 @@ def sample(
         x_init: points at `times[0]` to start from, floating numbers; drawn from the prior if not given, which is
             `N(0, sigma^2)` with the `sigma` of `sde.t_max`. For the `N(0, 1)` of Score-SDE's code give normal noise.
         denoise: return the posterior mean `E[x_0 | x_t]`, or the restoration, at the last time (one more evaluation)
-            instead of `x_t`.
+            instead of `x_t`. None: where Tweedie's formula gives it, that is for every Gaussian process, and of a
+            degradation.
         clip: where predicted data are held, at every evaluation: (low, high) in the units of the data, such as (-1, 1)
             for images, or a function of them such as `samplers.dynamic_threshold()`. None leaves them as they are.
         start: index of the first sample under one key.
@@ -97,8 +99,12 @@ def sample(
     Raises:
         ValueError: if the grid does not decrease or leaves the times of the process, the shape holds no examples,
             `x_init` is not of this shape or no finite floating numbers, the bounds of `clip` are not two numbers with
-            `low < high`, or the score returns another shape.
+            `low < high`, the score returns another shape, or the stepper or `denoise` is not for this process.
     """
+    if denoise is None:
+        denoise = isinstance(sde, LinearSDE | Degradation)
+    elif denoise and not isinstance(sde, Degradation):
+        check_kind(sde, LinearSDE, "denoise=True, the posterior mean by Tweedie's formula,")
     times = _grid(sde, times, ends_at_data=not denoise)
     stepper, corrector = _prepared(sde, times, score, stepper), _prepared(sde, times, score, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
@@ -133,13 +139,16 @@ def trajectory(
     stepper, corrector = _prepared(sde, times, score, stepper), _prepared(sde, times, score, corrector)
     x, times = _begin(key, sde, shape, times, x_init, start)
     score = _held(sde, score, clip)
+    denoised = None
     with hint_at_adjoint():
         _, nfe, states = _run(
             keys_lib.per_example(key, shape[0], start), sde, score, x, stepper, times, corrector,
             corrector_first=corrector_first, denoise=False, keep=True,
         )  # fmt: skip
     states = jnp.concatenate([x[None], states])
-    return Trajectory(times, states, _denoise_all(sde, score, states, times), nfe)
+    if isinstance(sde, LinearSDE | Degradation):
+        denoised = _denoise_all(sde, score, states, times)
+    return Trajectory(times, states, denoised, nfe)
 
 
 @partial(jax.jit, static_argnames=("corrector_first", "denoise", "keep"))
@@ -180,7 +189,8 @@ def _run(
     # a stream of its own again, next to that of the prior
     memory = stepper.begin(keys_lib.fold_in(keys, 2**32 - 2), sde, x, times)
     # counts are part of the carry because a step may make as many evaluations as its data ask for
-    memories = memory, () if corrector is None else corrector.init(sde, x, times)
+    kind = cast(LinearSDE, sde)  # `_prepared` has found it to be of the kind that it needs
+    memories = memory, () if corrector is None else corrector.init(kind, x, times)
     carry = (x, *memories, jnp.zeros((), jnp.int32))
     (x, _, _, nfe), states = jax.lax.scan(body, carry, (jnp.arange(n), times[:-1], times[1:], below))
     if denoise:
@@ -200,10 +210,10 @@ def _advance(
         calls += 1
         return score(x, _spread(t, x))
 
-    step: Step = stepper.step(keys, sde, counted, x, t, s, memory)
+    step: Step = stepper.step(keys, cast(LinearSDE, sde), counted, x, t, s, memory)  # checked by `_prepared`
     # a count of 64 bits would not fit the carry, whose count has 32 in every precision
     used = calls if step.nfe is None else jnp.asarray(step.nfe, jnp.int32)
-    return step.x.astype(x.dtype), step.memory, used
+    return sde.settled(step.x).astype(x.dtype), step.memory, used
 
 
 @jax.jit
@@ -244,7 +254,7 @@ def _prepared(sde: Corruption, times: Array | np.ndarray, score: Score, stepper:
         stepper = stepper.with_energy(energy)
     if not doors.known(sde, times):
         return stepper
-    return stepper.prepare(sde, times)
+    return stepper.prepare(cast(LinearSDE, sde), times)  # of the kind that it needs, as was checked
 
 
 def _grid(sde: Corruption, times: Array | np.ndarray, *, ends_at_data: bool) -> Array | np.ndarray:

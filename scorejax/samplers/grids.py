@@ -13,6 +13,7 @@ from scorejax.degradations.levels import levels
 from scorejax.reverse import optimal_times
 from scorejax.reverse.gamma import Gamma
 from scorejax.sdes import times
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
 
 
@@ -39,6 +40,7 @@ def optimal(
     Raises:
         ValueError: without the statistic, or as `trajectories.optimal`.
     """
+    check_kind(sde, LinearSDE, "the time grid optimal")
     if fitted is None:
         raise ValueError(
             "the time grid 'optimal' needs a statistic of the network; give fitted=lambda name: gamma with a "

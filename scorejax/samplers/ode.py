@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,7 @@ from scorejax.numerics.trees import PyTree, register_dataclass, static
 from scorejax.samplers.driver import Sample
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, as_score, probability_flow
-from scorejax.sdes.corruption import Time, check_moves
-from scorejax.sdes.linear import LinearSDE
+from scorejax.sdes.corruption import SDE, Corruption, Time, check_kind, check_moves
 
 State = TypeVar("State")  # a tree of arrays [B, ...]
 EVALUATIONS_PER_STEP = 6  # Tsit5 reuses its last stage
@@ -33,12 +32,13 @@ EVALUATIONS_PER_STEP = 6  # Tsit5 reuses its last stage
 class AdaptiveProbabilityFlow(Stepper):
     """The probability-flow ODE from `t` to `s` by Tsit5 with its own step size for every sample."""
 
+    process: ClassVar[type[Corruption]] = SDE
     rtol: float | Array
     atol: float | Array
     max_steps: int = static(default=4096)
     adjoint: str = static(default="recompute")
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+    def step(self, keys: Array, sde: SDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         drift = probability_flow(sde, score)
         x, nfe = solve(
             lambda time, y: drift(y, time), x, t, s, self.rtol, self.atol, self.max_steps, adjoint=self.adjoint
@@ -183,7 +183,7 @@ def _largest(error: PyTree) -> Array:
 
 
 def encode(
-    sde: LinearSDE, score: Score, x: Array, *, rtol: float = 1e-5, atol: float = 1e-5, adjoint: Adjoint = "recompute"
+    sde: SDE, score: Score, x: Array, *, rtol: float = 1e-5, atol: float = 1e-5, adjoint: Adjoint = "recompute"
 ) -> Sample:
     """Map data at `sde.t_min` to its latent at `sde.t_max` along the probability-flow ODE.
 
@@ -202,7 +202,7 @@ def encode(
 
 
 def decode(
-    sde: LinearSDE,
+    sde: SDE,
     score: Score,
     latent: Array,
     *,
@@ -277,9 +277,9 @@ def _unit(y: Array) -> tuple[Array, Array]:
 
 
 def _transport(
-    sde: LinearSDE, score: Score, x: Array, t0: float, t1: float, rtol: float, atol: float, adjoint: Adjoint
+    sde: SDE, score: Score, x: Array, t0: float, t1: float, rtol: float, atol: float, adjoint: Adjoint
 ) -> Sample:
-    check_moves(sde, "the probability-flow ODE")
+    check_moves(check_kind(sde, SDE, "the probability-flow ODE"), "the probability-flow ODE")
     with hint_at_adjoint():
         return _integrate(sde, as_score(score), x, t0, t1, adaptive_probability_flow(rtol, atol, adjoint=adjoint))
 
@@ -288,4 +288,4 @@ def _transport(
 def _integrate(sde, score, x, t0, t1, stepper):
     keys = jnp.broadcast_to(jax.random.key(0), x.shape[:1])  # unused: the flow is deterministic
     step = stepper.step(keys, sde, score, x, jnp.asarray(t0), jnp.asarray(t1), ())
-    return Sample(step.x, step.nfe)
+    return Sample(sde.settled(step.x), step.nfe)

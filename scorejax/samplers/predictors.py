@@ -6,7 +6,7 @@ All use true grid differences and the process's exact transitions, never an inde
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +19,7 @@ from scorejax.reverse import VARIANCES, ReverseChain
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.scores.predictions import Score, reverse_drift, tweedie
 from scorejax.scores.predictions import probability_flow as flow_drift
+from scorejax.sdes.corruption import SDE, Corruption
 from scorejax.sdes.linear import LinearSDE
 
 Method: TypeAlias = Literal["euler", "heun", "rk4"]
@@ -30,7 +31,9 @@ ODE_METHODS = get_args(Method)
 class EulerMaruyama(Stepper):
     """`x_s = x_t - h (f x_t - g^2 score) + sqrt(h) g z`, `h = t - s`."""
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+    process: ClassVar[type[Corruption]] = SDE
+
+    def step(self, keys: Array, sde: SDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         h = t - s
         mean = x - h * reverse_drift(sde, score)(x, t)
         return Step(_add_noise(keys, sde, mean, t, jnp.sqrt(h) * sde.diffusion(t)))
@@ -73,9 +76,10 @@ class Ancestral(Stepper):
 class ProbabilityFlow(Stepper):
     """The probability-flow ODE `dx = (f x - g^2 score / 2) dt` by a fixed-step Runge-Kutta method."""
 
+    process: ClassVar[type[Corruption]] = SDE
     method: str = static(default="euler")
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+    def step(self, keys: Array, sde: SDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
         # `h` is negative: time runs from the prior down to the data.
         drift, h = flow_drift(sde, score), s - t
         k1 = drift(x, t)
@@ -133,5 +137,5 @@ def probability_flow(method: Method = "euler") -> ProbabilityFlow:
     return ProbabilityFlow(method)
 
 
-def _add_noise(keys: Array, sde: LinearSDE, mean: Array, t: Array, std: Array) -> Array:
+def _add_noise(keys: Array, sde: SDE, mean: Array, t: Array, std: Array) -> Array:
     return mean + sde.scale(std, t, keys_lib.normal(keys, mean.shape, mean.dtype))

@@ -1,6 +1,7 @@
-"""Data laws whose score and density are known exactly at every time of every process: mixtures of Gaussians.
+"""Data laws whose score and density are known exactly at every time: mixtures of Gaussians, and any law on a grid.
 
-Under `x_t = alpha x_0 + sigma z` a component `N(m, C)` becomes `N(alpha m, alpha^2 C + sigma^2)`.
+Under `x_t = alpha x_0 + sigma z` a component `N(m, C)` becomes `N(alpha m, alpha^2 C + sigma^2)`. Under any other
+diffusion a law of one coordinate is solved for by `on_grid`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.host_arrays import host_array
 from scorejax.numerics.trees import register_dataclass
+from scorejax.scores.grid_law import GridLaw as GridLaw
+from scorejax.scores.grid_law import on_grid as on_grid
 from scorejax.scores.predictions import Score, tweedie
-from scorejax.sdes.corruption import per_batch
+from scorejax.sdes.corruption import check_kind, per_batch
 from scorejax.sdes.linear import LinearSDE
 
 ArrayLike = Array | np.ndarray | Sequence
@@ -92,6 +95,7 @@ class Mixture:
 
     def score(self, sde: LinearSDE) -> Score:
         """Return the exact score of this law under a process, for every sampler and likelihood."""
+        check_kind(sde, LinearSDE, "a mixture of Gaussians under a process")
         return Partial(_mixture_score, self, sde)
 
     def _points(self, x: Array) -> Array:
@@ -99,6 +103,7 @@ class Mixture:
 
     def _diffused(self, sde: LinearSDE, x: Array, t: Array) -> tuple[Array, Array]:
         """Return component log joint densities `[B, K]` and component scores `[B, K, D]` at time `t`."""
+        check_kind(sde, LinearSDE, "a mixture of Gaussians under a process")
         x = self._points(x)
         doors.times(t, 0.0, sde.t_max, of=x.shape)
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])

@@ -16,6 +16,7 @@ from jax.tree_util import Partial
 from scorejax.numerics import doors
 from scorejax.numerics.trees import as_pytree, register_dataclass
 from scorejax.scores.predictions import Score, as_score, tweedie
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
 
 Interval: TypeAlias = tuple[float, float]
@@ -102,6 +103,7 @@ def clipped(sde: LinearSDE, score: Score, clip: Interval | Clip = (-1.0, 1.0)) -
     Raises:
         ValueError: unless the bounds are two numbers with `low < high`.
     """
+    check_kind(sde, LinearSDE, "clipping of predicted data")
     if not callable(clip):
         clip = Range(*doors.interval(clip, "clipped: bounds"))
     return Partial(_clipped, sde, as_score(score), as_pytree(clip))

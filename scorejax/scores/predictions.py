@@ -14,7 +14,7 @@ from scorejax.numerics import doors
 from scorejax.numerics.trees import PyTree, as_pytree
 from scorejax.scores import below
 from scorejax.scores.below import CHAIN_PREDICTIONS
-from scorejax.sdes.corruption import Time
+from scorejax.sdes.corruption import SDE, Time, check_kind
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
@@ -32,7 +32,7 @@ PREDICTIONS = ("noise", "data", "score", "v")
 """What a network may predict, for any process."""
 
 
-def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target: str) -> Array:
+def convert(sde: SDE, x: Array, t: Time, value: Array, source: str, target: str) -> Array:
     """Convert between equivalent predictions at the same point `x_t = alpha x_0 + sigma noise`.
 
         noise = -sigma score,   data = (x - sigma noise) / alpha,   v = alpha noise - sigma data
@@ -67,6 +67,7 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
         check_prediction(sde, kind)
     if source == target:
         return value
+    sde = check_kind(sde, LinearSDE, f"to make {target} of {source}")
     if source in CHAIN_PREDICTIONS:
         of_x, of_score = below.weights(sde, t, source)
         score = sde.scale(1.0 / of_score, t, value - sde.scale(of_x, t, x))
@@ -101,15 +102,20 @@ def convert(sde: LinearSDE, x: Array, t: Time, value: Array, source: str, target
     return data if target == "data" else times(alpha, noise) - times(sigma, data)
 
 
-def check_prediction(sde: LinearSDE, predicts: str, *others: str) -> None:
+def check_prediction(sde: SDE, predicts: str, *others: str) -> None:
     """Check that a network may predict this, for this process.
 
     Raises:
-        ValueError: if it is unknown, or the process has no levels.
+        ValueError: if it is unknown, the process has no levels, or is no Gaussian one and so knows scores alone.
     """
     choices = (*PREDICTIONS, *others, *CHAIN_PREDICTIONS)
     if predicts not in choices:
         raise ValueError(f"unknown prediction {predicts!r}; choose one of {', '.join(choices)}")
+    if predicts != "score" and not isinstance(sde, LinearSDE):
+        raise ValueError(
+            f"a network that predicts {predicts!r} needs {LinearSDE.described}, got {type(sde).__name__}, "
+            f"{sde.described}; predict 'score'"
+        )
     if predicts in CHAIN_PREDICTIONS and not isinstance(sde, Chain):
         raise ValueError(
             f"{predicts} is of the mean one level below, and {type(sde).__name__} has no levels; take a chain (ddpm, "
@@ -117,7 +123,7 @@ def check_prediction(sde: LinearSDE, predicts: str, *others: str) -> None:
         )
 
 
-def tweedie(sde: LinearSDE, x: Array, t: Time, score: Array) -> Array:
+def tweedie(sde: SDE, x: Array, t: Time, score: Array) -> Array:
     """Return the posterior mean `E[x_0 | x_t] = (x_t + sigma_t^2 score) / alpha_t` (Tweedie's formula).
 
     Args:
@@ -130,6 +136,7 @@ def tweedie(sde: LinearSDE, x: Array, t: Time, score: Array) -> Array:
         ValueError: if the score has another shape than `x`, or a time lies outside the process's, or is neither a
             scalar nor one per example.
     """
+    sde = check_kind(sde, LinearSDE, "Tweedie's formula")
     x = doors.points(x, finite=False)
     score = doors.field(x, score)
     doors.times(t, sde.t_min, sde.t_max, of=x.shape)
@@ -137,7 +144,7 @@ def tweedie(sde: LinearSDE, x: Array, t: Time, score: Array) -> Array:
     return sde.scale(1.0 / alpha, t, x) + sde.scale(sde.variance(jnp.asarray(t)) / alpha, t, score)
 
 
-def probability_flow(sde: LinearSDE, score: Score) -> Score:
+def probability_flow(sde: SDE, score: Score) -> Score:
     """Return the drift `f x - g^2 score / 2` of the probability-flow ODE, as a function of `(x, t)`."""
 
     def drift(x: Array, t: Array) -> Array:
@@ -146,7 +153,7 @@ def probability_flow(sde: LinearSDE, score: Score) -> Score:
     return drift
 
 
-def reverse_drift(sde: LinearSDE, score: Score) -> Score:
+def reverse_drift(sde: SDE, score: Score) -> Score:
     """Return the drift `f x - g^2 score` of the reverse-time SDE (Anderson 1982), as a function of `(x, t)`."""
 
     def drift(x: Array, t: Array) -> Array:
@@ -174,7 +181,7 @@ def energy_of(score: Score) -> Callable[[Array, Array], Array] | None:
 
 
 def make_score(
-    sde: LinearSDE,
+    sde: SDE,
     apply_fn: Callable[[PyTree, Array, Array], Array],
     params: PyTree,
     predicts: str = "noise",
@@ -209,7 +216,7 @@ def make_score(
 
 
 def make_conditional_score(
-    sde: LinearSDE,
+    sde: SDE,
     apply_fn: Callable[[PyTree, Array, Array, Array], Array],
     params: PyTree,
     predicts: str = "noise",
@@ -261,15 +268,16 @@ class _NetworkScore:
     label: Callable[[Array], Array] | None
     sigma_data: float
 
-    def __call__(self, sde: LinearSDE, params: PyTree, x: Array, t: Array, *condition: Array) -> Array:
+    def __call__(self, sde: SDE, params: PyTree, x: Array, t: Array, *condition: Array) -> Array:
         x = doors.points(x, finite=False)
         doors.times(t, sde.t_min, sde.t_max, of=x.shape)
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])  # a network takes one per example
         if self.predicts == "edm":
+            assert isinstance(sde, LinearSDE)  # `check_prediction` refuses others
             return convert(sde, x, t, self._denoise(sde, params, x, t, *condition), "data", "score")
         label = t if self.label is None else self.label(t)
         value = doors.field(x, self.apply_fn(params, x, label, *condition), "apply_fn")
-        return convert(sde, x, t, value, self.predicts, "score")
+        return sde.tangential(x, convert(sde, x, t, value, self.predicts, "score"))
 
     def _denoise(self, sde: LinearSDE, params: PyTree, x: Array, t: Array, *condition: Array) -> Array:
         ratio = sde.sigma(t) / sde.alpha(t)

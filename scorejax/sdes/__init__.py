@@ -1,4 +1,4 @@
-"""Forward processes `q(x_t | x_0) = N(alpha_t x_0, sigma_t^2)`."""
+"""Forward processes: `q(x_t | x_0) = N(alpha_t x_0, sigma_t^2)`, and diffusions with any other drift."""
 
 from collections.abc import Callable
 
@@ -9,17 +9,22 @@ from scorejax.sdes.colored import colored
 from scorejax.sdes.continuous import cosine, edm, flow, subvp, ve, vp
 from scorejax.sdes.corruption import SDE, Corruption
 from scorejax.sdes.discrete import ddpm, smld
+from scorejax.sdes.drifting import Drifting, drifting
 from scorejax.sdes.heat import blurring, ihdm
+from scorejax.sdes.laws import independent
 from scorejax.sdes.learned import learned
 from scorejax.sdes.linear import LinearSDE
 from scorejax.sdes.modes import inverse_mean_log_snr
+from scorejax.sdes.reflected import reflected
 from scorejax.sdes.still import still
+from scorejax.sdes.wells import double_well
 
 __all__ = [
     "BASES",
     "SDE",
     "SDES",
     "Corruption",
+    "Drifting",
     "Identity",
     "LinearSDE",
     "Rotation",
@@ -29,11 +34,15 @@ __all__ = [
     "colored",
     "cosine",
     "ddpm",
+    "double_well",
+    "drifting",
     "edm",
     "flow",
     "ihdm",
+    "independent",
     "inverse_mean_log_snr",
     "learned",
+    "reflected",
     "smld",
     "still",
     "subvp",
@@ -41,7 +50,7 @@ __all__ = [
     "vp",
 ]
 
-SDES: dict[str, Callable[..., LinearSDE]] = {
+SDES: dict[str, Callable[..., SDE]] = {
     "vp": vp,
     "ve": ve,
     "subvp": subvp,
@@ -54,5 +63,7 @@ SDES: dict[str, Callable[..., LinearSDE]] = {
     "blur": blur,
     "blurring": blurring,
     "ihdm": ihdm,
+    "double_well": double_well,
+    "reflected": reflected,
 }
 """The forward processes by name; the parameters of each with their defaults are its settings."""

@@ -31,6 +31,7 @@ class Corruption(HostArrays, abc.ABC):
 
     Attributes:
         described: what processes of this kind are, for messages.
+        instead: what serves them, for messages about what does not; empty where it depends.
         grid: the time grid that suits the process, by its name in `scorejax.times`.
         moves: whether it leads from the data to the prior; if not, it is one density under every time, see `still`.
         ends_at_data: whether time 0, the data themselves, is a level at which a sampler may end.
@@ -39,6 +40,7 @@ class Corruption(HostArrays, abc.ABC):
     """
 
     described: ClassVar[str] = "a corruption of the data"
+    instead: ClassVar[str] = ""
     grid: ClassVar[str] = "uniform"
     moves: ClassVar[bool] = True
     ends_at_data: ClassVar[bool] = False
@@ -52,6 +54,10 @@ class Corruption(HostArrays, abc.ABC):
     @abc.abstractmethod
     def prior_sample(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Draw from the law at `t_max`; `key` is one key or one per sample `[B]`."""
+
+    def settled(self, x: Array) -> Array:
+        """Return points where a step of a sampler may leave them; a process in a box folds back what left it."""
+        return x
 
     def label(self, t: Array) -> Array:
         """Return the noise label that published networks of this process expect: `999 t`."""
@@ -107,6 +113,14 @@ class SDE(Corruption):
     def prior_logp(self, x: Array) -> Array:
         """Return the log density `[B]` of the prior, in nats."""
 
+    @abc.abstractmethod
+    def noise_variance(self, t: Time) -> Array:
+        """Return the variance of the noise at `t`, the unit in which objectives weigh the squared score."""
+
+    def tangential(self, x: Array, score: Array) -> Array:
+        """Return what a network puts out as a score; in a box, with no part that points through the walls."""
+        return score
+
     def diffusion(self, t: Time) -> Array:
         """Return `g(t)`, the coefficient of `dw`."""
         return jnp.sqrt(jnp.maximum(self.diffusion_squared(t), 0.0))
@@ -126,7 +140,10 @@ def check_kind(sde: Corruption, kind: type[Kind], what: str) -> Kind:
         ValueError: it is of another kind.
     """
     if not isinstance(sde, kind):
-        raise ValueError(f"{what} needs {kind.described}, got {type(sde).__name__}, {sde.described}")
+        raise ValueError(
+            f"{what} needs {kind.described}, got {type(sde).__name__}, {sde.described}{'; ' * bool(sde.instead)}"
+            f"{sde.instead}"
+        )
     return sde
 
 

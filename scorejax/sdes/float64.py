@@ -14,11 +14,11 @@ from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics.trees import PyTree
+from scorejax.sdes.corruption import Corruption
 from scorejax.sdes.discrete import Chain
-from scorejax.sdes.linear import LinearSDE
 
 
-def evaluate(function: Callable[..., PyTree], sde: LinearSDE, *numbers: np.ndarray | float) -> PyTree:
+def evaluate(function: Callable[..., PyTree], sde: Corruption, *numbers: np.ndarray | float) -> PyTree:
     """Return `function(sde, *numbers)` computed in float64, as numpy arrays; also while another function is traced.
 
     A function defined once, not a new lambda each time, is compiled once.
@@ -38,7 +38,7 @@ def evaluate(function: Callable[..., PyTree], sde: LinearSDE, *numbers: np.ndarr
         return jax.tree.map(lambda value: np.array(value, np.float64), values)
 
 
-def exact_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
+def exact_times(sde: Corruption, times: Array | np.ndarray) -> np.ndarray:
     """Return times in float64; those of a chain that float32 has rounded are put back on their levels `n / N`.
 
     Raises:
@@ -56,7 +56,7 @@ def exact_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
     return np.where(np.abs(times - nearest) < 2e-6, nearest, times)
 
 
-def decreasing_times(sde: LinearSDE, times: Array | np.ndarray) -> np.ndarray:
+def decreasing_times(sde: Corruption, times: Array | np.ndarray) -> np.ndarray:
     """Return a checked time grid in float64, from the prior down to the data.
 
     Raises:

@@ -56,6 +56,10 @@ class LinearSDE(SDE):
 
     # Derived once, never overridden.
 
+    def noise_variance(self, t: Time) -> Array:
+        """Return the noise variance `sigma_t^2`, in which objectives weigh the squared score."""
+        return self.variance(as_time(t))
+
     def alpha(self, t: Time) -> Array:
         """Return the signal scale `alpha_t`."""
         return jnp.exp(self.log_alpha(as_time(t)))

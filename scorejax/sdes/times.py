@@ -16,12 +16,13 @@ from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics.ranges import Positive
+from scorejax.sdes.corruption import Corruption, check_kind
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import exact_times
 from scorejax.sdes.linear import LinearSDE
 
 
-def uniform(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
+def uniform(sde: Corruption, n: int, *, t_min: float | None = None) -> Array:
     """Return `n + 1` equally spaced times from `sde.t_max` down to `t_min` (default `sde.t_min`).
 
     For a chain of N levels, `uniform(sde, N - 1)` visits every level.
@@ -34,7 +35,7 @@ def uniform(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
         return jnp.linspace(sde.t_max, end, n + 1)
 
 
-def quadratic(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
+def quadratic(sde: Corruption, n: int, *, t_min: float | None = None) -> Array:
     """Return times equally spaced in `sqrt(t)`: finer steps near the data (`time_quadratic` of DPM-Solver's code).
 
     Raises:
@@ -46,19 +47,20 @@ def quadratic(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
         return (jnp.linspace(sde.t_max**0.5, end**0.5, n + 1) ** 2).at[0].set(sde.t_max).at[-1].set(end)
 
 
-def log_snr(sde: LinearSDE, n: int, *, t_min: float | None = None) -> Array:
+def log_snr(sde: Corruption, n: int, *, t_min: float | None = None) -> Array:
     """Return times equally spaced in the log signal-to-noise ratio (DPM-Solver, arXiv 2206.00927).
 
     Raises:
         ValueError: if `n < 1` or `t_min` is not inside the process's times.
     """
+    sde = check_kind(sde, LinearSDE, "the time grid log_snr")
     end = _end(sde, n, t_min)
     with doors.evaluated(sde):
         ratios = jnp.linspace(sde.mean_log_snr(sde.t_max), sde.mean_log_snr(end), n + 1)
         return _between(sde, ratios, end)
 
 
-def karras(sde: LinearSDE, n: int, *, t_min: float | None = None, rho: Positive = 7.0) -> Array:
+def karras(sde: Corruption, n: int, *, t_min: float | None = None, rho: Positive = 7.0) -> Array:
     """Return times whose noise-to-signal ratio `sigma / alpha` follows EDM's rule (arXiv 2206.00364, eq. 5).
 
     (sigma / alpha)_i = (r_max^{1/rho} + i/n (r_min^{1/rho} - r_max^{1/rho}))^rho.
@@ -66,13 +68,14 @@ def karras(sde: LinearSDE, n: int, *, t_min: float | None = None, rho: Positive 
     Raises:
         ValueError: if `n < 1` or `t_min` is not inside the process's times.
     """
+    sde = check_kind(sde, LinearSDE, "the time grid karras")
     end = _end(sde, n, t_min)
     with doors.evaluated(sde, rho):
         first, last = (jnp.exp(-0.5 / rho * sde.mean_log_snr(t)) for t in (sde.t_max, end))
         return _between(sde, -2.0 * rho * jnp.log(jnp.linspace(first, last, n + 1)), end)
 
 
-def singlestep(sde: LinearSDE, n: int, order: int, *, t_min: float | None = None) -> Array:
+def singlestep(sde: Corruption, n: int, order: int, *, t_min: float | None = None) -> Array:
     """Return the grid of singlestep DPM-Solver for `n` evaluations (arXiv 2206.00927, section 3.4).
 
     Its steps (`singlestep_orders`) are equally long in the log signal-to-noise ratio, and each is cut in as many equal
@@ -81,6 +84,7 @@ def singlestep(sde: LinearSDE, n: int, order: int, *, t_min: float | None = None
     Raises:
         ValueError: if `n < 1`, `order` is not 1, 2 or 3, or `t_min` is not inside the process's times.
     """
+    sde = check_kind(sde, LinearSDE, "the time grid singlestep")
     end, orders = _end(sde, n, t_min), np.asarray(singlestep_orders(n, order))
     inside = np.concatenate([np.arange(k) / k for k in orders])
     position = np.append(np.repeat(np.arange(len(orders)), orders) + inside, len(orders)) / len(orders)
@@ -106,7 +110,7 @@ def singlestep_orders(n: int, order: int) -> list[int]:
     return [order] * full + [rest] * (rest > 0)
 
 
-def even(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
+def even(sde: Corruption, n: int, *, t_min: float | None = None) -> np.ndarray:
     """Return evenly spaced times in float64; on a chain of N levels those of `round(1 + (N - 1) k / n)`.
 
     (Analytic-DPM, arXiv 2201.06503.) Both ends of the chain are among them. Halves are rounded to the even level;
@@ -121,7 +125,7 @@ def even(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
     return level_times(sde, np.round(np.linspace(1, total, n + 1)))
 
 
-def respaced(sde: LinearSDE, n: int, *, sections: str = "", t_min: float | None = None) -> np.ndarray:
+def respaced(sde: Corruption, n: int, *, sections: str = "", t_min: float | None = None) -> np.ndarray:
     """Return the times of a chain cut into sections, of each so many levels, in float64 (improved DDPM, 2102.09672).
 
         start + round((size - 1) k / (count - 1)),   k = 0 .. count - 1,   levels counted from 0
@@ -175,7 +179,7 @@ def _rounded(size: int, count: int) -> np.ndarray:
     return np.round(np.cumsum([0.0] + [stride] * (count - 1)))
 
 
-def ddim_uniform(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
+def ddim_uniform(sde: Corruption, n: int, *, t_min: float | None = None) -> np.ndarray:
     """Return the times of the levels `1 + floor(N / (n + 1)) k` of a chain, in float64 (DDIM, arXiv 2010.02502).
 
     The last level is not among them: the sampler draws from the prior all the same.
@@ -187,7 +191,7 @@ def ddim_uniform(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.nd
     return level_times(chain, 1 + chain.levels // (n + 1) * np.arange(n + 1))
 
 
-def ddim_quadratic(sde: LinearSDE, n: int, *, t_min: float | None = None) -> np.ndarray:
+def ddim_quadratic(sde: Corruption, n: int, *, t_min: float | None = None) -> np.ndarray:
     """Return the times of the levels `1 + floor(0.8 N (k / n)^2)` of a chain, in float64: DDIM's choice for CIFAR-10.
 
     It begins at 0.8 N from the prior, as published (DDIM, appendix D.2).
@@ -215,7 +219,7 @@ def level_times(chain: Chain, levels: np.ndarray) -> np.ndarray:
     return np.asarray(levels, np.float64)[::-1] / chain.levels
 
 
-def _chain(grid: str, sde: LinearSDE, n: int, t_min: float | None) -> Chain:
+def _chain(grid: str, sde: Corruption, n: int, t_min: float | None) -> Chain:
     """Return the process as a chain that has `n + 1` levels."""
     if not isinstance(sde, Chain):
         raise ValueError(
@@ -236,7 +240,7 @@ def _between(sde: LinearSDE, log_snr: Array, end: float) -> Array:
     return sde.inverse_log_snr(log_snr).at[0].set(sde.t_max).at[-1].set(end)
 
 
-def _end(sde: LinearSDE, n: int, t_min: float | None) -> float:
+def _end(sde: Corruption, n: int, t_min: float | None) -> float:
     end = sde.t_min if t_min is None else t_min
     if n < 1:
         raise ValueError(f"a time grid needs at least one step, got n={n}")

@@ -61,7 +61,7 @@ def test_every_setting_has_a_default_of_its_declared_plain_type(kind, name):
 def test_every_entry_is_made_by_its_defaults():
     for make in sj.sdes.SDES.values():
         asked = {"shape": (2,)} if "shape" in inspect.signature(make).parameters else {}
-        assert isinstance(make(**asked), sj.LinearSDE)
+        assert isinstance(make(**asked), sj.SDE)
     for make in sj.degradations.DEGRADATIONS.values():
         assert isinstance(make(), sj.degradations.Degradation)
     for make in (*sj.samplers.STEPPERS.values(), *sj.samplers.CORRECTORS.values()):
@@ -78,8 +78,10 @@ def test_every_entry_is_made_by_its_defaults():
 
 def test_the_tables_hold_every_process_and_grid_of_the_library():
     constructors = {name for name in sj.sdes.__all__ if name.islower()}
-    # `still` is of recipes that know no time, which make it themselves; `colored` is made around another process
-    assert set(sj.sdes.SDES) == constructors - {"still", "colored", "inverse_mean_log_snr"}
+    # `still` is of recipes that know no time, which make it themselves; `colored` is made around another process, and
+    # `drifting` of functions
+    aside = {"still", "colored", "inverse_mean_log_snr", "drifting", "independent"}
+    assert set(sj.sdes.SDES) == constructors - aside
     assert set(sj.times.GRIDS) | {"optimal", "levels"} == set(sj.samplers.GRIDS)
     losses = {"variance_head"}  # fits a head to a frozen network, not a score
     functions = {name for name in sj.objectives.__all__ if inspect.isfunction(getattr(sj.objectives, name))}

@@ -2,7 +2,7 @@
 
 from scorejax.experiment.assemble.clipping import CLIPS
 from scorejax.experiment.assemble.data import check_splits, dataset
-from scorejax.experiment.assemble.network import sde
+from scorejax.experiment.assemble.network import gaussian, sde
 from scorejax.experiment.assemble.sampling import (
     CORRECTORS,
     GRIDS,
@@ -32,6 +32,7 @@ __all__ = [
     "check_splits",
     "dataset",
     "fitting_grid",
+    "gaussian",
     "grid_name",
     "learning_rate",
     "make_stepper",

@@ -10,14 +10,25 @@ from scorejax import models
 from scorejax.data import Form
 from scorejax.experiment.config import Config, takes
 from scorejax.numerics.trees import PyTree
-from scorejax.runtime.errors import ConfigError
-from scorejax.sdes import LinearSDE
+from scorejax.runtime.errors import ConfigError, user_errors
+from scorejax.sdes import SDE, LinearSDE
+from scorejax.sdes.corruption import Corruption, check_kind
 from scorejax.sdes.discrete import SMLD
 
 
-def sde(config: Config) -> LinearSDE:
+def sde(config: Config) -> SDE:
     """The forward process of section `sde`; a learned one as it is before training."""
     return config.sde.make()
+
+
+def gaussian(process: Corruption, what: str) -> LinearSDE:
+    """The process as one with `alpha_t` and `sigma_t`, for what needs them.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    with user_errors("section sde"):
+        return check_kind(process, LinearSDE, what)
 
 
 def check_network(config: Config, role: str) -> None:
@@ -39,7 +50,7 @@ def network(
     config: Config,
     form: Form,
     role: str,
-    process: LinearSDE | None = None,
+    process: SDE | None = None,
     **supplied: object,
 ) -> nn.Module:
     """The network of section `model`, for this data.
@@ -116,7 +127,7 @@ def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> Py
     return module.init(key, jnp.zeros((1, *shape)), jnp.ones(1), *(() if none is None else (none,)))["params"]
 
 
-def _noise_levels(process: LinearSDE, kind: type[nn.Module]) -> dict[str, object]:
+def _noise_levels(process: SDE, kind: type[nn.Module]) -> dict[str, object]:
     """What labels a process has, and the sigma behind each of an SMLD chain, for networks that need to know them."""
     fields, known = takes(kind), {}
     if "num_levels" in fields and not isinstance(process, SMLD):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 
 from scorejax import samplers
 from scorejax.degradations import Degradation
+from scorejax.experiment.assemble.network import gaussian
 from scorejax.experiment.assemble.network import sde as make_sde
 from scorejax.experiment.config import Config, base, chosen, tiny
 from scorejax.reverse import gamma
@@ -18,7 +19,7 @@ from scorejax.reverse.gamma import Gamma
 from scorejax.reverse.variance import UnboundHead
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.clipping import Clip, Interval
-from scorejax.sdes import LinearSDE
+from scorejax.sdes import Drifting, LinearSDE
 from scorejax.sdes.corruption import Corruption, check_kind
 
 
@@ -34,9 +35,9 @@ def auto(sde: Corruption, n: int, *, t_min: float | None = None, stepper: sample
 
 def fitting_grid(stepper: samplers.Stepper, sde: Corruption) -> str:
     """The name of the grid that suits a stepper, or else its process."""
-    # modes that differ have a noise level each: no grid is even in all of them
+    # modes that differ have a noise level each: no grid is even in all of them; other processes have no noise level
     by_modes = isinstance(sde, LinearSDE) and sde.by_modes
-    return sde.grid if by_modes else stepper.grid or sde.grid
+    return sde.grid if by_modes or isinstance(sde, Drifting) else stepper.grid or sde.grid
 
 
 GRIDS: Mapping[str, Callable[..., jax.Array | np.ndarray]] = {"auto": auto, **samplers.GRIDS}
@@ -109,15 +110,20 @@ def sampler(
     try:
         check_kind(sde, stepper.process, f"sampler.stepper = {c.stepper.name!r}")
     except ValueError as error:
-        raise ConfigError(f"{error}: set sampler.stepper=cold") from None
-    times = time_grid(config, sde, stepper, fitted)
+        raise ConfigError(f"{error}{': set sampler.stepper=cold' * isinstance(sde, Degradation)}") from None
     with user_errors("section sampler"):
+        if corrector is not None:
+            check_kind(sde, corrector.process, f"sampler.corrector = {c.corrector.name!r}")
+        if c.denoise and not isinstance(sde, Degradation):
+            check_kind(sde, LinearSDE, "sampler.denoise=true, Tweedie's formula,")
+        denoise = isinstance(sde, LinearSDE | Degradation) if c.denoise is None else c.denoise
+        times = time_grid(config, sde, stepper, fitted)
         return {
-            "stepper": stepper.prepare(sde, times),
+            "stepper": stepper.prepare(cast(LinearSDE, sde), times),  # of the kind that it needs
             "times": times,
             "corrector": corrector,
             "corrector_first": c.corrector_first,
-            "denoise": c.denoise and not (isinstance(sde, Degradation) and times[-1] == 0),  # which are the data
+            "denoise": denoise and not (isinstance(sde, Degradation) and times[-1] == 0),  # which are the data
             "clip": clip(config, sde, stepper, data_range),
         }
 
@@ -148,11 +154,12 @@ def clip(config: Config, sde: Corruption, stepper: samplers.Stepper, data_range:
         ConfigError: two settings say what it is, or the range is not known.
     """
     c = config.sampler
-    if not sde.moves:
+    if not sde.moves or isinstance(sde, Drifting):
         if c.clip.name not in ("auto", "none"):
+            what = f"sde = {config.sde.name!r}, {sde.described}," if sde.moves else "a model of one noise level"
             raise ConfigError(
-                f"sampler.clip = {c.clip.name!r} holds data that are predicted from noise; a model of one noise level "
-                "predicts none: leave it out"
+                f"sampler.clip = {c.clip.name!r} holds data that are predicted from noise; {what} predicts none: leave "
+                "it out"
             )
         return None
     if not stepper.decides_clip:
@@ -205,9 +212,10 @@ def needed(config: Config, sde: Corruption | None = None) -> set[str]:
     return asked
 
 
-def stand_in_for(name: str, sde: LinearSDE) -> Gamma | UnboundHead:
+def stand_in_for(name: str, sde: Corruption) -> Gamma | UnboundHead:
     """A stand-in for what is fitted later, so that a chain can be checked before."""
     if name != STATISTIC:
         return UnboundHead()
-    times = gamma.grid(sde)
-    return Gamma.of(sde, times, np.zeros((1, len(times), *np.shape(sde.log_snr(sde.t_max)))))
+    linear = gaussian(sde, "the statistic of --mode=calibrate")
+    times = gamma.grid(linear)
+    return Gamma.of(linear, times, np.zeros((1, len(times), *np.shape(linear.log_snr(linear.t_max)))))

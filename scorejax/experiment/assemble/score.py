@@ -19,7 +19,7 @@ from jax.tree_util import Partial
 from scorejax.numerics.trees import PyTree
 from scorejax.reverse.variance import AroundForward, LearnedRange, VarianceHead
 from scorejax.scores.predictions import make_conditional_score
-from scorejax.sdes import LinearSDE
+from scorejax.sdes import SDE, LinearSDE
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.learned import Learned
 
@@ -34,20 +34,20 @@ class Applied(Protocol):
         """Run the network with these variables."""
 
 
-def with_process(process: LinearSDE, params: PyTree) -> PyTree:
+def with_process(process: SDE, params: PyTree) -> PyTree:
     """All that training changes: the parameters of a network, and of its process if that is learned."""
     if not isinstance(process, Learned):
         return params
     return {"network": params, "process": {"gamma_min": process.gamma_min, "gamma_max": process.gamma_max}}
 
 
-def process_of(process: LinearSDE, params: PyTree) -> LinearSDE:
+def process_of(process: SDE, params: PyTree) -> SDE:
     """The process with the learned parameters put in; one that is not learned as it is."""
     return process.replace(**params["process"]) if isinstance(process, Learned) else process
 
 
 def score(
-    process: LinearSDE,
+    process: SDE,
     module: Applied,
     params: PyTree,
     predicts: str,
@@ -73,7 +73,7 @@ def score(
 
 
 def learned_range(
-    process: LinearSDE,
+    process: SDE,
     module: Applied,
     params: PyTree,
     condition: Array | None,
@@ -202,5 +202,5 @@ class _Logits:
         return jnp.asarray(self.module.apply({"params": params}, x, label, train, self.headless, rngs=rngs))
 
 
-def _of_network(process: LinearSDE, params: PyTree) -> PyTree:
+def _of_network(process: SDE, params: PyTree) -> PyTree:
     return params["network"] if isinstance(process, Learned) else params

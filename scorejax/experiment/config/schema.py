@@ -78,7 +78,7 @@ SCHEMA: Values = {
         "forward process",
         "vp",
         supplied=frozenset({"key"}),
-        makes="scorejax.sdes:LinearSDE",
+        makes="scorejax.sdes:SDE",
     ),
     "model": Seam(
         "scorejax.models:NETWORKS",
@@ -124,7 +124,11 @@ SCHEMA: Values = {
         "steps": Setting(Count, 1000, "steps of the time grid"),
         "time_grid": TIME_GRID,
         "t_min": Setting(Positive | None, None, "last time of the grid; none: the process's"),
-        "denoise": Setting(bool, True, "end with the mean of the data given the last sample"),
+        "denoise": Setting(
+            bool | None,
+            None,
+            "end with the mean of the data given the last sample; none: where the process has a formula for it",
+        ),
         "corrector": Seam(
             "scorejax.experiment.assemble:CORRECTORS", "corrector", "none", makes="scorejax.samplers:Stepper"
         ),

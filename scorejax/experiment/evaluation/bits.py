@@ -13,6 +13,7 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import likelihood, metrics
+from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation.density import log_density
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
@@ -140,6 +141,8 @@ def _check(config: Config) -> None:
             "eval.dequantization = 'variational' needs a flow that is trained next to a trained model: train with "
             "eval.after_training=false, then --mode=train_dequantizer, then --mode=eval"
         )
+    if config.eval.bound:
+        assemble.gaussian(assemble.sde(config), "eval.bound")
 
 
 def _prepare(held: Held) -> Work:
@@ -181,16 +184,17 @@ def _bound(
     """The upper bound of the bits/dim: the one that was trained, else that of the score, in the user's units."""
     score = model.score_given(labels if model.conditional else None)
     assert model.sde is not None  # a score counts only together with its process
+    sde = assemble.gaussian(model.sde, "eval.bound")
     if isinstance(space, data_lib.GrayLevels):
         if model.bound_bits is not None:
             return model.bound_bits(each, score, examples, times)
         asked = {"centered": space.centered, "samples": times, **asked}
-        return likelihood.bound_bits(each, model.sde, score, examples, space.gray_levels, **asked).value
+        return likelihood.bound_bits(each, sde, score, examples, space.gray_levels, **asked).value
     x, dimension = space.to_model(None, examples), math.prod(examples.shape[1:])
     if model.bound_bits is not None:
         of_model = model.bound_bits(each, score, x, times)
     else:
-        nats = likelihood.likelihood_bound(each, model.sde, score, x, samples=times).value
+        nats = likelihood.likelihood_bound(each, sde, score, x, samples=times).value
         of_model = likelihood.bits_per_dim(-nats, dimension, 1.0)
     return of_model + likelihood.bits_per_dim(jnp.float32(0.0), dimension, space.bin_width(dimension))
 

@@ -11,6 +11,7 @@ from absl import logging
 from jax import Array
 
 from scorejax import data as data_lib
+from scorejax.experiment import assemble
 from scorejax.experiment.config import Config
 from scorejax.experiment.config.values import Value
 from scorejax.experiment.evaluation import places, variances
@@ -69,7 +70,7 @@ def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, exam
 
     A cut-off calibration goes on where it stopped.
     """
-    c, sde, space = model.config, model.sde, model.space
+    c, sde, space = model.config, assemble.gaussian(model.sde, "the statistic of --mode=calibrate"), model.space
     chosen = data_lib.spread(len(train), examples)
     count = len(chosen)
     arrays = [np.asarray(train.examples[chosen])]

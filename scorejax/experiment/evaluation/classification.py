@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
+from scorejax.experiment import assemble
 from scorejax.experiment.config import to_dict
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import CLASSIFICATION, Subject, carried, settings
@@ -99,7 +100,7 @@ def noise_levels(model: Subject) -> Array:
 def _process(model: Subject) -> LinearSDE | None:
     """The process that makes data noisy; None where there is none, or one that does not move."""
     sde = model.model.sde
-    return None if sde is None or not sde.moves else sde
+    return None if sde is None or not sde.moves else assemble.gaussian(sde, "a classifier of noisy data")
 
 
 def _ratios(model: Subject, levels: Array) -> list[float | None]:

@@ -197,7 +197,10 @@ def _signed(where: Path, own: Values) -> Iterator[Path]:
 
 
 def _trajectory(model: Subject, rows: int) -> np.ndarray:
-    """A few samples on their way, as gray levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it."""
+    """A few samples on their way, as gray levels `[FRAMES, 2 rows, ...]`: each `x_t` with `E[x_0 | x_t]` below it.
+
+    Where a process has no formula for that mean, there are half as many rows.
+    """
     of, sde, shape = model.model, model.process, model.form.shape
     arguments: dict[str, Any] = dict(assemble.sampler(model.config, sde, model.fitted, model.space.interval))
     arguments.pop("denoise")
@@ -211,5 +214,6 @@ def _trajectory(model: Subject, rows: int) -> np.ndarray:
     if isinstance(sde, LinearSDE) and sde.moves:
         ratios = np.asarray(model.compute.once(jax.vmap(sde.mean_log_snr), path.t))
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
-    pairs = np.stack([path.x[shown], path.denoised[shown]], axis=2).reshape(len(shown), 2 * rows, *shape)
+    rows_of = [states[shown] for states in (path.x, path.denoised) if states is not None]
+    pairs = np.stack(rows_of, axis=2).reshape(len(shown), len(rows_of) * rows, *shape)
     return np.asarray(model.compute.once(lambda x: model.space.from_model(x), pairs))

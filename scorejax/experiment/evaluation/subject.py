@@ -18,7 +18,7 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Params
 from scorejax.experiment.steering import Classes
 from scorejax.experiment.trained import Trained
-from scorejax.sdes import LinearSDE
+from scorejax.sdes import SDE
 from scorejax.sdes.corruption import Corruption
 
 # Streams of the evaluation's key.
@@ -64,7 +64,7 @@ class Subject(NamedTuple):
         return self.trained.space
 
     @property
-    def sde(self) -> LinearSDE:
+    def sde(self) -> SDE:
         """Its forward process."""
         return self.trained.sde
 

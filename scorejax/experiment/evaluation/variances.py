@@ -45,7 +45,8 @@ def find(needed: set[str], model: Subject, workdir: str | Path) -> Fitted:
     statistic, head = None, None
     if STATISTIC in needed:
         file = model.config.sampler.gamma
-        statistic = read(file, model.sde) if file else load(workdir, model.step, model.sde)
+        sde = assemble.gaussian(model.sde, "the statistic of --mode=calibrate")
+        statistic = read(file, sde) if file else load(workdir, model.step, sde)
     if OWN in needed and model.model.learned_range is None:
         raise ConfigError(
             "variance = 'learned' needs a network with model.learned_range=true, which objective = 'hybrid' or 'vlb' "

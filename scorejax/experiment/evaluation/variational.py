@@ -60,7 +60,7 @@ def check(config: Config) -> None:
             f"eval.elbo_eta = {c.elbo_eta}; it must lie in (0, 1]: without noise (0, DDIM) the bound is infinite, and "
             "the exact bits/dim of the probability-flow ODE are the likelihood"
         )
-    sde = assemble.sde(config)
+    sde = assemble.gaussian(assemble.sde(config), "eval.elbo")
     _check_levels(sde, c.elbo)
     with user_errors("eval.elbo"):
         assemble.needed(of_chain(config, c.elbo_variance or "posterior"), sde)
@@ -103,6 +103,8 @@ def of_sampler(model: Subject) -> Bound | None:
     """
     config, sde = model.config, model.sde
     stepper = assemble.make_stepper(config, model.fitted, model.space.interval)
+    if not isinstance(sde, LinearSDE):
+        return None
     with user_errors("variational bound"):
         chain = stepper.chain(sde, assemble.time_grid(config, sde, stepper, model.fitted))
     if chain is None or eta_of(config) == 0.0:
@@ -164,6 +166,7 @@ def _check_levels(process: LinearSDE, evaluations: int) -> None:
 def _terms(bound: Bound) -> Callable[..., dict[str, Array]]:
     """The function of one batch: the parts of the bound of its examples, under keys by their numbers."""
     model, space, dimension = bound.model, bound.model.space, bound.model.form.dimension
+    sde = assemble.gaussian(model.sde, "the bound of a reverse chain")
 
     def fn(held: tuple, index: Array, examples: Array, labels: Array | None = None) -> dict[str, Array]:
         params, key, head = held
@@ -173,11 +176,11 @@ def _terms(bound: Bound) -> Callable[..., dict[str, Array]]:
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         if isinstance(space, data_lib.GrayLevels):
             found = likelihood.elbo(
-                each, model.sde, score, examples, chain, levels=space.gray_levels, centered=space.centered
+                each, sde, score, examples, chain, levels=space.gray_levels, centered=space.centered
             )
             decoder = found.decoder
         else:
-            found = likelihood.elbo(each, model.sde, score, space.to_model(None, examples), chain)
+            found = likelihood.elbo(each, sde, score, space.to_model(None, examples), chain)
             # the decoder's density, in the user's units
             decoder = likelihood.bits_per_dim(
                 -found.decoder * dimension * math.log(2.0), dimension, space.bin_width(dimension)

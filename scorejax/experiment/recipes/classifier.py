@@ -48,7 +48,8 @@ class Classifier(Recipe):
         """
         super().__init__(given)
         networks.check_network(self.config, "classes")
-        self.sde, self.time_sampling = networks.sde(self.config), time_sampling
+        self.sde = networks.gaussian(networks.sde(self.config), "a classifier of noisy data")
+        self.time_sampling = time_sampling
         with user_errors("recipe.time_sampling"):
             objectives.time_density(self.sde, jnp.full(1, self.sde.t_max), time_sampling)
         if weighting == "log_snr":

@@ -12,6 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax import likelihood, models
+from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe, training_settings
 from scorejax.numerics import keys as keys_lib
@@ -97,7 +98,7 @@ class Dequantizer(Recipe):
         assert model.sde is not None
         bound = likelihood.bound_bits(
             keys_lib.fold_in(keys, 1),
-            model.sde,
+            networks.gaussian(model.sde, "the bound that a dequantizer is trained by"),
             model.score_given(batch.labels if model.conditional else None),
             batch.raw,
             self.gray_levels,

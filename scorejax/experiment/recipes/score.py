@@ -28,7 +28,7 @@ from scorejax.reverse.variance import VarianceHead
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score as ScoreFunction
 from scorejax.scores.predictions import check_prediction
-from scorejax.sdes import LinearSDE
+from scorejax.sdes import SDE, LinearSDE
 from scorejax.sdes.discrete import DDPM, Chain
 from scorejax.sdes.learned import Learned
 
@@ -152,9 +152,7 @@ class Score(Recipe):
         """`(sde, module, params, condition, dropout_key=None)`: the reverse variances of the network."""
         return functools.partial(scores.learned_range, kind=self.reverse_variance)
 
-    def bound_bits(
-        self, sde: LinearSDE, keys: Array, score: ScoreFunction, raw: Array, times_per_example: int
-    ) -> Array:
+    def bound_bits(self, sde: SDE, keys: Array, score: ScoreFunction, raw: Array, times_per_example: int) -> Array:
         """The bound that was trained, in bits/dim `[B]`: of each example the mean over equally spaced times."""
         first = keys_lib.uniform(keys_lib.fold_in(keys, times_per_example), keys.shape)
 
@@ -211,7 +209,7 @@ class Score(Recipe):
 
         def loss(
             keys: Array,
-            sde: LinearSDE,
+            sde: SDE,
             score: ScoreFunction,
             head: VarianceHead | None,
             x0: Array,
@@ -242,13 +240,13 @@ class Objective(NamedTuple):
     is_continuous_bound: bool = False
 
 
-def _try(function: Callable[..., Array], sde: LinearSDE) -> None:
+def _try(function: Callable[..., Array], sde: SDE) -> None:
     """Trace an objective once, on made-up vectors: it refuses wrong settings here, in the first second."""
     key, x0, t = jax.random.key(0), jax.ShapeDtypeStruct((1, 4), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
     jax.eval_shape(lambda x0, t: function(key, sde, lambda x, t: x, x0, t=t), x0, t)
 
 
-def _drawn(sde: LinearSDE, time_sampling: str) -> Callable[[LossHistory | None, Array, int], Array]:
+def _drawn(sde: SDE, time_sampling: str) -> Callable[[LossHistory | None, Array, int], Array]:
     return lambda history, key, n: objectives.draw_times(key, sde, n, time_sampling)
 
 

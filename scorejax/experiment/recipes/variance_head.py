@@ -15,6 +15,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax import models, objectives
+from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe, training_settings
 from scorejax.numerics import keys as keys_lib
@@ -123,7 +124,8 @@ class VarianceHead(Recipe):
             # any condition: this traces the network, to find the shapes of the head
             embedding = self.given.form.embedding
             labels = jnp.zeros(count, jnp.int32) if embedding is None else jnp.zeros((count, *embedding))
-        return model.sde, model.score_given(labels if model.conditional else None)
+        sde = networks.gaussian(model.sde, "a variance head")
+        return sde, model.score_given(labels if model.conditional else None)
 
 
 def _bind(

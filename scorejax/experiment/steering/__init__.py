@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from jax import Array
 
+from scorejax.experiment.assemble import gaussian
 from scorejax.experiment.config import Config
 from scorejax.experiment.steering.by_class import ByClassifier, ClassifierFree, Unguided
 from scorejax.experiment.steering.classes import Classes
@@ -95,6 +96,7 @@ def task(config: Config, trained: Trained) -> Task:
         ConfigError: it is of no images, or settings that do not fit.
     """
     with user_errors(f"guidance = {config.guidance.name!r}"):
+        gaussian(trained.sde, "guidance of given images")
         found = config.guidance.make().task(_about(config, trained))
     if found is None:
         raise ConfigError(f"guidance = {config.guidance.name!r} is of no images")

@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 
 from scorejax.experiment import trained as trained_lib
 from scorejax.experiment import workdir as workdir_lib
+from scorejax.experiment.assemble import gaussian
 from scorejax.experiment.model import Model
 from scorejax.experiment.steering.guidance import About
 from scorejax.runtime.errors import ConfigError
@@ -81,11 +82,12 @@ def restore(workdir: str | Path, about: About) -> Classifier:
             f"the classifier in {workdir} was trained on vectors that were shifted and scaled otherwise than the "
             "score's: train one of them again on the other's data, or both with data.normalize=none"
         )
-    cleanest = _check_process(workdir, model, model.sde, about.sde)
+    own_sde, sde = (gaussian(process, "guidance by a classifier of noisy data") for process in (model.sde, about.sde))
+    cleanest = _check_process(workdir, model, own_sde, sde)
     params = jax.tree.map(jax.numpy.asarray, trained.params)
     bound = trained.recipe.model(params)
     if cleanest is not None and bound.of_process is not None:
-        bound = bound.of_process(about.sde, cleanest)
+        bound = bound.of_process(sde, cleanest)
     assert bound.logits is not None and bound.features is not None  # refused above
     return Classifier(bound.logits, bound.features, own.num_classes, own.label_names, trained.step)
 

@@ -26,7 +26,7 @@ from scorejax.experiment.steering.classes import Classes
 from scorejax.experiment.steering.tasks import NOISE, Task
 from scorejax.numerics.ranges import Finite, Limitless, Natural
 from scorejax.runtime.errors import ConfigError
-from scorejax.sdes import LinearSDE
+from scorejax.sdes import SDE
 
 
 class About(NamedTuple):
@@ -47,7 +47,7 @@ class About(NamedTuple):
     labels: Callable[[], Array | np.ndarray | None] = lambda: None
 
     @property
-    def sde(self) -> LinearSDE:
+    def sde(self) -> SDE:
         """The forward process of the model.
 
         Raises:

@@ -6,14 +6,23 @@ import numpy as np
 from absl import logging
 
 from scorejax import data
-from scorejax.sdes import LinearSDE, float64
+from scorejax.runtime.errors import user_errors
+from scorejax.sdes import SDE, Drifting, LinearSDE, float64
+from scorejax.sdes.drifting import check_inside
 
 MOST = 0.01
 """Nats for an example that a mismatch may cost unsaid: a hundredth of a nat is below the error of most evaluations."""
 
 
-def warn_of_prior(sde: LinearSDE, space: data.Space, train: data.Dataset) -> None:
-    """Warn if vectors, with all the noise of the process, are not of its prior: densities and samples are off then."""
+def warn_of_prior(sde: SDE, space: data.Space, train: data.Dataset) -> None:
+    """Warn if vectors, with all the noise of the process, are not of its prior: densities and samples are off then.
+
+    Raises:
+        ConfigError: the process has walls, and vectors lie outside of them.
+    """
+    if isinstance(sde, Drifting) and sde.bounds is not None and isinstance(space, data.Vectors):
+        with user_errors("section sde"):
+            check_inside((np.asarray(train.examples) - np.asarray(space.shift)) / np.asarray(space.scale), sde.bounds)
     nats = mismatch(sde, space, train)
     if nats <= MOST:
         return
@@ -28,14 +37,15 @@ def warn_of_prior(sde: LinearSDE, space: data.Space, train: data.Dataset) -> Non
     )
 
 
-def mismatch(sde: LinearSDE, space: data.Space, train: data.Dataset) -> float:
+def mismatch(sde: SDE, space: data.Space, train: data.Dataset) -> float:
     """Return `KL(q(x_T) || prior)` in nats, of Gaussians with the mean and variance of each column of vectors.
 
         q = N(alpha_T m, alpha_T^2 v + sigma_T^2),   prior = N(0, sigma_T^2)
 
-    Images lie in a fixed interval, for which processes are made: 0, as for a process of other modes than columns.
+    Images lie in a fixed interval, for which processes are made: 0, as for a process of other modes than columns, or
+    one whose laws are no Gaussians.
     """
-    if not isinstance(space, data.Vectors):
+    if not (isinstance(space, data.Vectors) and isinstance(sde, LinearSDE)):
         return 0.0
     alpha, sigma = (float64.evaluate(function, sde, sde.t_max) for function in (LinearSDE.alpha, LinearSDE.sigma))
     if np.ndim(alpha) or np.ndim(sigma):
