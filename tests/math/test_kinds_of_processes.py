@@ -111,6 +111,7 @@ TAKEN = {
     "time_density", "draw_times", "interval of times", "on_grid",
 }  # fmt: skip
 LEVELS = {
+    "the grid levels",
     "the grid respaced",
     "the grid ddim_uniform",
     "the grid ddim_quadratic",
@@ -119,8 +120,8 @@ LEVELS = {
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in TAKEN])
 def test_what_needs_a_gaussian_process_refuses_another_with_the_reason(name):
-    reason = "needs a Gaussian process in closed form.* got Drifting, a diffusion with any drift"
-    with pytest.raises(ValueError, match="levels of a discrete chain" if name in LEVELS else reason):
+    reason = "a Gaussian process in closed form.* got Drifting, a diffusion with any drift"
+    with pytest.raises(ValueError, match="visits levels of a d" if name in LEVELS else reason):
         CALLS[name](WELL)
 
 
