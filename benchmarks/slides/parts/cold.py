@@ -30,7 +30,7 @@ def cold(given: Given, *, steps: int = 600, restored: int = 300) -> dict:
     for name in ("blur", "inpaint", "pixelate"):
         run = given.run(f"cold_mnist:{name}", name, f"train.steps={steps}", f"eval.restored={restored}")
         rows[name] = given.kept(f"measured-{name}", lambda run=run: measured(given, run))
-        arrays = Path(rows[name]["folder"])
+        arrays = Path(rows[name].pop("folder"))
         page += [np.load(arrays / f"{kind}.npy")[:SHOWN] for kind in ("clean", *KINDS)]
     pictures.save_grid(given.picture("cold"), np.concatenate(page), columns=SHOWN, scale=2)
     return {"rows": rows, "steps": steps, "restored": restored}
