@@ -1,4 +1,4 @@
-"""Cold diffusion on MNIST (Bansal et al., arXiv 2208.09392), with a small network: five minutes of CPU time.
+"""Cold diffusion on MNIST (Bansal et al., arXiv 2208.09392), with a small network: about five minutes of CPU time.
 
     python main.py --config=configs/cold_mnist.py --config.data.data_dir=TFDS_DIR
 
