@@ -67,8 +67,8 @@ class Blur(Chain):
 
 
 def blur(
-    shape: Shape,
     *,
+    shape: Shape,
     growth: Growth = "quartic",
     most: NonNegative = 0.140625,
     least: NonNegative = 0.0,

@@ -86,7 +86,8 @@ class HeatDissipation(Chain):
         frequency: `w_k^2`, broadcastable to an example.
         tau: half the squared width of the blur at the levels `0 .. N`; 0 at level 0.
         std: standard deviation of the noise.
-        kept: places of the modes of the prior whose law is fitted, in the flattened example, `[K]`.
+        kept: places of the modes of the prior whose law is fitted, in the flattened example, `[K]`: those of which the
+            last level leaves more than a tenth of the noise.
         mean: of these modes at `t_max`, `[K]`.
         factor: the Cholesky factor of their covariance there, `[K, K]`.
     """
@@ -113,37 +114,28 @@ class HeatDissipation(Chain):
 
     @property
     def asks_for_data(self) -> bool:
-        return np.size(self.kept) == 0
+        return np.size(self.mean) == 0
 
     def fit(self, examples: Array | np.ndarray) -> dict[str, np.ndarray]:
-        """Return the law of the modes that the blur of the last level leaves: `kept`, `mean` and `factor`.
-
-        Kept are those whose root mean square at `t_max` is above a tenth of the noise.
+        """Return the law of the modes that the blur of the last level leaves: their `mean` and `factor`.
 
         Args:
             examples: training data in the units of the model, `[N, ...]`.
 
         Raises:
-            ValueError: examples of another shape, or more than `MOST_KEPT` such modes.
+            ValueError: fewer than two examples, or examples of another shape.
         """
         shape = self.basis.shape  # pyright: ignore[reportAttributeAccessIssue]
         x = doors.points(examples, "examples", shape=(len(examples), *shape))
         alpha = np.broadcast_to(np.asarray(self.alpha(self.t_max), np.float64), shape).reshape(-1)
         modes = alpha * np.asarray(self.basis.to_modes(x), np.float64).reshape(len(x), -1)
-        std = float(self.std)
-        kept = np.flatnonzero(np.sqrt(np.mean(modes**2, axis=0)) > 0.1 * std)
-        if len(kept) > MOST_KEPT:
-            raise ValueError(
-                f"the blur of the last level leaves {len(kept)} modes with data in them, more than {MOST_KEPT}, too "
-                "many for a prior: blur more (blur_max)"
-            )
-        kept = kept if len(kept) else np.zeros(1, np.int64)  # data all of zeros
+        kept, std = np.asarray(self.kept), float(self.std)
         covariance = np.atleast_2d(np.cov(modes[:, kept], rowvar=False)) + std**2 * np.eye(len(kept))
-        return {"kept": kept, "mean": modes[:, kept].mean(0), "factor": np.linalg.cholesky(covariance)}
+        return {"mean": modes[:, kept].mean(0), "factor": np.linalg.cholesky(covariance)}
 
     def fitted(self, arrays: Mapping[str, np.ndarray]) -> Self:
         """Return the process with the law that `fit` found for its prior."""
-        return self.replace(**{name: np.asarray(arrays[name]) for name in ("kept", "mean", "factor")})
+        return self.replace(**{name: arrays[name] for name in ("mean", "factor")})
 
     # As of `still`, the prior is no limit of the noise.
     def prior_sample(self, key: Array, shape: tuple[int, ...]) -> Array:
@@ -178,13 +170,9 @@ class HeatDissipation(Chain):
             )
 
 
-MOST_KEPT = 1024
-"""Modes of the data in a fitted prior."""
-
-
 def blurring(
-    shape: Shape,
     *,
+    shape: Shape,
     most: NonNegative = 20.0,
     least: Inside01 = 0.001,
     log_snr_max: Finite = 10.0,
@@ -217,8 +205,8 @@ def blurring(
 
 
 def ihdm(
-    shape: Shape,
     *,
+    shape: Shape,
     blur_min: Positive = 0.5,
     blur_max: Positive = 20.0,
     std: Positive = 0.01,
@@ -246,9 +234,11 @@ def ihdm(
     if not blur_min < blur_max:
         raise ValueError(f"ihdm: need blur_min < blur_max, got {blur_min} and {blur_max}")
     basis = along_space(shape, Axis(BOUNDARIES[boundary]))
-    widths = np.geomspace(blur_min, blur_max, n)
+    widths, frequency = np.geomspace(blur_min, blur_max, n), basis.squared_frequency()
+    # a mode of the data is at most as large as the root of their number, for data of unit size
+    largest = np.exp(-0.5 * blur_max**2 * np.broadcast_to(frequency, shape)).reshape(-1) * math.prod(shape) ** 0.5
     nothing = np.zeros(0)
     return HeatDissipation(
-        basis=basis, frequency=basis.squared_frequency(), tau=Table.through(np.append(0.0, 0.5 * widths**2)), std=std,
-        kept=nothing.astype(np.int64), mean=nothing, factor=nothing, levels=n, t_min=1.0 / n, t_max=1.0,
+        basis=basis, frequency=frequency, tau=Table.through(np.append(0.0, 0.5 * widths**2)), std=std,
+        kept=np.flatnonzero(largest > 0.1 * std), mean=nothing, factor=nothing, levels=n, t_min=1.0 / n, t_max=1.0,
     )  # fmt: skip

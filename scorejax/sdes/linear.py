@@ -42,6 +42,11 @@ class LinearSDE(SDE):
     prior_is_noise: ClassVar[bool] = True
     basis: Basis = field(default_factory=Identity)
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of an example that the process was made for; None: any."""
+        return getattr(self.basis, "shape", None)
+
     @abc.abstractmethod
     def log_alpha(self, t: Array) -> Array:
         """Return the logarithm of the signal scale `alpha_t`."""

@@ -29,7 +29,7 @@ def double():
 
 def deaths(**settings):
     """The levels at which less than a tenth of the signal is left, from the first mode to the last."""
-    sde = sj.blur((64, 64, 1), **settings)
+    sde = sj.blur(shape=(64, 64, 1), **settings)
     alpha = np.exp(-np.asarray(jax.jit(jax.vmap(lambda t: -sde.log_alpha(t)))(np.arange(1, 1001) / 1000)))
     level = np.sum(alpha.reshape(1000, -1) >= 0.1, axis=0) + 1
     order = np.argsort(np.broadcast_to(np.asarray(sde.rate), (64, 64, 1)).ravel()) if np.ndim(sde.rate) else [0]
@@ -48,14 +48,14 @@ def test_the_blur_of_a_step_has_the_published_strength():
 
 def test_the_eigenvalues_of_the_blur_are_those_of_its_kernel():
     """Standard deviation 0.4 at whole pixels: taps (0.0404, 0.9192, 0.0404), a variance of 0.0808 square pixels."""
-    zero, reflect, circular = (np.exp(-sj.blur((64, 64, 1), boundary=b).rate) for b in ("zero", "reflect", "circular"))
+    zero, reflect, circular = (np.exp(-sj.blur(shape=(64, 64, 1), boundary=b).rate) for b in ("zero", "reflect", "circular"))
     np.testing.assert_allclose([zero.min(), zero.max()], [0.7032, 0.99981], atol=5e-5)
     assert reflect.max() == circular.max() == 1.0  # nothing is lost over the edge
-    heat = np.exp(-sj.blur((64,), boundary="circular", kernel="heat").rate)
-    sampled = np.exp(-sj.blur((64,), boundary="circular").rate)
+    heat = np.exp(-sj.blur(shape=(64,), boundary="circular", kernel="heat").rate)
+    sampled = np.exp(-sj.blur(shape=(64,), boundary="circular").rate)
     np.testing.assert_allclose([sampled.min(), heat.min()], [0.8385, 0.454], atol=5e-4)
     np.testing.assert_allclose(np.abs(sampled - heat).max(), 0.384, atol=0.012)
-    wide = [np.exp(-sj.blur((64,), boundary="circular", std=2.0, kernel=k).rate) for k in ("sampled", "heat")]
+    wide = [np.exp(-sj.blur(shape=(64,), boundary="circular", std=2.0, kernel=k).rate) for k in ("sampled", "heat")]
     np.testing.assert_allclose(*wide, atol=3e-9)
 
 
@@ -66,7 +66,7 @@ def test_fine_modes_die_first_and_in_the_mirrored_order_last():
     assert deaths(growth="none")[:2] == (674, 674)
     assert deaths(order="fine_to_coarse_mirrored")[:2] == (575, 674)
     assert deaths(order="fine_to_coarse")[:2] == (367, 498)  # no mirror image: everything dies earlier
-    coarse, mirrored = sj.blur((8, 8, 1)), sj.blur((8, 8, 1), order="fine_to_coarse_mirrored")
+    coarse, mirrored = sj.blur(shape=(8, 8, 1)), sj.blur(shape=(8, 8, 1), order="fine_to_coarse_mirrored")
     ranks = np.argsort(coarse.rate, axis=None, kind="stable"), np.argsort(-mirrored.rate, axis=None, kind="stable")
     np.testing.assert_allclose(coarse.rate.ravel()[ranks[0]], mirrored.rate.ravel()[ranks[1]][::-1], atol=1e-12)
 
@@ -74,7 +74,7 @@ def test_fine_modes_die_first_and_in_the_mirrored_order_last():
 def test_without_blur_it_is_the_plain_chain_to_the_last_bit():
     """With no growth, or with one mode of which all are alike; samples of the same key too."""
     plain, t = sj.ddpm(), jnp.linspace(1e-3, 1.0, 40)
-    for sde in (sj.blur((2,), growth="none"), sj.blur((1, 1, 3), boundary="reflect")):
+    for sde in (sj.blur(shape=(2,), growth="none"), sj.blur(shape=(1, 1, 3), boundary="reflect")):
         for name in ("alpha", "variance", "drift_rate", "diffusion_squared", "log_snr", "inverse_log_snr"):
             of = t if name != "inverse_log_snr" else plain.log_snr(t)
             np.testing.assert_array_equal(getattr(sde, name)(of), getattr(plain, name)(of), err_msg=name)
@@ -91,7 +91,7 @@ def test_without_blur_it_is_the_plain_chain_to_the_last_bit():
 
 def test_the_score_of_the_kernel_has_the_exponent_minus_one_half():
     """`-U (1 - A)^(-1/2) U^T noise`; the exponents of two misprints, -1 and +1, are off by a sixth and a third."""
-    sde = sj.blur((8, 8, 1), growth="log", most=0.6)
+    sde = sj.blur(shape=(8, 8, 1), growth="log", most=0.6)
     x0, noise = jax.random.normal(jax.random.key(0), (2, 1, 8, 8, 1))
     t, variance_t = 0.05, sde.variance(jnp.asarray(0.05))
     mean = sde.scale(sde.alpha(t), t, x0)
@@ -105,7 +105,7 @@ def test_the_score_of_the_kernel_has_the_exponent_minus_one_half():
 
 def test_the_published_reverse_step_is_reverse_diffusion():
     """`2 x - U sqrt(A) U^T x + U B U^T score + U sqrt(B) U^T z`."""
-    sde, s, t = sj.blur((4, 4, 1), growth="log", most=0.6), 0.419, 0.42
+    sde, s, t = sj.blur(shape=(4, 4, 1), growth="log", most=0.6), 0.419, 0.42
     x, score, z = jax.random.normal(jax.random.key(1), (3, 2, 4, 4, 1))
     a, b = sde.transition(s, t)
     np.testing.assert_allclose(b, 1.0 - a**2, rtol=1e-9)
@@ -191,7 +191,7 @@ def test_every_family_of_samplers_reaches_gaussian_data_mode_by_mode(name, given
 def test_the_variance_of_ancestral_steps_is_short_and_that_of_reverse_diffusion_long(given_noise):
     """A standard normal mode of data variance 1/4, 100 steps: 12 % short, 6 % long, and exact with the optimum."""
     given_noise(lambda noise, _: noise)
-    sde, times = sj.blur((2,), n=100), np.arange(100, 0, -1) / 100
+    sde, times = sj.blur(shape=(2,), n=100), np.arange(100, 0, -1) / 100
     data = sj.analytic.gaussian([0.0, 0.0], 0.25 * np.eye(2))
     score = jax.jit(lambda x, t: data.score_at(sde, x, t))
 

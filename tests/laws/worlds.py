@@ -20,9 +20,9 @@ CHAINS = {"ddpm": sj.ddpm(), "ddpm_cosine": sj.ddpm("cosine", 200), "smld": sj.s
 PROCESSES = CONTINUOUS | CHAINS
 # one signal-to-noise ratio for every mode; of two numbers
 MODAL = {
-    "blur": sj.blur((2,), growth="log", most=0.6, n=200),
-    "blurring": sj.blurring((2,), most=1.0),
-    "ihdm": sj.ihdm((2,), blur_min=0.1, blur_max=1.5, std=0.3, n=50),
+    "blur": sj.blur(shape=(2,), growth="log", most=0.6, n=200),
+    "blurring": sj.blurring(shape=(2,), most=1.0),
+    "ihdm": sj.ihdm(shape=(2,), blur_min=0.1, blur_max=1.5, std=0.3, n=50),
     "colored": sj.colored(sj.vp(), sj.bases.field((2,))),
 }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
+import numpy as np
+
 from scorejax import data
 from scorejax.experiment.config import Config
 from scorejax.experiment.config.parts import takes
@@ -60,3 +63,9 @@ def check_splits(config: Config, train: data.Dataset) -> dict[str, int | None]:
             data.compare(train, other, ("train", split))
         counts[split] = len(other)
     return counts
+
+
+def fitting(train: data.Dataset, space: data.Space, most: int = 10_000) -> np.ndarray:
+    """At most so many training examples in the units of the model, for what is fitted to the data itself."""
+    few = np.asarray(train.examples[data.spread(len(train), most)])
+    return np.asarray(space.middle(jnp.asarray(few)))

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
@@ -34,16 +35,47 @@ class Applied(Protocol):
         """Run the network with these variables."""
 
 
-def with_process(process: SDE, params: PyTree) -> PyTree:
-    """All that training changes: the parameters of a network, and of its process if that is learned."""
-    if not isinstance(process, Learned):
+def with_process(
+    process: SDE, params: PyTree, examples: Callable[[], np.ndarray] | None = None
+) -> PyTree:
+    """All that a checkpoint holds: the parameters of a network, and what its process learns or takes from the data.
+
+    Args:
+        process: the forward process.
+        params: of the network.
+        examples: of the training data, in the units of the model, for a process that is fitted to them.
+    """
+    if isinstance(process, Learned):
+        return {"network": params, "process": {"gamma_min": process.gamma_min, "gamma_max": process.gamma_max}}
+    if not process.asks_for_data:
         return params
-    return {"network": params, "process": {"gamma_min": process.gamma_min, "gamma_max": process.gamma_max}}
+    with jax.ensure_compile_time_eval():  # numbers, also where a compiled program makes the parameters
+        found = process.fit(_made_up(process) if examples is None else examples())
+    # flat, so that no decay of weights takes them for weights
+    return {"network": params, "process": {name: jnp.asarray(v, jnp.float32).ravel() for name, v in found.items()}}
 
 
 def process_of(process: SDE, params: PyTree) -> SDE:
-    """The process with the learned parameters put in; one that is not learned as it is."""
-    return process.replace(**params["process"]) if isinstance(process, Learned) else process
+    """The process with what it learned, or took from the data, put in; any other as it is."""
+    if isinstance(process, Learned):
+        return process.replace(**params["process"])
+    if not process.asks_for_data:
+        return process
+    with jax.ensure_compile_time_eval():
+        shapes = {name: value.shape for name, value in process.fit(_made_up(process)).items()}
+    held = jax.lax.stop_gradient(params["process"])
+    return process.fitted({name: held[name].reshape(shape) for name, shape in shapes.items()})
+
+
+def stand_in(process: SDE) -> SDE:
+    """The process as it is when it is fitted to two made-up examples, to try out what will be done with it."""
+    return process_of(process, with_process(process, {}))
+
+
+def _made_up(process: SDE) -> np.ndarray:
+    """Two examples that say no more than the shape."""
+    assert process.shape is not None  # what is fitted to examples is made for their shape
+    return np.stack([np.zeros(process.shape), np.ones(process.shape)]).astype(np.float32)
 
 
 def score(
@@ -202,5 +234,5 @@ class _Logits:
         return jnp.asarray(self.module.apply({"params": params}, x, label, train, self.headless, rngs=rngs))
 
 
-def _of_network(process: SDE, params: PyTree) -> PyTree:
-    return params["network"] if isinstance(process, Learned) else params
+def _of_network(process: LinearSDE, params: PyTree) -> PyTree:
+    return params["network"] if isinstance(process, Learned) or process.asks_for_data else params

@@ -17,6 +17,7 @@ from jax.tree_util import Partial
 from scorejax import guidance, models, objectives, reverse
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble import score as scores
+from scorejax.experiment.assemble.data import fitting
 from scorejax.experiment.config import takes
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
@@ -102,7 +103,17 @@ class Score(Recipe):
 
     def init(self, key: Array) -> Params:
         params = networks.init_params(key, self.network, self.given.form.shape)
-        return scores.with_process(self.sde, params)
+        return scores.with_process(self.sde, params, self._fitting)
+
+    def shapes(self) -> Params:
+        """As of any recipe, without reading the data."""
+        module, shape = self.network, self.given.form.shape
+        return jax.eval_shape(
+            lambda key: scores.with_process(self.sde, networks.init_params(key, module, shape)), jax.random.key(0)
+        )
+
+    def _fitting(self) -> np.ndarray:
+        return fitting(self.given.examples, self.given.space)
 
     def carry(self, key: Array) -> LossHistory | None:
         return self.objective.history()
@@ -165,7 +176,7 @@ class Score(Recipe):
     def load(self, path: str) -> tuple[Params, int]:
         shape = self.given.form.shape
         params, step = pretrained.load(path, self.network, max(shape[:2]), channels=shape[-1])
-        return scores.with_process(self.sde, params), step
+        return scores.with_process(self.sde, params, self._fitting), step
 
     # ---- Objectives ----------------------------------------------------------------------------------------------
 
@@ -175,7 +186,7 @@ class Score(Recipe):
         One that takes `chain` is a bound whose terms are the levels of a chain; one that takes `gray_levels` is a bound
         in bits/dim, which needs to know those of the data. All others hold at any time of any process.
         """
-        c, sde = self.config.objective, self.sde
+        c, sde = self.config.objective, scores.stand_in(self.sde)
         factory, settings = c.find(), c.own()
         parameters, time_sampling = takes(factory), c.time_sampling
         of_chain, of_bound = "chain" in parameters, "centered" in parameters
@@ -242,7 +253,8 @@ class Objective(NamedTuple):
 
 def _try(function: Callable[..., Array], sde: SDE) -> None:
     """Trace an objective once, on made-up vectors: it refuses wrong settings here, in the first second."""
-    key, x0, t = jax.random.key(0), jax.ShapeDtypeStruct((1, 4), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
+    shape = (1, *(sde.shape or (4,)))
+    key, x0, t = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
     jax.eval_shape(lambda x0, t: function(key, sde, lambda x, t: x, x0, t=t), x0, t)
 
 
