@@ -9,10 +9,11 @@ from typing import Literal, TypeAlias, get_args
 import jax.numpy as jnp
 from jax import Array
 
+from scorejax.scores import below
 from scorejax.sdes.corruption import SDE, check_kind
 from scorejax.sdes.linear import LinearSDE
 
-WeightingName: TypeAlias = Literal["simple", "likelihood", "snr", "data", "truncated_snr", "min_snr"]
+WeightingName: TypeAlias = Literal["simple", "likelihood", "snr", "data", "truncated_snr", "min_snr", "sharpening"]
 Weighting: TypeAlias = WeightingName | Callable[..., Array]
 Reduction: TypeAlias = Literal["mean", "sum", "half_sum"]
 
@@ -23,11 +24,13 @@ WEIGHTINGS: dict[str, Callable[..., Array]] = {
     "data": lambda sde, t: jnp.exp(-sde.log_snr(t)),
     "truncated_snr": lambda sde, t: jnp.maximum(jnp.exp(-sde.log_snr(t)), 1.0),
     "min_snr": lambda sde, t: jnp.minimum(1.0, 5.0 * jnp.exp(-sde.log_snr(t))),
+    "sharpening": lambda sde, t: below.weights(sde, t, "sharpening")[1] ** 2 / sde.variance(t),
 }
 """Weights of the squared *noise* error: `simple` is lambda = sigma^2 on the score (Score-SDE, DDPM's L_simple),
 `likelihood` is lambda = g^2, `snr` is SNR times the data error (`simple` again), `data` is the squared error of the
 data prediction, `truncated_snr` is the larger of the data and noise errors (arXiv 2202.00512), `min_snr` is
-`min(SNR, 5)` times the data error (arXiv 2303.09556)."""
+`min(SNR, 5)` times the data error (arXiv 2303.09556), `sharpening`, of chains alone, the squared error of that
+prediction (arXiv 2206.13397)."""
 
 REDUCTIONS = get_args(Reduction)
 OF_SCORES = ("simple", "likelihood")  # and so for every process with a score

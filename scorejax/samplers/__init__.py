@@ -14,6 +14,7 @@ from scorejax.samplers.edm import euler, heun
 from scorejax.samplers.grids import GRIDS
 from scorejax.samplers.ode import adaptive_probability_flow, decode, encode, interpolate
 from scorejax.samplers.predictors import ancestral, euler_maruyama, probability_flow, reverse_diffusion
+from scorejax.samplers.renoise import renoise
 from scorejax.samplers.reverse_chain import ChainPart, ChainStepper, analytic, analytic_dpm, npr, reverse_chain, sn
 from scorejax.samplers.stepper import Step, Stepper
 from scorejax.samplers.unipc import unipc
@@ -53,6 +54,7 @@ __all__ = [
     "npr",
     "potential_scale",
     "probability_flow",
+    "renoise",
     "reverse_chain",
     "reverse_diffusion",
     "sample",
@@ -78,6 +80,7 @@ STEPPERS: dict[str, Callable[..., Stepper]] = {
     "annealed_langevin": annealed_langevin,
     "ula": ula,
     "mala": mala,
+    "renoise": renoise,
     "reverse_chain": reverse_chain,
     "analytic": analytic_dpm,  # `analytic` itself takes its grid and its statistic at once
     "npr": npr,

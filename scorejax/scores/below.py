@@ -9,7 +9,7 @@ from scorejax.sdes.corruption import Time
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
-CHAIN_PREDICTIONS = ("previous_mean", "mean_shift")
+CHAIN_PREDICTIONS = ("previous_mean", "mean_shift", "sharpening")
 """What a network may predict for a chain of levels alone."""
 
 
@@ -20,6 +20,9 @@ def weights(sde: LinearSDE, t: Time, kind: str) -> tuple[Array, Array]:
 
         previous_mean = E[x_s | x_t] = x / a + (v / a) score
         mean_shift = (previous_mean - a x) / sqrt(v) = ((1 / a - a) x + (v / a) score) / sqrt(v)
+        sharpening = alpha_s E[x_0 | x_t] - x = (1 / a - 1) x + (sigma_t^2 / a) score
+
+    The last is what inverse heat dissipation learns (arXiv 2206.13397): the step to the clean signal one level below.
 
     Args:
         sde: a chain of levels.
@@ -30,7 +33,10 @@ def weights(sde: LinearSDE, t: Time, kind: str) -> tuple[Array, Array]:
     t = jnp.asarray(t, jnp.result_type(float))
     first = t * sde.levels < 1.5  # below it lie the data, even where the table goes on
     a, v = sde.transition(jnp.where(first, t, t - 1.0 / sde.levels), t)
+    first = first.reshape(first.shape + (1,) * (a.ndim - first.ndim))
     a, v = jnp.where(first, sde.alpha(t), a), jnp.where(first, sde.variance(t), v)
+    if kind == "sharpening":
+        return 1.0 / a - 1.0, sde.variance(t) / a
     if kind == "previous_mean":
         return 1.0 / a, v / a
     return (1.0 - a) * (1.0 + a) / (a * jnp.sqrt(v)), jnp.sqrt(v) / a

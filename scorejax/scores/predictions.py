@@ -53,7 +53,7 @@ def convert(sde: SDE, x: Array, t: Time, value: Array, source: str, target: str)
         x: the points `x_t`, `[B, ...]`.
         t: their times, a scalar or `[B]`.
         value: the prediction, shaped like `x`.
-        source: what `value` is: `noise`, `data`, `score`, `v`, `previous_mean` or `mean_shift`.
+        source: what `value` is: `noise`, `data`, `score`, `v`, `previous_mean`, `mean_shift` or `sharpening`.
         target: what to return, same choices.
 
     Raises:

@@ -48,7 +48,9 @@ def test_the_blur_of_a_step_has_the_published_strength():
 
 def test_the_eigenvalues_of_the_blur_are_those_of_its_kernel():
     """Standard deviation 0.4 at whole pixels: taps (0.0404, 0.9192, 0.0404), a variance of 0.0808 square pixels."""
-    zero, reflect, circular = (np.exp(-sj.blur(shape=(64, 64, 1), boundary=b).rate) for b in ("zero", "reflect", "circular"))
+    zero, reflect, circular = (
+        np.exp(-sj.blur(shape=(64, 64, 1), boundary=b).rate) for b in ("zero", "reflect", "circular")
+    )
     np.testing.assert_allclose([zero.min(), zero.max()], [0.7032, 0.99981], atol=5e-5)
     assert reflect.max() == circular.max() == 1.0  # nothing is lost over the edge
     heat = np.exp(-sj.blur(shape=(64,), boundary="circular", kernel="heat").rate)

@@ -42,7 +42,9 @@ def blur(given: Given, *, processes: str = ",".join(PROCESSES), variant: str = "
     rows, paths, pages = {}, [], []
     for name in processes.split(","):
         folder = given.run(f"configs/blur_mnist.py:{name},{variant}", name)
-        rows[name] = given.kept(f"{name}-measured", lambda folder=folder: _measured(given, folder), {"variant": variant})
+        rows[name] = given.kept(
+            f"{name}-measured", lambda folder=folder: _measured(given, folder), {"variant": variant}
+        )
         pages.append(np.load(Path(rows[name]["folder"]) / "x.npy", mmap_mode="r")[:16])
         paths.append(_path(folder))
     figure, axes = draw.panels(2 * len(paths), len(SHOWN), width=0.8, height=0.85)
@@ -81,9 +83,8 @@ def text(numbers: dict[str, Any]) -> str:
         order = sorted(("none", "quartic", "log"), key=lambda name: rows[name]["frechet"])
         agrees = order == ["quartic", "none", "log"]
         words = " < ".join(PROCESSES[name].partition(",")[0] for name in order)
-        said = (
-            f"By Frechet distance the order here is {words}; published is quartic < no blur < log on both sets. "
-            + ("The orders agree." if agrees else "The orders do not agree at this budget.")
+        said = f"By Frechet distance the order here is {words}; published is quartic < no blur < log on both sets. " + (
+            "The orders agree." if agrees else "The orders do not agree at this budget."
         )
     if {"quartic", "mirrored"} <= set(rows):
         better = rows["quartic"]["frechet"] < rows["mirrored"]["frechet"]

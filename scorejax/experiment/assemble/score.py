@@ -97,7 +97,7 @@ def score(
         sigma_data: for `predicts = "edm"`.
         dropout_key: turns dropout on.
     """
-    carried = (_of_network(process, params), dropout_key)
+    carried = (_of_network(params), dropout_key)
     bound = make_conditional_score(
         process, _Apply(module), carried, predicts, label=process.label, sigma_data=sigma_data
     )
@@ -126,7 +126,7 @@ def learned_range(
         kind: what the second half of its output says: `range`, `2 v - 1` of a variance between two bounds;
             `around_forward`, for a chain, by how much it differs from the forward variance.
     """
-    carried = (_of_network(process, params), dropout_key)
+    carried = (_of_network(params), dropout_key)
     second = _Second(_Apply(module, half=1), process.label, share=kind == "range")
     network = Partial(second, carried, condition)
     if kind == "range":
@@ -234,5 +234,6 @@ class _Logits:
         return jnp.asarray(self.module.apply({"params": params}, x, label, train, self.headless, rngs=rngs))
 
 
-def _of_network(process: LinearSDE, params: PyTree) -> PyTree:
-    return params["network"] if isinstance(process, Learned) or process.asks_for_data else params
+def _of_network(params: PyTree) -> PyTree:
+    """The parameters of the network, out of what `with_process` made."""
+    return params["network"] if set(params) == {"network", "process"} else params

@@ -74,7 +74,7 @@ SCHEMA: Values = {
         fallback="tfds",
     ),
     "sde": Seam(
-        "scorejax.sdes:SDES",
+        "scorejax.experiment.assemble.processes:SDES",
         "forward process",
         "vp",
         supplied=frozenset({"key"}),

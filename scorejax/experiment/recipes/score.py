@@ -36,7 +36,7 @@ from scorejax.sdes.learned import Learned
 _OBJECTIVE, _HIDING = 1, 2  # streams of an example's key; 0 prepares the example
 
 
-Predicts: TypeAlias = Literal["noise", "data", "score", "v", "edm", "previous_mean", "mean_shift"]
+Predicts: TypeAlias = Literal["noise", "data", "score", "v", "edm", "previous_mean", "mean_shift", "sharpening"]
 
 
 class Score(Recipe):
@@ -58,8 +58,8 @@ class Score(Recipe):
 
         Args:
             given: what it is made for.
-            predicts: what the network puts out: noise, data, score, v, edm; on a chain of levels also previous_mean and
-                mean_shift.
+            predicts: what the network puts out: noise, data, score, v, edm; on a chain of levels also previous_mean,
+                mean_shift and sharpening.
             sigma_data: for `predicts = "edm"`: the standard deviation of the data.
             reverse_variance: what the second half of the output of a network with model.learned_range is: between two
                 bounds (range: improved DDPM), or around the forward variance (around_forward: Sohl-Dickstein et al.
