@@ -118,6 +118,8 @@ def _places(distances: Sequence[Array], h: Array) -> list[Array]:
     The ratio of a mode that is pure noise may stand still between nodes. Such a node is put before all others: its
     predictions weigh next to nothing, but the weights must be finite.
     """
+    if jnp.ndim(h) == 0:  # one ratio for all modes, which falls at every step
+        return [distance / h for distance in distances]
     length, taken = jnp.where(h == 0.0, 1.0, h), [jnp.zeros_like(h)]
     for distance in distances:
         place = distance / length
