@@ -14,7 +14,7 @@ from scorejax.sdes.heat import blurring, ihdm
 from scorejax.sdes.laws import independent
 from scorejax.sdes.learned import learned
 from scorejax.sdes.linear import LinearSDE
-from scorejax.sdes.modes import inverse_mean_log_snr
+from scorejax.sdes.modes import check_process, inverse_mean_log_snr
 from scorejax.sdes.reflected import reflected
 from scorejax.sdes.still import still
 from scorejax.sdes.wells import double_well
@@ -31,6 +31,7 @@ __all__ = [
     "Separable",
     "blur",
     "blurring",
+    "check_process",
     "colored",
     "cosine",
     "ddpm",

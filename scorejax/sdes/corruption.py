@@ -67,6 +67,11 @@ class Corruption(HostArrays, abc.ABC):
         """Map `u` in [0, 1) to a training time; uniform `u` gives times uniform on [t_min, t_max]."""
         return self.t_min + (self.t_max - self.t_min) * u
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of an example that the process was made for; None: any."""
+        return None
+
     def fit(self, examples: Array | np.ndarray) -> dict[str, np.ndarray]:
         """Return what the process takes from the data, as named arrays for `fitted`; most take nothing.
 

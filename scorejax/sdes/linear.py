@@ -44,7 +44,6 @@ class LinearSDE(SDE):
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """The shape of an example that the process was made for; None: any."""
         return getattr(self.basis, "shape", None)
 
     @abc.abstractmethod

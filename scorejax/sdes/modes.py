@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from scorejax.sdes.float64 import evaluate
 from scorejax.sdes.linear import LinearSDE
 
 
@@ -36,3 +37,31 @@ stays the noise that it is, and predictions of the data, which divide by `alpha`
 def widened(t: Array, modes: np.ndarray | Array) -> Array:
     """Return times with the axes of a number per mode appended, so that both broadcast."""
     return t.reshape(t.shape + (1,) * jnp.ndim(modes))
+
+
+def check_process(sde: LinearSDE, n: int = 1000) -> None:
+    """Refuse a process whose signal-to-noise ratio rises with time in some mode: none has such marginals.
+
+    Args:
+        sde: the forward process.
+        n: times between `t_min` and `t_max` at which it is looked at, in float64.
+
+    Raises:
+        ValueError: it does, or a coefficient is not finite; the message names the mode and the times.
+    """
+    times = np.linspace(sde.t_min, sde.t_max, n)
+    ratio = evaluate(type(sde).log_snr, sde, times).reshape(n, -1)
+    if not np.all(np.isfinite(ratio)):
+        i, k = np.argwhere(~np.isfinite(ratio))[0]
+        raise ValueError(
+            f"{type(sde).__name__}: the signal-to-noise ratio of mode {k} is not finite at t={times[i]:.6g}; alpha and "
+            "sigma must be positive from t_min to t_max"
+        )
+    rise = np.diff(ratio, axis=0)
+    if np.any(rise > 1e-8 * (1.0 + np.abs(ratio[1:]))):
+        i, k = np.unravel_index(int(np.argmax(rise)), rise.shape)
+        raise ValueError(
+            f"{type(sde).__name__}: the signal-to-noise ratio of mode {k} rises between t={times[i]:.6g} and "
+            f"t={times[i + 1]:.6g}, by {rise[i, k]:.3g} nats; noise that is there cannot be taken away by a diffusion: "
+            "let alpha fall or sigma grow everywhere"
+        )

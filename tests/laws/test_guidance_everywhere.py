@@ -113,6 +113,7 @@ STEPPERS = {
     "langevin": [lambda: samplers.langevin(0.1, norm="batch")],
     "npr": [lambda: samplers.npr(fitted=HEADS.get)],
     "probability_flow": [lambda: samplers.probability_flow("rk4")],
+    "renoise": [lambda: samplers.renoise()],
     "reverse_chain": [samplers.reverse_chain, *(partial(samplers.reverse_chain, head) for head in HEADS.values())],
     "reverse_diffusion": [lambda: samplers.reverse_diffusion()],
     "sn": [lambda: samplers.sn(fitted=HEADS.get)],
@@ -169,7 +170,7 @@ def test_every_stepper_steps_with_a_guided_score_as_with_the_conditional_laws_ow
 # number for all directions
 ERRORS = {
     "analytic_dpm": 0.02, "ancestral": 0.2, "cold": 0.12, "ddim": 0.12, "dpm_solver": 5e-3, "euler": 0.1,
-    "euler_maruyama": 0.1, "heun": 0.02, "npr": 0.2, "probability_flow": 1e-5, "reverse_chain": 0.2,
+    "euler_maruyama": 0.1, "heun": 0.02, "npr": 0.2, "probability_flow": 1e-5, "renoise": 0.4, "reverse_chain": 0.2,
     "reverse_diffusion": 0.2, "sn": 0.2, "unipc": 5e-3,
 }  # fmt: skip
 

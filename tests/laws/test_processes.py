@@ -5,11 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from worlds import CONTINUOUS, PROCESSES, PerMode, rotation
+from worlds import CONTINUOUS, MODAL, PROCESSES, PerMode, rotation
 
 import scorejax as sj
 
-PARAMETERS = pytest.mark.parametrize("name", PROCESSES)
+ALL = PROCESSES | MODAL
+PARAMETERS = pytest.mark.parametrize("name", ALL)
 TIMES = np.array([1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.7, 0.95, 1.0])
 
 
@@ -71,19 +72,19 @@ def test_ve_starts_at_sigma_min_as_published():
 @functools.cache
 def facts(name):
     """Every derived quantity in float64, by one program, at 40 times even in the log signal-to-noise ratio."""
-    sde = PROCESSES[name]
+    sde = ALL[name]
 
     @jax.jit
     def compute(sde, t):
         rate = jnp.abs(sde.drift_rate(t)) + sde.diffusion_squared(t) / sde.variance(t)
-        h = 1e-4 / (rate + 1.0 / t)
+        h = 1e-4 / (rate.reshape(len(t), -1).max(1) + 1.0 / t)
         around = {
             f"{key}{sign:+d}": getattr(sde, key)(t + sign * h) for key in ("alpha", "variance") for sign in (-1, 1)
         }
         names = ("alpha", "variance", "drift_rate", "diffusion_squared", "log_snr")
         found = around | {key: getattr(sde, key)(t) for key in names}
         found["t"], found["h"] = t, h
-        found["inverse"] = sde.inverse_log_snr(found["log_snr"])
+        found["inverse"] = sde.inverse_log_snr(sde.mean_log_snr(t))
         found["step"], found["jump"] = sde.transition(t[:-1], t[1:]), sde.transition(t[:-2], t[2:])
         found["posterior"] = sde.posterior(t[:-1], t[1:])
         return found
@@ -92,7 +93,10 @@ def facts(name):
         t = np.asarray(sj.times.log_snr(sde, 41))[1:-1][::-1]
         if hasattr(sde, "levels"):  # away from the knots, where third derivatives jump
             t = np.unique((np.floor(t * sde.levels) + 0.5) / sde.levels)
-        return SimpleNamespace(**jax.tree.map(np.asarray, compute(sde, t)))
+        found = jax.tree.map(np.asarray, compute(sde, t))
+        by_mode = jax.tree.map(lambda a: a if a.ndim == 1 and not sde.by_modes else a.reshape(len(a), -1).T, found)
+        # the times last, so that numbers of times broadcast against numbers of modes and times
+        return SimpleNamespace(**by_mode | {key: found[key] for key in ("t", "h", "inverse")})
 
 
 @pytest.mark.slow
@@ -113,11 +117,11 @@ def test_with_linear_beta_there_and_back_again_loses_no_digit():
 @pytest.mark.slow
 @PARAMETERS
 def test_inverse_log_snr_is_the_inverse_in_float32(name):
-    sde, f = PROCESSES[name], facts(name)
-    slope = f.diffusion_squared / f.variance  # = -d log SNR / dt
+    sde, f = ALL[name], facts(name)
+    slope = (f.diffusion_squared / f.variance).reshape(-1, len(f.t)).mean(0)  # = -d log SNR / dt
     # log SNR itself is rounded to 2e-6 (float32 at magnitude 10..20); the inverse cannot know better than that
     limit = 4e-6 / slope + 2e-6 * f.t
-    error = jax.jit(lambda sde, t: sde.inverse_log_snr(sde.log_snr(t)) - t)(sde, jnp.asarray(f.t, jnp.float32))
+    error = jax.jit(lambda sde, t: sde.inverse_log_snr(sde.mean_log_snr(t)) - t)(sde, jnp.asarray(f.t, jnp.float32))
     assert np.all(np.abs(error) < limit)
 
 
@@ -136,29 +140,31 @@ def test_moments_solve_the_equations_of_the_sde(name):
 
 @PARAMETERS
 def test_the_signal_to_noise_ratio_never_increases(name):
-    sde = PROCESSES[name]
+    sde = ALL[name]
     assert np.all(np.asarray(sde.diffusion_squared(jnp.linspace(sde.t_min, sde.t_max, 5001))) >= 0)
-    assert np.all(np.diff(facts(name).log_snr) < 0)
+    # a mode without frequency keeps its ratio where the noise is always the same
+    steps = np.diff(facts(name).log_snr)
+    assert np.all(steps <= 0) and np.all(steps.reshape(-1, steps.shape[-1]).mean(0) < 0)
 
 
 @PARAMETERS
 def test_transitions_compose(name):
     f = facts(name)
     a, v = f.step
-    np.testing.assert_allclose(f.jump[0], a[1:] * a[:-1], rtol=1e-10)
-    np.testing.assert_allclose(f.jump[1], a[1:] ** 2 * v[:-1] + v[1:], rtol=1e-8)
+    np.testing.assert_allclose(f.jump[0], a[..., 1:] * a[..., :-1], rtol=1e-10)
+    np.testing.assert_allclose(f.jump[1], a[..., 1:] ** 2 * v[..., :-1] + v[..., 1:], rtol=1e-8, atol=1e-17)
 
 
 @PARAMETERS
 def test_the_marginal_is_the_composition_of_all_transitions(name):
     f = facts(name)
-    alpha, variance = f.alpha[0], f.variance[0]
-    for a, v in zip(*f.step, strict=True):
+    alpha, variance = f.alpha[..., 0], f.variance[..., 0]
+    for a, v in zip(*(np.moveaxis(each, -1, 0) for each in f.step), strict=True):
         alpha, variance = a * alpha, a**2 * variance + v
-    np.testing.assert_allclose([alpha, variance], [f.alpha[-1], f.variance[-1]], rtol=1e-9)
+    np.testing.assert_allclose([alpha, variance], [f.alpha[..., -1], f.variance[..., -1]], rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", [*PROCESSES, "per_mode"])
+@pytest.mark.parametrize("name", [*ALL, "per_mode"])
 def test_the_posterior_is_gaussian_conditioning(name):
     """The joint Gaussian of `(x_s, x_t)` given `x_0` has `Cov = a var_s`; condition it on `x_t`."""
     if name == "per_mode":
@@ -167,7 +173,8 @@ def test_the_posterior_is_gaussian_conditioning(name):
         with jax.enable_x64(True):
             posterior = jax.tree.map(np.asarray, sde.posterior(0.2, 0.7))
     else:
-        alpha, variance, posterior = facts(name).alpha, facts(name).variance, facts(name).posterior
+        alpha, variance = facts(name).alpha.T, facts(name).variance.T
+        posterior = [each.T for each in facts(name).posterior]
     a = alpha[1:] / alpha[:-1]
     gain = a * variance[:-1] / variance[1:]
     for got, expected in zip(

@@ -11,14 +11,18 @@ from scorejax.data import Form
 from scorejax.experiment.config import Config, takes
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import ConfigError, user_errors
-from scorejax.sdes import SDE, LinearSDE
+from scorejax.sdes import SDE, LinearSDE, check_process
 from scorejax.sdes.corruption import Corruption, check_kind
 from scorejax.sdes.discrete import SMLD
 
 
 def sde(config: Config) -> SDE:
     """The forward process of section `sde`; a learned one as it is before training."""
-    return config.sde.make()
+    made = config.sde.make()
+    if ":" in config.sde.name and isinstance(made, LinearSDE):  # of the user's own
+        with user_errors("section sde"):
+            check_process(made)
+    return made
 
 
 def gaussian(process: Corruption, what: str) -> LinearSDE:
