@@ -1,9 +1,11 @@
 """MNIST by blurring diffusion (Hoogeboom & Salimans 2022): the heat equation and one noise for all modes.
 
-python main.py --config=configs/blurring_mnist.py --config.data.data_dir=TFDS_DIR
+    python main.py --config=configs/blurring_mnist.py --config.data.data_dir=TFDS_DIR
 
-:digits     8 x 8 digits, the embedded data, a minute of training
-:cifar10    CIFAR-10 with the published process (blur of 20 pixels at the end) and a network for one GPU
+The network and the budget are those of `vp_mnist`.
+
+    :digits     8 x 8 digits, the embedded data, a minute of training
+    :cifar10    CIFAR-10 with the published process (blur of 20 pixels at the end) and a network for one GPU
 """
 
 from scorejax.config import Config, base

@@ -60,6 +60,7 @@ CONTEXTS = [
     ["guidance=undo"],
     ["eval.features=inception"],
     ["model=ddpmpp"],
+    ["sde=colored"],
     *([f"recipe={name}"] for name in RECIPES),
 ]
 

@@ -144,6 +144,8 @@ def first_step(run, **smaller):
     config.train.batch = 2
     config.model.update({name: value for name, value in smaller.items() if name in config.model})
     examples = data_of(config, side=8)
+    if "shape" in config.sde:  # of a process that is made for examples of one shape
+        config.sde.shape = examples.shape
     recipe = make_recipe(config, examples)
     optimizer = recipe.optimizer(assemble.optimizer(config))
     feeder = data.feed(examples, 2, 0, parts=1, local=(0,), sharding=parallel.replicated())

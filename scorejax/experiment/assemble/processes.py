@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from scorejax import sdes
 from scorejax.experiment.config.parts import Seam
 from scorejax.numerics.ranges import NonNegative, Positive
-from scorejax.sdes import BASES, LinearSDE
+from scorejax.sdes import BASES, SDE, LinearSDE
 from scorejax.sdes.basis import Shape
+from scorejax.sdes.corruption import check_kind
 
 BASIS = Seam("scorejax.sdes:BASES", "basis", "dct", supplied=frozenset({"shape"}))
 
@@ -32,7 +33,8 @@ def colored(
         strength: power to which the spectrum is raised; 0: white noise.
     """
     made = (BASES[basis] if isinstance(basis, str) else basis)(shape)
-    return sdes.colored(sdes.SDES[base](), made, length=length, strength=strength)
+    process = check_kind(sdes.SDES[base](), LinearSDE, "colored noise")
+    return sdes.colored(process, made, length=length, strength=strength)
 
 
-SDES: Mapping[str, Callable[..., LinearSDE]] = {**sdes.SDES, "colored": colored}
+SDES: Mapping[str, Callable[..., SDE]] = {**sdes.SDES, "colored": colored}

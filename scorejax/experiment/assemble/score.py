@@ -35,9 +35,7 @@ class Applied(Protocol):
         """Run the network with these variables."""
 
 
-def with_process(
-    process: SDE, params: PyTree, examples: Callable[[], np.ndarray] | None = None
-) -> PyTree:
+def with_process(process: SDE, params: PyTree, examples: Callable[[], np.ndarray] | None = None) -> PyTree:
     """All that a checkpoint holds: the parameters of a network, and what its process learns or takes from the data.
 
     Args:

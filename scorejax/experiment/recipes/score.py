@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -14,10 +13,11 @@ import numpy as np
 from jax import Array, lax
 from jax.tree_util import Partial
 
-from scorejax import guidance, models, objectives, reverse
+from scorejax import guidance, models, objectives
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble import score as scores
 from scorejax.experiment.assemble.data import fitting
+from scorejax.experiment.assemble.objective import Objective, bound_of_chain, drawn, try_out
 from scorejax.experiment.config import takes
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
@@ -29,7 +29,7 @@ from scorejax.reverse.variance import VarianceHead
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score as ScoreFunction
 from scorejax.scores.predictions import check_prediction
-from scorejax.sdes import SDE, LinearSDE
+from scorejax.sdes import SDE
 from scorejax.sdes.discrete import DDPM, Chain
 from scorejax.sdes.learned import Learned
 
@@ -215,7 +215,7 @@ class Score(Recipe):
         function = functools.partial(factory, **settings)
         if of_chain:
             assert isinstance(sde, Chain)  # refused above
-            return _of_chain(function, sde, time_sampling, "proposal" in parameters)
+            return bound_of_chain(function, sde, time_sampling, "proposal" in parameters)
         objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
 
         def loss(
@@ -229,76 +229,8 @@ class Score(Recipe):
         ) -> Array:
             return function(keys, sde, score, x0, t=t)
 
-        _try(function, sde)
-        return Objective(_drawn(sde, time_sampling), loss, is_continuous_bound=of_bound)
-
-
-class Objective(NamedTuple):
-    """An objective, at times that are drawn for a whole batch.
-
-    Attributes:
-        draw: `(history, key, n) -> t [n]`.
-        loss: `(keys [b], sde, score, head, x0 [b, ...], t [b], history) -> loss [b]`.
-        remember: `(history, t [n], losses [n]) -> history`, after a batch.
-        history: makes the one before the first step; None if nothing is remembered.
-        is_continuous_bound: whether it is a bound in continuous time.
-    """
-
-    draw: Callable[[LossHistory | None, Array, int], Array]
-    loss: Callable[..., Array]
-    remember: Callable[[LossHistory, Array, Array], LossHistory] = lambda history, t, losses: history
-    history: Callable[[], LossHistory | None] = lambda: None
-    is_continuous_bound: bool = False
-
-
-def _try(function: Callable[..., Array], sde: SDE) -> None:
-    """Trace an objective once, on made-up vectors: it refuses wrong settings here, in the first second."""
-    shape = (1, *(sde.shape or (4,)))
-    key, x0, t = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
-    jax.eval_shape(lambda x0, t: function(key, sde, lambda x, t: x, x0, t=t), x0, t)
-
-
-def _drawn(sde: SDE, time_sampling: str) -> Callable[[LossHistory | None, Array, int], Array]:
-    return lambda history, key, n: objectives.draw_times(key, sde, n, time_sampling)
-
-
-def _of_chain(function: Callable[..., Array], sde: Chain, time_sampling: str, takes_proposal: bool) -> Objective:
-    """A bound whose terms are the levels of the chain, from the noisiest down.
-
-    Where the bound alone is trained, importance means a proposal from the last losses of every term (improved DDPM,
-    arXiv 2102.09672).
-    """
-    times = np.arange(sde.levels, 0, -1) / sde.levels
-    learns = time_sampling == "importance" and takes_proposal
-
-    def terms(t: Array) -> Array:
-        return sde.levels - jnp.round(t * sde.levels).astype(jnp.int32)
-
-    def draw(history: LossHistory | None, key: Array, n: int) -> Array:
-        assert history is not None  # this objective has one
-        return jnp.asarray(times, jnp.float32)[objectives.draw_terms(key, n, history.proposal())]
-
-    def loss(
-        keys: Array,
-        sde: LinearSDE,
-        score: ScoreFunction,
-        head: VarianceHead,
-        x0: Array,
-        t: Array,
-        history: LossHistory | None,
-    ) -> Array:
-        chain = dataclasses.replace(reverse.chain(sde, times), variance_head=head)
-        proposal = {} if history is None else {"proposal": history.proposal()}
-        return function(keys, sde, score, x0, chain=chain, terms=terms(t), **proposal)
-
-    def remember(history: LossHistory, t: Array, losses: Array) -> LossHistory:
-        return history.update(terms(t), losses * history.proposal()[terms(t)])
-
-    if learns:
-        # Made when it is asked for: an array of a traced program must not outlive it in the cached objective.
-        return Objective(draw, loss, remember, functools.partial(LossHistory.empty, sde.levels))
-    objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
-    return Objective(_drawn(sde, time_sampling), loss)
+        try_out(function, sde)
+        return Objective(drawn(sde, time_sampling), loss, is_continuous_bound=of_bound)
 
 
 def _given(score: Callable[..., Array], condition: Array | None, x: Array, t: Array) -> Array:
