@@ -2,8 +2,9 @@
 
     x_s = alpha_s E[x_0 | x_t] + noise sigma_s z
 
-It is the sampler of inverse heat dissipation (Rissanen et al., arXiv 2206.13397), whose levels share no noise, and for
-other processes the noisiest of the DDIM family, whose marginals it keeps for exact data.
+It is the sampler of inverse heat dissipation (Rissanen et al., arXiv 2206.13397), whose levels share no noise. It tends
+to no law: `E[x_0 | x_t]` is narrower than the data by what is not known yet, and each step forgets the noise that could
+make up for it. So more steps make samples more alike, which the larger noise of that publication counters.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Renoise(Stepper):
 
 def renoise(noise: NonNegative = 1.0) -> Renoise:
     """Return steps to the predicted data of the next level with fresh noise on them.
+
+    For inverse heat dissipation, whose noise is small; with other processes samples get more alike the more steps.
 
     Args:
         noise: of each step, in units of the process's own; for inverse heat dissipation 1.25 to 1.3 was published.

@@ -28,8 +28,15 @@ def weights(sde: LinearSDE, t: Time, kind: str) -> tuple[Array, Array]:
         sde: a chain of levels.
         t: times of levels, a scalar or `[B]`. Below the first level lie the data.
         kind: one of `CHAIN_PREDICTIONS`.
+
+    Raises:
+        ValueError: the process has no levels.
     """
-    assert isinstance(sde, Chain)
+    if not isinstance(sde, Chain):
+        raise ValueError(
+            f"{kind} is of the mean one level below, and {type(sde).__name__} has no levels; take a chain (ddpm, smld, "
+            "blur, ihdm)"
+        )
     t = jnp.asarray(t, jnp.result_type(float))
     first = t * sde.levels < 1.5  # below it lie the data, even where the table goes on
     a, v = sde.transition(jnp.where(first, t, t - 1.0 / sde.levels), t)

@@ -10,7 +10,7 @@ from jax import Array
 
 from scorejax.numerics import array_files
 from scorejax.numerics.ranges import Positive
-from scorejax.sdes.axes import Axis, Kernel
+from scorejax.sdes.axes import KERNELS, Axis, Kernel
 from scorejax.sdes.basis import LARGEST_MATRIX, Basis, DataModes, Identity, Rotation, Separable, Shape
 
 
@@ -20,11 +20,13 @@ def along_space(shape: Shape, axis: Axis, channels: Axis = Axis()) -> Separable:
     Raises:
         ValueError: the shape has no axes, more than three of space, or an axis without an entry.
     """
-    shape = tuple(int(n) for n in shape)
-    if not 1 <= len(shape) <= 4 or min(shape) < 1:
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    if not (1 <= len(sizes) <= 4 and all(isinstance(n, int | np.integer) and n >= 1 for n in sizes)):
         raise ValueError(
-            f"a basis needs the shape of one example, one to three axes of space and the channels, got {shape}"
+            "a basis needs the shape of one example, one to three axes of space and the channels, such as (28, 28, 1), "
+            f"got {shape!r}"
         )
+    shape = tuple(int(n) for n in sizes)
     space = max(len(shape) - 1, 1)
     axes = (axis,) * space + (channels,) * (len(shape) - space)
     basis = Separable(shape, axes)
@@ -83,7 +85,14 @@ def field(shape: Shape, kernel: Kernel = "matern32", length: Positive = 4.0) -> 
         shape: of one example, the last axis channels; (D,) for vectors.
         kernel: the covariance along an axis.
         length: over which the field is correlated, in samples.
+
+    Raises:
+        ValueError: an unknown kernel, or a length that is not positive.
     """
+    if kernel not in KERNELS:
+        raise ValueError(f"unknown kernel {kernel!r} of a field; choose one of {', '.join(KERNELS)}")
+    if not 0.0 < length < math.inf:
+        raise ValueError(f"the length of a field must be positive and finite, got {length}")
     return along_space(shape, Axis("field", (kernel, float(length))))
 
 

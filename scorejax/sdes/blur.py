@@ -103,12 +103,19 @@ def blur(
         n: number of levels.
 
     Raises:
-        ValueError: a shape without axes or with more than three of space, `least` above `most`, or an eigenvalue that
-            is not above zero.
+        ValueError: a shape without axes or with more than three of space, a number outside its range, an unknown name,
+            or an eigenvalue that is not above zero.
     """
     check_static("blur", most=most, least=least, std=std, floor=floor, n=n)
-    if least > most:
-        raise ValueError(f"blur: least must be at most most, got {least} and {most}")
+    if boundary not in BOUNDARIES or kernel not in ("sampled", "heat"):
+        raise ValueError(
+            f"blur: boundary is one of {', '.join(BOUNDARIES)} and kernel sampled or heat, got {boundary!r}, {kernel!r}"
+        )
+    if not (0.0 <= least <= most < np.inf and 0.0 < std < np.inf and 0.0 <= floor < 1.0 and n >= 2):
+        raise ValueError(
+            "blur: need 0 <= least <= most, a positive std, a floor in [0, 1) and at least 2 levels, got "
+            f"least={least}, most={most}, std={std}, floor={floor}, n={n}"
+        )
     zeros = Axis("zero_blur", (float(std),)) if kernel == "sampled" else Axis("dst")
     basis = along_space(shape, zeros if boundary == "zero" else Axis(BOUNDARIES[boundary]))
     decay = np.concatenate([[0.0], -0.5 * np.cumsum(np.log1p(-betas_of("blur", schedule, n)))])
@@ -153,10 +160,11 @@ def _eigenvalues(basis: Separable, kernel: str, std: float, order: str, floor: f
     if order == "fine_to_coarse":
         values = 1.0 - values
     values = np.maximum(values, floor)
-    if not values.min() > 0.0:
+    zero = 1e-12  # rounding of eigenvalues
+    if not values.min() > zero:
         raise ValueError(
-            f"blur: {int(np.sum(values <= 0.0))} modes have the eigenvalue 0 and would be gone at the first level; "
-            f"give floor=1e-4 or another least eigenvalue, got floor={floor}"
+            f"blur: the eigenvalue 0 occurs in {int(np.sum(values <= zero))} of {values.size} modes, which would be "
+            f"gone at the first level; give floor=1e-4 or another least eigenvalue, got floor={floor}"
         )
     if order in ("coarse_to_fine", "fine_to_coarse"):
         return values

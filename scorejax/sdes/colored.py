@@ -8,6 +8,7 @@ al., arXiv 2302.07400). The prior is that field.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -19,7 +20,7 @@ from jax import Array
 from scorejax.numerics.ranges import NonNegative, Positive
 from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.basis import WAVES, Basis, DataModes, Rotation, Separable
-from scorejax.sdes.corruption import as_time
+from scorejax.sdes.corruption import as_time, check_kind
 from scorejax.sdes.linear import LinearSDE
 from scorejax.sdes.modes import widened
 
@@ -57,6 +58,10 @@ class Colored(LinearSDE):
 
     def time_of(self, u: Array) -> Array:
         return self.base.time_of(u)
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        return np.shape(self.spectrum) if isinstance(self.basis, Rotation) else super().shape
 
     @property
     def asks_for_data(self) -> bool:
@@ -107,6 +112,9 @@ def colored(
         ValueError: the base has more than one signal-to-noise ratio, the basis no spectrum, or the spectrum a value
             that is not positive.
     """
+    base = check_kind(base, LinearSDE, "colored noise")
+    if not 0.0 <= float(strength) < math.inf:
+        raise ValueError(f"colored: strength must not be negative, got {strength}")
     if base.log_snr(base.t_max).ndim:
         raise ValueError(f"colored: the base must have one signal-to-noise ratio, got {type(base).__name__}")
     if spectrum is None:
@@ -114,6 +122,9 @@ def colored(
     spectrum = np.asarray(spectrum, np.float64) ** float(strength)
     if not (np.all(np.isfinite(spectrum)) and np.all(spectrum > 0.0)):
         raise ValueError("colored: the spectrum must be positive in every mode; raise its least values")
+    shape = getattr(basis, "shape", None)
+    if shape is not None and np.broadcast_shapes(spectrum.shape, shape) != shape:
+        raise ValueError(f"colored: a spectrum of shape {spectrum.shape} does not fit examples of shape {shape}")
     return Colored(
         base=base, basis=basis, spectrum=spectrum / spectrum.mean(), strength=strength, t_min=base.t_min,
         t_max=base.t_max,

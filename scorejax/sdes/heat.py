@@ -8,17 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
-from scorejax.numerics.ranges import Finite, Inside01, NonNegative, Positive
+from scorejax.numerics.ranges import Inside01, NonNegative, Positive
 from scorejax.numerics.trees import register_dataclass
 from scorejax.sdes.axes import Axis
 from scorejax.sdes.bases import along_space
@@ -127,6 +127,8 @@ class HeatDissipation(Chain):
         """
         shape = self.basis.shape  # pyright: ignore[reportAttributeAccessIssue]
         x = doors.points(examples, "examples", shape=(len(examples), *shape))
+        if len(x) < 2:
+            raise ValueError(f"the law of blurred data is fitted to at least two examples, got {len(x)}")
         alpha = np.broadcast_to(np.asarray(self.alpha(self.t_max), np.float64), shape).reshape(-1)
         modes = alpha * np.asarray(self.basis.to_modes(x), np.float64).reshape(len(x), -1)
         kept, std = np.asarray(self.kept), float(self.std)
@@ -170,13 +172,18 @@ class HeatDissipation(Chain):
             )
 
 
+STEEPEST = 30.0
+"""Largest log signal-to-noise ratio, up or down: beyond it the angles of the schedule are those of a right angle."""
+LogSNR: TypeAlias = Annotated[float, Interval(ge=-30.0, le=30.0)]
+
+
 def blurring(
     *,
     shape: Shape,
     most: NonNegative = 20.0,
     least: Inside01 = 0.001,
-    log_snr_max: Finite = 10.0,
-    log_snr_min: Finite = -10.0,
+    log_snr_max: LogSNR = 10.0,
+    log_snr_min: LogSNR = -10.0,
     boundary: Boundary = "reflect",
     t_min: NonNegative = 1e-5,
 ) -> Blurring:
@@ -195,8 +202,16 @@ def blurring(
         ValueError: a shape without axes or with more than three of space, or `log_snr_min >= log_snr_max`.
     """
     check_static("blurring", most=most, log_snr_max=log_snr_max, log_snr_min=log_snr_min)
-    if not log_snr_min < log_snr_max:
-        raise ValueError(f"blurring: need log_snr_min < log_snr_max, got {log_snr_min} and {log_snr_max}")
+    if not -STEEPEST <= log_snr_min < log_snr_max <= STEEPEST:
+        raise ValueError(
+            f"blurring: need -{STEEPEST:g} <= log_snr_min < log_snr_max <= {STEEPEST:g}, got {log_snr_min} and "
+            f"{log_snr_max}"
+        )
+    if not (0.0 <= most < math.inf and 0.0 < least < 1.0 and 0.0 <= t_min < 1.0 and boundary in BOUNDARIES):
+        raise ValueError(
+            f"blurring: need most >= 0, least in (0, 1), t_min in [0, 1) and a boundary of {', '.join(BOUNDARIES)}, "
+            f"got most={most}, least={least}, t_min={t_min}, boundary={boundary!r}"
+        )
     basis = along_space(shape, Axis(BOUNDARIES[boundary]))
     return Blurring(
         basis=basis, frequency=basis.squared_frequency(), most=most, least=least, log_snr_max=log_snr_max,
@@ -209,7 +224,7 @@ def ihdm(
     shape: Shape,
     blur_min: Positive = 0.5,
     blur_max: Positive = 20.0,
-    std: Positive = 0.01,
+    std: Annotated[float, Interval(gt=0.0, lt=10.0)] = 0.01,
     boundary: Literal["reflect", "circular"] = "reflect",
     n: Annotated[int, Ge(2)] = 100,
 ) -> HeatDissipation:
@@ -230,9 +245,14 @@ def ihdm(
     Raises:
         ValueError: a shape without axes or with more than three of space, or `blur_min >= blur_max`.
     """
-    check_static("ihdm", blur_min=blur_min, blur_max=blur_max, n=n)
-    if not blur_min < blur_max:
-        raise ValueError(f"ihdm: need blur_min < blur_max, got {blur_min} and {blur_max}")
+    check_static("ihdm", blur_min=blur_min, blur_max=blur_max, std=std, n=n)
+    if not 0.0 < blur_min < blur_max < math.inf:
+        raise ValueError(f"ihdm: need 0 < blur_min < blur_max, got {blur_min} and {blur_max}")
+    if not (0.0 < std < 10.0 and n >= 2 and boundary in ("reflect", "circular")):
+        raise ValueError(
+            "ihdm: need a std above 0 and below 10, at least 2 levels, and boundary reflect or circular, got "
+            f"std={std}, n={n}, boundary={boundary!r}"
+        )
     basis = along_space(shape, Axis(BOUNDARIES[boundary]))
     widths, frequency = np.geomspace(blur_min, blur_max, n), basis.squared_frequency()
     # a mode of the data is at most as large as the root of their number, for data of unit size

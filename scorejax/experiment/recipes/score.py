@@ -91,6 +91,11 @@ class Score(Recipe):
     def network(self) -> nn.Module:
         """The network for the data of the run."""
         form = self.given.form
+        if self.sde.shape not in (None, form.shape):
+            raise ConfigError(
+                f"sde.shape = {self.sde.shape}, but an example of {form.name} has the shape {form.shape}: set "
+                f"sde.shape={','.join(map(str, form.shape))}"
+            )
         condition = networks.condition(self.config, form) if self.conditional else {}
         return networks.network(self.config, form, "scores", self.sde, **condition)
 
