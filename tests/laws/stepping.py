@@ -81,18 +81,18 @@ def _step(stepper, sde, score, keys, x, t, s, memory):
 _compiled = jax.jit(_step)
 
 
-def moments(stepper, sde, score, times, mean, covariance):
+def moments(stepper, sde, score, times, mean, covariance, *, compiled=False):
     """Mean and covariance where a run ends that starts from `N(mean, covariance)`, for a score that is affine in `x`.
 
     The whole run is then an affine map of its start and its noises, and nothing is left to chance: row 0 starts at zero
     without noise, one row at each unit vector, and every other has one unit of noise once. `keys.normal` must return
-    the keys.
+    the keys; to compile a step, the score must be a pytree.
     """
     n, dim = len(times) - 1, len(mean)
     size = 1 + dim + dim * n
     x = jnp.zeros((size, dim)).at[np.arange(1, dim + 1), np.arange(dim)].set(1.0)
     noise = np.zeros((n, size, dim))
     noise[np.repeat(np.arange(n), dim), np.arange(1 + dim, size), np.tile(np.arange(dim), n)] = 1.0
-    found = np.asarray(run(stepper, sde, score, x, times, noise=noise, compiled=False))
+    found = np.asarray(run(stepper, sde, score, x, times, noise=noise, compiled=compiled))
     gain, noises = found[1 : 1 + dim] - found[0], found[1 + dim :] - found[0]
     return found[0] + mean @ gain, gain.T @ covariance @ gain + noises.T @ noises

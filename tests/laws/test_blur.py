@@ -182,9 +182,9 @@ def test_every_family_of_samplers_reaches_gaussian_data_mode_by_mode(name, given
     sde = MODAL[name]
     data, at = law(sde)
     times = np.asarray(sj.times.log_snr(sde, 80))
-    score = jax.jit(lambda x, t: data.score_at(sde, x, t))
+    score = Partial(lambda x, t: data.score_at(sde, x, t))
     for which, (stepper, error) in steppers(sde, score, exact_statistic(sde, times[::-1], at)).items():
-        mean, covariance = moments(stepper, sde, score, times, *at(times[0]))
+        mean, covariance = moments(stepper, sde, score, times, *at(times[0]), compiled=True)
         wanted = at(times[-1])
         spread = wanted[1].max()
         np.testing.assert_allclose(mean, wanted[0], atol=error * spread**0.5 + 1e-9, err_msg=which)

@@ -13,6 +13,8 @@ import scorejax as sj
 from scorejax.guidance import operators
 
 # Bits and tight tolerances: rounding differs between optimized programs and others.
+pytestmark = pytest.mark.optimized
+
 MATRIX = np.array([[1.0, 0.5]])
 Y = np.array([0.7])
 A = operators.dense(MATRIX, (2,))

@@ -178,6 +178,7 @@ def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
             "v": alpha / total,
             "previous_mean": alpha / sigma / slope,
             "mean_shift": alpha / sigma / slope * np.sqrt([forward_kernel(sde, i)[1] for i in n]),
+            "sharpening": np.array([forward_kernel(sde, i)[0] for i in n]) / sigma,
         }
 
         for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):
@@ -216,6 +217,7 @@ def test_all_targets_have_one_loss_and_one_gradient(name, given_noise):
             data = (x - sigma * noise) / alpha
             mean, v = of_x * x + of_data * data, alpha * noise - sigma * data
             forward = {"previous_mean": mean, "mean_shift": (mean - a * x) / np.sqrt(variance)}
+            forward["sharpening"] = (x - sigma * noise) / a - x
             return {"noise": noise, "data": data, "score": -noise / sigma, "v": v, **forward}
 
         for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):

@@ -72,11 +72,11 @@ class Gaussian(Known):
 
     def __init__(self, given, *, watch: bool = False, process: bool = True):
         super().__init__(given)
-        self.watch, self.process = watch, process
+        self.watch, self.moves = watch, process
 
     def model(self, params):
         score = Partial(gaussian_score_watched if self.watch else gaussian_score, self.sde)
-        return Model(sde=self.sde if self.process else None, score=score)
+        return Model(sde=self.sde if self.moves else None, score=score)
 
 
 class OneLevel(Known):

@@ -52,7 +52,7 @@ def read(folder, sde, examples, *overrides):
 def about(config, sde, examples):
     """A score of this process and these examples."""
     given = Given(config, examples)
-    return About(config, Model(sde=sde), sde, given.form, given.space)
+    return About(config, Model(sde=sde), given.form, given.space)
 
 
 def write_points(folder, shuffled=False):

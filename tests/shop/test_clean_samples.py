@@ -1,13 +1,13 @@
 """Samples that are clean by default: which clip and which grid a config gives every stepper, and what is warned of."""
 
 import logging
-import types
 
 import numpy as np
 import pytest
 from guided import config_of as config_of_images
 from known import config_of, subject_of
 
+import scorejax as sj
 from scorejax import samplers
 from scorejax.experiment import assemble
 from scorejax.experiment.config import load
@@ -41,8 +41,7 @@ def test_every_stepper_is_given_the_grid_that_suits_it_and_its_process_unless_an
 
 
 def test_where_every_mode_has_its_own_noise_level_the_grid_is_that_of_the_process():
-    process = types.SimpleNamespace(t_max=1.0, log_snr=lambda t: np.zeros(3), grid="uniform")
-    assert assemble.fitting_grid(samplers.dpm_solver(), process) == "uniform"
+    assert assemble.fitting_grid(samplers.dpm_solver(), sj.blur(shape=(2,))) == "uniform"
 
 
 @pytest.mark.parametrize("name", samplers.STEPPERS)

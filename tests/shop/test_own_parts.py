@@ -39,7 +39,7 @@ def own(tmp_path, monkeypatch):
         ("sampler.stepper=plain_parts:nothing", ["makes a NoneType", "stepper is a Stepper"]),
         ("sampler.stepper=plain_parts:fails", ["raised RuntimeError: it broke"]),
         ("sampler.corrector=plain_parts:Plain", ["makes a Plain", "Stepper"]),
-        ("sde=plain_parts:Plain", ["makes a Plain", "LinearSDE"]),
+        ("sde=plain_parts:Plain", ["makes a Plain", "is a SDE"]),
         ("sde=broken_parts:Plain", ["raised AttributeError", "nosuch"]),
         ("sde=plain_parts:Missing", ["has no 'Missing'"]),
         ("sde=./plain_parts:Plain", ["no name of a module"]),

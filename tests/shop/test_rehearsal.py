@@ -174,6 +174,7 @@ RUNS = {
     "adversarial": ("tiny", []),
     "classifier": ("tiny", []),
     "feature_network": ("digits,tiny", []),
+    "cold_mnist": ("digits,tiny", []),
 }
 
 

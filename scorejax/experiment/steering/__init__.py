@@ -96,7 +96,8 @@ def task(config: Config, trained: Trained) -> Task:
         ConfigError: it is of no images, or settings that do not fit.
     """
     with user_errors(f"guidance = {config.guidance.name!r}"):
-        gaussian(trained.sde, "guidance of given images")
+        if trained.model.degradation is None:
+            gaussian(trained.sde, "guidance of given images")
         found = config.guidance.make().task(_about(config, trained))
     if found is None:
         raise ConfigError(f"guidance = {config.guidance.name!r} is of no images")
