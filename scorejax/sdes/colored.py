@@ -68,21 +68,18 @@ class Colored(LinearSDE):
         return isinstance(self.basis, DataModes)
 
     def fit(self, examples: Array | np.ndarray) -> dict[str, np.ndarray]:
-        """Return the Karhunen-Loeve modes of the data, `matrix`, and their variances, `variances`."""
+        """Return the Karhunen-Loeve modes of the data, `matrix`, and what colors the noise in them, `spectrum`."""
         if not isinstance(self.basis, DataModes):
             return {}
         matrix, variances = self.basis.fit(examples)
-        return {"matrix": matrix.astype(np.float32), "variances": variances}
+        spectrum = np.maximum(variances, WEAKEST * variances.max()) ** float(self.strength)
+        return {"matrix": matrix.astype(np.float32), "spectrum": spectrum / spectrum.mean()}
 
     def fitted(self, arrays: Mapping[str, np.ndarray]) -> Self:
         """Return the process in the modes that `fit` found; its noise is colored by their variances."""
         if not isinstance(self.basis, DataModes):
             return self
-        shape, variances = self.basis.shape, np.asarray(arrays["variances"], np.float64)
-        spectrum = np.maximum(variances, WEAKEST * variances.max()) ** float(self.strength)
-        return self.replace(
-            basis=Rotation(np.asarray(arrays["matrix"])), spectrum=(spectrum / spectrum.mean()).reshape(shape)
-        )
+        return self.replace(basis=Rotation(arrays["matrix"]), spectrum=arrays["spectrum"].reshape(self.basis.shape))
 
 
 WEAKEST = 1e-4

@@ -86,7 +86,9 @@ def test_the_modes_of_data_are_those_of_their_covariance_and_color_the_noise():
     assert sde.asks_for_data
     with pytest.raises(ValueError, match=r"sde.fitted\(sde.fit"):
         sde.perturb(jnp.ones((1, 4)), 0.5, jnp.ones((1, 4)))
-    sde = sde.fitted(sde.fit(x))
+    found, sde = sde.fit(x), sde.fitted(sde.fit(x))
+    traced = jax.jit(lambda found: sj.colored(sj.vp(), bases.karhunen_loeve((4,))).fitted(found).variance(0.5))(found)
+    np.testing.assert_allclose(traced, sde.variance(jnp.asarray(0.5)), rtol=1e-12)  # as weights of a run are
     modes = np.asarray(sde.basis.to_modes(jnp.asarray(x)))
     covariance = np.cov(modes.T)
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-5)
