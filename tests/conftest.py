@@ -23,7 +23,7 @@ DEVICES = 8
 def pytest_configure(config):
     config.addinivalue_line("markers", "fake_devices: runs code in a subprocess with eight made-up CPU devices")
     config.addinivalue_line("markers", "optimized: of a module whose programs run longer than they compile")
-    _lower_many_programs_in_one_context()  # before modules are collected, many of which draw points
+    _lower_many_programs_in_one_context()  # before modules are collected: many draw points
 
 
 def pytest_collection_finish(session):

@@ -23,7 +23,7 @@ Drawn: TypeAlias = Any
 class Degradation(Corruption):
     """A forward process of cold diffusion (arXiv 2208.09392): `x_t = D(x_0, s; drawn)`, level `s` at time `s / T`.
 
-    `D(x_0, 0) = x_0`, and whatever is random is drawn once for a whole trajectory, so that the levels of one example
+    `D(x_0, 0) = x_0`, and all that is random is drawn once for a whole trajectory, so that the levels of one example
     belong together. No score undoes it: a network restores, see `samplers.cold`.
 
     A subclass writes `degrade`, and `draw` if something is random. Its numbers are part of compiled programs.

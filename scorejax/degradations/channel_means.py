@@ -65,7 +65,7 @@ class ChannelMeans(HostArrays):
         return cls(weights, means, np.linalg.cholesky(covariances))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the law as named arrays of float32, of which `ChannelMeans(**arrays)` makes it again."""
+        """Return the law as named arrays of float32; `ChannelMeans(**arrays)` makes the law of them again."""
         return {name: np.asarray(getattr(self, name), np.float32) for name in ("weights", "means", "factors")}
 
     def sample(self, keys: Array) -> Array:

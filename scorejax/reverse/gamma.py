@@ -213,7 +213,7 @@ def estimate(key: Array, sde: LinearSDE, score: Score, x0: Array, times: Array |
         squares = sde.own_modes(predicted) ** 2
         if not modes:
             return jnp.mean(squares.reshape(x0.shape[0], -1), axis=1)
-        # channels, and whatever else the process treats alike, are averaged
+        # averaged over channels and all other axes that the process treats alike
         alike = tuple(i + 1 for i, n in enumerate(modes) if n == 1)
         return jnp.mean(squares, axis=alike, keepdims=True)
 

@@ -86,8 +86,8 @@ class HeatDissipation(Chain):
         frequency: `w_k^2`, broadcastable to an example.
         tau: half the squared width of the blur at the levels `0 .. N`; 0 at level 0.
         std: standard deviation of the noise.
-        kept: places of the modes of the prior whose law is fitted, in the flattened example, `[K]`: those of which the
-            last level leaves more than a tenth of the noise.
+        kept: places, in the flattened example, of the modes whose prior is fitted `[K]`: the last level leaves more of
+            their signal than a tenth of the noise.
         mean: of these modes at `t_max`, `[K]`.
         factor: the Cholesky factor of their covariance there, `[K, K]`.
     """
