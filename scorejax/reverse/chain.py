@@ -245,7 +245,8 @@ def chain(
         clip: bounds of the predicted data, such as (-1, 1) for images; None leaves it as it is.
         rederive_noise: after clipping, take the noise from the clipped data (improved DDPM); else keep the
             predicted one (Analytic-DPM's DDIM).
-        data_range: an interval that holds all data, which bounds optimal variances; None if unknown.
+        data_range: an interval that holds all data, which bounds optimal variances; None if unknown. Without effect
+            where the modes of the process differ.
 
     Raises:
         ValueError: on a grid that does not decrease or is too short, an unknown variance, `eta` outside [0, 1], bounds
@@ -264,7 +265,8 @@ def chain(
         raise ValueError(
             f"a reverse chain ends at a time with noise, got {times[-1]:.7g}; end at t_min={sde.t_min:.7g}"
         )
-    half_range = None if data_range is None else 0.5 * (data_range[1] - data_range[0])
+    # the range bounds coordinates: a mode, which is a sum of them, may vary by more
+    half_range = None if data_range is None or sde.by_modes else 0.5 * (data_range[1] - data_range[0])
     variance_head = None
     if isinstance(variance, Gamma):
         # numbers even while another function is traced, as everything else in the table

@@ -191,6 +191,15 @@ def test_every_family_of_samplers_reaches_gaussian_data_mode_by_mode(name, given
         np.testing.assert_allclose(covariance, wanted[1], atol=error * spread + 1e-9, err_msg=which)
 
 
+def test_the_range_of_the_data_bounds_no_variance_of_a_mode():
+    """The first mode of four pixels, half their sum, may vary by more than a pixel."""
+    sde, times = sj.blur(shape=(4,), n=100), np.array([1.0, 0.9, 0.8])
+    found = Gamma.of(sde, times[::-1], np.full((1, 3, 4), 0.01))
+    free, bounded = (sj.reverse.chain(sde, times, variance=found, data_range=r).steps for r in (None, (-1.0, 1.0)))
+    np.testing.assert_array_equal(free.variance, bounded.variance)
+    assert np.any(free.variance > free.posterior + free.data**2)  # by which a pixel would be bounded
+
+
 @BY_NAME
 def test_a_step_with_fresh_noise_has_the_signal_of_the_predicted_data(name, given_noise):
     """`alpha_s^2 Var(E[x_0 | x_t]) + noise^2 sigma_s^2` in every mode, narrower than the data."""
