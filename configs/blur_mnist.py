@@ -9,7 +9,7 @@ Each variant is a forward process of its own; all else is the same, so that they
     :log          strong blur from the first levels on, published f(N) = 0.6
     :fine         fine to coarse: the eigenvalues 1 - D, as published
     :mirrored     fine to coarse, in the mirrored order of the default
-    :digits       8 x 8 digits, the embedded data, a minute of training
+    :digits       8 x 8 digits, the embedded data, 800 steps
     :quick        a narrower network, 400 steps: some minutes of one CPU core
 """
 

@@ -4,7 +4,7 @@
 
 The network and the budget are those of `vp_mnist`.
 
-    :digits     8 x 8 digits, the embedded data, a minute of training
+    :digits     8 x 8 digits, the embedded data, 800 steps
     :cifar10    CIFAR-10 with the published process (blur of 20 pixels at the end) and a network for one GPU
 """
 

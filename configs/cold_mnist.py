@@ -1,4 +1,4 @@
-"""Cold diffusion on MNIST (Bansal et al., arXiv 2208.09392), with a small network: about five minutes of CPU time.
+"""Cold diffusion on MNIST (Bansal et al., arXiv 2208.09392), with a small network, 1,200 steps.
 
     python main.py --config=configs/cold_mnist.py --config.data.data_dir=TFDS_DIR
 
@@ -19,7 +19,7 @@ of algorithms 1 and 2. To restore a folder of blurred images of your own:
                   --config.data.classes=(3,) --config.recipe.other_classes=(8,)
     :noise        hot diffusion with estimated noise, 200 levels: DDIM
     :noise_fixed  hot diffusion with the noise of the start
-    :digits       on the 8x8 digits that come with the package, about a minute: no download
+    :digits       on the 8x8 digits that come with the package, without a download
     :moons        two half circles in the plane from noise, by an MLP: seconds
     :full         for a GPU: the network and the training of the paper
 """

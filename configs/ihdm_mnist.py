@@ -5,7 +5,7 @@
 The network learns what sharpening by one level adds; its prior, the blurred data, is a Gaussian that is fitted to them.
 As published, noise of 0.01 in training and 1.3 times as much in sampling, images in [0, 1].
 
-    :digits     8 x 8 digits, the embedded data, a minute of training
+    :digits     8 x 8 digits, the embedded data, 800 steps
     :cifar10    CIFAR-10 with the published process (200 levels, blur from 0.5 to 24 pixels) and a network for one GPU
 """
 

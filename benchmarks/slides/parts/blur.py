@@ -92,8 +92,8 @@ def text(numbers: dict[str, Any]) -> str:
         )
     if "log" in rows:
         said += (
-            " Where blur fails, samples turn into checkerboards: going back multiplies the finest modes by `1 / alpha`, and "
-            "what the network gets wrong of them with them. Its likelihood pays for the same."
+            " Under the strong blur (log) samples turn into checkerboards: going back multiplies the finest modes by "
+            "`1 / alpha`, and with them what the network gets wrong of them. Its likelihood pays for the same."
         )
     if {"quartic", "mirrored"} <= set(rows):
         better = rows["quartic"]["frechet"] < rows["mirrored"]["frechet"]
