@@ -220,25 +220,28 @@ def test_a_step_with_fresh_noise_has_the_signal_of_the_predicted_data(name, give
 
 
 def test_the_variance_of_ancestral_steps_is_short_and_that_of_reverse_diffusion_long(given_noise):
-    """A standard normal mode of data variance 1/4, 100 steps: 12 % short, 6 % long, and exact with the optimum."""
+    """Modes of data variance 1/4 in 100 steps: 0.2192 and 0.2644, and 0.25 with the optimum of every mode.
+
+    The last step of reverse diffusion adds its noise here, which the figures of a recursion by hand leave out.
+    """
     given_noise(lambda noise, _: noise)
-    sde, times = sj.blur(shape=(2,), n=100), np.arange(100, 0, -1) / 100
+    sde, times = sj.blur(shape=(2,), n=100), np.arange(100, -1, -1) / 100
     data = sj.analytic.gaussian([0.0, 0.0], 0.25 * np.eye(2))
-    score = jax.jit(lambda x, t: data.score_at(sde, x, t))
+    score = Partial(lambda x, t: data.score_at(sde, x, t))
 
     def at(t):
         modes = 0.25 * np.asarray(sde.alpha(t)) ** 2 + np.asarray(sde.variance(jnp.asarray(t)))
         turn = np.asarray(sde.basis.from_modes(jnp.eye(2)))
         return np.zeros(2), turn.T @ np.diag(modes) @ turn
 
-    optimal = samplers.reverse_chain(exact_statistic(sde, times[::-1], at))
-    wanted = np.diag(at(times[-1])[1])
-    ratios = [
-        np.linalg.eigvalsh(moments(stepper, sde, score, times, *at(1.0))[1]) / wanted
-        for stepper in (optimal, samplers.ancestral(), samplers.reverse_diffusion())
-    ]
-    np.testing.assert_allclose(ratios[0], 1.0, atol=1e-8)
-    assert np.all(ratios[1] < 0.93) and np.all(ratios[2] > 1.02)
+    def reached(stepper, times):
+        return np.linalg.eigvalsh(moments(stepper, sde, score, times, *at(1.0), compiled=True)[1])
+
+    last = np.asarray(sde.transition(0.0, 0.01)[1])
+    np.testing.assert_allclose(reached(samplers.ancestral(), times), 0.21923, atol=5e-5)
+    np.testing.assert_allclose(reached(samplers.reverse_diffusion(), times) - last, 0.26443, atol=2e-4)
+    optimal = samplers.reverse_chain(exact_statistic(sde, times[:-1][::-1], at))
+    np.testing.assert_allclose(reached(optimal, times[:-1]), np.linalg.eigvalsh(at(0.01)[1]), atol=1e-8)
 
 
 @pytest.mark.slow
