@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,36 @@ def measured(given: Given, run: Path) -> dict:
 
 @cold.says
 def text(numbers: dict) -> str:
+    any_row = next(iter(numbers["rows"].values()))
+    floor = any_row["kinds"]["clean"]["frechet_distance"]
+    return f"""
+Three of the published degradations of MNIST, a network of 179,000 parameters for each, {numbers["steps"]} steps of batch 32
+(about two and a half minutes of CPU time), and {numbers["restored"]} test digits. RMSE is in units of the range of gray levels. The
+Frechet distance is that to 10,000 training digits in the features of a small classifier of digits
+(`{any_row["features"]}`), where the test digits themselves have {floor:.2f}; its error is a jackknife over ten groups.
+
+{restorations(numbers["rows"], PUBLISHED)}
+
+The published distances are of Inception features and of networks that were trained for 700,000 steps, so that the two columns
+cannot be compared, but their order can. The paper has algorithm 2 ahead of direct restoration in the distance, for blurs and for
+holes.
+{verdict(numbers["rows"])}
+In RMSE {closer(numbers["rows"])}; the paper too has direct restoration nearer to the original and algorithm 2 nearer to the
+data. Algorithm 1 {naive(numbers["rows"])}.
+
+Of a blur this wide, 20 times with a standard deviation of 7 pixels, hardly more than the mean is left after two levels. The
+network then has to go by small differences from it, which takes a longer training. Where part of the image is left, as with
+holes, the levels help already: direct restoration is blurred inside of the hole, and algorithm 2 draws strokes.
+"""
+
+
+def restorations(rows: dict, published: Mapping[str, tuple[float, float]]) -> str:
+    """The table of every degradation and way to restore, next to the published distances (algorithm 2, direct)."""
     lines = []
-    for name, row in numbers["rows"].items():
+    for name, row in rows.items():
         for kind, words in KINDS.items():
             own = row["kinds"][kind]
-            printed = PUBLISHED.get(name, ("", ""))
+            printed = published.get(name, ("", ""))
             lines.append(
                 [
                     f"{name}, {row['levels']} levels" if kind == "degraded" else "",
@@ -59,30 +85,10 @@ def text(numbers: dict) -> str:
                     {"corrected": printed[0], "direct": printed[1]}.get(kind, ""),
                 ]
             )
-    any_row = next(iter(numbers["rows"].values()))
-    floor = any_row["kinds"]["clean"]["frechet_distance"]
-    return f"""
-Three of the published degradations of MNIST, a network of 179,000 parameters for each, {numbers["steps"]} steps of batch 32
-(about two and a half minutes of CPU time), and {numbers["restored"]} test digits. RMSE is in units of the range of gray levels. The
-Frechet distance is that to 10,000 training digits in the features of a small classifier of digits
-(`{any_row["features"]}`), where the test digits themselves have {floor:.2f}; its error is a jackknife over ten groups.
-
-{table(["degradation", "restored", "RMSE", "SSIM", "Frechet distance", "published"], lines)}
-
-The published distances are of Inception features and of networks that were trained for 700,000 steps, so that the two columns
-cannot be compared, but their order can. The paper has algorithm 2 ahead of direct restoration in the distance, for blurs and for
-holes.
-{_verdict(numbers["rows"])}
-In RMSE {_closer(numbers["rows"])}; the paper too has direct restoration nearer to the original and algorithm 2 nearer to the
-data. Algorithm 1 {_naive(numbers["rows"])}.
-
-Of a blur this wide, 20 times with a standard deviation of 7 pixels, hardly more than the mean is left after two levels. The
-network then has to go by small differences from it, which takes a longer training. Where part of the image is left, as with
-holes, the levels help already: direct restoration is blurred inside of the hole, and algorithm 2 draws strokes.
-"""
+    return table(["degradation", "restored", "RMSE", "SSIM", "Frechet distance", "published"], lines)
 
 
-def _verdict(rows: dict) -> str:
+def verdict(rows: dict) -> str:
     """For each degradation, whether algorithm 2 is ahead in the Frechet distance, beyond twice the errors."""
     found: dict[str, list[str]] = {"ahead": [], "behind": [], "level": []}
     for name, row in rows.items():
@@ -97,7 +103,7 @@ def _verdict(rows: dict) -> str:
     return f"Here {'; '.join(said)}."
 
 
-def _closer(rows: dict) -> str:
+def closer(rows: dict) -> str:
     """For which degradations direct restoration has the smaller error of each image, beyond twice the errors."""
     first = []
     for name, row in rows.items():
@@ -107,7 +113,7 @@ def _closer(rows: dict) -> str:
     return f"direct restoration is ahead for {' and '.join(first)}" if first else "no way is ahead of the other"
 
 
-def _naive(rows: dict) -> str:
+def naive(rows: dict) -> str:
     """How often algorithm 1 is worse than algorithm 2."""
     worse = [
         name
