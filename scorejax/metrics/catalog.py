@@ -8,20 +8,32 @@ from collections.abc import Callable
 
 from scorejax.metrics.classes import ClassScoreMetric
 from scorejax.metrics.classifier import MNISTClassifier
+from scorejax.metrics.energy_distance import EnergyDistanceMetric
 from scorejax.metrics.features import FeatureNetwork
 from scorejax.metrics.frechet import FrechetMetric
 from scorejax.metrics.inception import InceptionV3
 from scorejax.metrics.kernel import KernelMetric
 from scorejax.metrics.manifold import PrecisionRecallMetric
+from scorejax.metrics.marginals import MarginalsMetric
+from scorejax.metrics.memorization import MemorizationMetric
 from scorejax.metrics.metric import Metric
 from scorejax.metrics.pixels import Pixels
 from scorejax.metrics.random_conv import RandomConv
+from scorejax.metrics.sliced_wasserstein import SlicedWassersteinMetric
+from scorejax.metrics.spectrum import SpectrumMetric
+from scorejax.metrics.two_sample_classifier import TwoSampleClassifierMetric
 
 METRICS: dict[str, Callable[..., Metric]] = {
     "frechet": FrechetMetric,
     "kid": KernelMetric,
     "inception_score": ClassScoreMetric,
     "precision_recall": PrecisionRecallMetric,
+    "marginals": MarginalsMetric,
+    "spectrum": SpectrumMetric,
+    "sliced_wasserstein": SlicedWassersteinMetric,
+    "energy_distance": EnergyDistanceMetric,
+    "two_sample": TwoSampleClassifierMetric,
+    "memorization": MemorizationMetric,
 }
 
 FEATURES: dict[str, Callable[..., FeatureNetwork]] = {

@@ -7,13 +7,13 @@ with their defaults, are its settings.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from scorejax.metrics.features import FeatureNetwork
+from scorejax.metrics.features import Examples, FeatureNetwork
 from scorejax.metrics.statistics import Statistics
 
 Result = dict[str, Any]
@@ -29,12 +29,16 @@ class Reference:
         statistics: mean and covariance from a file; None: to be computed from the features.
         file: the file that the statistics come from.
         about: what else reports say of the examples.
+        held_out: features of examples that the model was not trained on, for metrics that ask for them.
+        examples: the examples themselves, for metrics that read these.
     """
 
     features: np.ndarray | None = None
     statistics: Statistics | None = None
     file: str | None = None
     about: dict[str, object] = field(default_factory=dict)
+    held_out: np.ndarray | None = None
+    examples: Examples | None = None
 
     def of_examples(self) -> np.ndarray:
         """Return the features.
@@ -46,6 +50,26 @@ class Reference:
             raise ValueError("this metric needs the features of real examples; got none. Set needs_real to 'features'.")
         return self.features
 
+    def of_held_out(self) -> np.ndarray:
+        """Return the features of examples held out.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.held_out is None:
+            raise ValueError("this metric needs the features of examples held out; got none. Set needs_held_out.")
+        return self.held_out
+
+    def of_raw_examples(self) -> Examples:
+        """Return the examples themselves.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.examples is None:
+            raise ValueError("this metric needs the real examples themselves; got none. Set reads to 'examples'.")
+        return self.examples
+
 
 class Metric(abc.ABC):
     """A measure of the features of samples.
@@ -54,16 +78,27 @@ class Metric(abc.ABC):
         needs_classes: whether the feature network must end in classes (`features.Classifier`).
         units: of its numbers, by their keys in `measure`.
         needs_real: `features` of the real examples; their `moments`, for which statistics from a file do; or `nothing`.
+        needs_held_out: whether it asks for features of examples that the model was not trained on.
+        reads: `features` of the samples, or the `examples` themselves, real ones and samples, in the user's units.
     """
 
     needs_classes: ClassVar[bool] = False
     units: ClassVar[Mapping[str, str]] = {}
     needs_real: ClassVar[Literal["features", "moments", "nothing"]] = "features"
+    needs_held_out: ClassVar[bool] = False
+    reads: ClassVar[Literal["features", "examples"]] = "features"
 
     @property
     def least(self) -> int:
         """The smallest number of samples, and of real examples, that it can be measured on."""
         return 2
+
+    def check(self, shape: Sequence[int]) -> None:  # noqa: B027 - most metrics take any
+        """Refuse examples of a shape that it is not for.
+
+        Raises:
+            ValueError: it says nothing of such examples.
+        """
 
     @abc.abstractmethod
     def measure(self, real: Reference, samples: np.ndarray, network: FeatureNetwork, *, seed: int = 0) -> Result:
@@ -71,7 +106,7 @@ class Metric(abc.ABC):
 
         Args:
             real: what `needs_real` asks for.
-            samples: their features `[M, F]`, which may lie on a disk.
+            samples: their features `[M, F]`, or themselves where it reads examples; they may lie on a disk.
             network: the network that the features come from.
             seed: of all that it draws at random.
         """

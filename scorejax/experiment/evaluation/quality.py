@@ -13,7 +13,7 @@ import numpy as np
 from scorejax import data as data_lib
 from scorejax import metrics
 from scorejax.experiment import assemble
-from scorejax.experiment.config import Config, Part, Seam
+from scorejax.experiment.config import Config, Part, Seam, to_dict
 from scorejax.experiment.evaluation import reference
 from scorejax.experiment.evaluation.draw import Samples
 from scorejax.experiment.evaluation.evaluation import Result
@@ -80,7 +80,11 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
     least = max((each.least for each in asked), default=2)
     if c.samples < least:
         raise ConfigError(f"eval.samples = {c.samples}; {', '.join(c.metrics)} need at least {least}, 0 for none")
-    chosen = network(config, data_lib.Form.of(train))
+    form = data_lib.Form.of(train)
+    with user_errors("config key 'eval.metrics'"):
+        for each in asked:
+            each.check(form.shape)
+    chosen = network(config, form)
     of_classes = [name for name, each in zip(c.metrics, asked, strict=True) if each.needs_classes]
     if of_classes and not isinstance(chosen, metrics.Classifier):
         raise ConfigError(
@@ -89,7 +93,7 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
         )
     if 0 < c.reference_examples < 2 * least:
         raise ConfigError(f"eval.reference_examples = {c.reference_examples}; wanted at least {2 * least}, 0: all")
-    statistics = reference.load(c.stats, chosen, _feature_count(chosen, data_lib.Form.of(train))) if c.stats else None
+    statistics = reference.load(c.stats, chosen, _feature_count(chosen, form)) if c.stats else None
     judge = Judge(config, asked, chosen, statistics)
     if judge.needs_real_features():
         split = c.reference_split
@@ -100,7 +104,22 @@ def judge(config: Config, train: data_lib.Dataset) -> Judge:
                 f"split {split!r} holds {len(real)} examples; {', '.join(c.metrics)} and its floor need at least "
                 f"{2 * least} real ones: give more, or set eval.samples=0"
             )
+    if any(each.needs_held_out for each in asked):
+        _check_held_out(config, train, least)
     return judge
+
+
+def _check_held_out(config: Config, train: data_lib.Dataset, least: int) -> None:
+    """Refuse metrics of memorization where real examples and examples held out are not two sets."""
+    c = config.eval
+    if c.reference_split != "train" or c.split == "train":
+        raise ConfigError(
+            "a metric of eval.metrics holds training examples against examples held out: it needs "
+            f"eval.reference_split=train and another eval.split, got {c.reference_split!r} and {c.split!r}"
+        )
+    held_out = len(assemble.dataset(config, c.split, like=train))
+    if held_out < least:
+        raise ConfigError(f"split {c.split!r} holds {held_out} examples; {', '.join(c.metrics)} need at least {least}")
 
 
 def network(config: Config, form: data_lib.Form) -> metrics.FeatureNetwork:
@@ -139,14 +158,36 @@ def measure(judge: Judge, form: data_lib.Form, samples: Samples, workdir: str | 
             dataset = reference.examples(judge.config)
             features = stack.enter_context(reference.real_features(judge.config, dataset, network, workdir))
             result["real"] = {**reference.about(judge.config, dataset), "n": len(features)}
-            real = metrics.Reference(features, judge.statistics, c.stats, result["real"])
+            real = metrics.Reference(
+                features,
+                judge.statistics,
+                c.stats,
+                result["real"],
+                held_out=_held_out(judge, dataset, workdir, stack),
+                examples=reference.chosen(judge.config, dataset),
+            )
         result["units"] = {}
         for each in judge.asked:
             result["units"] |= each.units
-            found = each.measure(real, drawn, network, seed=c.seed)
+            found = each.measure(real, x if each.reads == "examples" else drawn, network, seed=c.seed)
             result["notes"] += found.pop("notes", [])
             result |= found
     return result
+
+
+def _held_out(
+    judge: Judge, real: data_lib.Dataset, workdir: str | Path, stack: contextlib.ExitStack
+) -> np.ndarray | None:
+    """Features of all examples of `eval.split`, if a metric asks for them."""
+    if not any(each.needs_held_out for each in judge.asked):
+        return None
+    c = judge.config.eval
+    dataset = assemble.dataset(judge.config, c.split, like=real)
+    pictures = reference.Pictures(dataset.examples, dataset.gray_levels)
+    about = [to_dict(judge.config)["data"], c.split]
+    return stack.enter_context(
+        reference.features(judge.network, pictures, c.batch, workdir, "examples held out", about)
+    )
 
 
 def lines(s: Result) -> list[str]:

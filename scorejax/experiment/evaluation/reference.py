@@ -63,10 +63,14 @@ def real_features(
     config: Config, real: data_lib.Dataset, network: metrics.FeatureNetwork, workdir: str | Path
 ) -> contextlib.AbstractContextManager[np.ndarray]:
     """Features of `eval.reference_examples` real examples, in a file as those of `features`."""
-    c = config.eval
-    chosen = data_lib.spread(len(real), c.reference_examples)
-    pictures = Pictures(real.examples if len(chosen) == len(real) else real.examples[chosen], real.gray_levels)
+    c, pictures = config.eval, Pictures(chosen(config, real), real.gray_levels)
     return features(network, pictures, c.batch, workdir, "real examples", [to_dict(config)["data"], c.reference_split])
+
+
+def chosen(config: Config, real: data_lib.Dataset) -> np.ndarray:
+    """The `eval.reference_examples` real examples themselves."""
+    rows = data_lib.spread(len(real), config.eval.reference_examples)
+    return real.examples if len(rows) == len(real) else real.examples[rows]
 
 
 def examples(config: Config) -> data_lib.Dataset:

@@ -49,7 +49,7 @@ def _check(config: Config) -> None:
     config.sampler.clip.make(data_range=make_recipe(config, train).given.space.interval)
 
 
-READS = ("samples", "metrics", "features", "stats", "reference_split", "reference_examples")
+READS = ("samples", "metrics", "features", "stats", "reference_split", "reference_examples", "split")
 EVALUATION = Evaluation(
     "samples",
     ("sample", "score", "chains", "generation"),
