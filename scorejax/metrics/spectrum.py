@@ -61,7 +61,10 @@ class SpectrumMetric(Metric):
         examples = real.of_raw_examples()
         data, drawn = self._of(examples), self._of(samples)
         if data.power.shape != drawn.power.shape:
-            raise ValueError(f"examples have shapes {examples[:1].shape[1:]} and {samples.shape[1:]}; wanted the same.")
+            raise ValueError(
+                f"real examples have {data.power.shape} shells and channels, samples {drawn.power.shape}; wanted examples "
+                "of one shape."
+            )
         ratio, error = compared(drawn, data)
         judged = drawn.n * drawn.degrees >= ENOUGH
         notes = []
