@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -118,4 +119,13 @@ class Metric(abc.ABC):
         Args:
             result: what `measure` returned, and under `features` the name of the network, on which it may depend what
                 a number is called.
+        """
+
+    def draw(self, result: Result, folder: Path, name: str) -> None:  # noqa: B027 - most have none
+        """Draw its picture, if it has one, into a file of the folder whose name ends in `name`.
+
+        Args:
+            result: what `measure` returned.
+            folder: of the pictures of a run.
+            name: end of the file's name, which says what samples were measured.
         """

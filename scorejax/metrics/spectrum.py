@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from scorejax.metrics.features import Examples, FeatureNetwork
 from scorejax.metrics.floor import floor
 from scorejax.metrics.metric import Metric, Reference, Result
+from scorejax.pictures import save_ratio
 
 ENOUGH = 8000  # real numbers in a shell, over all samples, below which its ratio is not judged: errors above 1.6 %
 _BLOCK = 256
@@ -62,8 +64,8 @@ class SpectrumMetric(Metric):
         data, drawn = self._of(examples), self._of(samples)
         if data.power.shape != drawn.power.shape:
             raise ValueError(
-                f"real examples have {data.power.shape} shells and channels, samples {drawn.power.shape}; wanted examples "
-                "of one shape."
+                f"real examples have {data.power.shape} shells and channels, samples {drawn.power.shape}; wanted "
+                "examples of one shape."
             )
         ratio, error = compared(drawn, data)
         judged = drawn.n * drawn.degrees >= ENOUGH
@@ -107,6 +109,12 @@ class SpectrumMetric(Metric):
                 f"{wave:.3g} waves, channel {channel}; {judged} of {len(result['spectrum_judged'])} shells judged)",
             )
         ]
+
+    def draw(self, result: Result, folder: Path, name: str) -> None:
+        """Draw the ratio over the wave numbers: `spectrum-NAME.png`."""
+        series = (result[f"spectrum_{key}"] for key in ("wave_number", "ratio", "ratio_error"))
+        labels = ("waves over the longest side", "power of samples / power of data")
+        save_ratio(folder / f"spectrum-{name}.png", *series, labels=labels)
 
     def _of(self, examples: Examples) -> Spectrum:
         return spectrum(examples, periodic=self.periodic)

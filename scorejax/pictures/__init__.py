@@ -1,7 +1,19 @@
-"""Pictures: PNG files of images, of samples on their way, of points and of curves."""
+"""Pictures: PNG files of images, of samples on their way, of points and of curves, and one for each kind of example."""
 
 from scorejax.pictures.curves import save_curves
 from scorejax.pictures.images import grid, save_grid, save_trajectory, sign, signature, write_png
+from scorejax.pictures.kinds import save_examples, save_ratio
 from scorejax.pictures.scatter import save_scatter
 
-__all__ = ["grid", "save_curves", "save_grid", "save_scatter", "save_trajectory", "sign", "signature", "write_png"]
+__all__ = [
+    "grid",
+    "save_curves",
+    "save_examples",
+    "save_grid",
+    "save_ratio",
+    "save_scatter",
+    "save_trajectory",
+    "sign",
+    "signature",
+    "write_png",
+]

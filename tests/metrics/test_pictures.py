@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scorejax.pictures import grid, save_grid, save_scatter, save_trajectory
+from scorejax.pictures import grid, save_examples, save_grid, save_scatter, save_trajectory
 
 
 def test_a_grid_shows_every_image_once_and_unchanged():
@@ -106,3 +106,22 @@ def test_arrays_that_are_not_images_are_refused_with_the_reason(tmp_path, bad):
         save_grid(tmp_path / "a.png", bad)
     with pytest.raises(ValueError, match="D the same for both"):
         save_scatter(tmp_path / "a.png", np.zeros((5, 1)), np.zeros((5, 2)))
+
+
+KINDS = [(9,), (1, 1), (30, 2), (1, 30, 2), (4, 4, 9), (2, 1, 6, 2)]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", KINDS, ids=str)
+def test_every_kind_of_example_has_a_picture(tmp_path, shape):
+    """Whole numbers, a single sample, values that are not finite: nothing is raised after a long training."""
+    data = np.random.default_rng(0).integers(0, 1000, (5, *shape))
+    wild = data[:2].astype(float)
+    wild.flat[0], wild.flat[-1] = np.nan, np.inf
+    # a table of NaN alone has no window
+    for x, y in ((data, data[:1]), (data if len(shape) == 1 else np.full_like(wild, np.nan), wild)):
+        save_examples(tmp_path / "a.png", x, y)
+        with Image.open(tmp_path / "a.png") as picture:
+            assert min(picture.size) > 50
+    with pytest.raises(ValueError, match="of one shape"):
+        save_examples(tmp_path / "a.png", data, data[..., None])

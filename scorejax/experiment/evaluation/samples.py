@@ -16,8 +16,12 @@ from scorejax.runtime import parallel
 def draw_and_measure(model: Subject, judge: quality.Judge, workdir: str | Path) -> Result:
     """Draw samples, keep them, and measure what the judge was made for."""
     samples = draw.draw(model, workdir)
+    measured = quality.measure(judge, model.form, samples, workdir)
+    if parallel.is_main_process():
+        for each in judge.asked:
+            each.draw(measured, Path(workdir) / "samples", f"{model.step}{places.title(model.config, workdir)}")
     return {
-        **quality.measure(judge, model.form, samples, workdir),
+        **measured,
         **saturation.saturation(model, samples.x),
         "sampler": to_dict(model.config)["sampler"] if model.model.sample is None else None,  # drawn in its own way
         "guidance": to_dict(model.config)["guidance"],
