@@ -46,7 +46,9 @@ def train(config: Config, workdir: str | Path) -> str | None:
     workdir_lib.check(workdir, config)
     if config.train.steps > max(checkpoint.steps(workdir), default=0):
         rehearsal.rehearse(config, workdir)
-    stopped = run_training(config, workdir, preview=functools.partial(_preview, config, workdir)).interrupted
+    preview = functools.partial(_preview, config, workdir)
+    validate = evaluate.validation(config, workdir) if config.train.validate_every else None
+    stopped = run_training(config, workdir, preview=preview, validate=validate).interrupted
     if config.eval.after_training and not stopped:
         with workdir_lib.writing(workdir):
             evaluate.evaluate(config, workdir)

@@ -73,6 +73,9 @@ def rehearse(config: Config, workdir: str | Path) -> None:
     if config.train.preview_every:
         with trial.rehearsing("a preview", "train.preview_every=0 leaves previews out") as folder:
             evaluate.preview(trained.config, params, 0, folder, Traced())
+    if config.train.validate_every:
+        with trial.rehearsing("the loss of examples held out", "train.validate_every=0 leaves it out") as folder:
+            evaluate.validation(trained.config, folder, Traced())(params, 0)
     if test is not None:
         held = Held(evaluate.steered(trained._replace(config=config)), train, test, Path(workdir))
         evaluate.refuse_nothing(held)

@@ -10,6 +10,12 @@ from scorejax.likelihood.bits import (
     dequantized_bits,
 )
 from scorejax.likelihood.bound import Bound, likelihood_bound
+from scorejax.likelihood.denoising_errors import (
+    DenoisingErrors,
+    denoising_errors,
+    denoising_levels,
+    density_of_errors,
+)
 from scorejax.likelihood.elbo import Elbo, elbo
 from scorejax.likelihood.gray_levels import dequantize_uniform
 from scorejax.likelihood.latent import Evidence, evidence
@@ -20,6 +26,7 @@ __all__ = [
     "Bits",
     "Bound",
     "BoundBits",
+    "DenoisingErrors",
     "Dequantizer",
     "Elbo",
     "Evidence",
@@ -28,7 +35,10 @@ __all__ = [
     "annealed_importance_sampling",
     "bits_per_dim",
     "bound_bits",
+    "denoising_errors",
+    "denoising_levels",
     "density_bits",
+    "density_of_errors",
     "dequantize_uniform",
     "dequantized_bits",
     "elbo",

@@ -118,6 +118,9 @@ SCHEMA: Values = {
         "keep": Setting(Count, 3, "newest checkpoints that are kept"),
         "keep_every": Setting(Natural, 0, "and one every so many steps for ever; 0: none"),
         "preview_every": Setting(Natural, 0, "steps between pages of samples from the averaged weights; 0: none"),
+        "validate_every": Setting(
+            Natural, 0, "steps between denoising losses of examples held out, of the averaged weights; 0: none"
+        ),
     },
     "sampler": {
         "stepper": STEPPER,
@@ -191,6 +194,9 @@ SCHEMA: Values = {
         "probes": Setting(Count, 1, "such vectors for each example"),
         "rtol": Setting(Positive, 1e-5, "relative tolerance of the solver"),
         "atol": Setting(Positive, 1e-5, "absolute tolerance of the solver"),
+        "denoising": Setting(
+            Natural, 0, "examples held out whose denoising errors are measured level by level of noise; 0: none"
+        ),
         "baseline_examples": Setting(Natural, 0, "training images the Gaussian baseline is fitted to; 0: all"),
         "samples": Setting(Natural, 1000, "to be measured; 0: none"),
         "restored": Setting(Natural, 1000, "test examples that a model which restores is tried on; 0: none"),

@@ -19,6 +19,7 @@ from scorejax.experiment.evaluation import (
     bits,
     chains,
     classification,
+    denoising,
     draw,
     evidence,
     partition,
@@ -40,7 +41,7 @@ from scorejax.experiment.recipe import Params, make_recipe
 from scorejax.experiment.trained import Trained, restore
 from scorejax.experiment.training.state import hardly_averaged
 from scorejax.runtime import parallel
-from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.errors import ConfigError, asked_by
 
 EVALUATIONS = (
     classification.EVALUATION,
@@ -48,6 +49,7 @@ EVALUATIONS = (
     evidence.EVALUATION,
     partition.EVALUATION,
     variational.EVALUATION,
+    denoising.EVALUATION,
     chains.EVALUATION,
     restored.EVALUATION,
     samples.EVALUATION,
@@ -240,6 +242,18 @@ def preview(config: Config, params: Params, step: int, workdir: str | Path, comp
     x = np.concatenate([results["x"] for _, _, results in batches])
     if parallel.is_main_process():
         draw.save_page(Path(workdir) / "samples" / f"preview-{step}.png", model, x)
+
+
+def validation(config: Config, workdir: str | Path, compute: Compiled = COMPILED) -> denoising.Validation:
+    """What measures averaged weights every `train.validate_every` steps.
+
+    Raises:
+        ConfigError: a model without a score, or a process without levels of noise.
+    """
+    with asked_by("eval.split", config.eval.split):
+        train = assemble.dataset(config)
+        test = assemble.dataset(config, config.eval.split, like=train)
+    return denoising.Validation(config, make_recipe(config, train), train, test, workdir, compute)
 
 
 def subject(config: Config, workdir: str | Path) -> Subject:

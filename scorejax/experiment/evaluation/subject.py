@@ -23,7 +23,7 @@ from scorejax.sdes.corruption import Corruption
 
 # Streams of the evaluation's key.
 BITS, SAMPLES, TRAJECTORY, CALIBRATION, CLASSIFICATION, ELBO, CONTROLLED, CHAINS, EVIDENCE, PARTITION = range(10)
-RESTORED = 10
+RESTORED, DENOISING = 10, 11
 
 
 class Subject(NamedTuple):

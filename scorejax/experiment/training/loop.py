@@ -22,6 +22,7 @@ from scorejax.runtime.progress import Progress, patience
 from scorejax.runtime.writers import Writer
 
 Preview: TypeAlias = Callable[[Params, int], None]
+Validate: TypeAlias = Callable[[Params, int], Mapping[str, float]]
 IN_VAIN = 50
 """Steps in a row that lead back to the averaged weights, after which there is no hope."""
 Remark: TypeAlias = Callable[[Mapping[str, float]], str | None]
@@ -52,6 +53,7 @@ def advance(
     carry_is_shared: bool,
     constants: tuple[Params, ...] = (),
     preview: Preview | None = None,
+    validate: Validate | None = None,
     remark: Remark = lambda means: None,
 ) -> Finished:
     """Take steps, from `step` to `config.train.steps` or until a signal; feeder and checkpoints are closed then.
@@ -65,6 +67,8 @@ def advance(
         state: at the start, on every device; its memory is reused.
         step: its step.
         constants: see `parallel.train_map`.
+        preview: draws a page of samples.
+        validate: measures the averaged weights, for the log.
         remark: of the recipe, see `Recipe.remark`.
     """
     count = assemble.steps_per_call(config, step, convolutions=convolutions)
@@ -76,7 +80,7 @@ def advance(
     ):
         try:
             examples = "images" if feeder.data.gray_levels else "vectors"
-            books = Bookkeeper(config, checkpoints, writer, step, own, preview, examples, remark)
+            books = Bookkeeper(config, checkpoints, writer, step, own, preview, examples, remark, validate)
             books.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
             logging.info("compiling the step of training")
             while step < config.train.steps and not interruption.requested:
@@ -112,8 +116,9 @@ class Bookkeeper:
         preview: Preview | None = None,
         examples: str = "images",
         remark: Remark = lambda means: None,
+        validate: Validate | None = None,
     ) -> None:
-        self.remark = remark
+        self.remark, self.measure = remark, validate
         self.config, self.checkpoints, self.writer = config, checkpoints, writer
         self.own, self.draw, self.examples = own, preview, examples
         self.began = step
@@ -139,6 +144,8 @@ class Bookkeeper:
             self.save(state, step)
         if step % (self.config.train.preview_every or step + 1) == 0:
             self.preview(state, step)
+        if step % (self.config.train.validate_every or step + 1) == 0:
+            self.validate(state, step)
 
     def flush(self) -> None:
         """Wait for the numbers of the last call, refuse infinite ones, log them when it is time."""
@@ -179,6 +186,12 @@ class Bookkeeper:
         if self.config.train.preview_every and self.draw is not None:
             self.flush()
             self.draw(parallel.to_host(state.ema), step)
+
+    def validate(self, state: State, step: int) -> None:
+        """Measure the averaged weights and log the numbers, if there is something to measure them by."""
+        if self.measure is not None:
+            self.flush()
+            self.writer.scalars(step, self.measure(parallel.to_host(state.ema), step))
 
     def confirm(self, step: int, metrics: Metrics) -> None:
         """Refuse the last state if the first of these losses, which is its own, is not finite."""

@@ -19,7 +19,7 @@ from scorejax.experiment import record as record_lib
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
 from scorejax.experiment.recipe import Batch, Beside, Metrics, Params, Recipe, make_recipe
-from scorejax.experiment.training.loop import Finished, Preview, advance
+from scorejax.experiment.training.loop import Finished, Preview, Validate, advance
 from scorejax.experiment.training.prior import warn_of_prior
 from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, checked, descend
 from scorejax.numerics import keys as keys_lib
@@ -29,7 +29,12 @@ from scorejax.runtime.progress import patience
 
 
 def train(
-    config: Config, workdir: str | Path, *, beside: Beside | None = None, preview: Preview | None = None
+    config: Config,
+    workdir: str | Path,
+    *,
+    beside: Beside | None = None,
+    preview: Preview | None = None,
+    validate: Validate | None = None,
 ) -> Finished:
     """Train until `config.train.steps`, going on from the newest checkpoint in `workdir`.
 
@@ -38,6 +43,7 @@ def train(
         workdir: folder of the run, made if need be.
         beside: the trained model next to which something is trained.
         preview: draws a page of samples, `(averaged weights, step)`, every `train.preview_every` steps.
+        validate: measures the averaged weights, `(averaged weights, step) -> numbers`, every `train.validate_every`.
 
     Raises:
         ConfigError: something in the config does not exist or does not fit.
@@ -57,7 +63,7 @@ def train(
     jax.eval_shape(lambda key: init_state(recipe, optimizer, key), jax.random.key(0))
     with workdir_lib.writing(workdir):
         try:
-            return _go_on(recipe, counts, optimizer, workdir, beside, preview)
+            return _go_on(recipe, counts, optimizer, workdir, beside, preview, validate)
         except DivergedError as error:
             workdir_lib.note_divergence(workdir)
             section = recipe.section or "optim"
@@ -74,6 +80,7 @@ def _go_on(
     workdir: Path,
     beside: Beside | None,
     preview: Preview | None,
+    validate: Validate | None,
 ) -> Finished:
     """Claim the folder, restore or make the first state, and take the steps that are left."""
     config, examples = recipe.config, recipe.given.examples
@@ -105,6 +112,7 @@ def _go_on(
         carry_is_shared=recipe.carry_is_shared,
         constants=frozen,
         preview=preview,
+        validate=validate,
         remark=recipe.remark,
     )
 
