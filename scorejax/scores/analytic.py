@@ -1,4 +1,5 @@
-"""Data laws whose score and density are known exactly at every time: mixtures of Gaussians, and any law on a grid.
+"""Data laws whose score and density are known exactly at every time: mixtures of Gaussians, random
+fields, and any law of one number on a grid.
 
 Under `x_t = alpha x_0 + sigma z` a component `N(m, C)` becomes `N(alpha m, alpha^2 C + sigma^2)`. Under any other
 diffusion a law of one coordinate is solved for by `on_grid`.
@@ -22,6 +23,8 @@ from scorejax.numerics.trees import register_dataclass
 from scorejax.scores.grid_law import GridLaw as GridLaw
 from scorejax.scores.grid_law import on_grid as on_grid
 from scorejax.scores.predictions import Score, tweedie
+from scorejax.scores.random_field import RandomField as RandomField
+from scorejax.scores.random_field import random_field as random_field
 from scorejax.sdes.corruption import check_kind, per_batch
 from scorejax.sdes.linear import LinearSDE
 

@@ -37,6 +37,6 @@ def test_the_report_holds_the_loss_of_every_level_next_to_that_of_a_gaussian(run
 
 
 def test_a_model_without_levels_of_noise_says_so_before_the_training(tmp_path):
-    with pytest.raises(ConfigError, match="train.validate_every measures a score over levels of noise"):
+    with pytest.raises(ConfigError, match="validate_every measures a score over levels of noise"):
         modes.train(toy("Drawn", "train.validate_every=4"), tmp_path)
     assert not (tmp_path / "checkpoints").exists()

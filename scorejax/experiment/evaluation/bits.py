@@ -13,6 +13,7 @@ from jax import Array
 
 from scorejax import data as data_lib
 from scorejax import likelihood, metrics
+from scorejax.data.laws import LAWS
 from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation.density import log_density
@@ -24,7 +25,6 @@ from scorejax.experiment.recipe import Params
 from scorejax.numerics import keys
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
-from scorejax.scores import analytic
 
 OTHERS = ("batch", "after_training", "exact")  # settings that no row depends on
 _BOUND = 2**20  # stream of an example's key, beyond those of its passes
@@ -86,8 +86,8 @@ def bits_per_dim(
     if said := verdict(result):
         result["verdict"] = said
     ledger.remove()
-    if test.name == "gaussian":
-        truth = analytic.gaussian(data_lib.GAUSSIAN_MEAN, data_lib.GAUSSIAN_COVARIANCE)
+    if (law := LAWS.get(model.config.data.name)) is not None:
+        truth = law(**model.config.data.own())
         exact = likelihood.bits_per_dim(truth.log_prob(jnp.asarray(examples)), dimension, 1.0)
         result["truth"] = float(np.mean(np.asarray(exact, np.float64)))
     return result

@@ -1,0 +1,68 @@
+"""Random fields: densities, scores and spectra with the numbers that float64 gives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import scorejax as sj
+from scorejax import metrics
+from scorejax.scores.random_field import random_field
+
+# largest, smallest and lowest-wave variance; log density per number of zero and of one wave; entropy per number;
+# log density of zero at t = .1 and .5 under vp(.1, 20)
+FIELDS = {
+    (1, 64, 2): (10.607418, 0.041274, 8.485934, -0.230823, -0.260283, 0.730823, -0.463311, -0.913510),
+    (2, 32, 3): (45.876752, 0.031312, 32.826732, -0.214475, -0.222091, 0.714475, -0.429547, -0.909670),
+    (3, 16, 4): (69.894945, 0.029111, 44.732765, -0.356030, -0.361619, 0.856030, -0.512780, -0.910978),
+}
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+def test_densities_of_random_fields(field):
+    dimensions, side, power = field
+    largest, smallest, first, of_zero, of_wave, entropy, early, late = FIELDS[field]
+    with jax.enable_x64():
+        law, sde = random_field(side, dimensions, power=power), sj.vp(0.1, 20.0)
+        wave = np.cos(2 * np.pi * np.arange(side) / side).reshape(side, *[1] * dimensions)
+        x = jnp.stack([jnp.zeros(law.shape), jnp.broadcast_to(wave, law.shape)])
+        size = law.spectrum.size
+        assert (law.spectrum.max(), law.spectrum.min()) == pytest.approx((largest, smallest), abs=1e-6)
+        assert law.spectrum.ravel()[1] == pytest.approx(first, abs=1e-6)
+        assert law.log_prob(x) / size == pytest.approx([of_zero, of_wave], abs=1e-6)
+        assert law.entropy() / size == pytest.approx(entropy, abs=1e-6)
+        for t, value in ((0.1, early), (0.5, late)):
+            assert law.log_prob_at(sde, x[:1], t) / size == pytest.approx(value, abs=1e-6)
+
+
+def test_the_score_is_the_gradient_of_the_density():
+    with jax.enable_x64():
+        law, sde = random_field(6, 2, power=3.0), sj.vp()
+        x = jax.random.normal(jax.random.key(0), (3, *law.shape))
+        for t in (0.02, 0.5):
+            gradient = jax.vmap(jax.grad(lambda one, t=t: law.log_prob_at(sde, one[None], t)[0]))(x)
+            np.testing.assert_allclose(law.score_at(sde, x, t), gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_the_exact_score_gives_the_exact_likelihood():
+    law, sde = random_field(16, 1), sj.vp()
+    x = law.sample(jax.random.key(0), 3)
+    found = sj.log_prob(jax.random.key(1), sde, law.score(sde), x, divergence="exact", rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.value / 16, law.log_prob(x) / 16, atol=1e-3)
+
+
+def test_samples_have_the_spectrum():
+    law = random_field(32, 1)
+    drawn = metrics.spectrum(np.asarray(law.sample(jax.random.key(0), 4000)), periodic=True)
+    ratio = drawn.power[:, 0] / law.spectrum[: len(drawn.power)]
+    assert np.all(np.abs(ratio - 1) < 5 * np.sqrt(2 / (drawn.n * drawn.degrees)))
+
+
+def test_a_process_by_modes_and_wrong_shapes_are_refused():
+    law = random_field(4, 2)
+    with pytest.raises(ValueError, match="one for every mode"):
+        law.score(sj.blur(shape=(4, 4, 1)))
+    with pytest.raises(ValueError, match="shape"):
+        law.log_prob(jnp.zeros((2, 4, 1)))
+    with pytest.raises(ValueError, match="1 to 3 dimensions"):
+        random_field(4, 4)
