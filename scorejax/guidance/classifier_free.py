@@ -59,7 +59,7 @@ def classifier_free_batched(
         score: `score(x, t, condition)`; on a doubled batch its `x` has `2 B` rows, conditional ones first.
         condition: a scalar, `[B]` or `[B, ...]`.
         null_condition: what stands for no condition, or the condition to move away from; broadcast to `condition`.
-            For embeddings `[B, D]` and sequences `[B, L, D]` it is 0.
+            For numbers `[B, D]` and sequences `[B, L, D]` our networks take NaN (`scorejax.models.ABSENT`).
         guidance_scale: as in `classifier_free`; a plain 1 or 0 makes the call on the batch itself.
         num_classes: number of classes, the null class among them, if conditions that are classes are to be checked.
 

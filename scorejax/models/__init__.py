@@ -3,7 +3,7 @@
 from scorejax.models.adversarial_conv import DiscriminatorConv, GeneratorConv
 from scorejax.models.adversarial_mlp import DiscriminatorMLP, GeneratorMLP
 from scorejax.models.autoencoder_mlp import AutoencoderMLP, LatentScoreMLP
-from scorejax.models.condition import no_condition
+from scorejax.models.condition import ABSENT, no_condition
 from scorejax.models.coupling_flow import CouplingFlow
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
@@ -48,6 +48,7 @@ DISCRIMINATORS = {"mlp": DiscriminatorMLP, "conv": DiscriminatorConv}
 """Discriminators by name: what a generator is trained against, of vectors and of images."""
 
 __all__ = [
+    "ABSENT",
     "DDPM",
     "DISCRIMINATORS",
     "MLP",

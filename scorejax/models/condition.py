@@ -3,17 +3,19 @@
 A network names the kind of its condition when it is built:
 
     "label"      class labels `[B]`, where `num_classes` means "no class": a learned vector for each
-    "vector"     embeddings `[B, condition_dim]`, where zeros mean "no condition": a dense map
+    "vector"     numbers or embeddings `[B, condition_dim]`, of which those that are NaN are absent: a dense map
     "sequence"   embeddings `[B, L, condition_dim]`, e.g. of the words of a text: cross-attention
 
-Labels and vectors are added to the noise embedding. In a sequence, a token of zeros is absent: pad with zeros,
-multiply by a mask `[B, L, 1]`, and hide a whole condition by zeros. So what trains with and without a condition,
-`guidance.drop_labels(key, condition, 0.0, probability)`, and what guides, `classifier_free_batched(score, condition,
-0.0, guidance_scale)`, are the same for all three but for the null label.
+Labels and vectors are added to the noise embedding. Absence is said by NaN (`ABSENT`), number by number of a vector, so
+that zero is a condition like any other; a token of a sequence is absent if it is NaN, or zeros, with which sequences
+are padded. So what trains with and without a condition, `guidance.drop_labels(key, condition, ABSENT, probability)`,
+and what guides, `classifier_free_batched(score, condition, ABSENT, guidance_scale)`, are the same for all three but
+for the null label.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol
 
 import flax.linen as nn
@@ -21,6 +23,8 @@ import jax
 import jax.numpy as jnp
 
 CONDITIONS = ("label", "vector", "sequence")
+ABSENT = math.nan
+"""A number of a condition that is not known, or not to be said."""
 
 
 class Conditioned(Protocol):
@@ -47,8 +51,10 @@ class Tokens(NamedTuple):
 
 
 def tokens(condition: jax.Array) -> Tokens:
-    """The tokens of a condition `[B, L, D]`; those that are all zeros are marked as absent."""
-    return Tokens(condition, jnp.any(condition != 0, axis=-1))
+    """The tokens of a condition `[B, L, D]`; those that are NaN, or all zeros, are marked as absent."""
+    known = jnp.all(jnp.isfinite(condition), axis=-1)
+    values = jnp.where(known[..., None], condition, 0)
+    return Tokens(values, jnp.any(values != 0, axis=-1))
 
 
 def no_condition(network: nn.Module) -> jax.Array | None:
@@ -59,7 +65,7 @@ def no_condition(network: nn.Module) -> jax.Array | None:
         return None
     if kind == "label":
         return None if num_classes is None else jnp.full(1, num_classes)
-    return jnp.zeros((1, 1, dim) if kind == "sequence" else (1, dim))
+    return jnp.full((1, 1, dim) if kind == "sequence" else (1, dim), ABSENT)
 
 
 class ClassEmbedding(nn.Module):
@@ -98,10 +104,12 @@ def condition_vector(
         return None
     if num_classes is not None:
         return ClassEmbedding(num_classes, features, name="classes")(condition).astype(dtype)
-    # Silent at first, so that training may start from the weights of an unconditional network. The bias says that
-    # there is a condition: without it a small one could not be distinguished from none.
-    added = nn.Dense(features, kernel_init=nn.initializers.zeros, dtype=dtype, name="condition")(condition)
-    return jnp.where(jnp.any(condition != 0, axis=-1, keepdims=True), added, 0)
+    # Each number goes in together with a one where it is known, so that none of them is taken for absence. Silent at
+    # first, so that training may start from the weights of an unconditional network.
+    known = jnp.isfinite(condition)
+    values = jnp.concatenate([jnp.where(known, condition, 0), known.astype(condition.dtype)], axis=-1)
+    silent = nn.initializers.zeros
+    return nn.Dense(features, use_bias=False, kernel_init=silent, dtype=dtype, name="condition")(values)
 
 
 def check_condition(network: Conditioned, batch: int, condition: jax.Array | None) -> None:
@@ -128,7 +136,7 @@ def check_condition(network: Conditioned, batch: int, condition: jax.Array | Non
         return
     shape = {"label": "(B,)", "vector": f"(B, {dim})", "sequence": f"(B, L, {dim})"}[kind]
     wanted = f"integers of shape {shape}" if kind == "label" else f"floats of shape {shape}"
-    hidden = f"{classes} means 'no class'" if kind == "label" else "zeros mean 'no condition'"
+    hidden = f"{classes} means 'no class'" if kind == "label" else "NaN means 'no condition'"
     if condition is None:
         raise ValueError(f"this network needs a condition: pass {wanted}; {hidden}")
     number = jnp.integer if kind == "label" else jnp.floating

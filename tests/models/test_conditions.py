@@ -59,10 +59,28 @@ def test_attention_may_go_to_none_of_the_tokens(attend):
 def test_a_small_condition_is_not_mistaken_for_none(attend, make_params):
     small = np.full((6, 3, D), 1e-6, np.float32)
     assert differ(attend(small), attend(0 * small))
-    network = MLP(features=8, depth=1, condition="vector", condition_dim=D)
-    params = make_params(network, (3, 2), condition=small[:3, 0])
-    run = jax.jit(lambda vectors: network.apply({"params": params}, jnp.ones((3, 2)), jnp.full(3, 300.0), vectors))
-    assert differ(run(small[:3, 0]), run(0 * small[:3, 0]))
+
+
+def test_zero_is_a_condition_and_only_nan_is_none(make_params):
+    """Continuous at zero, different from absence, number by number; and what is absent has no gradient of NaN."""
+    network = MLP(features=8, depth=1, condition="vector", condition_dim=2)
+    params = make_params(network, (6, 2), condition=np.zeros((6, 2), np.float32))
+    given = np.float32([[0, 0], [1e-6, 0], [np.nan, 0], [0, np.nan], [np.nan, np.nan], [np.nan, 0]])
+
+    def run(params, given):
+        return network.apply({"params": params}, jnp.ones((6, 2)), jnp.full(6, 300.0), given)
+
+    out = jax.jit(run)(params, given)
+    np.testing.assert_allclose(out[0], out[1], atol=1e-4)
+    assert all(differ(out[i], out[j]) for i in (0, 2, 3) for j in (2, 3, 4) if i != j)
+    np.testing.assert_allclose(out[2], out[5], atol=1e-6)
+    gradients = jax.jit(jax.grad(lambda params, given: jnp.sum(run(params, given)), argnums=(0, 1)))(params, given)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+def test_a_token_of_nan_is_absent_like_one_of_zeros(attend):
+    padded = np.where(SENTENCES == 0, np.nan, SENTENCES)
+    np.testing.assert_allclose(attend(padded), attend(SENTENCES), atol=1e-6)
 
 
 @pytest.mark.slow
@@ -145,7 +163,7 @@ def test_sequences_are_hidden_and_guided_as_labels_are(params):
         (MLP(condition_dim=5), None, "condition='label' does not go with .*condition_dim=5"),
         (MLP(condition="vector", condition_dim=5, num_classes=2), None, "does not go with num_classes=2"),
         (MLP(condition="sequence", condition_dim=5), None, "no attention .*condition='vector'"),
-        (MLP(condition="vector", condition_dim=5), None, r"pass floats of shape \(B, 5\); zeros mean 'no condition'"),
+        (MLP(condition="vector", condition_dim=5), None, r"pass floats of shape \(B, 5\); NaN means 'no condition'"),
         (MLP(condition="vector", condition_dim=5), np.zeros((2, 4)), r"with B = 2, got float32 of shape \(2, 4\)"),
         (MLP(condition="vector", condition_dim=5), np.zeros((2, 5), int), "must be floats .* got int32"),
         (UNET, np.zeros((2, 5)), r"floats of shape \(B, L, 5\) with B = 2, got float32 of shape \(2, 5\)"),

@@ -104,7 +104,7 @@ class Score(Recipe):
         """The condition that stands for none, if the network was trained with one."""
         if not (self.conditional and self.label_dropout):
             return None
-        return 0.0 if self.given.form.embeddings else float(self.given.form.num_classes)
+        return models.ABSENT if self.given.form.embeddings else float(self.given.form.num_classes)
 
     def init(self, key: Array) -> Params:
         params = networks.init_params(key, self.network, self.given.form.shape)
