@@ -1,7 +1,7 @@
-"""Layers that the image networks are built of. Images are `[B, H, W, C]`."""
+"""Layers of networks of images `[B, H, W, C]`, of series `[B, L, C]` and of volumes `[B, D, H, W, C]`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import flax.linen as nn
@@ -72,9 +72,44 @@ class GroupNorm(nn.Module):
         return h.reshape(x.shape)
 
 
-def conv3x3(features: int, name: str, init_scale: float = 1.0, dtype: Dtype = jnp.float32) -> nn.Conv:
-    """A 3x3 convolution that keeps the size of the image."""
-    return nn.Conv(features, (3, 3), padding="SAME", kernel_init=dense_init(init_scale), dtype=dtype, name=name)
+Padding: TypeAlias = Literal["zeros", "circular"]
+"""What lies beyond an edge: zeros, or the other side."""
+IMAGES: tuple[Padding, ...] = ("zeros", "zeros")
+
+
+def conv3x3(
+    features: int,
+    name: str,
+    init_scale: float = 1.0,
+    dtype: Dtype = jnp.float32,
+    *,
+    padding: Sequence[Padding] = IMAGES,
+    strides: int = 1,
+) -> Callable[[jax.Array], jax.Array]:
+    """A convolution by three pixels along every side, which keeps the size of the image but for its stride.
+
+    Args:
+        features: channels of the result.
+        name: of its parameters.
+        init_scale: variance factor of its initial weights.
+        dtype: type to compute in.
+        padding: what lies beyond the edges of every side; as many as there are sides.
+        strides: pixels from one to the next.
+    """
+    kinds = set(padding)
+    pads = "VALID" if len(kinds) > 1 else "CIRCULAR" if "circular" in kinds else "SAME"
+    sides, init = (3,) * len(padding), dense_init(init_scale)
+    conv = nn.Conv(features, sides, strides, pads, kernel_init=init, dtype=dtype, name=name)
+    return conv if len(kinds) == 1 else lambda x: conv(_padded(x, padding))
+
+
+def _padded(x: jax.Array, padding: Sequence[Padding]) -> jax.Array:
+    """An image with one pixel more at each end of every side."""
+    for axis, kind in enumerate(padding, start=1):
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = (1, 1)
+        x = jnp.pad(x, widths, mode="wrap" if kind == "circular" else "constant")
+    return x
 
 
 def residual_sum(x: jax.Array, h: jax.Array, rescale: bool) -> jax.Array:
@@ -107,6 +142,7 @@ class ResBlock(nn.Module):
         nonlinearity: name of `act`, in `NONLINEARITIES`.
         group_size: fewest channels in a group of the norms.
         dtype: type to compute in. Norms are float32.
+        padding: what lies beyond the edges of every side.
     """
 
     features: int
@@ -118,6 +154,7 @@ class ResBlock(nn.Module):
     nonlinearity: str = "silu"
     group_size: int = 4
     dtype: Dtype = jnp.float32
+    padding: Sequence[Padding] = IMAGES
 
     @nn.compact
     def __call__(self, x: jax.Array, embedding: jax.Array | None, train: bool) -> jax.Array:
@@ -127,13 +164,13 @@ class ResBlock(nn.Module):
         h = act(GroupNorm(group_size=self.group_size, name="norm_0")(x)).astype(self.dtype)
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
-        h = conv3x3(self.features, "conv_0", dtype=self.dtype)(h)
+        h = conv3x3(self.features, "conv_0", dtype=self.dtype, padding=self.padding)(h)
         if embedding is not None:
             shift = nn.Dense(self.features, kernel_init=dense_init(), dtype=self.dtype, name="embedding")
-            h = h + shift(act(embedding))[:, None, None, :]
+            h = h + jnp.expand_dims(shift(act(embedding)), tuple(range(1, h.ndim - 1)))
         h = act(GroupNorm(group_size=self.group_size, name="norm_1")(h)).astype(self.dtype)
         h = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(h)
-        h = conv3x3(self.features, "conv_1", self.init_scale, self.dtype)(h)
+        h = conv3x3(self.features, "conv_1", self.init_scale, self.dtype, padding=self.padding)(h)
         if self.resample is not None or channels != self.features:
             init = dense_init(self.shortcut_scale)
             x = nn.Dense(self.features, kernel_init=init, dtype=self.dtype, name="shortcut")(x)

@@ -23,7 +23,7 @@ from scorejax.models.layers import (
     divide_score,
     residual_sum,
 )
-from scorejax.models.resampling import Downsample, Resample, Upsample, double_to, fir_double_to, fir_halve, halve
+from scorejax.models.resampling import Resampling
 from scorejax.numerics.ranges import Below1, Count, NonNegative, Positive
 
 MakeBlock: TypeAlias = Callable[..., jax.Array]
@@ -33,12 +33,11 @@ Attend: TypeAlias = Callable[[jax.Array, str], jax.Array]
 
 
 class NCSNpp(nn.Module):
-    """NCSN++ U-Net (Song et al. 2021, appendix H): a map `(image, noise label) -> image`.
+    """NCSN++ U-Net (Song et al. 2021, appendix H): a map `(image, noise label) -> image`; of series and volumes too.
 
-    The defaults are the CIFAR-10 network for continuous VE of 62.8 million parameters; `blocks_per_level=8` is
-    the deep one. Other values of the fields give every U-Net of that paper; `DDPMpp` and `DDPM` are this class
-    with their own defaults. Any image size works: an odd side is halved upwards (28, 14, 7, 4) and cut again
-    on the way up.
+    The defaults are the CIFAR-10 network for continuous VE of 62.8 million parameters; `blocks_per_level=8` is the deep
+    one. Other values of the fields give every U-Net of that paper; `DDPMpp` and `DDPM` are this class with their own
+    defaults. Any size works: an odd side is halved upwards (28, 14, 7, 4) and cut again on the way up.
 
     `model.apply({"params": params}, x, labels, condition=None, train=False, rngs={"dropout": key})`
 
@@ -79,13 +78,15 @@ class NCSNpp(nn.Module):
         skip_rescale: whether residual sums are divided by sqrt(2).
         nonlinearity: "silu", "elu", "relu" or "leaky_relu" (of slope 0.2).
         group_size: fewest channels in a group of the norms; there are at most 32 groups.
+        padding: what lies beyond an edge: zeros, or the other side ("circular"), for data around a circle, whose sides
+            are then multiples of 2 for each halving. One for all sides or one for each.
         dtype: type to compute in, e.g. bfloat16. Parameters, norms, softmax and output are float32.
         remat: recompute the blocks in the backward pass instead of storing what is inside them. Neither
             parameters nor values depend on it.
     """
 
     role = "scores"
-    ranks = (3,)
+    ranks = (2, 3, 4)
     tiny: ClassVar[dict[str, object]] = unet_fields.TINY
 
     features: Count = 128
@@ -114,6 +115,7 @@ class NCSNpp(nn.Module):
     skip_rescale: bool = True
     nonlinearity: Nonlinearity = "silu"
     group_size: Count = 4
+    padding: unet_fields.Paddings = ("zeros",)
     dtype: Dtype = jnp.float32
     remat: bool = False
 
@@ -124,7 +126,7 @@ class NCSNpp(nn.Module):
         """Evaluate the network.
 
         Args:
-            x: images `[B, H, W, C]`.
+            x: images `[B, H, W, C]`, series `[B, L, C]` or volumes `[B, D, H, W, C]`.
             labels: noise labels `[B]`.
             condition: class labels `[B]`, vectors `[B, condition_dim]` or sequences `[B, L, condition_dim]`, for a
                 conditional network only.
@@ -161,14 +163,14 @@ class NCSNpp(nn.Module):
         h = self._up(h, skips, res_block, attention, channels)
         if self.progressive != "output_skip":
             # The last layer decides the precision of the score, and costs nothing: it is float32.
-            h = conv3x3(channels, "conv_out", self.init_scale)(self._norm_act(h, "norm_out"))
+            h = self._conv(channels, "conv_out", self._norm_act(h, "norm_out"), self.init_scale)
         if not self.scale_by_sigma:
             return h
         return divide_score(h, noise_level(labels, self.noise_levels), x.shape[-1])
 
     def _down(self, image: jax.Array, res_block: MakeBlock, attention: Attend) -> list[jax.Array]:
         """All activations on the way down, from `conv_in` on, in order: the skips of the way up."""
-        h = conv3x3(self.features, "conv_in", dtype=self.dtype)(image)
+        h = self._conv(self.features, "conv_in", image, dtype=self.dtype)
         skips, pyramid = [h], image
         for i, multiplier in enumerate(self.channel_multipliers):
             for j in range(self.blocks_per_level):
@@ -203,31 +205,29 @@ class NCSNpp(nn.Module):
             h, pyramid = self._gather_output(h, pyramid, f"up_{i}_output", channels)
             if i > 0:
                 # The next skip was made one level above, and knows how large that level is.
-                h = self._double(h, f"up_{i}_resample", skips[-1].shape[1:3], res_block)
+                h = self._double(h, f"up_{i}_resample", skips[-1].shape[1:-1], res_block)
         return pyramid if self.progressive == "output_skip" and pyramid is not None else h
 
     def _halve(self, h: jax.Array, name: str, res_block: MakeBlock) -> jax.Array:
         if self.block == "biggan":
-            return res_block(h, name, h.shape[-1], resample=self._halving)
-        if self.resample_with_conv:
-            return Downsample(h.shape[-1], self._fir_kernel, self.dtype, name=name)(h)
-        return self._halving(h)
+            return res_block(h, name, h.shape[-1], resample=self._sizes(h.ndim).halve)
+        sizes = self._sizes(h.ndim)
+        return sizes.downsample(h, name, h.shape[-1]) if self.resample_with_conv else sizes.halve(h)
 
     def _double(self, h: jax.Array, name: str, size: Sequence[int], res_block: MakeBlock) -> jax.Array:
         if self.block == "biggan":
-            return res_block(h, name, h.shape[-1], resample=self._doubling(size))
-        if self.resample_with_conv:
-            return Upsample(h.shape[-1], (size[0], size[1]), self._fir_kernel, self.dtype, name=name)(h)
-        return self._doubling(size)(h)
+            return res_block(h, name, h.shape[-1], resample=self._sizes(h.ndim).double_to(size))
+        sizes = self._sizes(h.ndim)
+        return sizes.upsample(h, name, h.shape[-1], size) if self.resample_with_conv else sizes.double_to(size)(h)
 
     def _join_input(self, h: jax.Array, pyramid: jax.Array, name: str) -> tuple[jax.Array, jax.Array]:
         """The features with the image, shrunk to their size, and the pyramid at that size."""
         if self.progressive_input == "input_skip":
-            pyramid = self._halving(pyramid)
+            pyramid = self._sizes(h.ndim).halve(pyramid)
             part = nn.Dense(h.shape[-1], kernel_init=dense_init(), dtype=self.dtype, name=name)(pyramid)
             return (part + h if self.progressive_combine == "sum" else jnp.concatenate([part, h], -1)), pyramid
         if self.progressive_input == "residual":
-            pyramid = Downsample(h.shape[-1], self._fir_kernel, self.dtype, name=name)(pyramid)
+            pyramid = self._sizes(h.ndim).downsample(pyramid, name, h.shape[-1])
             h = pyramid = residual_sum(pyramid, h, self.skip_rescale)
         return h, pyramid
 
@@ -235,34 +235,33 @@ class NCSNpp(nn.Module):
         self, h: jax.Array, pyramid: jax.Array | None, name: str, channels: int
     ) -> tuple[jax.Array, jax.Array | None]:
         """The features, and the sum of what each level so far has to say."""
-        size = (h.shape[1], h.shape[2])
+        size = h.shape[1:-1]
         if self.progressive == "output_skip":
             # Float32 like `conv_out`: these sum to the output.
-            part = conv3x3(channels, name, self.init_scale)(self._norm_act(h, f"{name}_norm"))
-            return h, part if pyramid is None else self._doubling(size)(pyramid) + part
+            part = self._conv(channels, name, self._norm_act(h, f"{name}_norm"), self.init_scale)
+            return h, part if pyramid is None else self._sizes(h.ndim).double_to(size)(pyramid) + part
         if self.progressive == "residual":
             if pyramid is None:
-                return h, conv3x3(h.shape[-1], name, dtype=self.dtype)(self._norm_act(h, f"{name}_norm"))
-            pyramid = Upsample(h.shape[-1], size, self._fir_kernel, self.dtype, name=name)(pyramid)
+                return h, self._conv(h.shape[-1], name, self._norm_act(h, f"{name}_norm"), dtype=self.dtype)
+            pyramid = self._sizes(h.ndim).upsample(pyramid, name, h.shape[-1], size)
             h = pyramid = residual_sum(pyramid, h, self.skip_rescale)
         return h, pyramid
 
-    @property
-    def _fir_kernel(self) -> Sequence[float] | None:
-        return tuple(self.fir_kernel) if self.fir else None
+    def _sizes(self, ndim: int) -> Resampling:
+        """How the size of arrays with so many axes is changed."""
+        fir = tuple(self.fir_kernel) if self.fir else None
+        return Resampling(unet_fields.paddings(self.padding, ndim - 2), fir, self.dtype)
 
-    @property
-    def _halving(self) -> Resample:
-        return functools.partial(fir_halve, kernel=tuple(self.fir_kernel)) if self.fir else halve
-
-    def _doubling(self, size: Sequence[int]) -> Resample:
-        return fir_double_to(size[0], size[1], tuple(self.fir_kernel)) if self.fir else double_to(size[0], size[1])
+    def _conv(
+        self, channels: int, name: str, h: jax.Array, init_scale: float = 1.0, dtype: Dtype = jnp.float32
+    ) -> jax.Array:
+        return conv3x3(channels, name, init_scale, dtype, padding=self._sizes(h.ndim).padding)(h)
 
     def _norm_act(self, h: jax.Array, name: str) -> jax.Array:
         return NONLINEARITIES[self.nonlinearity](GroupNorm(group_size=self.group_size, name=name)(h))
 
     def _has_attention(self, h: jax.Array) -> bool:
-        return max(h.shape[1:3]) in self.attention_resolutions
+        return max(h.shape[1:-1]) in self.attention_resolutions
 
     def _res_block(
         self,
@@ -286,6 +285,7 @@ class NCSNpp(nn.Module):
             nonlinearity=self.nonlinearity,
             group_size=self.group_size,
             dtype=self.dtype,
+            padding=self._sizes(h.ndim).padding,
             name=name,
         )
         return block(h, embedding, train)

@@ -13,7 +13,7 @@ from flax.linen.module import InterceptorContext
 from jax.tree_util import Partial
 
 from scorejax.models.embedding import smooth_label_features
-from scorejax.models.layers import GroupNorm, ResBlock, conv3x3, dense_init
+from scorejax.models.layers import IMAGES, GroupNorm, ResBlock, conv3x3, dense_init
 from scorejax.numerics.trees import PyTree
 from scorejax.scores.predictions import Score, convert
 from scorejax.sdes.corruption import check_kind
@@ -39,12 +39,12 @@ class ImageHead(nn.Module):
     @nn.compact
     def __call__(self, features: jax.Array, labels: jax.Array) -> jax.Array:
         """Map features `[B, H, W, C]` and noise labels `[B]` to `[B, H, W, channels]`."""
-        h = features
+        h, zeros = features, IMAGES[:1] * (features.ndim - 2)
         if self.deep:
             width = 4 * h.shape[-1]
             embedding = nn.Dense(width, kernel_init=dense_init(), name="label")(smooth_label_features(labels, width))
-            h = ResBlock(h.shape[-1], name="block")(h, embedding, False)
-        return conv3x3(self.channels, "conv_out", 0.0)(nn.silu(GroupNorm(name="norm")(h)))
+            h = ResBlock(h.shape[-1], padding=zeros, name="block")(h, embedding, False)
+        return conv3x3(self.channels, "conv_out", 0.0, padding=zeros)(nn.silu(GroupNorm(name="norm")(h)))
 
 
 class VectorHead(nn.Module):

@@ -155,7 +155,7 @@ def test_random_frequencies_see_the_logarithm_of_the_label_and_are_never_trained
 @pytest.mark.parametrize(
     ("fields", "shape", "call", "message"),
     [
-        ({}, (2, 8, 3), {}, r"takes images .* got an array of shape \(2, 8, 3\)"),
+        ({}, (2, 8), {}, r"takes images .* got an array of shape \(2, 8\)"),
         ({"embedding": "random"}, SHAPE, {}, "one of .*positional.*fourier.*got 'random'"),
         ({"blocks_per_level": 0}, SHAPE, {}, "at least 1"),
         ({"channel_multipliers": (1, 1, 1, 1, 1)}, SHAPE, {}, "halve the image 4 times, but 8x8 .*fewer"),

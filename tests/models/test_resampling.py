@@ -93,7 +93,7 @@ def test_an_odd_side_is_halved_upwards_its_edge_counting_for_itself(size):
     assert small.shape[1:3] == ((size[0] + 1) // 2, (size[1] + 1) // 2)
     even = np.pad(x, ((0, 0), (0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge")
     np.testing.assert_allclose(small, fir_halve(even, KERNEL), atol=1e-6)
-    assert jax.eval_shape(fir_double_to(*size, KERNEL), small).shape == x.shape
+    assert jax.eval_shape(fir_double_to(*size, kernel=KERNEL), small).shape == x.shape
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

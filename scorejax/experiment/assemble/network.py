@@ -82,8 +82,10 @@ def network(
             f"model = {config.model.name!r} does not fit data = {config.data.name!r}, whose examples have shape "
             f"{form.shape}; choose one of {', '.join(fitting)}"
         )
-    if rank == 3:
-        supplied.setdefault("centered_input", config.data.centered)
+    if rank > 1:
+        # without gray levels there is no interval to be brought to another one
+        centered = config.data.centered or form.gray_levels is None
+        supplied |= {"centered_input": centered} if "centered_input" in takes(kind) else {}
         check_attention(config, form)
     return config.model.make(**supplied, **(_noise_levels(process, kind) if process is not None else {}))
 
