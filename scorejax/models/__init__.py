@@ -8,6 +8,7 @@ from scorejax.models.coupling_flow import CouplingFlow
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.deep_kernel import DeepKernel
+from scorejax.models.dit import DiT
 from scorejax.models.energy_conv import EnergyConv
 from scorejax.models.energy_mlp import EnergyMLP
 from scorejax.models.flow_dequantizer import FlowDequantizer
@@ -18,6 +19,7 @@ from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.nice import NICE
 from scorejax.models.refinenet import NCSN, NCSNv2
 from scorejax.models.unet_fields import level_sizes
+from scorejax.models.uvit import UViT
 from scorejax.models.variance_heads import ImageHead, VectorHead, head_on, init_head, last_norm
 from scorejax.models.wide_resnet import WideResNetClassifier
 
@@ -26,6 +28,8 @@ NETWORKS = {
     "ddpmpp": DDPMpp,
     "ncsnpp": NCSNpp,
     "ddpm": DDPM,
+    "dit": DiT,
+    "uvit": UViT,
     "ncsn": NCSN,
     "ncsnv2": NCSNv2,
     "multiscale_conv": MultiscaleConv,
@@ -41,8 +45,8 @@ NETWORKS = {
     "autoencoder_mlp": AutoencoderMLP,
 }
 """Networks by name. The fields of each are its settings, but for those that data and process fill in. A class says what
-it maps (`role`: scores, classes, ...), how many axes its examples have (`ranks`: 1 for vectors, 3 for images), and how
-it is shrunk for a trial (`tiny`)."""
+it maps (`role`: scores, classes, ...), how many axes its examples have (`ranks`: 1 for vectors, 2 for series, 3 for
+images, 4 for volumes), and how it is shrunk for a trial (`tiny`)."""
 
 DISCRIMINATORS = {"mlp": DiscriminatorMLP, "conv": DiscriminatorConv}
 """Discriminators by name: what a generator is trained against, of vectors and of images."""
@@ -59,6 +63,7 @@ __all__ = [
     "CouplingFlow",
     "DDPMpp",
     "DeepKernel",
+    "DiT",
     "DiscriminatorConv",
     "DiscriminatorMLP",
     "EnergyConv",
@@ -72,6 +77,7 @@ __all__ = [
     "MultiscaleConv",
     "NCSNpp",
     "NCSNv2",
+    "UViT",
     "VectorHead",
     "WideResNetClassifier",
     "head_on",

@@ -30,6 +30,27 @@ def sinusoidal(labels: jax.Array, dim: int, max_period: float = 10_000.0) -> jax
     return jnp.pad(waves, ((0, 0), (0, dim - 2 * half)))
 
 
+def cosines_first(labels: jax.Array, dim: int, max_period: float = 10_000.0) -> jax.Array:
+    """Cosines and sines of a label, `[cos(w_k l), sin(w_k l)]` with `w_k = max_period^(-k / (dim//2))`.
+
+    The arrangement of guided diffusion (Dhariwal & Nichol 2021), whose slowest wave is a little faster than
+    `max_period`.
+
+    Args:
+        labels: noise labels `[B]`.
+        dim: number of features; an odd one gets a last column of zeros.
+        max_period: see above.
+
+    Returns:
+        features `[B, dim]`, float32.
+    """
+    half = dim // 2
+    rates = np.exp(-np.log(max_period) * np.arange(half) / max(half, 1)).astype(np.float32)
+    angles = labels.astype(jnp.float32)[:, None] * rates
+    waves = jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+    return jnp.pad(waves, ((0, 0), (0, dim - 2 * half)))
+
+
 def smooth_label_features(labels: jax.Array, dim: int) -> jax.Array:
     """Slow waves of a label and of its logarithm, for labels of any of our processes.
 
