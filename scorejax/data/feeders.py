@@ -19,9 +19,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorejax.data.dataset import Dataset
+from scorejax.data.lazy import Converted, Examples, blocks
 from scorejax.data.permutation import indices, indices_on_host
+from scorejax.data.space import GrayLevels, Space
 
 RESIDENT_BYTES = 2 * 2**30
+
+
+class Sent(NamedTuple):
+    """A data set as it is sent to the device.
+
+    Attributes:
+        examples: as the space of a model encodes them.
+        labels: theirs, or None.
+    """
+
+    examples: Examples
+    labels: np.ndarray | None
+
+
+def sent(data: Dataset, space: Space) -> Sent:
+    """Return a data set whose examples are encoded on their way to the device; gray levels are sent as they are."""
+    if isinstance(space, GrayLevels):
+        return Sent(data.examples, data.labels)
+    return Sent(Converted(data.examples, space.encode), data.labels)
 
 
 class Payload(NamedTuple):
@@ -50,7 +71,7 @@ class Resident:
         sharding: where the set lives; for several devices a replicated one, or every call copies it.
     """
 
-    data: Dataset
+    data: Dataset | Sent
     batch_size: int
     seed: int
     parts: int = 1
@@ -58,7 +79,7 @@ class Resident:
     _payload: Payload = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        arrays = Payload(self.data.examples, self.data.labels, np.uint32(0))
+        arrays = Payload(_in_memory(self.data.examples), self.data.labels, np.uint32(0))
         put = jax.tree.map(lambda leaf: jax.device_put(np.ascontiguousarray(leaf), self.sharding), arrays)
         object.__setattr__(self, "_payload", put)
 
@@ -75,7 +96,7 @@ class Resident:
         self, payload: Payload, step: int | jax.Array, part: int | jax.Array = 0
     ) -> tuple[jax.Array, jax.Array | None]:
         """Return examples `[B / parts, ...]` and labels of slice `part` of batch `step`; both may be traced."""
-        chosen = indices(self.seed, step, self.batch_size, len(self.data), part=part, parts=self.parts)
+        chosen = indices(self.seed, step, self.batch_size, len(self.data.examples), part=part, parts=self.parts)
         examples, labels = jnp.asarray(payload.examples)[chosen], payload.labels
         return examples, None if labels is None else jnp.asarray(labels)[chosen]
 
@@ -97,7 +118,7 @@ class Streamed:
         ahead: chunks to prepare in advance.
     """
 
-    data: Dataset
+    data: Dataset | Sent
     batch_size: int
     seed: int
     parts: int = 1
@@ -140,9 +161,10 @@ class Streamed:
 
     def _read_part(self, step: int, count: int, part: int) -> Payload:
         steps = np.arange(step, step + count, dtype=np.uint32)
-        chosen = indices_on_host(self.seed, steps, self.batch_size, len(self.data), part=part, parts=self.parts)
+        chosen = indices_on_host(self.seed, steps, self.batch_size, len(self.data.examples), part=part, parts=self.parts)
         labels = self.data.labels
-        return Payload(self.data.examples[chosen], None if labels is None else labels[chosen], np.uint32(step))
+        examples = np.asarray(self.data.examples[chosen])
+        return Payload(examples, None if labels is None else labels[chosen], np.uint32(step))
 
     def draw(
         self, payload: Payload, step: int | jax.Array, part: int | jax.Array = 0
@@ -156,8 +178,20 @@ class Streamed:
         self._worker.shutdown(wait=True, cancel_futures=True)
 
 
+def _in_memory(examples: Examples) -> np.ndarray:
+    """All rows, each read once."""
+    if isinstance(examples, np.ndarray):
+        return examples
+    found = np.empty(examples.shape, examples.dtype)
+    first = 0
+    for block in blocks(examples):
+        found[first : first + len(block)] = block
+        first += len(block)
+    return found
+
+
 def feed(
-    data: Dataset,
+    data: Dataset | Sent,
     batch_size: int,
     seed: int,
     *,

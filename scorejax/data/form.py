@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scorejax.data.dataset import Dataset
+import numpy as np
+
+from scorejax.data.channels import Channels
+from scorejax.data.dataset import Dataset, kind_of
+from scorejax.data.encoding import Levels
+from scorejax.data.maps import ChannelMap
 
 
 @dataclass(frozen=True)
@@ -14,12 +19,14 @@ class Form:
 
     Attributes:
         name: what the data were loaded as.
-        shape: of one example: `(H, W, C)` or `(D,)`.
-        gray_levels: number of gray levels of an image; None for vectors.
+        shape: of one example: `(D,)`, `(L, C)`, `(H, W, C)` or `(D, H, W, C)`.
+        gray_levels: number of gray levels of an image; None for all else.
         num_classes: number of classes; 0 without.
         label_names: a name for each class; may be empty.
         embedding: shape of the vector `(D,)`, or sequence of vectors `(L, D)`, that an example is labeled with; None
             where labels are classes, or there are none.
+        levels: the values that counted numbers may have; None for floating ones.
+        dtype: of the numbers, in the user's units.
     """
 
     name: str
@@ -28,6 +35,8 @@ class Form:
     num_classes: int = 0
     label_names: tuple[str, ...] = ()
     embedding: tuple[int, ...] | None = None
+    levels: Levels | None = None
+    dtype: str = "float32"
 
     @classmethod
     def of(cls, dataset: Dataset) -> Form:
@@ -40,7 +49,30 @@ class Form:
             num_classes=0 if labels is None else dataset.num_classes,
             label_names=tuple(dataset.label_names),
             embedding=tuple(labels.shape[1:]) if labels is not None and dataset.embeddings else None,
+            levels=dataset.levels,
+            dtype=np.result_type(dataset.examples.dtype, np.float32).name
+            if dataset.examples.dtype.kind == "f"
+            else dataset.examples.dtype.name,
         )
+
+    @property
+    def kind(self) -> str:
+        """What an example is: a table (a row of one), a series, an image or a volume."""
+        return kind_of(self.shape)
+
+    @property
+    def pictured(self) -> bool:
+        """Whether examples are images of gray levels, which an image file can hold."""
+        return self.gray_levels is not None and len(self.shape) == 3
+
+    @property
+    def level_count(self) -> int | None:
+        """How many values a number may have; None for floating ones."""
+        return None if self.levels is None else self.levels.count
+
+    def channels(self, mapped: ChannelMap, *, dequantize: bool) -> Channels:
+        """Model space of such examples, by a map that was fitted to some."""
+        return Channels(mapped, self.levels, self.dtype, dequantize)
 
     @property
     def embeddings(self) -> bool:

@@ -91,8 +91,8 @@ def given(
     stored = array_files.read(where, (key,))[key]
     high, wide, channels = shape
     first = stored.shape[1:] == (channels, high, wide) and stored.shape[1:] != tuple(shape)
-    x = examples_of(where, key, stored, "NCHW" if first else "NHWC")
-    if x.shape[1:] != tuple(shape):
+    x = np.asarray(examples_of(where, key, stored, ("NCHW" if first else "NHWC") if stored.ndim == 4 else None))
+    if x.shape[1:] != tuple(shape) or x.dtype != np.uint8:
         raise ValueError(
             f"{where}: {key!r} is {x.dtype} of shape {x.shape}; wanted uint8 images of shape {high}x{wide}x{channels}."
         )

@@ -5,8 +5,9 @@ import mmap
 
 import numpy as np
 
-from scorejax.data.dataset import Dataset
+from scorejax.data.dataset import Dataset, kind_of, shown
 from scorejax.data.evaluation import spread
+from scorejax.data.lazy import Examples
 
 # Larger arrays are known by some of their rows, so that a fingerprint costs less than a second.
 WHOLE_BYTES = 64 * 2**20
@@ -24,16 +25,18 @@ def fingerprint_of(examples: Dataset) -> str:
     for array in (examples.examples, examples.labels):
         if array is None:
             continue
-        digest.update(f"{array.dtype.name} {array.shape}".encode())
+        digest.update(f"{array.dtype.name} {tuple(array.shape)}".encode())
         if array.nbytes > WHOLE_BYTES:
             rows = min(ROWS, max(1, WHOLE_BYTES // (array.nbytes // len(array))))
             array = _scattered(array, spread(len(array), rows))
+        elif not isinstance(array, np.ndarray):
+            array = np.asarray(array[np.arange(len(array))])
         # The same digits on machines of either byte order.
         digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()[:16]
 
 
-def _scattered(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _scattered(array: Examples, rows: np.ndarray) -> np.ndarray:
     """Read rows far apart; of a file, without the megabytes after each that the system reads ahead."""
     mapped: mmap.mmap | None = getattr(array, "_mmap", None)
     if mapped is None or not hasattr(mmap, "MADV_RANDOM"):
@@ -50,10 +53,16 @@ def describe(train: Dataset, test: Dataset | None = None) -> str:
     Such as "digits: 1,500 train and 297 test images 8x8x1 of 17 gray levels, 10 classes".
     """
     counts = f"{len(train):,} train" + (f" and {len(test):,} test" if test is not None else "")
-    if train.gray_levels is None:
+    kind = f"{'series' if len(train.shape) == 2 else kind_of(train.shape) + 's'} {shown(train.shape)}"
+    if len(train.shape) == 1:
         kind = f"vectors of {train.shape[0]:,} number{'s' * (train.shape[0] != 1)}"
-    else:
-        kind = f"images {'x'.join(map(str, train.shape))} of {train.gray_levels} gray levels"
+    if train.gray_levels is not None:
+        kind += f" of {train.gray_levels} gray levels"
+    elif train.levels is not None:
+        lo, hi, count = train.levels.lo, train.levels.hi, train.levels.count
+        kind += f" of {count:,} levels, {lo:.10g} to {hi:.10g} ({train.examples.dtype})"
+    elif len(train.shape) > 1:
+        kind += f" of {train.examples.dtype}"
     return f"{train.name}: {counts} {kind}{_conditions(train)}"
 
 

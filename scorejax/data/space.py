@@ -1,10 +1,14 @@
 """Model space: where a model sees the data, and the one mapping between it and the units of the user.
 
-Images are gray levels `k`, seen at `(k + u) / L` or `2 (k + u) / L - 1` (`scorejax.likelihood.gray_levels`). Vectors
-are seen at `(x - shift) / scale`, column by column. Both have a volume: a density of model space times the volume of
-the user's unit cell (a gray level in every pixel, or 1 in every column) is a density in the user's units,
+Images are gray levels `k`, seen at `(k + u) / L` or `2 (k + u) / L - 1` (`scorejax.likelihood.gray_levels`). Numbers of
+other kinds are seen by maps of their channels (`scorejax.data.channels`). Each has a volume: a density of model space
+times the volume of the user's unit cell (a gray level in every pixel, or 1 in every column) is a density in the user's
+units,
 
     log p(user) = log p(model) + log volume,   bits/dim = -log p(user) / (D log 2).
+
+Examples go from the user to the model in two steps: `encode` on the host makes what is sent to the device, and
+`to_model` on the device the rest. They come back by `from_model` on the device and `decode` on the host.
 """
 
 from __future__ import annotations
@@ -13,7 +17,6 @@ import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +25,6 @@ from numpy.typing import ArrayLike
 
 from scorejax.likelihood import gray_levels as levels_lib
 
-Normalization: TypeAlias = Literal["standard", "none"]
-"""How vectors are brought to model space: every column to mean 0 and deviation 1, or not at all."""
 _BLOCK = 2**16  # rows in memory as float64 at a time
 
 
@@ -31,21 +32,45 @@ class Space(abc.ABC):
     """The mapping between the user's units and model space."""
 
     gray_levels: int | None = None
-    """Number of gray levels of images; None for vectors."""
+    """Number of gray levels of images that are seen as such; None for all else."""
     interval: tuple[float, float] | None = None
     """The interval of model space that every value lies in; None for vectors, which have no bounds."""
 
+    def encode(self, examples: np.ndarray, what: str = "x") -> np.ndarray:
+        """Return what is sent to the device of examples `[B, ...]` in the user's units, on the host.
+
+        Raises:
+            ValueError: a value that the model knows no probability of; the message calls the examples `what`.
+        """
+        return np.asarray(examples)
+
+    def encode_traced(self, examples: Array) -> Array:
+        """Return the same inside a compiled program, in the precision of its arrays."""
+        return examples
+
+    def decode(self, found: np.ndarray) -> np.ndarray:
+        """Return what `from_model` found in the units and the type of the user, on the host."""
+        return np.asarray(found)
+
+    def decode_traced(self, found: Array) -> Array:
+        """Return the same inside a compiled program, in the precision of its arrays."""
+        return found
+
+    def log_volumes(self, x: Array) -> Array:
+        """Return the log of the volume of the user's unit cell at points `x [B, ...]` of model space, `[B]`."""
+        return jnp.full(len(x), self.log_volume(math.prod(x.shape[1:])))
+
     @abc.abstractmethod
     def to_model(self, keys: Array | None, raw: Array) -> Array:
-        """Return examples `[B, ...]` in model space; `keys [B]` draw the place within a gray level, if any is drawn."""
+        """Return examples `[B, ...]`, as `encode` made them, in model space; `keys [B]` draw the place within a level."""
 
     @abc.abstractmethod
     def middle(self, raw: Array) -> Array:
-        """Return examples `[B, ...]` in model space, gray levels at the middle of their bin."""
+        """Return examples `[B, ...]`, as `encode` made them, in model space, levels at the middle of their bin."""
 
     @abc.abstractmethod
     def from_model(self, x: Array) -> Array:
-        """Return points of model space in the user's units: the gray level whose bin they lie in, or vectors."""
+        """Return points of model space as `decode` takes them, such as the gray level whose bin they lie in."""
 
     @abc.abstractmethod
     def log_volume(self, dimension: int) -> float:

@@ -1,6 +1,7 @@
 """Splits of one data set, held against each other: they must be of one kind."""
 
-from scorejax.data.dataset import Dataset
+from scorejax.data.dataset import Dataset, kind_of, shown
+from scorejax.data.encoding import extremes
 
 
 def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "test")) -> None:
@@ -13,7 +14,7 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
 
     Raises:
         ValueError: they differ in the shape or type of an example, in gray levels, in classes, or in what kind of
-            labels they have.
+            labels they have; or a level of the other lies outside those of the training split.
     """
     for what, remedy, of in (
         ("examples", _remedy(train, other), _examples),
@@ -24,6 +25,14 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
             raise ValueError(
                 f"{train.name}: the {what} of split {names[0]!r} are {ours}, those of split {names[1]!r} are {theirs}; "
                 f"{remedy}."
+            )
+    if train.levels and train.gray_levels is None:
+        low, high = extremes(other.examples)
+        if not train.levels.lo <= low <= high <= train.levels.hi:
+            raise ValueError(
+                f"{train.name}: split {names[1]!r} runs from {low:.10g} to {high:.10g}, split {names[0]!r} only from "
+                f"{train.levels.lo:.10g} to {train.levels.hi:.10g}: no probability is learned of levels outside of "
+                "them; leave such examples out, or move some to the training split."
             )
     different = [pair for pair in zip(train.label_names, other.label_names, strict=True) if pair[0] != pair[1]]
     if different:
@@ -36,25 +45,38 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
 
 def _remedy(train: Dataset, other: Dataset) -> str:
     """What would make the examples of two splits alike."""
-    if (train.gray_levels is None) != (other.gray_levels is None):
-        return "give images to both, or vectors to both"
-    if train.gray_levels is None:
+    if (train.gray_levels is None) != (other.gray_levels is None) or len(train.shape) != len(other.shape):
+        return f"give {_kinds(train)} to both, or {_kinds(other)} to both"
+    if len(train.shape) == 1 and train.shape != other.shape:
         return "give vectors of one length to both"
     do = []
-    if train.shape[:2] != other.shape[:2]:
-        do.append("bring the images of both to one size (those of folders by data.size=N)")
-    if train.shape[2] != other.shape[2]:
-        do.append("save the images of both in color, or of both in gray")
+    if train.shape[:-1] != other.shape[:-1]:
+        folders = " (those of folders by data.size=N)" if len(train.shape) == 3 else ""
+        do.append(f"bring the {_kinds(train)} of both to one size{folders}")
+    if train.shape[-1] != other.shape[-1]:
+        pictured = train.gray_levels is not None and len(train.shape) == 3
+        do.append(
+            "save the images of both in color, or of both in gray" if pictured else "give both the same channels"
+        )
     if train.gray_levels != other.gray_levels:
         do.append("store both with the same gray levels")
+    if (train.levels is None) != (other.levels is None):
+        do.append("store both as integers, or both as floating numbers")
     return ", and ".join(do)
 
 
+def _kinds(split: Dataset) -> str:
+    """What examples are called, as in a sentence."""
+    if split.gray_levels is not None or len(split.shape) == 3:
+        return "images" if len(split.shape) == 3 else {2: "series", 4: "volumes"}[len(split.shape)]
+    return {"table": "vectors", "series": "series", "volume": "volumes"}[kind_of(split.shape)]
+
+
 def _examples(split: Dataset) -> str:
-    shape = "x".join(map(str, split.shape))
-    if split.gray_levels is None:
-        return f"vectors of shape {shape}"
-    return f"images of shape {shape} with {split.gray_levels} gray levels"
+    shape = f"{_kinds(split)} of shape {shown(split.shape)}"
+    if split.gray_levels is not None:
+        return f"{shape} with {split.gray_levels} gray levels"
+    return f"{shape} of {'floating numbers' if split.levels is None else 'counted numbers'}"
 
 
 def _labels(split: Dataset) -> str:

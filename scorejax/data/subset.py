@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from scorejax.data.dataset import Dataset
+from scorejax.data.lazy import chosen as rows
 
 
 def subset(examples: Dataset, classes: Sequence[int]) -> Dataset:
     """Return the examples of the given classes, which are numbered anew: label `k` is now `classes[k]`.
 
-    They keep their order, and are copied into memory even where the whole set lies on a disk.
+    They keep their order, and stay where the whole set lies: in memory, or on a disk.
 
     Args:
         examples: a set with class labels.
@@ -39,7 +40,7 @@ def subset(examples: Dataset, classes: Sequence[int]) -> Dataset:
     return replace(
         examples,
         name=f"{examples.name}[{','.join(map(str, chosen))}]",
-        examples=np.ascontiguousarray(examples.examples[kept]),
+        examples=rows(examples.examples, kept),
         labels=labels[kept],
         num_classes=len(chosen),
         label_names=names,

@@ -104,7 +104,7 @@ class Given:
             return self._record
         if self.beside is not None:
             return self.beside.recipe.given.record
-        return Record.of(self.examples, self.config.data.normalize)
+        return Record.of_config(self.examples, self.config)
 
     @property
     def form(self) -> data.Form:
@@ -141,7 +141,8 @@ class Batch(NamedTuple):
 
     Attributes:
         x: examples in model space, `[b, ...]`, mirrored and dequantized as section `data` says.
-        raw: the same examples in the units of the data, gray levels or vectors, mirrored.
+        raw: the same examples as they were sent to the device, mirrored: the numbers of their levels, or floating
+            numbers in model space.
         labels: theirs, `[b, ...]`, or None.
         step: optimizer steps taken before, int32.
         device_key: a key of this step and this device, for dropout and the like.

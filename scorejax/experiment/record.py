@@ -7,6 +7,7 @@ they are compared with it: a model that goes on with other data is another model
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from scorejax.experiment.assemble.data import dataset
 from scorejax.experiment.config import Config
 from scorejax.experiment.config.values import Values
 from scorejax.runtime import checkpoint, parallel
-from scorejax.runtime.errors import ConfigError, RunError
+from scorejax.runtime.errors import ConfigError, RunError, user_errors
 from scorejax.runtime.files import DamagedError, read_json, write_json
 
 FILE = "data.json"
@@ -35,7 +36,9 @@ class Record:
         form: of an example.
         counts: how many examples each split has; None for one that was not read.
         fingerprint: of the training data, wherever they lie.
-        vectors: how vectors are shifted and scaled; without effect on images.
+        vectors: how a run of an older version shifts and scales vectors.
+        map: how numbers are brought to model space; None for gray levels that are seen as such, and for a run of an
+            older version.
         version: of scorejax, which wrote it.
     """
 
@@ -43,26 +46,48 @@ class Record:
     counts: Mapping[str, int | None]
     fingerprint: str
     vectors: data.Vectors = field(default_factory=data.Vectors)
+    map: data.ChannelMap | None = None
     version: str = scorejax.__version__
 
     @classmethod
-    def of(cls, train: data.Dataset, normalize: data.Normalization) -> Self:
+    def of(
+        cls,
+        train: data.Dataset,
+        normalize: data.Normalization,
+        transform: data.Transform = "none",
+        per_channel: bool = True,
+    ) -> Self:
         """The record of training data.
 
         Args:
             train: the data.
-            normalize: how vectors are brought to model space, as setting `data.normalize`.
+            normalize: how they are brought to model space, as setting `data.normalize`.
+            transform: as setting `data.transform`.
+            per_channel: as setting `data.per_channel`.
+
+        Raises:
+            ConfigError: data that cannot be brought there.
         """
-        form = data.Form.of(train)
-        scaled = normalize == "standard" and form.gray_levels is None
-        vectors = data.standardizing(np.asarray(train.examples)) if scaled else data.Vectors()
-        return cls(form, {"train": len(train)}, data.fingerprint_of(train), vectors)
+        form, found = data.Form.of(train), None
+        if form.gray_levels is None or normalize not in ("auto", "none") or transform != "none":
+            how = {"normalize": normalize, "transform": transform, "per_channel": per_channel}
+            with user_errors("section data"):
+                found = data.fit(train.examples, form.levels, **how, name=train.name)
+        return cls(form, {"train": len(train)}, data.fingerprint_of(train), map=found)
+
+    @classmethod
+    def of_config(cls, train: data.Dataset, config: Config) -> Self:
+        """The record of training data, brought to model space as section `data` of a config says."""
+        c = config.data
+        return cls.of(train, c.normalize, c.transform, c.per_channel)
 
     def space(self, config: Config) -> data.Space:
         """Model space, as section `data` of a config has it."""
+        c = config.data
+        if self.map is not None:
+            return self.form.channels(self.map, dequantize=c.dequantize)
         if self.form.gray_levels is None:
             return self.vectors
-        c = config.data
         return data.GrayLevels(self.form.gray_levels, centered=c.centered, dequantize=c.dequantize)
 
     def check(self, train: data.Dataset) -> None:
@@ -72,7 +97,7 @@ class Record:
             ConfigError: they have another form, or hold something else; the message says what was recorded and what
                 was found.
         """
-        found = Record.of(train, "none")
+        found = Record(data.Form.of(train), {"train": len(train)}, data.fingerprint_of(train))
         if self.fingerprint == found.fingerprint:
             return
         was, now = self.about(), found.about()
@@ -92,6 +117,7 @@ class Record:
             "examples": self.counts["train"],
             "shape": form.shape,
             "gray levels": form.gray_levels,
+            "levels": form.level_count,
             "classes": form.num_classes,
             "class names": form.label_names,
             "embeddings": form.embedding,
@@ -111,6 +137,9 @@ class Record:
             "embedding": None if form.embedding is None else list(form.embedding),
             "shift": None if plain else list(vectors.shift),
             "scale": None if plain else list(vectors.scale),
+            "levels": None if form.levels is None else dataclasses.asdict(form.levels),
+            "dtype": form.dtype,
+            "map": None if self.map is None else dataclasses.asdict(self.map),
             "fingerprint": self.fingerprint,
             "scorejax": self.version,
         }
@@ -130,13 +159,37 @@ class Record:
             num_classes=int(values["num_classes"]),
             label_names=tuple(values["label_names"]),
             embedding=None if embedding is None else tuple(map(int, embedding)),
+            levels=_levels(values),
+            dtype=str(values.get("dtype", "float32" if values["gray_levels"] is None else "uint8")),
         )
         vectors = data.Vectors()
         if shift is not None:
             vectors = data.Vectors(tuple(map(float, shift)), tuple(map(float, values["scale"])))
             if not len(vectors.shift) == len(vectors.scale) == form.dimension or not min(vectors.scale) > 0:
                 raise ValueError("shift and scale must hold one number for each column, and scales be positive")
-        return cls(form, dict(values["counts"]), str(values["fingerprint"]), vectors, str(values["scorejax"]))
+        counts, fingerprint, version = dict(values["counts"]), str(values["fingerprint"]), str(values["scorejax"])
+        return cls(form, counts, fingerprint, vectors, _map(values.get("map"), form), version)
+
+
+def _levels(values: Mapping[str, Any]) -> data.Levels | None:
+    """The levels of a stored form; those of gray levels were not stored by older versions."""
+    found, gray = values.get("levels"), values["gray_levels"]
+    if found is None:
+        return None if gray is None else data.Levels(0.0, gray)
+    return data.Levels(float(found["lo"]), int(found["count"]), float(found["quantum"]))
+
+
+def _map(values: Mapping[str, Any] | None, form: data.Form) -> data.ChannelMap | None:
+    """A stored map, checked against the form of the data."""
+    if values is None:
+        return None
+    rows = {key: tuple(tuple(map(float, row)) for row in values[key]) for key in ("knots", "shares")}
+    shift, scale = (tuple(map(float, values[key])) for key in ("shift", "scale"))
+    if not all(len(each) in (0, 1, form.shape[-1]) for each in (shift, scale, *rows.values())) or not min(scale) > 0:
+        raise ValueError("a map must hold one number for each channel, or one for all, and scales be positive")
+    if any(not np.all(np.diff(row) > 0) for each in rows.values() for row in each):
+        raise ValueError("the knots and shares of a map must ascend")
+    return data.ChannelMap(values["mode"], values["transform"], shift, scale, rows["knots"], rows["shares"])
 
 
 def of_run(workdir: str | Path, config: Config) -> Record | None:
@@ -162,7 +215,8 @@ def of_run(workdir: str | Path, config: Config) -> Record | None:
                 "%s is missing: it is made again of the data that section data names, which must be those of the run",
                 Path(workdir) / FILE,
             )
-        found = Record.of(dataset(config), normalize or "none")
+        train = dataset(config)
+        found = Record.of(train, "none") if normalize is None else Record.of_config(train, config)
         with contextlib.suppress(RunError):  # a folder that cannot be written is read all the same
             write(workdir, found)
     return found

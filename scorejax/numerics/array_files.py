@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ SUFFIXES = (".npz", ".npy")
 MEMORY_SHARE = 0.5  # of the memory that is free now: what is read may take no more
 # Deflate makes a run of zeros a thousand times smaller. A file that grows so much, and to so much, was not meant so.
 MOST_GROWTH, LARGE = 100, 2**30
+MAPPED = 64 * 2**20  # bytes above which an array stays in its file
 _MAGIC = b"\x93NUMPY"
 
 
@@ -85,11 +87,57 @@ def read(path: str | Path, names: Collection[str] | None = None) -> dict[str, np
             return {name: loaded[name] for name in wanted}
 
 
+def mapped(path: str | Path, names: Collection[str]) -> dict[str, np.ndarray]:
+    """Return arrays of the file by name; large ones that are not compressed are mapped from it, not read.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: as of `read`.
+    """
+    where = Path(path)
+    places = _places(where, names)
+    found = read(where, set(names) - places.keys()) if set(names) - places.keys() else {}
+    for name, (offset, header, fortran) in places.items():
+        found[name] = np.memmap(where, header.dtype, "r", offset, header.shape, "F" if fortran else "C")
+    return found
+
+
+def _places(where: Path, names: Collection[str]) -> dict[str, tuple[int, Header, bool]]:
+    """Where large arrays begin in the file, if their numbers lie there as they are."""
+    large = {k: h for k, h in headers(where).items() if k in names and h.nbytes > MAPPED and not h.dtype.hasobject}
+    if not large:
+        return {}
+    found = {}
+    with _explained(where), where.open("rb") as file:
+        if file.read(len(_MAGIC)) == _MAGIC:
+            begins = {"x": 0}
+        else:
+            with zipfile.ZipFile(file) as archive:
+                stored = [e for e in archive.infolist() if e.compress_type == zipfile.ZIP_STORED]
+                begins = {e.filename.removesuffix(".npy"): _content(file, e.header_offset) for e in stored}
+        for name, header in large.items():
+            if name in begins:
+                file.seek(begins[name])
+                version = np.lib.format.read_magic(file)
+                _, fortran, _ = _reader(version)(file)
+                found[name] = (file.tell(), header, fortran)
+    return found
+
+
+def _content(file: IO[bytes], header: int) -> int:
+    """Where the bytes of a member of a zip file begin: behind its local header, whose last two numbers are lengths."""
+    file.seek(header + 26)
+    return header + 30 + sum(struct.unpack("<HH", file.read(4)))
+
+
+def _reader(version: tuple[int, int]) -> Any:
+    return np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+
+
 def _header(where: Path, name: str, file: IO[bytes], size: int, stored: int) -> Header:
     """Read the header of one array, and hold it against the number of bytes that follow."""
     version = np.lib.format.read_magic(file)
-    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = reader(file)
+    shape, _, dtype = _reader(version)(file)
     header = Header(shape, dtype, stored)
     if not dtype.hasobject and size - file.tell() != header.nbytes:
         raise ValueError(
@@ -115,8 +163,8 @@ def _check_contents(where: Path, wanted: dict[str, Header]) -> None:
     if total > MEMORY_SHARE * free:
         raise ValueError(
             f"{where} holds {_shown(total)} of arrays; no more than half of the free memory, now "
-            f"{_shown(MEMORY_SHARE * free)}, is taken for them. Give fewer examples, or images as a folder, which is "
-            "read from the disk."
+            f"{_shown(MEMORY_SHARE * free)}, is taken for them. Write them by np.savez, not np.savez_compressed, or as "
+            "an .npy file: then they are read from the disk."
         )
 
 

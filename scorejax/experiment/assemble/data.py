@@ -28,13 +28,18 @@ def dataset(config: Config, split: str = "train", *, like: data.Dataset | None =
         # With data that are no files, it is for images that are given to guidance.
         if c.alpha is not None and "alpha" in takes(c.find()):
             settings["alpha"] = c.alpha
+        if c.split != "every":
+            if "held_out" not in takes(c.find()):
+                raise ValueError(f"data.split = {c.split!r}, but data source {c.name!r} has splits of its own")
+            settings["held_out"] = c.split
         # Our own sources go by their names, whose errors say which sets are prepared; others by what they import.
         source = c.find() if ":" in c.name and "/" not in c.name else c.name
         examples = data.load(source, split, classes=c.classes, **settings)
         if like is not None:
             data.compare(like, examples, ("train", split))
-    if c.flip and examples.gray_levels is None:
-        raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds vectors of {examples.shape[0]} numbers")
+    if c.flip and len(examples.shape) != 3:
+        what = f"vectors of {examples.shape[0]} numbers" if len(examples.shape) == 1 else f"shapes {examples.shape}"
+        raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds {what}")
     return examples
 
 
@@ -68,4 +73,4 @@ def check_splits(config: Config, train: data.Dataset) -> dict[str, int | None]:
 def fitting(train: data.Dataset, space: data.Space, most: int = 10_000) -> np.ndarray:
     """At most so many training examples in the units of the model, for what is fitted to the data itself."""
     few = np.asarray(train.examples[data.spread(len(train), most)])
-    return np.asarray(space.middle(jnp.asarray(few)))
+    return np.asarray(space.middle(jnp.asarray(space.encode(few))))

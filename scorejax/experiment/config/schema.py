@@ -11,7 +11,8 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import MinLen
 
 from scorejax.data.picture import Alpha
-from scorejax.data.space import Normalization
+from scorejax.data.arrays import HeldOut
+from scorejax.data.maps import Normalization, Transform
 from scorejax.experiment.config.parts import Seam
 from scorejax.experiment.config.settings import Setting
 from scorejax.experiment.config.values import Kind, Values
@@ -31,8 +32,14 @@ _DATA: Values = {
     "classes": Setting(_Labels | None, None, "keep the examples with these labels, numbered anew; none: all"),
     "normalize": Setting(
         Normalization,
-        "standard",
-        "vectors: every column to mean 0 and deviation 1 of the training split; none: as they are",
+        "auto",
+        "what is done to every channel: standard: to mean 0 and deviation 1 of the training split; range: to [-1, 1]; "
+        "quantile: to a normal law; none: nothing; auto: nothing to gray levels, else standard",
+    ),
+    "transform": Setting(Transform, "none", "what is taken of every number before that"),
+    "per_channel": Setting(bool, True, "false: one scale for all channels, such as those of a field of vectors"),
+    "split": Setting(
+        HeldOut, "every", "of data without splits of their own, the test split: every k-th example, or the last ones"
     ),
     "centered": Setting(bool, True, "images in [-1, 1); false: in [0, 1)"),
     "dequantize": Setting(bool, True, "uniform noise within each gray level; false: the middle of the level"),

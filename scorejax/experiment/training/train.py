@@ -97,7 +97,7 @@ def _go_on(
     state, step = restore_or_init(checkpoints, recipe, optimizer)
 
     # ---- Compiled chunks of steps (data, loss, gradient, update, average) until the end.
-    feeder = feed(config, examples)
+    feeder = feed(config, data.sent(examples, recipe.given.space))
     update = make_update(recipe, optimizer, feeder)
     frozen = () if beside is None else (beside.params,)
     return advance(
@@ -176,7 +176,7 @@ def _typed(wanted: jax.ShapeDtypeStruct, stored: np.ndarray) -> Array | np.ndarr
     return jax.random.wrap_key_data(jnp.asarray(stored)) if is_key else stored
 
 
-def feed(config: Config, examples: data.Dataset) -> data.Resident | data.Streamed:
+def feed(config: Config, examples: data.Dataset | data.Sent) -> data.Resident | data.Streamed:
     """The feeder of a run's batches, for all devices."""
     return data.feed(
         examples,

@@ -1,0 +1,194 @@
+"""One split of arrays by name: what any file of arrays holds, and what a loader of the user's own returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from annotated_types import Interval
+
+from scorejax.data import notice
+from scorejax.data.dataset import Dataset, as_floats, check_split
+from scorejax.data.encoding import Levels, extremes, levels_of
+from scorejax.data.finite import not_finite
+from scorejax.data.labels import Labels, read_labels
+from scorejax.data.layout import examples_of
+from scorejax.data.lazy import Examples, chosen
+from scorejax.data.walk import TEST, splits_of
+
+GrayCount: TypeAlias = Annotated[int, Interval(ge=2, le=256)]
+Fraction: TypeAlias = Annotated[float, Interval(gt=0, le=0.5)]
+HeldOut: TypeAlias = Literal["every", "last"]
+
+
+class Reading(NamedTuple):
+    """How arrays are read as examples.
+
+    Attributes:
+        axes: the order of their axes; None: guessed.
+        gray_levels: of images of bytes; None: found.
+        quantum: the distance between neighboring values of floating numbers that are counted; None: they are not.
+        groups: the key of an array of whole numbers or texts `[N]`: examples of one group stay in one split.
+        held_out: which examples of `x` are the test split: every k-th, or the last ones.
+        test_fraction: their share.
+    """
+
+    axes: str | None = None
+    gray_levels: int | None = None
+    quantum: float | None = None
+    groups: str | None = None
+    held_out: HeldOut = "every"
+    test_fraction: float = 0.1
+
+
+class Keys(NamedTuple):
+    """The names of arrays by split.
+
+    Attributes:
+        examples: of examples.
+        labels: of labels; empty without.
+    """
+
+    examples: Mapping[str, str]
+    labels: Mapping[str, str]
+
+    @property
+    def own_splits(self) -> bool:
+        """Whether the arrays are split already."""
+        return set(self.examples.values()) != {"x"}
+
+
+def find_keys(where: Path | str, names: Sequence[str], groups: str | None = None) -> Keys:
+    """Return which arrays are examples and which are labels.
+
+    Raises:
+        ValueError: neither `x`, nor `train` and `test`; labels of one split alone; no such groups.
+    """
+    keys = splits_of(names)
+    if not keys and "x" not in names:
+        raise ValueError(
+            f"{where} holds {sorted(names)}; wanted 'x' (with 'labels' if any), or 'train' and 'test' "
+            f"(with 'train_labels' and 'test_labels' if any)."
+        )
+    own = bool(keys)
+    keys = keys or {"train": "x", "test": "x"}
+    wanted = {split: f"{key}_labels" if own else "labels" for split, key in keys.items()}
+    labels = {split: key for split, key in wanted.items() if key in names}
+    if labels and len(labels) < len(keys):
+        missing = sorted(set(wanted.values()) - set(labels.values()))
+        raise ValueError(
+            f"{where} holds {', '.join(map(repr, sorted(set(labels.values()))))}, but not "
+            f"{', '.join(map(repr, missing))}; give labels to all splits, or to none."
+        )
+    if groups is not None and (own or groups not in names):
+        why = "has splits of its own" if own else f"holds {sorted(names)}"
+        raise ValueError(f"{where} {why}; data.groups = {groups!r} names an array next to 'x' by which it is split.")
+    if keys["test"].lower() not in (*TEST, "x"):
+        notice.inform(f"{where}: its key {keys['test']!r} serves as the test split")
+    if unread := sorted(set(names) - set(keys.values()) - set(labels.values()) - {groups}):
+        notice.warn(
+            f"{where}: keys not read: {', '.join(unread)}; examples are read from "
+            f"{', '.join(dict.fromkeys(keys.values()))}, labels from {', '.join(dict.fromkeys(wanted.values()))}"
+        )
+    return Keys(keys, labels)
+
+
+def read_split(
+    where: Path | str, name: str, split: str, stored: Mapping[str, Examples], keys: Keys, how: Reading, source: str
+) -> Dataset:
+    """Return one split of arrays.
+
+    Args:
+        where: what they are of, for messages.
+        name: of the data set.
+        split: "train" or "test", or another that the arrays have.
+        stored: the arrays by name.
+        keys: which of them are what.
+        how: they are read.
+        source: the name of the source, for messages.
+
+    Raises:
+        ValueError: arrays that are no examples, numbers that are not finite, or labels that do not fit.
+    """
+    check_split(source, split, tuple(keys.examples))
+    examples = {k: examples_of(where, k, stored[k], how.axes) for k in dict.fromkeys(keys.examples.values())}
+    in_test = None if keys.own_splits else _in_test(where, stored, len(examples["x"]), how)
+    for key, array in examples.items():
+        if bad := not_finite(array):
+            part = "" if in_test is None else f" ({'test' if in_test[bad[0]] else 'train'} split)"
+            raise ValueError(f"{where}: row {bad[0]} of {key!r}{part}, {bad[1]}; remove such rows, or fill them in.")
+    gray, levels = _levels(where, list(examples.values()), how)
+    if gray is None and levels is None:
+        examples = {k: as_floats(array) if array.dtype.kind != "f" else array for k, array in examples.items()}
+    found = examples[keys.examples[split]]
+    if in_test is not None:
+        found = chosen(found, in_test == (split == "test"))
+    settings: dict = {"gray_levels": gray, "levels": levels}
+    if not keys.labels:
+        return Dataset(name, found, **settings)
+    labels = _labels(where, stored, keys)
+    own = labels.arrays[keys.labels[split]]
+    return Dataset(
+        name,
+        found,
+        own if in_test is None else own[in_test == (split == "test")],
+        num_classes=labels.num_classes,
+        label_names=labels.names,
+        **settings,
+    )
+
+
+def _in_test(where: Path | str, stored: Mapping[str, Examples], count: int, how: Reading) -> np.ndarray:
+    """Which examples of `x` belong to the test split, bool `[N]`: every k-th one or group, or the last ones."""
+    if not 0 < how.test_fraction <= 0.5:
+        raise ValueError(f"test_fraction = {how.test_fraction}; it is a share above 0, and at most 0.5.")
+    every, what, each = round(1 / how.test_fraction), "examples", np.arange(count)
+    if how.groups is not None:
+        ids = np.asarray(stored[how.groups])
+        if ids.shape != (count,) or ids.dtype.kind not in "iubUS":
+            raise ValueError(
+                f"{where}: {how.groups!r} is {ids.dtype} of shape {ids.shape}; groups are whole numbers or texts, one "
+                f"for each of {count:,} examples."
+            )
+        _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+        each, what = np.argsort(np.argsort(first))[inverse], "groups"  # numbered in the order of their appearance
+    total = int(each.max()) + 1
+    held = round(total * how.test_fraction) if how.held_out == "last" else total // every
+    if not held or held >= total:
+        raise ValueError(
+            f"{where}: 'x' holds {total} {what}: none is left for the test split; give more, store 'train' and "
+            f"'test' instead of 'x', or set data.test_fraction (now {how.test_fraction}, every {every}-th of them)."
+        )
+    return each >= total - held if how.held_out == "last" else each % every == every - 1
+
+
+def _levels(where: Path | str, arrays: list[Examples], how: Reading) -> tuple[int | None, Levels | None]:
+    """The number of gray levels, or the levels of counted numbers, of all splits together."""
+    types = {array.dtype for array in arrays}
+    gray = types == {np.dtype(np.uint8)} and min(len(array.shape) for array in arrays) > 2 and how.quantum is None
+    if gray:
+        return _gray_levels(where, arrays, how.gray_levels), None
+    if how.gray_levels is not None:
+        shown = ", ".join(map(str, types))
+        raise ValueError(f"{where}: gray_levels = {how.gray_levels} is for images of bytes (uint8), got {shown}.")
+    counted = all(dtype.kind in "iub" for dtype in types)
+    if not counted and how.quantum is None:
+        return None, None
+    return None, levels_of(arrays, how.quantum, str(where))
+
+
+def _gray_levels(where: Path | str, arrays: Sequence[Examples], asked: int | None) -> int:
+    """The number of gray levels of the images of all splits together."""
+    if asked is not None:
+        return asked
+    if max(extremes(array)[1] for array in arrays) != 1:
+        return 256
+    notice.inform(f"{where}: no pixel is above 1, so its images have 2 gray levels; if not, set data.gray_levels")
+    return 2
+
+
+def _labels(where: Path | str, stored: Mapping[str, Examples], keys: Keys) -> Labels:
+    counts = {keys.labels[split]: len(stored[key]) for split, key in keys.examples.items()}
+    return read_labels(where, {key: np.asarray(stored[key]) for key in counts}, counts)
