@@ -4,11 +4,11 @@ What a batch holds is a function of the seed and the step alone (`permutation`),
 """
 
 from scorejax.data.batch import example_keys, flip, from_bytes, prepare, to_bytes
-from scorejax.data.channels import Channels
 from scorejax.data.catalog import SOURCES, Source, load, source
+from scorejax.data.channels import Channels
 from scorejax.data.dataset import Dataset
-from scorejax.data.evaluation import eval_batches, spread
 from scorejax.data.encoding import Levels, levels_of
+from scorejax.data.evaluation import eval_batches, spread
 from scorejax.data.feeders import Payload, Resident, Sent, Streamed, feed, sent
 from scorejax.data.fitting import Statistics, fit, statistics
 from scorejax.data.form import Form
@@ -52,8 +52,8 @@ __all__ = [
     "eval_batches",
     "example_keys",
     "feed",
-    "fit",
     "fingerprint_of",
+    "fit",
     "flip",
     "from_bytes",
     "gaussian_entropy",

@@ -191,4 +191,4 @@ def _gray_levels(where: Path | str, arrays: Sequence[Examples], asked: int | Non
 
 def _labels(where: Path | str, stored: Mapping[str, Examples], keys: Keys) -> Labels:
     counts = {keys.labels[split]: len(stored[key]) for split, key in keys.examples.items()}
-    return read_labels(where, {key: np.asarray(stored[key]) for key in counts}, counts)
+    return read_labels(Path(where), {key: np.asarray(stored[key]) for key in counts}, counts)

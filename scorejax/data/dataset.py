@@ -10,7 +10,6 @@ from scorejax.data.encoding import Levels, extremes, levels_of
 from scorejax.data.lazy import Converted, Examples
 from scorejax.likelihood.gray_levels import check_gray_levels
 
-
 KINDS = {2: "table", 3: "series", 4: "image", 5: "volume"}
 """What examples are called, by the rank of an array of them."""
 RANKS = "tables [N, D], series [N, L, C], images or fields [N, H, W, C], volumes [N, D, H, W, C]"

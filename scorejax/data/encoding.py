@@ -107,7 +107,12 @@ def levels_of(arrays: list[Examples], quantum: float | None = None, what: str = 
             f"{what} runs from {_shown(low)} to {_shown(high)}: with data.quantum = {quantum} those are {count:,} "
             f"levels, more than {MOST:,}; leave data.quantum unset, and the numbers are taken for densities"
         )
-    return Levels(float(low), count, step)
+    found = Levels(float(low), count, step)
+    if quantum is not None:
+        for array in arrays:
+            for block in blocks(array):
+                found.index(block, what)
+    return found
 
 
 def _shown(value: float) -> str:

@@ -161,7 +161,9 @@ class Streamed:
 
     def _read_part(self, step: int, count: int, part: int) -> Payload:
         steps = np.arange(step, step + count, dtype=np.uint32)
-        chosen = indices_on_host(self.seed, steps, self.batch_size, len(self.data.examples), part=part, parts=self.parts)
+        chosen = indices_on_host(
+            self.seed, steps, self.batch_size, len(self.data.examples), part=part, parts=self.parts
+        )
         labels = self.data.labels
         examples = np.asarray(self.data.examples[chosen])
         return Payload(examples, None if labels is None else labels[chosen], np.uint32(step))

@@ -16,6 +16,7 @@ from scorejax.data.maps import ChannelMap, Normalization, Transform, transformed
 KNOTS = 256
 _MOST = 2**22  # numbers that quantiles are computed of; of more examples, those spread evenly over them
 _ROUNDING = 1e-3  # of a deviation: the rounding error that a model does not see
+_LEAST = float(np.finfo(np.float32).tiny)  # devices see 0 in place of smaller numbers
 _CONSTANT = 1e-14  # of the largest number: a spread that float64 itself made by rounding
 
 
@@ -159,8 +160,8 @@ def _mention_constant(found: Statistics, levels: Levels | None, name: str) -> No
     value = levels.lo + levels.quantum * (value - 0.5) if levels else value
     more = f" (and {len(flat) - 1} more)" if len(flat) > 1 else ""
     notice.warn(
-        f"{name}: channel {flat[0]}{more} is constant, {value:.6g} in every training example: its density grows without "
-        "bound, so that log-likelihoods say little; leave it out"
+        f"{name}: channel {flat[0]}{more} is constant, {value:.6g} in every training example: its density grows "
+        "without bound, so that log-likelihoods say little; leave it out"
     )
 
 
@@ -170,15 +171,15 @@ def _check_deviation(found: Statistics, name: str) -> None:
     if len(lost):
         i, largest = lost[0], max(abs(found.low[lost[0]]), abs(found.high[lost[0]]))
         raise ValueError(
-            f"{name}: column {i}: its values lie so close to 0 (the largest is {largest:.3g}) that their squares are 0; "
-            f"divide by {largest:.3g}"
+            f"{name}: column {i}: its values lie so close to 0 (the largest is {largest:.3g}) that their squares are "
+            f"0; divide by {largest:.3g}"
         )
 
 
 def _check_single(found: Statistics, name: str) -> None:
     """Refuse numbers that float32, in which they are taken as they are, cannot tell apart."""
     largest, deviation = np.maximum(abs(found.low), abs(found.high)), np.sqrt(found.variance)
-    rounding = np.spacing(largest.astype(np.float32)).astype(np.float64) / 12**0.5
+    rounding = np.maximum(np.spacing(largest.astype(np.float32)).astype(np.float64) / 12**0.5, _LEAST)
     lost = np.flatnonzero((rounding > _ROUNDING * deviation) & ~_constant(found, found.mean))
     if len(lost):
         i = lost[0]
@@ -226,9 +227,7 @@ def _quantiles(
         # All channels have as many knots: those that fell together are made up by points between the others.
         knots.append(np.interp(np.linspace(0, len(z) - 1, KNOTS), np.arange(len(z)), z))
         shares.append(np.interp(np.linspace(0, len(z) - 1, KNOTS), np.arange(len(z)), p))
-    return ChannelMap(
-        "quantile", transform, knots=tuple(map(_floats, knots)), shares=tuple(map(_floats, shares))
-    )
+    return ChannelMap("quantile", transform, knots=tuple(map(_floats, knots)), shares=tuple(map(_floats, shares)))
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:

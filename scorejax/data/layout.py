@@ -69,8 +69,8 @@ def checked(axes: str | None, what: str, rank: int | None = None) -> str | None:
     names = {each: order.count(each) for each in order}
     if set(names.values()) != {1} or "N" not in names or space not in _SPACE or (not space and "C" not in names):
         raise ValueError(
-            f"axes = {axes!r}; write N for examples, C for channels, and L, HW or DHW for space in their order, such as "
-            "NHWC, NCHW, NHW, NLC, NCL, NDHWC, NCDHW or NC."
+            f"axes = {axes!r}; write N for examples, C for channels, and L, HW or DHW for space in their order, such "
+            "as NHWC, NCHW, NHW, NLC, NCL, NDHWC, NCDHW or NC."
         )
     if rank is not None and len(order) != rank:
         raise ValueError(f"{what} has {rank} axes, data.axes={axes} names {len(order)}; name each of them.")

@@ -134,11 +134,12 @@ def _table(xp: Any, dtype: Any, knots: tuple, shares: tuple) -> _Table:
         z, p, scipy.special.ndtri(p), slope, p[:, :1] / slope[:, :1], (1 - p[:, -1:]) / slope[:, -1:],
     )  # fmt: skip
     special = scipy.special if xp is np else jax.scipy.special
-    return _Table(*(xp.asarray(array, dtype) for array in arrays), special)
+    z, p, y, slope, low, high = (xp.asarray(array, dtype) for array in arrays)
+    return _Table(z, p, y, slope, low, high, special)
 
 
 def _segments(xp: Any, knots: Any, x: Any) -> tuple[Any, Any]:
-    """Of every number `[C, M]` how many knots `[C, K]` lie at or below it, and the segment that it is taken to lie in."""
+    """Of every number `[C, M]` how many knots `[C, K]` lie at or below it, and its segment."""
     if xp is np:
         above = np.stack([np.searchsorted(k, v, side="right") for k, v in zip(knots, x, strict=True)])
     else:

@@ -62,7 +62,7 @@ class Space(abc.ABC):
 
     @abc.abstractmethod
     def to_model(self, keys: Array | None, raw: Array) -> Array:
-        """Return examples `[B, ...]`, as `encode` made them, in model space; `keys [B]` draw the place within a level."""
+        """Return examples `[B, ...]`, as `encode` made them, in model space; `keys [B]` draw places within levels."""
 
     @abc.abstractmethod
     def middle(self, raw: Array) -> Array:
@@ -71,6 +71,10 @@ class Space(abc.ABC):
     @abc.abstractmethod
     def from_model(self, x: Array) -> Array:
         """Return points of model space as `decode` takes them, such as the gray level whose bin they lie in."""
+
+    def to_user(self, x: Array) -> Array:
+        """Return points of model space in the user's units, inside a compiled program."""
+        return self.decode_traced(self.from_model(x))
 
     @abc.abstractmethod
     def log_volume(self, dimension: int) -> float:

@@ -55,9 +55,7 @@ def _remedy(train: Dataset, other: Dataset) -> str:
         do.append(f"bring the {_kinds(train)} of both to one size{folders}")
     if train.shape[-1] != other.shape[-1]:
         pictured = train.gray_levels is not None and len(train.shape) == 3
-        do.append(
-            "save the images of both in color, or of both in gray" if pictured else "give both the same channels"
-        )
+        do.append("save the images of both in color, or of both in gray" if pictured else "give both the same channels")
     if train.gray_levels != other.gray_levels:
         do.append("store both with the same gray levels")
     if (train.levels is None) != (other.levels is None):
@@ -76,7 +74,7 @@ def _examples(split: Dataset) -> str:
     shape = f"{_kinds(split)} of shape {shown(split.shape)}"
     if split.gray_levels is not None:
         return f"{shape} with {split.gray_levels} gray levels"
-    return f"{shape} of {'floating numbers' if split.levels is None else 'counted numbers'}"
+    return shape if split.levels is None else f"{shape} of counted numbers ({split.examples.dtype})"
 
 
 def _labels(split: Dataset) -> str:

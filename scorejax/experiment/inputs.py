@@ -13,21 +13,21 @@ from scorejax.experiment.model import Model
 from scorejax.numerics import doors
 
 
-def examples(form: data.Form, x: ArrayLike) -> Array:
-    """Return examples `[B, ...]` in the user's units as an array.
+def examples(form: data.Form, x: ArrayLike) -> Array | np.ndarray:
+    """Return examples `[B, ...]` in the user's units as an array, of numpy where its values are known.
 
     Raises:
         ValueError: another shape, floats where gray levels are needed, a level beyond the last, or a number that is not
             finite; values of traced arrays are not looked at.
     """
-    array = x if isinstance(x, jax.Array) else np.asarray(x)
+    array = x if isinstance(x, jax.Array) and not doors.known(x) else np.asarray(x)
     _check_shape(form, array)
     levels = form.gray_levels
     if levels is None:
         if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
             raise ValueError(f"x is {array.dtype}; vectors of real numbers are needed")
         doors.check_finite(array, "x")
-        return jnp.asarray(array, jnp.result_type(float))
+        return array if isinstance(array, np.ndarray) else jnp.asarray(array, jnp.result_type(float))
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(
             f"x is {array.dtype}; this model is of images of {levels} gray levels: give integers 0..{levels - 1} "
@@ -35,7 +35,19 @@ def examples(form: data.Form, x: ArrayLike) -> Array:
         )
     if doors.known(array) and not 0 <= array.min() <= array.max() < levels:
         raise ValueError(f"gray levels run from {array.min()} to {array.max()}; this model knows 0..{levels - 1}")
-    return jnp.asarray(array, jnp.uint8)
+    return array.astype(np.uint8) if isinstance(array, np.ndarray) else jnp.asarray(array, jnp.uint8)
+
+
+def sent(form: data.Form, space: data.Space, x: ArrayLike) -> Array:
+    """Return examples as the space encodes them: on the host in float64, where values are known; see `examples`."""
+    given = examples(form, x)
+    return space.encode_traced(given) if isinstance(given, jax.Array) else jnp.asarray(space.encode(given))
+
+
+def in_units(space: data.Space, x: Array) -> Array:
+    """Return points of model space in the user's units: on the host in float64, where their values are known."""
+    found = space.from_model(x)
+    return jnp.asarray(space.decode(np.asarray(found))) if doors.known(found) else space.decode_traced(found)
 
 
 def points(form: data.Form, x: ArrayLike) -> Array:

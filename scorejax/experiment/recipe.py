@@ -141,8 +141,7 @@ class Batch(NamedTuple):
 
     Attributes:
         x: examples in model space, `[b, ...]`, mirrored and dequantized as section `data` says.
-        raw: the same examples as they were sent to the device, mirrored: the numbers of their levels, or floating
-            numbers in model space.
+        raw: the same as they were sent to the device, mirrored: numbers of levels, or floats of model space.
         labels: theirs, `[b, ...]`, or None.
         step: optimizer steps taken before, int32.
         device_key: a key of this step and this device, for dropout and the like.
@@ -205,9 +204,9 @@ class Recipe(abc.ABC):
 
     @property
     def has_convolutions(self) -> bool:
-        """Whether a step of training has convolutions: images do, unless the network serves vectors as well."""
+        """Whether a step of training has convolutions: all but tables do, unless the network serves these as well."""
         of_vectors = "model" in self.uses and 1 in getattr(self.config.model.find(), "ranks", ())
-        return len(self.given.form.shape) == 3 and not of_vectors
+        return len(self.given.form.shape) > 1 and not of_vectors
 
     @abc.abstractmethod
     def init(self, key: Array) -> Params:

@@ -127,7 +127,7 @@ def check_folder(config: Config, workdir: Path, train: data.Dataset, params: Par
                 f"{there} {'cannot be written' if there.is_dir() else 'is no folder'}; choose another --workdir"
             )
     c, weights = config.eval, sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-    drawn = max(c.samples, c.grid) * math.prod(train.shape) * train.examples.itemsize if c.after_training else 0
+    drawn = max(c.samples, c.grid) * math.prod(train.shape) * train.examples.dtype.itemsize if c.after_training else 0
     # Weights, their average and the two moments of Adam; one more than are kept while the newest is written.
     wanted = {"train.keep": 4 * weights * (config.train.keep + 1), "eval.samples": drawn}
     free = shutil.disk_usage(_existing(workdir)).free

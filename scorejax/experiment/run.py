@@ -1,6 +1,6 @@
 """A trained run as an object, in the units of its user: `run = scorejax.load(DIR)`.
 
-    run.sample(16)                     # gray levels [16, H, W, C], or vectors [16, D]
+    run.sample(16)                     # gray levels [16, H, W, C], or numbers of any kind
     run.log_prob(x).value              # nats
     run.score(run.to_model(x), t)      # grad log p_t of model space
 
@@ -95,12 +95,12 @@ class Run:
         return self.form.label_names or tuple(map(str, range(self.form.num_classes)))
 
     def to_model(self, x: ArrayLike) -> Array:
-        """Return examples `[B, ...]` in model space: gray levels at the middle of their bin, vectors normalized."""
-        return self.space.middle(inputs.examples(self.form, x))
+        """Return examples `[B, ...]` in model space: levels at the middle of their bin, floating numbers normalized."""
+        return self.space.middle(inputs.sent(self.form, self.space, x))
 
     def from_model(self, x: ArrayLike) -> Array:
         """Return points of model space `[B, ...]` in the user's units: gray levels, or vectors."""
-        return self.space.from_model(jnp.asarray(x))
+        return inputs.in_units(self.space, jnp.asarray(x))
 
     def sample(
         self,
@@ -113,7 +113,7 @@ class Run:
         steps: int | None = None,
         batch: int = 256,
     ) -> np.ndarray:
-        """Draw samples, gray levels uint8 `[n, H, W, C]` or vectors float32 `[n, D]`.
+        """Draw samples, gray levels uint8 `[n, H, W, C]` or numbers of any kind, in the units and type of the data.
 
         Sample `i` depends on its number and the seed, and on neither `n` nor `batch`; `--mode=sample` with
         `--config.eval.seed=SEED` draws the same.
@@ -137,8 +137,8 @@ class Run:
         fn, held = draw.batch_function(subject)
         # the same function again, so that nothing is compiled twice: it depends on the sampler alone
         fn = self._drawing.setdefault(json.dumps(configs.to_dict(subject.config)["sampler"]), fn)
-        rows = [rows["x"] for *_, rows in parallel.map_batches(fn, held, stop=n, batch_size=min(batch, n))]
-        return np.concatenate(rows)
+        batches = parallel.map_batches(fn, held, stop=n, batch_size=min(batch, n))
+        return np.concatenate([rows["x"] for *_, rows in draw.in_units(self.space, batches)])
 
     def restore(self, x: ArrayLike, *, batch: int = 256, **how: Any) -> np.ndarray:
         """Return images `[B, H, W, C]` freed of the degradation that the model was trained to undo, gray levels uint8.
@@ -217,9 +217,9 @@ class Run:
         """
         self._need("log_prob", "log_prob", "score", "energy")
         model, of_log_z = self._normalized
-        raw, c = inputs.examples(self.form, x), self.config.eval
+        raw, c = inputs.sent(self.form, self.space, x), self.config.eval
         given = self._given(condition, len(raw))
-        probes = c.probes if self.form.gray_levels else max(2, c.probes)
+        probes = c.probes if self.form.levels else max(2, c.probes)
         settings = {name: c[name] for name in ("divergence", "rtol", "atol")} | {"probes": probes} | solver
         fixed = {
             "space": self.space,
@@ -273,7 +273,7 @@ class Run:
         self._need("decode", "score")
         z = inputs.points(self.form, latent)
         found = samplers.decode(self.sde, self.model.score_given(self._given(condition, len(z))), z, **solver)
-        return self.space.from_model(found.x)
+        return inputs.in_units(self.space, found.x)
 
     def logits(self, x: ArrayLike) -> Array:
         """Return what a classifier makes of clean examples in the user's units, `[B, K]`, up to a constant."""

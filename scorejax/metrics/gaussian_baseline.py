@@ -46,13 +46,13 @@ def _flat(examples: np.ndarray) -> np.ndarray:
 
 
 def fit_gaussian(examples: np.ndarray) -> GaussianFit:
-    """Fit the maximum-likelihood Gaussian to uint8 images `[N, H, W, C]` (dequantized) or float vectors `[N, D]`.
+    """Fit the maximum-likelihood Gaussian to numbers of levels `[N, ...]` (dequantized) or to floating numbers.
 
     Raises:
         ValueError: vectors that span fewer than `D` dimensions, so that no density exists.
     """
-    quantized = examples.dtype == np.uint8
-    mean, second = _level_moments(examples) if quantized else _vector_moments(examples)
+    quantized = examples.dtype.kind in "iu"
+    mean, second = _level_moments(examples) if examples.dtype == np.uint8 else _vector_moments(examples)
     dim = len(mean)
     if not quantized:
         _check_density(mean, second, len(examples))

@@ -106,7 +106,8 @@ def test_splits_of_two_kinds_are_refused_with_both(pair):
 def test_splits_of_one_kind_pass_with_any_numbers():
     compare(load("digits"), load("digits", "test"))
     with pytest.raises(
-        ValueError, match=r"split 'train' are images .* 'dev' are vectors of shape 3; give images to both"
+        ValueError,
+        match=r"split 'train' are images .* 'dev' are vectors of shape 3; give images to both, or vectors to both",
     ):
         compare(replace(SET, **CHANGES["no labels"]), VECTORS, names=("train", "dev"))
     with pytest.raises(ValueError, match=r"vectors of shape 3, .* of shape 2; give vectors of one length to both"):

@@ -39,8 +39,8 @@ def test_bits_are_handed_over_as_black_and_white(tmp_path):
     ("stored", "words"),
     [
         ({"x": IMAGES}, r"'x' is uint8 of shape \(40, 6, 5, 1\); wanted uint8 images of shape 6x5x3"),
-        ({"x": COLORS / 255}, r"'x' is float64 of .* np\.round\(255 \* x\)"),
-        ({"x": VECTORS}, r"'x' is float32 of shape \(40, 2\); wanted uint8 images of shape 6x5x3"),
+        ({"x": COLORS / 255}, r"'x' is float64 of shape .*; wanted uint8 images of shape 6x5x3"),
+        ({"x": VECTORS}, r"'x' is float64 of shape \(40, 2\); wanted uint8 images of shape 6x5x3"),
         ({"x": COLORS[:0]}, "no example at all"),
         ({"a": COLORS, "b": COLORS}, r"holds \['a', 'b'\]; wanted 'x', the images"),
         ({"x": COLORS[..., ::-1] // 8}, "a pixel is 31; with 17 gray levels the largest is 16"),

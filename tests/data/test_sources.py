@@ -126,7 +126,7 @@ def test_npz_files_give_images_or_vectors(tmp_path):
     np.testing.assert_array_equal(np.sort(np.concatenate([train.examples, test.examples]).ravel()), x.ravel())
     np.savez(tmp_path / "b.npz", train=np.zeros((5, 3)), test=np.ones((2, 3)))
     vectors = load("npz", "test", path=tmp_path / "b.npz")
-    assert (vectors.gray_levels, vectors.examples.dtype, len(vectors)) == (None, np.float32, 2)
+    assert (vectors.gray_levels, vectors.examples.dtype, len(vectors)) == (None, np.float64, 2)
 
 
 @pytest.mark.parametrize("shape", [(20, 3), (20, 2, 3)])
@@ -142,7 +142,7 @@ def test_labels_of_an_npz_file_may_be_embeddings(tmp_path, shape):
     ("stored", "message"),
     [
         ({"y": np.zeros((2, 2))}, "wanted 'x'"),
-        ({"x": np.zeros((20, 2, 2, 2))}, "float vectors"),
+        ({"x": np.zeros((20, 2, 2, 2)) * 1j}, "two channels"),
     ],
 )
 def test_npz_files_of_other_kinds_are_refused_with_the_reason(tmp_path, stored, message):
@@ -297,8 +297,8 @@ def test_a_prepared_set_may_be_named_as_a_setting(prepared_dir, tmp_path):
 @pytest.mark.parametrize(
     "bad",
     [
-        {"examples": np.zeros((3, 2, 2), np.uint8), "gray_levels": 256},
-        {"examples": np.zeros((3, 2), np.float64)},
+        {"examples": np.zeros((3, 2), np.uint8), "gray_levels": 256},
+        {"examples": np.zeros((3, 2), np.complex64)},
         {"examples": np.zeros((0, 2), np.float32)},
         {"examples": np.zeros((3, 2), np.float32), "labels": np.zeros(2, np.int32), "num_classes": 1},
         {"examples": np.zeros((3, 2), np.float32), "labels": np.full(3, 4, np.int32), "num_classes": 4},

@@ -279,7 +279,7 @@ def test_a_run_goes_on_with_its_own_data_alone_wherever_they_lie(tmp_path):
     train(here, run)
     record = json.loads((run / "data.json").read_text())
     assert record["counts"] == {"train": 400, "test": 20} and record["shape"] == [2]
-    np.testing.assert_allclose(record["scale"], POINTS.std(0, np.float64), rtol=1e-6)
+    np.testing.assert_allclose(record["map"]["scale"], POINTS.std(0, np.float64), rtol=1e-6)
     for name, x, words in (
         ("changed", POINTS + np.eye(400, 2, dtype=np.float32), "records fingerprint .* now gives fingerprint"),
         ("fewer", POINTS[:300], "records examples 400, but section data now gives examples 300"),
@@ -299,8 +299,13 @@ def test_a_run_older_than_records_gets_one_and_its_vectors_stay_as_they_are(tmp_
     stored = json.loads((folder / "config.json").read_text())
     del stored["data"]["normalize"]
     (folder / "config.json").write_text(json.dumps(stored))
-    assert sj.load(folder).space == data.Vectors()
-    assert record_lib.read(folder).vectors == data.Vectors()
+    assert sj.load(folder).space == data.Channels()
+    assert record_lib.read(folder).map == data.ChannelMap()
+    # what such a version wrote of vectors that it scaled is read, and taken as it was
+    record = json.loads((folder / "data.json").read_text())
+    old = {key: record[key] for key in record if key not in ("map", "levels", "dtype")}
+    (folder / "data.json").write_text(json.dumps(old | {"shift": [0.0, 1.0, 2.0, 3.0], "scale": [1.0, 2.0, 1.0, 1.0]}))
+    assert sj.load(folder).space == data.Vectors((0.0, 1.0, 2.0, 3.0), (1.0, 2.0, 1.0, 1.0))
 
 
 def test_a_record_that_was_lost_is_made_again_of_the_data_with_a_warning(tmp_path, caplog):
@@ -308,7 +313,7 @@ def test_a_record_that_was_lost_is_made_again_of_the_data_with_a_warning(tmp_pat
     record = record_lib.read(folder)
     (folder / "data.json").unlink()
     with caplog.at_level("WARNING", logger="absl"):
-        assert sj.load(folder).space == record.vectors != data.Vectors()
+        assert sj.load(folder).space.map == record.map != data.ChannelMap()
     assert "data.json is missing" in caplog.text and record_lib.read(folder) == record
 
 
@@ -337,7 +342,7 @@ def test_what_is_trained_next_to_a_model_sees_the_data_where_the_model_does():
     model = make_recipe(config, record=Record.of(assemble.dataset(config), "none"))
     own = make_recipe(config, beside=recipes.Beside(model, None, 1))
     assert own.given.examples is model.given.examples
-    assert own.given.space == data.Vectors() != make_recipe(config).given.space
+    assert own.given.space == data.Channels() != make_recipe(config).given.space
 
 
 # ---- The prior ------------------------------------------------------------------------------------------------------

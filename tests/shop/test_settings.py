@@ -28,6 +28,8 @@ FREE_TEXT = {
         ("path", "data_dir", "weights", "workdir", "stats", "gamma", "input", "init_from", "others"), "a file"
     ),
     "classifier": "a folder",
+    "axes": "letters in any order, which the source checks",
+    "groups": "a key of the file",
     "sections": "counts, which the grid holds against its steps",
     "samplers": "parts with keys of section sampler, which the sweep reads",
 }

@@ -74,6 +74,7 @@ def test_a_baseline_that_cannot_be_had_says_why(x, reason):
         **found,
         "levels": None,
         "bits_per_dim": 1.0,
+        "nats_per_dim": -0.693,
         "standard_error": 0.1,
         "uniform_baseline": None,
         "failed": 0,

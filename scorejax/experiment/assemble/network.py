@@ -83,9 +83,9 @@ def network(
             f"{form.shape}; choose one of {', '.join(fitting)}"
         )
     if rank > 1:
-        # without gray levels there is no interval to be brought to another one
-        centered = config.data.centered or form.gray_levels is None
-        supplied |= {"centered_input": centered} if "centered_input" in takes(kind) else {}
+        # what is not seen as gray levels has no interval to be brought to another one
+        as_gray = form.gray_levels is not None and config.data.normalize in ("auto", "none")
+        supplied |= {"centered_input": config.data.centered or not as_gray} if "centered_input" in takes(kind) else {}
         check_attention(config, form)
     return config.model.make(**supplied, **(_noise_levels(process, kind) if process is not None else {}))
 

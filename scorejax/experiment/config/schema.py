@@ -10,9 +10,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import MinLen
 
-from scorejax.data.picture import Alpha
 from scorejax.data.arrays import HeldOut
 from scorejax.data.maps import Normalization, Transform
+from scorejax.data.picture import Alpha
 from scorejax.experiment.config.parts import Seam
 from scorejax.experiment.config.settings import Setting
 from scorejax.experiment.config.values import Kind, Values
@@ -76,7 +76,7 @@ SCHEMA: Values = {
         "scorejax.data:SOURCES",
         "data source",
         "digits",
-        supplied=frozenset({"cache_dir"}),
+        supplied=frozenset({"cache_dir", "held_out"}),
         common=_DATA,
         fallback="tfds",
     ),

@@ -27,7 +27,7 @@ from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
 
 OTHERS = ("batch", "after_training", "exact")  # settings that no row depends on
-_BOUND = 2**20  # stream of an example's key, beyond those of its passes
+_BOUND, _PLACE = 2**20, 2**20 + 1  # streams of an example's key, beyond those of its passes
 
 
 def bits_per_dim(
@@ -44,8 +44,8 @@ def bits_per_dim(
     """
     c, dimension = model.config.eval, model.form.dimension
     chosen = data_lib.spread(len(test), c.likelihood_examples)
-    examples = np.asarray(test.examples[chosen])
-    arrays = (examples,) if not model.model.conditional else (examples, labels_of(test)[chosen])
+    sent = model.sent(test, chosen)
+    arrays = (sent,) if not model.model.conditional else (sent, labels_of(test)[chosen])
     asked = {k: v for k, v in to_dict(model.config)["eval"].items() if k not in OTHERS and not k.startswith("elbo")}
     depends = {**settings(model), "eval": asked, "dequantizer": fingerprint(dequantizer)}
     ledger = Ledger(Path(workdir) / "eval", "likelihood", len(chosen), depends)
@@ -60,7 +60,6 @@ def bits_per_dim(
             start=ledger.done,
         )
     )
-    fitted_to = train.examples[data_lib.spread(len(train), c.baseline_examples)]
     values, ok = rows["bits"].astype(np.float64), np.array(rows["ok"])
     result = {
         "bits_per_dim": float(values[ok].mean()) if ok.any() else math.nan,
@@ -68,27 +67,27 @@ def bits_per_dim(
         "examples": len(chosen),
         "of": len(test),
         "failed": int((~ok).sum()),
-        "passes": c.likelihood_passes if test.gray_levels else 1,
-        "dequantization": c.dequantization if test.gray_levels else None,
-        "levels": test.gray_levels,
+        "passes": c.likelihood_passes if test.levels else 1,
+        "dequantization": c.dequantization if test.levels else None,
+        "levels": test.level_count,
         "evaluations_mean": float(rows["nfe"].mean()),
-        **gaussian_baseline(fitted_to, examples),
-        "uniform_baseline": metrics.uniform_bits_per_dim(test.gray_levels) if test.gray_levels else None,
+        **baselines(model, train, test, chosen),
     }
     if c.bound:
         bounds = rows["bound"].astype(np.float64)
         result["bound"] = float(bounds.mean())
         result["bound_standard_error"] = float(bounds.std(ddof=1) / math.sqrt(len(bounds)))
         result["bound_times"] = c.bound
-    if test.gray_levels is None:  # of a density, which needs a volume to be a probability
+    if test.levels is None:  # of a density, which needs a volume to be a probability
         keys_of_bits = [key for key, unit in EVALUATION.units.items() if unit == "bits/dim"]
         result["units"] = dict.fromkeys(keys_of_bits, "bits/dim of bin width 1")
+        result["nats_per_dim"] = -result["bits_per_dim"] * math.log(2.0)
     if said := verdict(result):
         result["verdict"] = said
     ledger.remove()
     if (law := LAWS.get(model.config.data.name)) is not None:
         truth = law(**model.config.data.own())
-        exact = likelihood.bits_per_dim(truth.log_prob(jnp.asarray(examples)), dimension, 1.0)
+        exact = likelihood.bits_per_dim(truth.log_prob(jnp.asarray(test.examples[chosen])), dimension, 1.0)
         result["truth"] = float(np.mean(np.asarray(exact, np.float64)))
     return result
 
@@ -115,6 +114,20 @@ def verdict(bits: Result) -> str | None:
         f"{said}, which knows {knows} alone: train longer (a larger train.steps, in a --workdir of its own where the "
         "learning rate decays), and look at the loss in metrics.jsonl"
     )
+
+
+def baselines(model: Subject, train: data_lib.Dataset, test: data_lib.Dataset, chosen: np.ndarray) -> Result:
+    """The bits/dim of a Gaussian with the moments of training examples, and of the uniform law over all levels."""
+    fitted_to = data_lib.spread(len(train), model.config.eval.baseline_examples)
+    found, levels = (train.examples[fitted_to], test.examples[chosen]), model.form.levels
+    if levels is not None and model.form.gray_levels is None:
+        found = tuple(levels.index(each) for each in found)
+    count = model.form.level_count
+    return {
+        **gaussian_baseline(*map(np.asarray, found)),
+        "uniform_baseline": metrics.uniform_bits_per_dim(count) if count else None,
+        **({"counted": True} if count and model.form.gray_levels is None else {}),
+    }
 
 
 def gaussian_baseline(train: np.ndarray, test: np.ndarray) -> Result:
@@ -190,13 +203,13 @@ def _bound(
             return model.bound_bits(each, score, examples, times)
         asked = {"centered": space.centered, "samples": times, **asked}
         return likelihood.bound_bits(each, sde, score, examples, space.gray_levels, **asked).value
-    x, dimension = space.to_model(None, examples), math.prod(examples.shape[1:])
+    x, dimension = space.to_model(keys.fold_in(each, _PLACE), examples), math.prod(examples.shape[1:])
     if model.bound_bits is not None:
         of_model = model.bound_bits(each, score, x, times)
     else:
         nats = likelihood.likelihood_bound(each, sde, score, x, samples=times).value
         of_model = likelihood.bits_per_dim(-nats, dimension, 1.0)
-    return of_model + likelihood.bits_per_dim(jnp.float32(0.0), dimension, space.bin_width(dimension))
+    return of_model + likelihood.bits_per_dim(space.log_volumes(x), dimension, 1.0)
 
 
 def labels_of(dataset: data_lib.Dataset) -> np.ndarray:
@@ -207,7 +220,7 @@ def labels_of(dataset: data_lib.Dataset) -> np.ndarray:
 
 def _lines(bits: Result) -> list[str]:
     """The exact bits/dim, next to what they are held against."""
-    of = "" if bits["levels"] else "   (vectors: of bin width 1)"
+    of = "" if bits["levels"] else f"   (log density {bits['nats_per_dim']:.4f} nats/dim in your units)"
     lines = [f"  bits/dim            {bits['bits_per_dim']:.4f} +- {bits['standard_error']:.4f}{of}"]
     lines += baseline_lines(bits)
     if bits["failed"]:
@@ -217,13 +230,13 @@ def _lines(bits: Result) -> list[str]:
 
 def baseline_lines(bits: Result) -> list[str]:
     """What bits/dim are held against."""
-    lines = []
+    lines, kind = [], "levels" if bits.get("counted") else "gray levels"
     if bits["gaussian_baseline"] is not None:
         lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f} bits/dim")
     elif "gaussian_baseline_reason" in bits:
         lines.append(f"  Gaussian baseline   none: {bits['gaussian_baseline_reason']}")
     if bits["uniform_baseline"] is not None:
-        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f} bits/dim   ({bits['levels']} gray levels)")
+        lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f} bits/dim   ({bits['levels']:,} {kind})")
     if "bound" in bits:
         lines.append(f"  upper bound         {bits['bound']:.4f} +- {bits['bound_standard_error']:.4f} bits/dim")
     if "verdict" in bits:
@@ -246,6 +259,7 @@ EVALUATION = Evaluation(
         **dict.fromkeys(("bits_per_dim", "standard_error", "gaussian_baseline", "uniform_baseline"), "bits/dim"),
         **dict.fromkeys(("bound", "bound_standard_error", "truth"), "bits/dim"),
         "evaluations_mean": "network evaluations",
+        "nats_per_dim": "nats/dim, density in the units of the data",
     },
     check=_check,
     reads=tuple(f"eval.{key}" for key in READS),

@@ -6,7 +6,6 @@ from functools import reduce
 from pathlib import Path
 
 import jax.numpy as jnp
-import numpy as np
 from absl import logging
 from jax import Array
 
@@ -73,7 +72,7 @@ def statistic(model: Subject, train: data_lib.Dataset, workdir: str | Path, exam
     c, sde, space = model.config, assemble.gaussian(model.sde, "the statistic of --mode=calibrate"), model.space
     chosen = data_lib.spread(len(train), examples)
     count = len(chosen)
-    arrays = [np.asarray(train.examples[chosen])]
+    arrays = [model.sent(train, chosen)]
     if model.model.conditional:
         arrays.append(labels_of(train)[chosen])
     times = gamma.grid(sde)

@@ -38,7 +38,7 @@ def classification(model: Subject, test: data_lib.Dataset, workdir: str | Path) 
     if test.labels is None:
         raise ConfigError(f"split {c.split!r} of {test.name!r} has no labels; choose another eval.split")
     chosen = data_lib.spread(len(test), c.classifier_examples)
-    arrays = np.asarray(test.examples[chosen]), test.labels[chosen]
+    arrays = model.sent(test, chosen), test.labels[chosen]
     levels = noise_levels(model)
     asked = {"split": c.split, "seed": c.seed, "of": test.name, "levels": np.asarray(levels).tolist()}
     ledger = Ledger(Path(workdir) / "eval", "classification", len(chosen), {**settings(model), "eval": asked})

@@ -17,6 +17,7 @@ from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import places
 from scorejax.experiment.evaluation.bits import labels_of
 from scorejax.experiment.evaluation.compute import COMPILED, Compiled, report_progress
+from scorejax.experiment.evaluation.density import volumes
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import DENOISING, Subject, carried
 from scorejax.experiment.recipe import Params, Recipe
@@ -45,7 +46,7 @@ class Denoising:
         chosen = data_lib.spread(len(test), count)
         self.splits = [_chosen(subject, split, each) for split, each in
                        ((test, chosen), (train, data_lib.spread(len(train), len(chosen))))]  # fmt: skip
-        some = np.asarray(train.examples[data_lib.spread(len(train), max(4 * _MODES, len(chosen)))])
+        some = subject.sent(train, data_lib.spread(len(train), max(4 * _MODES, len(chosen))))
         x = jax.jit(subject.space.to_model)(jax.random.split(jax.random.key(0), len(some)), some)
         x = np.asarray(x, np.float64).reshape(len(some), -1)
         self.deviation, self._x = float(np.sqrt(np.mean((x - x.mean(axis=0)) ** 2))), x
@@ -140,7 +141,7 @@ def measure(held: Held, workdir: str | Path) -> Result:
     loss, training_loss = np.mean(held_out / noise, axis=1), np.mean(training / noise, axis=1)
     found = likelihood.DenoisingErrors(jnp.asarray(levels), jnp.asarray(held_out))
     nats = np.asarray(likelihood.density_of_errors(found), np.float64)
-    bits = -nats / math.log(2.0) - model.space.log_volume(dimension) / (dimension * math.log(2.0))
+    bits = -nats / math.log(2.0) - volumes(model.space, errors.splits[0][0]) / (dimension * math.log(2.0))
     if parallel.is_main_process():
         curves = {"held out": held_out.mean(0) / noise, "training": training.mean(0) / noise}
         curves |= {} if gaussian is None else {"Gaussian of the data": gaussian / noise}
@@ -174,7 +175,7 @@ def _error(values: np.ndarray) -> np.ndarray:
 
 def _chosen(subject: Subject, split: data_lib.Dataset, rows: np.ndarray) -> tuple[np.ndarray, ...]:
     """Examples of a split, with their labels for a model that takes some."""
-    arrays = (np.asarray(split.examples[rows]),)
+    arrays = (subject.sent(split, rows),)
     return (*arrays, labels_of(split)[rows]) if subject.model.conditional else arrays
 
 

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
 from scorejax import data, likelihood
 from scorejax.experiment.model import Model
 from scorejax.numerics import doors
+from scorejax.numerics import keys as keys_lib
 from scorejax.scores.predictions import Score
 
 
@@ -21,10 +23,10 @@ class LogProb(NamedTuple):
     """Log-likelihoods in the units of the user, one for each example.
 
     Attributes:
-        value: nats, `[B]`: the log density of vectors; of images the bound of the log probability of their gray levels
-            that dequantization gives; NaN where `ok` is false.
-        stderr: standard error of `value`, `[B]`: over the probes of vectors, over the passes of images; NaN for one of
-            them alone, zero where the trace is exact.
+        value: nats, `[B]`: the log density of floating numbers; of gray levels and other counted numbers the bound of
+            their log probability that dequantization gives; NaN where `ok` is false.
+        stderr: standard error of `value`, `[B]`: over the probes of floating numbers, over the passes of counted ones;
+            NaN for one of them alone, zero where the trace is exact.
         bits_per_dim: `-value / (D log 2)`, `[B]`.
         nfe: network evaluations, `[B]`.
         ok: whether the solver arrived, `[B]`.
@@ -54,19 +56,22 @@ def log_density(
         model: with a score or a density.
         space: model space.
         keys: one for each example.
-        raw: examples in the user's units, `[B, ...]`.
+        raw: examples as the space encodes them, `[B, ...]`.
         condition: of each, for a model that takes one.
         dequantizer: of images, see `likelihood.Dequantizer`; None: uniform noise.
-        passes: dequantizations of each image.
+        passes: dequantizations of each example of counted numbers.
         solver: `divergence`, `probes`, `rtol` and more, as of `likelihood.log_prob`; without effect on a density of
             the model's own.
     """
     dimension = math.prod(raw.shape[1:])
     if isinstance(space, data.GrayLevels):
         value, stderr, nfe, ok = _of_images(model, space, keys, raw, condition, dequantizer, passes, solver)
+    elif isinstance(space, data.Channels) and space.levels is not None:
+        value, stderr, nfe, ok = _of_levels(model, space, keys, raw, condition, passes, solver)
     else:
-        value, stderr, nfe, ok = _of_vectors(model, space.to_model(None, raw), keys, condition, solver)
-        value += space.log_volume(dimension)
+        x = space.to_model(None, raw)
+        value, stderr, nfe, ok = _of_vectors(model, x, keys, condition, solver)
+        value += space.log_volumes(x)
     return LogProb(value, stderr, likelihood.bits_per_dim(value, dimension, 1.0), nfe, ok)
 
 
@@ -102,6 +107,36 @@ def _of_vectors(
     assert model.sde is not None  # a score counts only together with its process
     found = likelihood.log_prob(keys, model.sde, _score(model, condition), x, **solver)
     return found.value, found.stderr, found.nfe, found.ok
+
+
+def _of_levels(
+    model: Model,
+    space: data.Channels,
+    keys: Array,
+    raw: Array,
+    condition: Array | None,
+    passes: int,
+    solver: dict[str, Any],
+) -> tuple[Array, Array, Array, Array]:
+    """The same of counted numbers: the mean over dequantizations of the density in the units of their levels."""
+    values, evaluations, arrived = [], [], []
+    for i in range(passes):
+        x = space.to_model(keys_lib.fold_in(keys, 2 * i), raw)
+        value, _, nfe, ok = _of_vectors(model, x, keys_lib.fold_in(keys, 2 * i + 1), condition, solver)
+        values.append(value + space.log_volumes(x))
+        evaluations.append(nfe)
+        arrived.append(ok)
+    found = jnp.stack(values)
+    stderr = jnp.std(found, axis=0, ddof=1) / passes**0.5
+    return jnp.mean(found, 0), stderr, sum(evaluations[1:], evaluations[0]), jnp.all(jnp.stack(arrived), 0)
+
+
+def volumes(space: data.Space, raw: np.ndarray) -> np.ndarray:
+    """The log of the volume of the user's unit cell at examples as they were sent, `[B]` or, where it is one, `[1]`."""
+    dimension = math.prod(raw.shape[1:])
+    if not isinstance(space, data.Channels) or space.map.affine:
+        return np.asarray([space.log_volume(dimension)])
+    return np.asarray(jax.jit(lambda sent: space.log_volumes(space.middle(sent)))(raw), np.float64)
 
 
 def _of_images(

@@ -26,6 +26,7 @@ from scorejax.experiment import assemble
 from scorejax.experiment.config import chosen
 from scorejax.experiment.config.values import Values
 from scorejax.experiment.evaluation import places, variances
+from scorejax.experiment.evaluation.compute import Batches
 from scorejax.experiment.evaluation.subject import (
     SAMPLES,
     TRAJECTORY,
@@ -48,7 +49,7 @@ class Samples(NamedTuple):
     """Samples on a disk.
 
     Attributes:
-        x: gray levels uint8 `[N, H, W, C]`, or vectors float32 `[N, D]`; mapped from the file.
+        x: gray levels uint8 `[N, H, W, C]`, or numbers of any kind in the user's units; mapped from the file.
         nfe: network evaluations for each.
         folder: where they are.
         lost: how many are not finite.
@@ -66,7 +67,8 @@ def draw(model: Subject, workdir: str | Path) -> Samples:
     ledger = _ledger(model, workdir, held)
     done = min(ledger.done, ledger.rows)
     batch = min(model.config.eval.batch, ledger.rows)
-    rows = ledger.fill(model.compute.rows("samples", fn, held, stop=ledger.rows, batch_size=batch, start=done))
+    batches = model.compute.rows("samples", fn, held, stop=ledger.rows, batch_size=batch, start=done)
+    rows = ledger.fill(in_units(model.space, batches))
     lost = int(np.sum(~rows["finite"])) if "finite" in rows else 0  # samples of an older version do not say it
     if lost:
         logging.warning(
@@ -76,6 +78,12 @@ def draw(model: Subject, workdir: str | Path) -> Samples:
             ledger.rows,
         )
     return Samples(rows["x"], int(rows["nfe"].max()), ledger.folder, lost)
+
+
+def in_units(space: data_lib.Space, batches: Batches) -> Batches:
+    """Batches of samples, brought to the user's units on the host."""
+    for first, end, rows in batches:
+        yield first, end, rows | {"x": space.decode(rows["x"])}
 
 
 def drawn(model: Subject, workdir: str | Path) -> np.ndarray:
@@ -150,6 +158,7 @@ def save_pictures(model: Subject, workdir: str | Path, x: np.ndarray) -> Path:
     name, gray_levels = f"{model.step}{places.title(model.config, workdir)}", model.form.gray_levels
     labels = model.classes.labels
     columns = len(labels) if labels is not None and labels.ndim == 1 else None
+    gray_levels = gray_levels if model.form.pictured else None
     shown = x[: model.config.eval.grid] if gray_levels else x
     where = save_page(folder / f"step-{name}.png", model, shown, columns)
     if gray_levels and not by_itself(model):
@@ -160,23 +169,24 @@ def save_pictures(model: Subject, workdir: str | Path, x: np.ndarray) -> Path:
 
 
 def save_page(where: Path, model: Subject, x: np.ndarray, columns: int | None = None) -> Path:
-    """A grid of images, such as with a column for each class, or a scatter plot of vectors next to data.
+    """A grid of images, such as with a column for each class; of all else a picture next to data, by its kind.
 
     Returns the page's path, which has another name if a page of other settings lies at `where`.
     """
     own = _settings(model)
     with _signed(where, own) as path:
-        if model.form.gray_levels:
+        if model.form.gray_levels and model.form.pictured:
             pictures.save_grid(path, data_lib.to_bytes(x, model.form.gray_levels), columns)
         else:
-            pictures.save_scatter(path, _data_next_to(model, x), x)
+            pictures.save_examples(path, _data_next_to(model, x), x)
     return places.page(where, own)
 
 
 def _data_next_to(model: Subject, x: np.ndarray) -> np.ndarray:
     """As many examples as samples; the samples themselves where the data are not there any more."""
     try:
-        return model.trained.recipe.given.examples.examples[: len(x)]
+        found = model.trained.recipe.given.examples
+        return found.examples[np.arange(min(len(x), len(found)))]
     except ConfigError as error:
         logging.warning("samples are drawn without data next to them: %s", error)
         return x
@@ -184,7 +194,7 @@ def _data_next_to(model: Subject, x: np.ndarray) -> np.ndarray:
 
 def _settings(model: Subject) -> Values:
     """The settings that a page depends on: those of its samples, and how many are shown."""
-    shown = ("eval.grid",) if model.form.gray_levels else ("eval.grid", "eval.samples")
+    shown = ("eval.grid",) if model.form.pictured else ("eval.grid", "eval.samples")
     return places.settings(model.config, (*places.DRAWN, *shown))
 
 
@@ -216,4 +226,4 @@ def _trajectory(model: Subject, rows: int) -> np.ndarray:
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
     rows_of = [states[shown] for states in (path.x, path.denoised) if states is not None]
     pairs = np.stack(rows_of, axis=2).reshape(len(shown), len(rows_of) * rows, *shape)
-    return np.asarray(model.compute.once(lambda x: model.space.from_model(x), pairs))
+    return model.space.decode(np.asarray(model.compute.once(lambda x: model.space.from_model(x), pairs)))

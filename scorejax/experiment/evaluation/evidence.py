@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from scorejax import data, likelihood, metrics
-from scorejax.experiment.evaluation.bits import gaussian_baseline, verdict
+from scorejax import data, likelihood
+from scorejax.experiment.evaluation.bits import baselines, verdict
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import EVIDENCE, Subject, carried, settings
 from scorejax.numerics import keys
@@ -27,7 +27,7 @@ def bound(held: Held, workdir: str | Path) -> Result:
     """
     model, c, test = held.subject, held.config.eval, held.test
     chosen = data.spread(len(test), c.likelihood_examples)
-    examples = np.asarray(test.examples[chosen])
+    examples = model.sent(test, chosen)
     effort = {"samples": c.evidence, "temperatures": c.evidence_temperatures}
     depends = {**settings(model), **effort, "split": c.split, "examples": len(chosen), "seed": c.seed}
     ledger = Ledger(Path(workdir) / "eval", "evidence", len(chosen), depends)
@@ -55,17 +55,15 @@ def bound(held: Held, workdir: str | Path) -> Result:
         "effective_samples": float(rows["effective"].mean()),
         "accepted": float(rows["accepted"].mean()) if c.evidence_temperatures else None,
         "binarized": binary,
-        "levels": 2 if binary else test.gray_levels,
+        "levels": 2 if binary else test.level_count,
         "examples": count,
         "of": len(test),
         "uniform_baseline": 1.0 if binary else None,
         "gaussian_baseline": None,
     }
     if not binary:
-        result |= gaussian_baseline(held.train.examples[data.spread(len(held.train), c.baseline_examples)], examples)
-        if test.gray_levels:
-            result["uniform_baseline"] = metrics.uniform_bits_per_dim(test.gray_levels)
-        else:  # of a density, which needs a volume to be a probability
+        result |= baselines(model, held.train, test, chosen)
+        if test.levels is None:  # of a density, which needs a volume to be a probability
             bits = ("bits_per_dim", "standard_error", "gaussian_baseline")
             result["units"] = dict.fromkeys(bits, "bits/dim of bin width 1")
     if said := verdict(result):
@@ -77,7 +75,6 @@ def bound(held: Held, workdir: str | Path) -> Result:
 def _rows(model: Subject, effort: dict[str, int]) -> Callable[..., dict[str, Array]]:
     """The function of one batch: the bounds of its examples, under keys by their numbers."""
     space = model.space
-    volume = 0.0 if isinstance(space, data.GrayLevels) else space.log_volume(model.form.dimension)
 
     def fn(held: tuple, index: Array, examples: Array) -> dict[str, Array]:
         params, key = held
@@ -85,6 +82,7 @@ def _rows(model: Subject, effort: dict[str, int]) -> Callable[..., dict[str, Arr
         of = model.at(params).evidence
         assert of is not None  # what the evaluation needs
         found: likelihood.Evidence = of(each, examples, **effort)
+        volume = 0.0 if isinstance(space, data.GrayLevels) else space.log_volumes(space.middle(examples))
         return {"nats": found.value + volume, "effective": found.effective, "accepted": found.accepted}
 
     return fn

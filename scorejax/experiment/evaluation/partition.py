@@ -11,7 +11,6 @@ import numpy as np
 from jax import Array
 
 from scorejax import data as data_lib
-from scorejax import metrics
 from scorejax.experiment.evaluation import bits
 from scorejax.experiment.evaluation.density import log_density
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
@@ -28,12 +27,12 @@ def partition(held: Held, estimator: Estimator, workdir: str | Path) -> Result:
     """The log partition function in nats, and bits/dim of test examples, next to those of the baselines."""
     model, c = held.subject, held.config.eval
     x = model.space.middle(
-        jnp.asarray(held.train.examples[data_lib.spread(len(held.train), c.baseline_examples or 5000)])
+        jnp.asarray(model.sent(held.train, data_lib.spread(len(held.train), c.baseline_examples or 5000)))
     )
     found = estimator.estimate(model, np.asarray(x, np.float64), workdir)
     test = data_lib.spread(len(held.test), c.likelihood_examples)
-    examples, dimension = np.asarray(held.test.examples[test]), model.form.dimension
-    passes = c.likelihood_passes if model.form.gray_levels else 1
+    examples, dimension = model.sent(held.test, test), model.form.dimension
+    passes = c.likelihood_passes if model.form.levels else 1
     asked = {"seed": c.seed, "split": c.split, "examples": c.likelihood_examples, "passes": passes}
     ledger = Ledger(Path(workdir) / "eval", "energies", len(test), {**settings(model), "eval": asked})
     rows = ledger.fill(
@@ -65,11 +64,10 @@ def partition(held: Held, estimator: Estimator, workdir: str | Path) -> Result:
         "examples": len(test),
         "of": len(held.test),
         "passes": passes,
-        "levels": held.test.gray_levels,
-        **bits.gaussian_baseline(held.train.examples[data_lib.spread(len(held.train), c.baseline_examples)], examples),
-        "uniform_baseline": metrics.uniform_bits_per_dim(held.test.gray_levels) if held.test.gray_levels else None,
+        "levels": held.test.level_count,
+        **bits.baselines(model, held.train, held.test, test),
     }
-    if held.test.gray_levels is None:
+    if held.test.levels is None:
         units = [key for key, unit in EVALUATION.units.items() if unit == "bits/dim"]
         result["units"] = dict.fromkeys(units, "bits/dim of bin width 1")
     if not math.isfinite(value):

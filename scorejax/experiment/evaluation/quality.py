@@ -23,7 +23,7 @@ from scorejax.runtime.errors import ConfigError, asked_by, user_errors
 
 
 def auto(*, gray_levels: int | None) -> metrics.FeatureNetwork:
-    """Random convolutions for images, the values themselves for vectors."""
+    """Random convolutions for images of gray levels, the values themselves for all else."""
     return metrics.feature_network(metrics.default_features(images=gray_levels is not None))
 
 
@@ -130,7 +130,7 @@ def network(config: Config, form: data_lib.Form) -> metrics.FeatureNetwork:
         RunError: no weights.
     """
     with user_errors("config key 'eval.features'"):
-        chosen = config.eval.features.make(gray_levels=form.gray_levels)
+        chosen = config.eval.features.make(gray_levels=form.gray_levels if form.pictured else None)
         _feature_count(chosen, form)
     return chosen
 

@@ -21,7 +21,7 @@ from scorejax.runtime.ledger import Ledger
 
 
 class Pictures:
-    """Images as feature networks take them, in 0..255, converted as they are read; vectors as they are."""
+    """Gray levels as feature networks take them, in 0..255, converted as they are read; other numbers as floats."""
 
     def __init__(self, examples: metrics.Examples, gray_levels: int | None) -> None:
         self._examples, self._gray_levels = examples, gray_levels
@@ -31,7 +31,9 @@ class Pictures:
 
     def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
         chosen = self._examples[index]
-        return data_lib.to_bytes(chosen, self._gray_levels) if self._gray_levels else chosen
+        if self._gray_levels:
+            return data_lib.to_bytes(chosen, self._gray_levels)
+        return chosen.astype(np.float32) if chosen.dtype.kind in "iu" else chosen
 
 
 @contextlib.contextmanager
@@ -70,7 +72,8 @@ def real_features(
 def chosen(config: Config, real: data_lib.Dataset) -> np.ndarray:
     """The `eval.reference_examples` real examples themselves."""
     rows = data_lib.spread(len(real), config.eval.reference_examples)
-    return real.examples if len(rows) == len(real) else real.examples[rows]
+    whole = len(rows) == len(real) and isinstance(real.examples, np.ndarray)
+    return np.asarray(real.examples) if whole else real.examples[rows]
 
 
 def examples(config: Config) -> data_lib.Dataset:
@@ -91,7 +94,7 @@ def compute(
 def about(config: Config, real: data_lib.Dataset) -> dict[str, object]:
     """What statistics of real examples carry apart from their numbers."""
     split = config.eval.reference_split
-    return {"data": real.name, "split": split, "of": len(real), "shape": real.shape, "levels": real.gray_levels}
+    return {"data": real.name, "split": split, "of": len(real), "shape": real.shape, "levels": real.level_count}
 
 
 def path(config: Config, network: metrics.FeatureNetwork, workdir: str | Path) -> Path:

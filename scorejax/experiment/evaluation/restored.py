@@ -62,9 +62,10 @@ def batch_function(model: Subject) -> Callable[..., dict[str, Array]]:
                 each, of.degradation.held(drawn), of.restore, (len(index), *shape), stepper=samplers.cold(rule),
                 times=times, x_init=x["degraded"], clip=sampler["clip"], denoise=False,
             ).x  # fmt: skip
+        raw = space.to_user(x0)
         rows = {"clean": raw}
         for kind, value in x.items():
-            rows[kind] = space.from_model(value)
+            rows[kind] = space.to_user(value)
             found = measured(rows[kind], raw, model.form)
             rows |= {f"{kind}_{name}": number for name, number in found.items()}
         return rows
@@ -75,9 +76,9 @@ def batch_function(model: Subject) -> Callable[..., dict[str, Array]]:
 def measured(x: Array, truth: Array, form: data_lib.Form) -> dict[str, Array]:
     """The root mean square error of each example, of images in units of their range, and their SSIM."""
     x, truth = x.astype(jnp.float32), truth.astype(jnp.float32)
-    peak = form.gray_levels - 1.0 if form.gray_levels else 1.0
+    peak = form.gray_levels - 1.0 if form.gray_levels and form.pictured else 1.0
     error = jnp.sqrt(jnp.mean(jnp.square((x - truth) / peak).reshape(len(x), -1), axis=1))
-    if not form.gray_levels:
+    if not form.pictured:
         return {"rmse": error}
     return {"rmse": error, "ssim": metrics.ssim(x, truth, peak, window=metrics.fitting_window(form.shape[:2]))}
 
@@ -86,7 +87,7 @@ def restore(held: Held, network: metrics.FeatureNetwork, workdir: Path) -> Resul
     """Degrade and restore test examples, and measure them one by one and all together."""
     model, form, c = held.subject, held.subject.form, held.config.eval
     numbers = data_lib.spread(len(held.test), c.restored)
-    truth = held.test.examples[numbers]
+    truth = model.sent(held.test, numbers)
     ledger = _ledger(held, workdir)
     batches = model.compute.rows(
         "restored", batch_function(model), carried(model, RESTORED), (truth,),
@@ -111,7 +112,7 @@ def restore(held: Held, network: metrics.FeatureNetwork, workdir: Path) -> Resul
         "levels": model.process.levels if isinstance(model.process, Degradation) else None,
         "features": network.name,
         "target": f"{target.count} examples of {real.name}, {c.reference_split}",
-        "ssim_window": metrics.fitting_window(form.shape[:2]) if form.gray_levels else None,
+        "ssim_window": metrics.fitting_window(form.shape[:2]) if form.pictured else None,
         "seed": c.seed,
         "folder": str(ledger.folder),
     }
@@ -155,7 +156,7 @@ def _prepare(held: Held) -> Work:
 def _show(held: Held, workdir: Path) -> None:
     """A row for each example: clean, degraded, direct, algorithm 1, algorithm 2."""
     form = held.subject.form
-    if not parallel.is_main_process() or not form.gray_levels:
+    if not parallel.is_main_process() or not (form.gray_levels and form.pictured):
         return
     rows = _ledger(held, workdir).fill(())
     page = np.stack([rows[kind][:ROWS] for kind in KINDS], axis=1).reshape(-1, *form.shape)

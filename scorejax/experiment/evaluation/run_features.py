@@ -26,7 +26,7 @@ def run(*, workdir: str) -> metrics.FeatureNetwork:
     config = workdir_lib.saved_config(workdir)
     trained = trained_lib.restore(config, workdir)
     model, form, space = trained.model, trained.form, trained.space
-    if model.features is None or form.gray_levels is None:
+    if model.features is None or form.gray_levels is None or not form.pictured:
         raise ConfigError(
             f"{workdir} holds a run of recipe {config.recipe.name!r} on {form.name!r}, which has no features of "
             "images; give the folder of a run like that of configs/feature_network.py"
@@ -47,7 +47,7 @@ class _OfBytes:
         self.shape, self.space, self.levels, self.time = shape, space, levels, time
 
     def __call__(self, features: Partial, images: Array) -> Array:
-        x = self.space.middle(jnp.asarray(self.levels)[images])
+        x = self.space.middle(self.space.encode_traced(jnp.asarray(self.levels)[images]))
         found = features(x, jnp.full(len(images), self.time))
         return found.mean(axis=tuple(range(1, found.ndim - 1)))
 

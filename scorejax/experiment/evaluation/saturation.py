@@ -31,7 +31,7 @@ def saturation(model: Subject, x: np.ndarray) -> Result:
         x: samples, as gray levels `[N, H, W, C]`.
     """
     levels = model.form.gray_levels
-    if not levels:
+    if not (levels and model.form.pictured):
         return {}
     drawn = shares(x, levels)
     try:

@@ -78,6 +78,10 @@ class Subject(NamedTuple):
         """The step of its checkpoint."""
         return self.trained.step
 
+    def sent(self, split: data.Dataset, rows: np.ndarray) -> np.ndarray:
+        """Examples of a split as they are sent to the device."""
+        return self.space.encode(np.asarray(split.examples[rows]), f"{split.name}, {len(rows):,} examples")
+
     def at(self, params: Params) -> Model:
         """The model with the weights that a compiled program was given."""
         return self.trained.recipe.model(params)

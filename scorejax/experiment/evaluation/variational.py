@@ -28,6 +28,7 @@ from scorejax.sdes import LinearSDE
 from scorejax.sdes.discrete import Chain
 
 PARTS = ("prior", "kl", "decoder")
+_PLACE = 2**20  # stream of an example's key, apart from those of the bound
 
 
 class Bound(NamedTuple):
@@ -121,7 +122,7 @@ def bits_per_dim(bound: Bound, test: data_lib.Dataset, examples: int, workdir: s
     model, chain, grid = bound
     c = model.config.eval
     chosen = data_lib.spread(len(test), examples)
-    arrays = [np.asarray(test.examples[chosen])]
+    arrays = [model.sent(test, chosen)]
     if model.model.conditional:
         arrays.append(labels_of(test)[chosen])
     depends = {**settings(model), "split": c.split, "examples": len(chosen), "seed": c.seed}
@@ -149,7 +150,7 @@ def bits_per_dim(bound: Bound, test: data_lib.Dataset, examples: int, workdir: s
         "times": grid,
         "t_min": float(chain.times[-1]),
         "clip": chain.clip,
-        "levels": test.gray_levels,
+        "levels": test.level_count,
         "examples": count,
         "of": len(test),
     }, ledger
@@ -180,11 +181,11 @@ def _terms(bound: Bound) -> Callable[..., dict[str, Array]]:
             )
             decoder = found.decoder
         else:
-            found = likelihood.elbo(each, sde, score, space.to_model(None, examples), chain)
+            x = space.to_model(keys.fold_in(each, _PLACE), examples)
+            found = likelihood.elbo(each, sde, score, x, chain)
             # the decoder's density, in the user's units
-            decoder = likelihood.bits_per_dim(
-                -found.decoder * dimension * math.log(2.0), dimension, space.bin_width(dimension)
-            )
+            density = -found.decoder * dimension * math.log(2.0) + space.log_volumes(x)
+            decoder = likelihood.bits_per_dim(density, dimension, 1.0)
         return {"prior": found.prior, "kl": jnp.sum(found.kl, axis=1), "decoder": decoder}
 
     return fn

@@ -189,13 +189,13 @@ def observation(name: str, form: Form, space: Space, decoder: Family | Literal["
     """
     centered = space.interval is not None and space.interval[0] < 0
     if decoder == "bernoulli":
-        if form.gray_levels is None:
+        if space.gray_levels is None:
             raise ConfigError(
                 f"recipe.decoder = 'bernoulli' is for pixels, but data = {name!r} are vectors; choose gaussian or "
                 "logistic"
             )
-        return Binary(form.gray_levels, centered)
-    return Values(decoder) if form.gray_levels is None else Levels(form.gray_levels, centered, decoder)
+        return Binary(space.gray_levels, centered)
+    return Values(decoder) if space.gray_levels is None else Levels(space.gray_levels, centered, decoder)
 
 
 @dataclasses.dataclass(frozen=True)

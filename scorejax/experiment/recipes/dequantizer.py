@@ -78,12 +78,14 @@ class Dequantizer(Recipe):
     @property
     def gray_levels(self) -> int:
         """The number of gray levels of the data, which must have some."""
-        form = self.given.form
-        if form.gray_levels is None:
-            raise ConfigError(f"{form.name!r} holds vectors: only gray levels are dequantized")
+        form, gray_levels = self.given.form, self.given.space.gray_levels
+        if gray_levels is None or not form.pictured:
+            raise ConfigError(
+                f"{form.name!r} holds no images that are seen as gray levels: only these have a learned dequantization"
+            )
         if form.shape[1] % 2:
             raise ConfigError(f"{form.name!r} is {form.shape[1]} pixels wide; the dequantizer needs an even width")
-        return form.gray_levels
+        return gray_levels
 
     def init(self, key: Array) -> Params:
         assert self.gray_levels

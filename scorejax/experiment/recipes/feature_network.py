@@ -55,7 +55,7 @@ class FeatureNetwork(Recipe):
     def law(self) -> _Law:
         """The network of images in model space, as a function of the weights."""
         form = self.given.form
-        if form.gray_levels is None or form.num_classes < 2:
+        if not (form.pictured and form.gray_levels and self.given.space.gray_levels) or form.num_classes < 2:
             raise ConfigError(
                 f"a feature network needs images of two classes or more; {form.name!r} has none: choose digits, "
                 "mnist, cifar10, or data = 'folder:path=DIR' with one sub-folder for each class"

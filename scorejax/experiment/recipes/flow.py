@@ -71,7 +71,8 @@ class Flow(Recipe):
         """The density and its samples, as functions of the weights."""
         form = self.given.form
         network = networks.network(self.config, form, "flows")
-        return _Law(network, self.squeeze if form.gray_levels else 0.0, self.config.data.centered)
+        squeeze = self.squeeze if self.given.space.gray_levels else 0.0
+        return _Law(network, squeeze, self.config.data.centered)
 
     def init(self, key: Array) -> Params:
         return self.law.network.init(key, jnp.zeros((1, *self.given.form.shape)))["params"]
@@ -85,7 +86,7 @@ class Flow(Recipe):
             return self.matching(keys_lib.fold_in(keys, _OBJECTIVE), score, y), None, {}
         log_prob = self.law.log_density(params, y, dropout_key=batch.device_key) + log_slope
         dimension = self.given.form.dimension
-        bits = likelihood.bits_per_dim(log_prob, dimension, self.given.space.bin_width(dimension))
+        bits = likelihood.bits_per_dim(log_prob + self.given.space.log_volumes(batch.x), dimension, 1.0)
         return -log_prob, None, {"bits_per_dim": bits}
 
     def model(self, params: Params) -> Model:

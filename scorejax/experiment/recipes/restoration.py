@@ -174,7 +174,7 @@ class Restoration(Recipe):
         """The images of the other set, in model space."""
         (path, classes), form = self._others, self.given.form
         if path is not None:
-            if not form.gray_levels:
+            if not (form.gray_levels and form.pictured):
                 raise ConfigError("recipe.others holds images, but the data are vectors; give recipe.other_classes")
             with user_errors("recipe.others"):
                 c = self.config.data
@@ -185,7 +185,7 @@ class Restoration(Recipe):
             found = dataset(own).examples
         else:
             found = self.given.examples.examples
-        few = np.asarray(found[data.spread(len(found), _OTHERS)])
+        few = self.given.space.encode(np.asarray(found[data.spread(len(found), _OTHERS)]))
         with jax.ensure_compile_time_eval():
             return np.asarray(self.given.space.middle(jnp.asarray(few)))
 

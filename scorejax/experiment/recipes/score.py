@@ -126,7 +126,7 @@ class Score(Recipe):
     @functools.cached_property
     def objective(self) -> Objective:
         """The objective that training minimizes."""
-        return self._objective(self.given.form.gray_levels)
+        return self._objective(self.given.space.gray_levels)
 
     def loss(
         self, params: Params, carry: LossHistory | None, batch: Batch, keys: Array

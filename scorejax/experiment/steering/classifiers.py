@@ -79,7 +79,7 @@ def restore(workdir: str | Path, about: About) -> Classifier:
         )
     if own.gray_levels is None and about.space != trained.space:
         raise ConfigError(
-            f"the classifier in {workdir} was trained on vectors that were shifted and scaled otherwise than the "
+            f"the classifier in {workdir} was trained on numbers that were brought to model space otherwise than the "
             "score's: train one of them again on the other's data, or both with data.normalize=none"
         )
     own_sde, sde = (gaussian(process, "guidance by a classifier of noisy data") for process in (model.sde, about.sde))

@@ -141,7 +141,7 @@ class OfImages(ByLabels):
         return Classes()
 
     def task(self, about: About) -> Task:
-        if not about.form.gray_levels:
+        if not (about.form.gray_levels and about.form.pictured):
             raise ConfigError(
                 f"guidance = {about.config.guidance.name!r} is for images; {about.form.name!r} holds vectors"
             )

@@ -79,7 +79,8 @@ def advance(
         Writer(workdir, resume_step=step, active=parallel.is_main_process()) as writer,
     ):
         try:
-            examples = "images" if feeder.data.gray_levels else "vectors"
+            kind = feeder.data.examples
+            examples = {4: "images", 2: "vectors"}.get(len(kind.shape), "examples")
             books = Bookkeeper(config, checkpoints, writer, step, own, preview, examples, remark, validate)
             books.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
             logging.info("compiling the step of training")

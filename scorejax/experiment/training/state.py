@@ -23,7 +23,17 @@ INIT, EXAMPLES, TIMES, DROPOUT = range(4)  # streams of randomness, each folded 
 
 WENT_BACK = "went_back"
 """The metric that is 1 for a step that led back to the averaged weights."""
-RESERVED = ("step", "loss", "grad_norm", "lr", "steps_per_s", "images_per_s", "vectors_per_s", WENT_BACK)
+RESERVED = (
+    "step",
+    "loss",
+    "grad_norm",
+    "lr",
+    "steps_per_s",
+    "images_per_s",
+    "vectors_per_s",
+    "examples_per_s",
+    WENT_BACK,
+)
 """Names that the loop logs itself."""
 
 
