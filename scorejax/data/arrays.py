@@ -49,15 +49,12 @@ class Keys(NamedTuple):
     Attributes:
         examples: of examples.
         labels: of labels; empty without.
+        own_splits: whether the arrays are split already.
     """
 
     examples: Mapping[str, str]
     labels: Mapping[str, str]
-
-    @property
-    def own_splits(self) -> bool:
-        """Whether the arrays are split already."""
-        return set(self.examples.values()) != {"x"}
+    own_splits: bool
 
 
 def find_keys(where: Path | str, names: Sequence[str], groups: str | None = None) -> Keys:
@@ -92,7 +89,7 @@ def find_keys(where: Path | str, names: Sequence[str], groups: str | None = None
             f"{where}: keys not read: {', '.join(unread)}; examples are read from "
             f"{', '.join(dict.fromkeys(keys.values()))}, labels from {', '.join(dict.fromkeys(wanted.values()))}"
         )
-    return Keys(keys, labels)
+    return Keys(keys, labels, own)
 
 
 def read_split(

@@ -1,4 +1,4 @@
-"""Model space of numbers of any kind: what comes back, what a density is worth in the user's units, how it is fitted."""
+"""Model space of numbers of any kind: what comes back, what a density is worth in the user's units, how to fit it."""
 
 import jax
 import jax.numpy as jnp

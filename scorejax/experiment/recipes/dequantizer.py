@@ -81,7 +81,7 @@ class Dequantizer(Recipe):
         form, gray_levels = self.given.form, self.given.space.gray_levels
         if gray_levels is None or not form.pictured:
             raise ConfigError(
-                f"{form.name!r} holds no images that are seen as gray levels: only these have a learned dequantization"
+                f"{form.name!r} holds no images of gray levels: only gray levels are dequantized by a network"
             )
         if form.shape[1] % 2:
             raise ConfigError(f"{form.name!r} is {form.shape[1]} pixels wide; the dequantizer needs an even width")
