@@ -1,5 +1,7 @@
 """Networks in flax.linen. Nothing outside the training and evaluation programs imports this."""
 
+from scorejax.models.adm import ADM, DhariwalUNet
+from scorejax.models.adm_classifier import ADMClassifier
 from scorejax.models.adversarial_conv import DiscriminatorConv, GeneratorConv
 from scorejax.models.adversarial_mlp import DiscriminatorMLP, GeneratorMLP
 from scorejax.models.autoencoder_mlp import AutoencoderMLP, LatentScoreMLP
@@ -30,6 +32,9 @@ NETWORKS = {
     "ddpm": DDPM,
     "dit": DiT,
     "uvit": UViT,
+    "adm": ADM,
+    "adm_classifier": ADMClassifier,
+    "dhariwal_unet": DhariwalUNet,
     "ncsn": NCSN,
     "ncsnv2": NCSNv2,
     "multiscale_conv": MultiscaleConv,
@@ -53,16 +58,19 @@ DISCRIMINATORS = {"mlp": DiscriminatorMLP, "conv": DiscriminatorConv}
 
 __all__ = [
     "ABSENT",
+    "ADM",
     "DDPM",
     "DISCRIMINATORS",
     "MLP",
     "NCSN",
     "NETWORKS",
     "NICE",
+    "ADMClassifier",
     "AutoencoderMLP",
     "CouplingFlow",
     "DDPMpp",
     "DeepKernel",
+    "DhariwalUNet",
     "DiT",
     "DiscriminatorConv",
     "DiscriminatorMLP",
