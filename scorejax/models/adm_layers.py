@@ -1,4 +1,4 @@
-"""Layers of the U-Nets of guided diffusion: blocks that are scaled and shifted by the noise, attention of many heads."""
+"""Layers of the U-Nets of guided diffusion: blocks scaled and shifted by the noise, and attention of many heads."""
 
 from __future__ import annotations
 
