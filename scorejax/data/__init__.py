@@ -17,6 +17,7 @@ from scorejax.data.identity import describe, fingerprint_of
 from scorejax.data.lazy import Examples, Lazy, blocks
 from scorejax.data.maps import ChannelMap, Normalization, Transform
 from scorejax.data.permutation import indices, indices_on_host
+from scorejax.data.remarks import mention_duplicates, mention_repeated
 from scorejax.data.space import GrayLevels, Space, Vectors, moments, standardizing
 from scorejax.data.splits import compare
 from scorejax.data.subset import subset
@@ -62,6 +63,8 @@ __all__ = [
     "indices_on_host",
     "levels_of",
     "load",
+    "mention_duplicates",
+    "mention_repeated",
     "moments",
     "prepare",
     "sent",

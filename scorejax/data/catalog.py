@@ -10,18 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scorejax.data.csv import csv
 from scorejax.data.dataset import Dataset
 from scorejax.data.digits import digits
 from scorejax.data.finite import not_finite
 from scorejax.data.folder import folder
+from scorejax.data.hdf5 import hdf5
 from scorejax.data.labels import mention_absent
 from scorejax.data.npz import npz
+from scorejax.data.own import loaded
 from scorejax.data.subset import subset
 from scorejax.data.tfds import exists, prepared_sets, tfds
 from scorejax.data.vectors import gaussian, moons
+from scorejax.data.zarr import zarr
 
-Source = Callable[..., Dataset]
-"""`source(split, *, setting=default, ...) -> Dataset`: one split of a data set, `train` and `test` at least."""
+Source = Callable[..., object]
+"""`source(split, *, setting=default, ...)`: one split of a data set, `train` and `test` at least; a `Dataset`, or what
+else `scorejax.data.own` takes for one."""
 
 SOURCES: dict[str, Source] = {
     "digits": digits,
@@ -29,6 +34,9 @@ SOURCES: dict[str, Source] = {
     "gaussian": gaussian,
     "folder": folder,
     "npz": npz,
+    "csv": csv,
+    "hdf5": hdf5,
+    "zarr": zarr,
     "tfds": tfds,
 }
 
@@ -49,14 +57,14 @@ def load(
     Args:
         name: a name in `SOURCES`, such as "digits" (8x8 images), "moons" or "gaussian" (vectors), "folder" or "npz"
             (your own, with `path`); any image set prepared by tensorflow-datasets: "mnist", "cifar10", "celeb_a", ...;
-            or a source of your own, a function `source(split, *, ...) -> Dataset`.
+            or a loader of your own, a function `loader(split, *, ...)` that returns arrays, see `scorejax.data.own`.
         split: "train" or "test"; prepared sets take every split of theirs, slices included.
         classes: keep the examples with these labels, numbered anew in this order; default: all.
         **settings: keyword parameters of the source.
 
     Raises:
-        ValueError: an unknown name or split, a setting that the source does not take or that it lacks, a source that
-            returns something else than a `Dataset`, numbers that are not finite, or classes that the set does not have.
+        ValueError: an unknown name or split, a setting that the source does not take or that it lacks, a loader that
+            returns something else than examples, numbers that are not finite, or classes that the set does not have.
         FileNotFoundError: nothing at `path`, or a set that is not prepared.
     """
     if isinstance(name, str):
@@ -64,12 +72,7 @@ def load(
     factory = source(name) if isinstance(name, str) else name
     called = name if isinstance(name, str) else getattr(name, "__name__", str(name))
     _check_settings(called, factory, settings)
-    examples = factory(split, **settings)
-    if not isinstance(examples, Dataset):
-        raise ValueError(
-            f"data source {called!r} returned {type(examples).__name__}; return a scorejax.data.Dataset(name, "
-            "examples, labels, gray_levels=..., num_classes=...)."
-        )
+    examples = loaded(factory, split, settings, called)
     for what, array in (("examples", examples.examples), ("labels", examples.labels)):
         if array is not None and (bad := not_finite(array)):
             raise ValueError(f"{examples.name}: row {bad[0]} of the {what} of split {split!r}, {bad[1]}.")
@@ -96,7 +99,10 @@ def _check_settings(called: str, factory: Source, settings: dict[str, object]) -
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return  # it takes any setting, and checks them itself
     given = getattr(factory, "keywords", {})  # those of a partial are settled
-    takes = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in given]
+    positional = next((p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)), None)
+    settable = [p for p in parameters if p.kind is not p.POSITIONAL_ONLY and p.name not in (*given, "split")]
+    # The first parameter without a default takes the split, whatever it is called.
+    takes = [p for p in settable if p.kind is p.KEYWORD_ONLY or p.default is not p.empty or p.name != positional]
     known = ", ".join(p.name for p in takes) or "none"
     unknown = [key for key in settings if key not in {p.name for p in takes}]
     if unknown:

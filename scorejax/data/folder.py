@@ -4,12 +4,14 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from scorejax.data import notice, picture
+from scorejax.data import full_depth, notice, picture
 from scorejax.data.cache import Allocate, cached
 from scorejax.data.dataset import Dataset, check_split
+from scorejax.data.encoding import Levels
 from scorejax.data.picture import Alpha
 from scorejax.data.square import check_sizes
 from scorejax.data.walk import TEST, TRAIN, folders_in, images_in, part_named_by, splits_of
@@ -29,6 +31,7 @@ def folder(
     size: Count | None = None,
     crop: Count | None = None,
     alpha: Alpha | None = None,
+    depth: Literal["8", "full"] = "8",
     test_fraction: Below1 = 0.1,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
@@ -48,6 +51,8 @@ def folder(
         crop: side in pixels of the centered square to cut instead, where images are larger than that.
         alpha: what becomes of pixels that are not opaque: `white`, `black` or `gray` shows through, or `keep`: alpha
             is one more channel; None refuses them.
+        depth: `8`: bits of a channel, to which those of 16 are brought; `full`: numbers as they are stored, of 8 or 16
+            bits or floating ones, with any number of channels.
         test_fraction: expected share of the test split where the folder has none of its own.
         cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
 
@@ -76,18 +81,22 @@ def folder(
         tops = {"train": top, "test": top}
         of_one_kind = images_in(tops[split])
         files = _chosen(root, of_one_kind, split, test_fraction)
-    picture.mention_depth(files[0])  # decoded long ago or not
+    if depth == "8":
+        picture.mention_depth(files[0])  # decoded long ago or not
     labels, classes = _labels(files, tops, split)
+    read = _read if depth == "8" else full_depth.read_all
     examples = cached(
-        lambda allocate: _read(allocate, files, of_one_kind, size, crop, alpha, tops[split]),
+        lambda allocate: read(allocate, files, of_one_kind, size, crop, alpha, tops[split]),
         f"folder-{root.name}-{split}",
         of_one_kind,
-        (picture.VERSION, split, size, crop, alpha, test_fraction),
+        (picture.VERSION, split, size, crop, alpha, test_fraction) + (() if depth == "8" else (depth,)),
         cache_dir=cache_dir,
     )
     names = tuple(map(notice.readable, classes))
     name = notice.readable(root.name)
-    return Dataset(name, examples, labels, gray_levels=256, num_classes=len(names), label_names=names)
+    gray_levels = 256 if examples.dtype == np.uint8 else None
+    levels = Levels(0.0, 2**16) if examples.dtype == np.uint16 else None  # of every split alike
+    return Dataset(name, examples, labels, gray_levels, len(names), names, levels)
 
 
 def _own_splits(root: Path) -> Mapping[str, Path]:

@@ -55,7 +55,7 @@ def suffixes() -> frozenset[str]:
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> "Iterator[Image.Image]":
+def opened(file: Path) -> "Iterator[Image.Image]":
     """Open a file; what a decoder says of it becomes one line with its name."""
     from PIL import Image
 
@@ -79,8 +79,8 @@ def _opened(file: Path) -> "Iterator[Image.Image]":
 
 def is_gray(file: Path) -> bool:
     """Return whether a picture is gray, with or without an alpha channel, by its header alone."""
-    with _opened(file) as image:
-        return image.mode in _GRAY or _stored(image) == _GRAY_ALPHA_16
+    with opened(file) as image:
+        return image.mode in _GRAY or stored_as(image) == _GRAY_ALPHA_16
 
 
 def check_alpha(alpha: str | None) -> None:
@@ -91,7 +91,7 @@ def check_alpha(alpha: str | None) -> None:
 
 def mention_depth(file: Path) -> None:
     """Say once for each folder how its 16-bit pictures are read, by the header of one of them."""
-    with _opened(file) as image:
+    with opened(file) as image:
         _mention_depth(file, image)
 
 
@@ -111,9 +111,9 @@ def read(file: Path, alpha: str | None = None, *, remedy: str = "set data.alpha 
     from PIL import ImageOps
 
     check_alpha(alpha)
-    with _opened(file) as image:
-        _check_frames(file, image)
-        stored = _stored(image)
+    with opened(file) as image:
+        check_frames(file, image)
+        stored = stored_as(image)
         _mention_depth(file, image)
         image.load()
         if image.mode == "I" and ";16" not in stored and image.format != "PPM":  # whose header says the largest number
@@ -133,21 +133,22 @@ def read(file: Path, alpha: str | None = None, *, remedy: str = "set data.alpha 
 def _mention_depth(file: Path, image: "Image.Image") -> None:
     if image.mode.startswith("I"):
         rule = "round(v * 255 / 65535)"
-    elif ";16" in _stored(image):
+    elif ";16" in stored_as(image):
         rule = "the high byte of each channel"
     else:
         return
-    notice.inform(f"16-bit pictures in {file.parent} are read as 8-bit ones, {rule}")
+    notice.inform(f"16-bit pictures in {file.parent} are read as 8-bit ones, {rule}; data.depth=full keeps them")
 
 
-def _check_frames(file: Path, image: "Image.Image") -> None:
+def check_frames(file: Path, image: "Image.Image") -> None:
+    """Refuse a file that holds several pictures."""
     count = getattr(image, "n_frames", 1)
     if count > 1 and image.format not in _STILL:
         raise PictureError(f"{file} holds {count} pictures; save each as a file of its own.")
 
 
-def _stored(image: "Image.Image") -> str:
-    """How the pixels lie in the file, such as RGB;16B, which the mode does not say; known until they are loaded."""
+def stored_as(image: "Image.Image") -> str:
+    """Return how pixels lie in the file, such as RGB;16B, which the mode does not say; known until they are loaded."""
     tiles = getattr(image, "tile", ())
     return str(tiles[0][3]) if tiles else ""
 
@@ -159,7 +160,7 @@ def _eight_bits(file: Path, image: "Image.Image", stored: str) -> "Image.Image":
         return _scaled(file, image, key)
     if mode in ("F", "LAB") or (mode == "CMYK" and "icc_profile" in image.info):
         of = {"F": "floating numbers", "LAB": "Lab colors", "CMYK": "CMYK colors with a profile of their own"}[mode]
-        do = "as gray of 8 or 16 bits, or give an .npz of vectors" if mode == "F" else "as RGB"
+        do = "as gray of 8 or 16 bits, or set data.depth=full" if mode == "F" else "as RGB"
         raise PictureError(f"{file} holds {of}, for which there is no one way to show them; save it {do}.")
     if ";16" in stored and isinstance(key, tuple):
         image.info["transparency"] = tuple(channel >> 8 for channel in key)

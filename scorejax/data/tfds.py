@@ -51,8 +51,11 @@ def how_to_prepare(name: str, data_dir: str | Path | None = None) -> str:
     """Say in one sentence where the set was looked for, and the command that prepares it."""
     root, (base, _, version) = data_folder(data_dir), name.partition(":")
     wanted = root / base / (version or "VERSION") / "dataset_info.json"
+    module = ""
+    if version and not version[0].isdigit():
+        module = f"no module {base.replace('/', '.')!r} lies in the working directory or is installed; as a set, "
     return (
-        f"{name!r} is not prepared: no {wanted}. On a machine with internet access and tensorflow (needed "
+        f"{module}{name!r} is not prepared: no {wanted}. On a machine with internet access and tensorflow (needed "
         f"to prepare, not to read) run: tfds build {name} --file_format=array_record --data_dir={root}"
     )
 
@@ -71,20 +74,40 @@ def _features(builder: Builder) -> Features:
     return builder.info.features
 
 
-def _keys(builder: Builder) -> tuple[str, str | None]:
-    """Names of the image feature and of the class label (or None)."""
+def _keys(builder: Builder, asked: str | None = None) -> tuple[str, str | None]:
+    """Names of the feature that is the examples, an image where there is one, and of the class label (or None)."""
     import tensorflow_datasets
 
     kinds = dict(_features(builder))
     images = [key for key, feature in kinds.items() if isinstance(feature, tensorflow_datasets.features.Image)]
     labels = [key for key, feature in kinds.items() if isinstance(feature, tensorflow_datasets.features.ClassLabel)]
-    if not images:
-        raise ValueError(f"{builder.info.name} has no image among its features {sorted(kinds)}; image sets only.")
+    numbers = [key for key, feature in kinds.items() if key not in labels and _is_numeric(feature)]
+    if asked is not None and asked not in (*images, *numbers):
+        raise ValueError(
+            f"{builder.info.name} has no feature {asked!r} of numbers; choose data.feature among "
+            f"{', '.join((*images, *numbers)) or 'none'}."
+        )
+    images = [asked] if asked is not None else images
+    if not images and len(numbers) != 1:
+        raise ValueError(
+            f"{builder.info.name} has no image among its features {sorted(kinds)}; set data.feature to one of numbers: "
+            f"{', '.join(numbers) or 'there is none'}."
+        )
+    images = images or numbers
     preferred = builder.info.supervised_keys
     label = labels[0] if labels else None
     if preferred and isinstance(preferred[-1], str) and preferred[-1] in labels:
         label = preferred[-1]
     return images[0], label
+
+
+def _is_numeric(feature: Any) -> bool:
+    """Whether a feature is an array of real numbers of one shape."""
+    shape, kind = getattr(feature, "shape", None), getattr(feature, "np_dtype", None)
+    numeric = (
+        isinstance(kind, type) and issubclass(kind, np.number | np.bool_) and not issubclass(kind, np.complexfloating)
+    )
+    return isinstance(shape, tuple) and None not in shape and numeric
 
 
 def _records(source: Any, block: range, of: str) -> Sequence[Any]:
@@ -113,12 +136,15 @@ def _read(
     for start in range(0, len(source), _BLOCK):
         block = range(start, min(start + _BLOCK, len(source)))
         for i, record in zip(block, _records(source, block, f"{builder.info.name}, split {split!r}"), strict=True):
-            if record[image_key].dtype != np.uint8:
-                got = record[image_key].dtype
-                raise ValueError(f"{builder.info.name}: its images are {got}; only images of 8 bits are supported.")
-            image = resized(record[image_key], size, crop)
+            image = np.atleast_1d(np.asarray(record[image_key]))
+            if (size or crop) and (image.dtype != np.uint8 or image.ndim != 3):
+                raise ValueError(
+                    f"{builder.info.name}: {image_key!r} is {image.dtype} of shape {image.shape}; only images of 8 "
+                    "bits are cut and resized: leave data.size and data.crop unset."
+                )
+            image = resized(image, size, crop) if image.ndim == 3 and image.dtype == np.uint8 else image
             if table is None:
-                table = allocate((len(source),), [("image", np.uint8, image.shape), ("label", np.int32)])
+                table = allocate((len(source),), [("image", image.dtype, image.shape), ("label", np.int32)])
             if image.shape != table.dtype["image"].shape:
                 raise ValueError(
                     f"{builder.info.name}: the images of split {split!r} differ in size; pass size=N to "
@@ -136,9 +162,10 @@ def tfds(
     data_dir: str | Path | None = None,
     size: Count | None = None,
     crop: Count | None = None,
+    feature: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
-    """Read an image set prepared by tensorflow-datasets as array_record; never downloads.
+    """Read a set of images or of arrays of numbers, prepared by tensorflow-datasets as array_record; never downloads.
 
     Args:
         split: any split of the set, slices included ("train[:10%]").
@@ -147,6 +174,7 @@ def tfds(
         size: side in pixels to which the largest centered square is resized; None keeps images, which must
             agree in size.
         crop: side in pixels of the centered square to cut instead, where images are larger than that.
+        feature: which feature is the examples, such as a series; None: the image, or the only one of numbers.
         cache_dir: where decoded arrays are kept; see `scorejax.data.cache`.
 
     Raises:
@@ -173,7 +201,7 @@ def tfds(
     builder = tensorflow_datasets.builder_from_directory(folder)
     if split.partition("[")[0] not in builder.info.splits:
         raise ValueError(f"{dataset} has no split {split!r}; it has {sorted(builder.info.splits)}, slices allowed.")
-    keys = _keys(builder)
+    keys = _keys(builder, feature)
     table = cached(
         lambda allocate: _read(allocate, builder, split, keys, size, crop),
         f"{dataset.replace('/', '-').replace(':', '-')}-{split.partition('[')[0]}",
@@ -181,8 +209,11 @@ def tfds(
         (split, size, keys, crop),
         cache_dir=cache_dir,
     )
-    labels = np.ascontiguousarray(table["label"])
+    labels, examples = np.ascontiguousarray(table["label"]), table["image"]
+    if examples.dtype == bool:
+        examples = examples.view(np.uint8)
+    gray_levels = 256 if examples.dtype == np.uint8 and examples.ndim > 2 else None
     if labels.max() < 0:  # no label feature, or a test split published without labels
-        return Dataset(dataset, table["image"], gray_levels=256)
+        return Dataset(dataset, examples, gray_levels=gray_levels)
     names = tuple(_features(builder)[keys[1] or ""].names)
-    return Dataset(dataset, table["image"], labels, gray_levels=256, num_classes=len(names), label_names=names)
+    return Dataset(dataset, examples, labels, gray_levels=gray_levels, num_classes=len(names), label_names=names)

@@ -245,7 +245,8 @@ def test_the_depth_of_pictures_is_mentioned_once_whether_they_are_decoded_or_cac
         with caplog.at_level(logging.INFO, logger="absl"):
             assert (load("folder", path=root, cache_dir=tmp_path / "c").examples == 255).all()
         said = [r.getMessage() for r in caplog.records if "16-bit" in r.getMessage()]
-        assert said == [f"16-bit pictures in {root}/train are read as 8-bit ones, round(v * 255 / 65535)"]
+        rule = "round(v * 255 / 65535); data.depth=full keeps them"
+        assert said == [f"16-bit pictures in {root}/train are read as 8-bit ones, {rule}"]
 
 
 def test_a_damaged_cache_is_made_again_and_one_that_cannot_be_written_is_named(tmp_path, monkeypatch):

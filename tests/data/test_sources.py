@@ -238,7 +238,7 @@ def test_a_source_of_ones_own_is_loaded_like_any_other():
     assert len(load(own)) == 3 and len(load(own, count=5, classes=(1, 4))) == 2
     with pytest.raises(ValueError, match=r"'own' has no setting 'coutn'; its settings are: count, shape\."):
         load(own, coutn=5)
-    with pytest.raises(ValueError, match=r"'array' returned ndarray; return a scorejax\.data\.Dataset"):
+    with pytest.raises(ValueError, match=r"'x' is float64 of shape \(3,\); wanted tables .* store x\[:, None\]"):
         load(array)
 
 
@@ -251,11 +251,15 @@ def array(split):
     [
         ("digits", {"seed": 1}, "'digits' has no setting 'seed'; its settings are: none"),
         ("moons", {"size": 8, "path": "x"}, "'moons' has no setting 'size', 'path'; its settings are: seed, noise"),
-        ("mnist", {"seed": 1}, "'mnist' has no setting 'seed'; its settings are: data_dir, size, crop, cache_dir"),
+        (
+            "mnist",
+            {"seed": 1},
+            "'mnist' has no setting 'seed'; its settings are: data_dir, size, crop, feature, cache_dir",
+        ),
         (
             "folder",
             {"size": 8},
-            "'folder' needs path=...; its settings are: path, size, crop, alpha, test_fraction, cache_dir",
+            "'folder' needs path=...; its settings are: path, size, crop, alpha, depth, test_fraction, cache_dir",
         ),
         ("tfds", {}, "'tfds' needs dataset=..."),
     ],
@@ -274,6 +278,16 @@ def written(name, folder):
     if name == "npz":
         np.savez(folder / "x.npz", x=np.zeros((20, 3)))
         return {"path": folder / "x.npz"}
+    if name == "csv":
+        (folder / "x.csv").write_text("a,b\n" + 20 * "1,2.5\n", "utf-8")
+        return {"path": folder / "x.csv"}
+    if name == "hdf5":
+        with pytest.importorskip("h5py").File(folder / "x.h5", "w") as file:
+            file["x"] = np.zeros((20, 3))
+        return {"path": folder / "x.h5"}
+    if name == "zarr":
+        pytest.importorskip("zarr").save_array(folder / "x.zarr", np.zeros((20, 3)))
+        return {"path": folder / "x.zarr"}
     return {}
 
 
@@ -315,7 +329,8 @@ def test_malformed_sets_are_refused(bad):
 
 
 def test_importing_the_package_loads_no_reader():
-    code = "import sys, scorejax.data; print(sys.modules.keys() & {'tensorflow_datasets', 'sklearn', 'PIL'})"
+    readers = {"tensorflow_datasets", "sklearn", "PIL", "h5py", "zarr"}
+    code = f"import sys, scorejax.data; print(sys.modules.keys() & {readers})"
     root = Path(__file__).parents[2]
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

@@ -54,6 +54,7 @@ def check_splits(config: Config, train: data.Dataset) -> dict[str, int | None]:
         ConfigError: such a split.
     """
     counts: dict[str, int | None] = {"train": len(train)}
+    data.mention_repeated(train)
     for split in (config.eval.split, config.eval.reference_split):
         if split in counts:
             continue
@@ -66,6 +67,7 @@ def check_splits(config: Config, train: data.Dataset) -> dict[str, int | None]:
             continue
         with user_errors("section data"):
             data.compare(train, other, ("train", split))
+        data.mention_duplicates(train, other, ("train", split))
         counts[split] = len(other)
     return counts
 

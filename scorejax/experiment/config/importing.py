@@ -36,12 +36,20 @@ def imported(noun: str, name: str) -> Factory:
         raise ConfigError(f"{noun} {name!r}: module {module!r} raised {type(error).__name__}: {error}") from error
     found = getattr(found_in, attribute, None)
     if found is None:
-        raise ConfigError(f"{noun} {name!r}: module {module!r} has no {attribute!r}")
+        there = [key for key, value in vars(found_in).items() if callable(value) and _is_of(value, module)]
+        raise ConfigError(
+            f"{noun} {name!r}: module {module!r} has no {attribute!r}; it has {', '.join(there) or 'no functions'}"
+        )
     if not callable(found):
         raise ConfigError(
             f"{noun} {name!r} is {type(found).__name__}, which cannot be called; name a function or class"
         )
     return found
+
+
+def _is_of(value: object, module: str) -> bool:
+    """Whether something was made in a module, and not imported into it."""
+    return getattr(value, "__module__", None) == module and not getattr(value, "__name__", "_").startswith("_")
 
 
 def is_importable(name: str) -> bool:
