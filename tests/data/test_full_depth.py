@@ -33,7 +33,7 @@ def test_floating_pictures_are_floating_numbers_and_those_of_8_bits_gray_levels(
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found[..., 0], heights)
     Image.fromarray(np.int32(RAMP) * 9).save(tmp_path / "b.tif")
-    with pytest.raises(ValueError, match="b.tif holds whole numbers from 0 to 586179; 0..65535 are read"):
+    with pytest.raises(ValueError, match=r"b\.tif holds whole numbers from 0 to 586179; 0\.\.65535 are read"):
         numbers(tmp_path / "b.tif")
     colors = np.uint8(RAMP[..., None] // [256, 300, 400])
     Image.fromarray(colors).save(tmp_path / "c.png")
@@ -66,7 +66,7 @@ def test_pictures_that_differ_are_refused_by_both_names(tmp_path):
     with pytest.raises(ValueError, match=r"\d\d\.png is \d+x12x1 of uint16 .*, \d\d\.png is \d+x12x1 of uint16; bring"):
         folder(tmp_path, test_fraction=0.0)
     Image.fromarray(np.uint8(RAMP >> 8)).save(tmp_path / "00.png")
-    with pytest.raises(ValueError, match="of uint8 .*is 16x12x1 of uint16"):
+    with pytest.raises(ValueError, match=r"of uint8 .*is 16x12x1 of uint16"):
         folder(tmp_path, test_fraction=0.0)
 
 
