@@ -72,6 +72,7 @@ def denoising_errors(key: Array, sde: LinearSDE, score: Score, x: Array, log_rat
     Raises:
         ValueError: examples that are not floating numbers, or a process that has no single ratio.
     """
+    check_kind(sde, LinearSDE, "denoising_errors")
     x = doors.points(x)
     return _errors(keys_lib.per_example(key, x.shape[0]), sde, as_score(score), x, jnp.asarray(log_ratio, x.dtype))
 

@@ -13,7 +13,8 @@ from scorejax.objectives.npr import variance_head
 from scorejax.objectives.over_time import over_time
 from scorejax.objectives.score_matching import MATCHINGS
 from scorejax.objectives.sliced import finite_difference, implicit, sliced
-from scorejax.objectives.time_sampling import TIME_SAMPLERS, draw_times, time_density
+from scorejax.objectives.time_laws import CosMap, LogitNormal, LogNormal, Mode, TimeLaw
+from scorejax.objectives.time_sampling import TIME_SAMPLERS, TIMES, TimesBy, draw_times, time_density
 from scorejax.objectives.vdm import continuous_vlb
 from scorejax.objectives.vlb import LossHistory, draw_terms, hybrid, vlb
 from scorejax.objectives.weighting import REDUCTIONS, WEIGHTINGS
@@ -23,10 +24,17 @@ __all__ = [
     "MATCHINGS",
     "OBJECTIVES",
     "REDUCTIONS",
+    "TIMES",
     "TIME_SAMPLERS",
     "WEIGHTINGS",
     "Contrast",
+    "CosMap",
+    "LogNormal",
+    "LogitNormal",
     "LossHistory",
+    "Mode",
+    "TimeLaw",
+    "TimesBy",
     "classification",
     "continuous_vlb",
     "contrastive",

@@ -9,6 +9,7 @@ from jax import Array
 
 from scorejax.objectives import score_matching
 from scorejax.objectives.over_time import over_time
+from scorejax.objectives.time_sampling import TimesBy
 from scorejax.objectives.weighting import Reduction, Weighting
 from scorejax.scores.predictions import Score
 from scorejax.sdes.linear import LinearSDE
@@ -21,7 +22,7 @@ def denoising(
     x0: Array,
     *,
     t: Array | None = None,
-    time_sampling: str = "uniform",
+    time_sampling: TimesBy = "uniform",
     weighting: Weighting = "simple",
     reduction: Reduction = "mean",
 ) -> Array:
@@ -40,7 +41,7 @@ def denoising(
         score: `score(x, t)`, the model's.
         x0: data, `[B, ...]`, in model units.
         t: times `[B]` drawn outside by `draw_times(..., time_sampling)`; drawn here if not given.
-        time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
+        time_sampling: how times are drawn: `uniform`, `stratified`, `importance`, or a law, see `draw_times`.
         weighting: a name in `WEIGHTINGS`, or any function `(sde, t) -> [B]` (`[B, ...]` for a weight per mode).
         reduction: over an example's dimensions: `mean`, `sum` or `half_sum`.
 

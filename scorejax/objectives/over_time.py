@@ -20,7 +20,7 @@ from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.objectives import score_matching
 from scorejax.objectives.score_matching import EnergyScore, StaticScore, Timeless
-from scorejax.objectives.time_sampling import time_density, time_or_drawn
+from scorejax.objectives.time_sampling import TimesBy, time_density, time_or_drawn
 from scorejax.objectives.weighting import Reduction, Weighting, reduction_factor, weight
 from scorejax.scores.predictions import Score, energy_of
 from scorejax.sdes.corruption import SDE, check_kind
@@ -55,7 +55,7 @@ def over_time(objective: Timeless) -> Callable[..., Array]:
         x0: Array,
         *,
         t: Array | None = None,
-        time_sampling: str = "uniform",
+        time_sampling: TimesBy = "uniform",
         weighting: Weighting = "simple",
         reduction: Reduction = "mean",
         diffuse: Diffuse | None = None,

@@ -13,6 +13,7 @@ from jax import Array
 from scorejax.numerics.ranges import Count, Positive
 from scorejax.objectives import score_matching
 from scorejax.objectives.over_time import Diffuse, over_time
+from scorejax.objectives.time_sampling import TimesBy
 from scorejax.objectives.weighting import Reduction, Weighting
 from scorejax.scores.predictions import Score
 from scorejax.sdes.corruption import SDE
@@ -25,7 +26,7 @@ def sliced(
     x0: Array,
     *,
     t: Array | None = None,
-    time_sampling: str = "uniform",
+    time_sampling: TimesBy = "uniform",
     weighting: Weighting = "simple",
     reduction: Reduction = "mean",
     diffuse: Diffuse | None = None,
@@ -52,7 +53,7 @@ def sliced(
         score: `score(x, t)`, the model's.
         x0: data, `[B, ...]`, in model units.
         t: times `[B]` drawn outside by `draw_times(..., time_sampling)`; drawn here if not given.
-        time_sampling: how times are drawn: `uniform`, `stratified` or `importance`.
+        time_sampling: how times are drawn: `uniform`, `stratified`, `importance`, or a law, see `draw_times`.
         weighting: weights of the squared *noise* error, as in `denoising`: a name in `WEIGHTINGS`, or any function
             `(sde, t) -> [B]`; the squared score is weighted by `sigma_t^2` times that.
         reduction: over an example's dimensions: `mean`, `sum` or `half_sum`.
@@ -77,7 +78,7 @@ def implicit(
     x0: Array,
     *,
     t: Array | None = None,
-    time_sampling: str = "uniform",
+    time_sampling: TimesBy = "uniform",
     weighting: Weighting = "simple",
     reduction: Reduction = "mean",
     diffuse: Diffuse | None = None,
@@ -103,7 +104,7 @@ def finite_difference(
     x0: Array,
     *,
     t: Array | None = None,
-    time_sampling: str = "uniform",
+    time_sampling: TimesBy = "uniform",
     weighting: Weighting = "simple",
     reduction: Reduction = "mean",
     diffuse: Diffuse | None = None,

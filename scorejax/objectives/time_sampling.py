@@ -1,8 +1,12 @@
-"""How training times are drawn, and the density they are drawn from, by which a loss is divided."""
+"""How training times are drawn, and the density by which a loss is divided, so that its mean depends on no sampler.
+
+Laws that are part of a recipe (`scorejax.objectives.time_laws`) are not divided out.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,28 +14,58 @@ from jax import Array
 
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.objectives.time_laws import CosMap, LogitNormal, LogNormal, Mode, TimeLaw
 from scorejax.sdes.corruption import SDE, check_kind
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.linear import LinearSDE
 
 TimeSampling: TypeAlias = Literal["uniform", "stratified", "importance"]
 TIME_SAMPLERS = get_args(TimeSampling)
+TimesBy: TypeAlias = str | TimeLaw
+"""A name in `TIME_SAMPLERS`, or a law."""
 
 
-def draw_times(key: Array, sde: SDE, n: int, time_sampling: str = "uniform") -> Array:
+def uniform() -> TimesBy:
+    """Each time by itself, uniform between the ends of the process."""
+    return "uniform"
+
+
+def stratified() -> TimesBy:
+    """One time in each of as many equal slots as there are examples."""
+    return "stratified"
+
+
+def importance() -> TimesBy:
+    """Uniform in the log signal-to-noise ratio, and divided out, for likelihoods."""
+    return "importance"
+
+
+TIMES: Mapping[str, Callable[..., Any]] = {
+    "uniform": uniform,
+    "stratified": stratified,
+    "importance": importance,
+    "lognormal": LogNormal,
+    "logit_normal": LogitNormal,
+    "mode": Mode,
+    "cosmap": CosMap,
+}
+"""Samplers, whose density a loss is divided by, and laws, whose density weighs the times, by name."""
+
+
+def draw_times(key: Array, sde: SDE, n: int, time_sampling: TimesBy = "uniform") -> Array:
     """Draw `n` training times, `[n]`.
 
     `uniform` draws them independently on [t_min, t_max] (on the levels of a discrete chain); `stratified` puts
     one in each of n equal slots, which lowers the variance of a batch mean; `importance` draws from the density
     proportional to `g^2 / sigma^2` (Song et al., arXiv 2101.09258), which is uniform in the log signal-to-noise
     ratio because `g^2 / sigma^2 = -d log SNR / dt`, so that its inverse is closed form for every process
-    of one ratio; where the modes differ it is the mean over them. These are stratified too.
+    of one ratio; where the modes differ it is the mean over them. These are stratified too, and so are those of a law.
 
     Args:
         key: one key, or one per example `[n]` (then draws are independent and `stratified` is refused).
         sde: the forward process.
         n: how many.
-        time_sampling: `uniform`, `stratified` or `importance`.
+        time_sampling: `uniform`, `stratified` or `importance`, or a law such as `time_laws.LogNormal()`.
 
     Raises:
         ValueError: on an unknown sampler, or one that cannot work here.
@@ -48,6 +82,8 @@ def draw_times(key: Array, sde: SDE, n: int, time_sampling: str = "uniform") -> 
     else:
         # one random shift of an even grid: each time by itself is uniform, all together are spread
         u = jnp.mod(jax.random.uniform(key) + jnp.arange(n) / n, 1.0)
+    if isinstance(time_sampling, TimeLaw):
+        return time_sampling.times(sde, u)
     if time_sampling != "importance":
         return sde.time_of(u)
     assert isinstance(sde, LinearSDE)  # `_check` refuses others
@@ -55,8 +91,10 @@ def draw_times(key: Array, sde: SDE, n: int, time_sampling: str = "uniform") -> 
     return jnp.clip(sde.inverse_log_snr(first + u * (last - first)), sde.t_min, sde.t_max)
 
 
-def time_density(sde: SDE, t: Array, time_sampling: str = "uniform") -> Array:
+def time_density(sde: SDE, t: Array, time_sampling: TimesBy = "uniform") -> Array:
     """Return the density of `draw_times` relative to the uniform one, shaped like `t`; its uniform mean is one.
+
+    Of a law it is one, since laws are not divided out.
 
     Raises:
         ValueError: on an unknown sampler, or one that cannot work here.
@@ -70,7 +108,7 @@ def time_density(sde: SDE, t: Array, time_sampling: str = "uniform") -> Array:
     return (sde.t_max - sde.t_min) * sde.mean_rate(t) / total
 
 
-def time_or_drawn(key: Array, sde: SDE, n: int, t: Array | None, time_sampling: str) -> tuple[Array, Array]:
+def time_or_drawn(key: Array, sde: SDE, n: int, t: Array | None, time_sampling: TimesBy) -> tuple[Array, Array]:
     """Return training times `[n]`, the given ones or drawn ones, and a key (or one per example) for all other noise.
 
     Raises:
@@ -84,7 +122,24 @@ def time_or_drawn(key: Array, sde: SDE, n: int, t: Array | None, time_sampling: 
     return jnp.asarray(t, jnp.result_type(float)), fold(key, 1)
 
 
-def _check(sde: SDE, time_sampling: str) -> None:
+def divided_out(time_sampling: TimesBy, what: str) -> str:
+    """Return a sampler whose density a loss is divided by.
+
+    Raises:
+        ValueError: a law, under which a bound would be none.
+    """
+    if isinstance(time_sampling, TimeLaw):
+        raise ValueError(
+            f"{what} holds whatever times are drawn, and so takes those whose density is divided out: "
+            f"{', '.join(TIME_SAMPLERS)}; got the law {type(time_sampling).__name__}"
+        )
+    return time_sampling
+
+
+def _check(sde: SDE, time_sampling: TimesBy) -> None:
+    if isinstance(time_sampling, TimeLaw):
+        time_sampling.check(sde)
+        return
     if time_sampling not in TIME_SAMPLERS:
         raise ValueError(f"unknown time_sampling {time_sampling!r}; choose one of {', '.join(TIME_SAMPLERS)}")
     if time_sampling != "importance":

@@ -13,7 +13,7 @@ from scorejax.likelihood.elbo import prior_term
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Positive
-from scorejax.objectives.time_sampling import time_density, time_or_drawn
+from scorejax.objectives.time_sampling import divided_out, time_density, time_or_drawn
 from scorejax.scores.predictions import Score
 from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.linear import LinearSDE
@@ -58,6 +58,7 @@ def continuous_vlb(
         ValueError: on data, times, keys or a score of another kind or shape.
     """
     check_kind(sde, LinearSDE, "continuous_vlb")
+    divided_out(time_sampling, "a bound")
     points = data_points(x0, levels, centered=centered, endpoints=endpoints)
     t, rest = time_or_drawn(key, sde, points.shape[0], t, time_sampling)
     keys = keys_lib.per_example(rest, points.shape[0])

@@ -1,4 +1,4 @@
-"""Predictions of the mean one level below, for chains of levels: both are linear in the point and in its score."""
+"""Predictions that are linear in the point and in its score: the velocity, and those of the mean one level below."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from scorejax.sdes.linear import LinearSDE
 
 CHAIN_PREDICTIONS = ("previous_mean", "mean_shift", "sharpening")
 """What a network may predict for a chain of levels alone."""
+OF_SCORE = ("velocity", *CHAIN_PREDICTIONS)
+"""What is given by its weights."""
 
 
 def weights(sde: LinearSDE, t: Time, kind: str) -> tuple[Array, Array]:
@@ -23,15 +25,20 @@ def weights(sde: LinearSDE, t: Time, kind: str) -> tuple[Array, Array]:
         sharpening = alpha_s E[x_0 | x_t] - x = (1 / a - 1) x + (sigma_t^2 / a) score
 
     The last is what inverse heat dissipation learns (arXiv 2206.13397): the step to the clean signal one level below.
+    Of any process with the drift `f x`,
+
+        velocity = f x - g^2 score / 2
 
     Args:
-        sde: a chain of levels.
-        t: times of levels, a scalar or `[B]`. Below the first level lie the data.
-        kind: one of `CHAIN_PREDICTIONS`.
+        sde: the forward process, a chain of levels but for the velocity.
+        t: times, of a chain those of levels, a scalar or `[B]`. Below the first level lie the data.
+        kind: one of `CHAIN_PREDICTIONS`, or `velocity`, of any process.
 
     Raises:
         ValueError: the process has no levels.
     """
+    if kind == "velocity":
+        return sde.drift_rate(t), -0.5 * sde.diffusion_squared(t)
     if not isinstance(sde, Chain):
         raise ValueError(
             f"{kind} is of the mean one level below, and {type(sde).__name__} has no levels; take a chain (ddpm, smld, "

@@ -28,7 +28,7 @@ over: JAX may remember such an array in the precision in which it first met it.
 ConditionalScore = Callable[[Array, Array, Array], Array]
 """`score(x, t, condition)`: as `Score`, with a condition `[B, ...]`: classes, vectors or sequences of vectors."""
 
-PREDICTIONS = ("noise", "data", "score", "v")
+PREDICTIONS = ("noise", "data", "score", "v", "velocity")
 """What a network may predict, for any process."""
 
 
@@ -37,8 +37,9 @@ def convert(sde: SDE, x: Array, t: Time, value: Array, source: str, target: str)
 
         noise = -sigma score,   data = (x - sigma noise) / alpha,   v = alpha noise - sigma data
 
-    (`v` of Salimans & Ho, arXiv 2202.00512.) For a chain of levels also the mean of `q(x_s | x_t, x_0)`, where `s` is
-    one level below `t` (DDPM, arXiv 2006.11239, eq. 7):
+    (`v` of Salimans & Ho, arXiv 2202.00512.) And the velocity of the probability flow, `drift(x, t) - g^2 score / 2`,
+    on `flow` that of flow matching, `noise - data` (Lipman et al., arXiv 2210.02747). For a chain also the mean
+    of `q(x_s | x_t, x_0)`, where `s` is one level below `t` (DDPM, arXiv 2006.11239, eq. 7):
 
         previous_mean = c_t x + c_0 data,   with the coefficients of `sde.posterior(s, t)`
 
@@ -53,7 +54,7 @@ def convert(sde: SDE, x: Array, t: Time, value: Array, source: str, target: str)
         x: the points `x_t`, `[B, ...]`.
         t: their times, a scalar or `[B]`.
         value: the prediction, shaped like `x`.
-        source: what `value` is: `noise`, `data`, `score`, `v`, `previous_mean`, `mean_shift` or `sharpening`.
+        source: what `value` is: one of `PREDICTIONS`, or `previous_mean`, `mean_shift` or `sharpening`.
         target: what to return, same choices.
 
     Raises:
@@ -68,11 +69,11 @@ def convert(sde: SDE, x: Array, t: Time, value: Array, source: str, target: str)
     if source == target:
         return value
     sde = check_kind(sde, LinearSDE, f"to make {target} of {source}")
-    if source in CHAIN_PREDICTIONS:
+    if source in below.OF_SCORE:
         of_x, of_score = below.weights(sde, t, source)
         score = sde.scale(1.0 / of_score, t, value - sde.scale(of_x, t, x))
         return convert(sde, x, t, score, "score", target)
-    if target in CHAIN_PREDICTIONS:
+    if target in below.OF_SCORE:
         of_x, of_score = below.weights(sde, t, target)
         return sde.scale(of_x, t, x) + sde.scale(of_score, t, convert(sde, x, t, value, source, "score"))
     alpha, sigma = sde.alpha(t), sde.sigma(t)

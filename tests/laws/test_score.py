@@ -23,7 +23,16 @@ NOISE = jnp.asarray(np.random.default_rng(1).standard_normal((3, 2, 2)), jnp.flo
 def truths(sde, t):
     """What each kind of network should predict at `x_t = alpha x_0 + sigma noise`."""
     alpha, sigma = (np.asarray(c(t)).reshape(-1, 1, 1) for c in (sde.alpha, sde.sigma))
-    return {"noise": NOISE, "data": X0, "score": -NOISE / sigma, "v": alpha * NOISE - sigma * X0}
+    rate, g2 = (np.asarray(c(t)).reshape(-1, 1, 1) for c in (sde.drift_rate, sde.diffusion_squared))
+    velocity = rate * (alpha * X0 + sigma * NOISE) + g2 * NOISE / (2 * sigma)
+    noise_and_data = {"noise": NOISE, "data": X0, "v": alpha * NOISE - sigma * X0}
+    return {**noise_and_data, "score": -NOISE / sigma, "velocity": velocity}
+
+
+def test_the_velocity_of_the_flow_is_noise_less_data():
+    sde, t = sj.flow(), jnp.array([0.1, 0.5, 0.9])
+    x = sde.perturb(X0, t, NOISE)
+    np.testing.assert_allclose(convert(sde, x, t, NOISE, "noise", "velocity"), NOISE - X0, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
@@ -179,6 +188,7 @@ def test_an_error_of_any_prediction_costs_its_square_in_units_of_noise(name):
             "previous_mean": alpha / sigma / slope,
             "mean_shift": alpha / sigma / slope * np.sqrt([forward_kernel(sde, i)[1] for i in n]),
             "sharpening": np.array([forward_kernel(sde, i)[0] for i in n]) / sigma,
+            "velocity": 2.0 * sigma / np.asarray(sde.diffusion_squared(t)),
         }
 
         for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):
@@ -212,12 +222,14 @@ def test_all_targets_have_one_loss_and_one_gradient(name, given_noise):
         # the mean below is linear in the point and in the data
         of_x, of_data = (np.reshape([below(sde, n, *one) for n in levels], (-1, 1, 1)) for one in ((1, 0), (0, 1)))
         a, variance = np.transpose([forward_kernel(sde, n) for n in levels]).reshape(2, -1, 1, 1)
+        rate, g2 = (np.asarray(c(t)).reshape(-1, 1, 1) for c in (sde.drift_rate, sde.diffusion_squared))
 
         def words(x, noise):
             data = (x - sigma * noise) / alpha
             mean, v = of_x * x + of_data * data, alpha * noise - sigma * data
             forward = {"previous_mean": mean, "mean_shift": (mean - a * x) / np.sqrt(variance)}
             forward["sharpening"] = (x - sigma * noise) / a - x
+            forward["velocity"] = rate * x + g2 * noise / (2.0 * sigma)
             return {"noise": noise, "data": data, "score": -noise / sigma, "v": v, **forward}
 
         for predicts in (*PREDICTIONS, *CHAIN_PREDICTIONS):

@@ -53,6 +53,8 @@ CALLS = {
     "log_prob with a standard prior": lambda sde: sj.log_prob(KEY, sde, score, DATA, prior="standard").value,
     "dequantized_bits": lambda sde: likelihood.dequantized_bits(KEY, sde, score, LABELS[:, None], 2),
     "bound_bits": lambda sde: likelihood.bound_bits(KEY, sde, score, LABELS[:, None], 2, samples=10),
+    "denoising_levels": lambda sde: likelihood.denoising_levels(sde),
+    "denoising_errors": lambda sde: likelihood.denoising_errors(KEY, sde, score, DATA, jnp.zeros(2)),
     "likelihood_bound": lambda sde: likelihood.likelihood_bound(KEY, sde, score, DATA, samples=10),
     "elbo": lambda sde: sj.elbo(KEY, sde, score, DATA, CHAIN),
     "make_score": lambda sde: sj.make_score(sde, lambda p, x, t: -x, (), "score")(DATA, 0.5),
@@ -72,7 +74,8 @@ CALLS = {
     "classification": lambda sde: objectives.classification(KEY, sde, score, DATA, LABELS),
     "variance_head": objective("variance_head"),
     **{f"the weighting {name}": objective("sliced", weighting=name) for name in WEIGHTINGS},
-    **{f"the times {name}": objective("sliced", time_sampling=name) for name in ("uniform", "importance")},
+    **{f"the times {name}": objective("sliced", time_sampling=make()) for name, make in objectives.TIMES.items()
+       if name != "stratified"},
     "stratified times": lambda sde: objectives.draw_times(KEY, sde, 3, "stratified"),
     "time_density": lambda sde: objectives.time_density(sde, jnp.ones(3)),
     "draw_times": lambda sde: objectives.draw_times(KEY, sde, 3),
