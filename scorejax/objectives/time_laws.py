@@ -13,7 +13,6 @@ from typing import Annotated, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from annotated_types import Interval
 from jax import Array
 
@@ -39,6 +38,20 @@ class TimeLaw(abc.ABC):
             raise ValueError(
                 f"the law {type(self).__name__} draws times between the levels, got a chain; choose uniform or "
                 "stratified times, or a process in continuous time"
+            )
+        return found
+
+    def within_1(self, sde: SDE) -> LinearSDE:
+        """Return the process, for a law of times between 0 and 1.
+
+        Raises:
+            ValueError: its times are others.
+        """
+        found = TimeLaw.check(self, sde)
+        if not 0.0 <= found.t_min < found.t_max <= 1.0:
+            raise ValueError(
+                f"the law {type(self).__name__} is of times between 0 and 1, got a process from {found.t_min} to "
+                f"{found.t_max}; take lognormal, which is of the noise"
             )
         return found
 
@@ -73,7 +86,7 @@ class LogNormal(TimeLaw):
 
 @dataclass(frozen=True)
 class LogitNormal(TimeLaw):
-    """`logit(t / t_max) ~ N(mean, std^2)` (Esser et al., arXiv 2403.03206): on the flow a log-normal ratio.
+    """`logit(t) ~ N(mean, std^2)` (Esser et al., arXiv 2403.03206): on the flow a log-normal ratio.
 
     Attributes:
         mean: above zero for noisier times.
@@ -83,10 +96,14 @@ class LogitNormal(TimeLaw):
     mean: Finite = 0.0
     std: Positive = 1.0
 
+    def check(self, sde: SDE) -> LinearSDE:
+        return self.within_1(sde)
+
     def _times(self, sde: LinearSDE, u: Array) -> Array:
-        low = (math.log(sde.t_min / (sde.t_max - sde.t_min)) - self.mean) / self.std if sde.t_min else -jnp.inf
-        z = _normal_between(jnp.asarray(low, u.dtype), jnp.asarray(jnp.inf, u.dtype), u)
-        return sde.t_max * jax.nn.sigmoid(self.mean + self.std * z)
+        ends = [
+            (jax.scipy.special.logit(jnp.asarray(t, u.dtype)) - self.mean) / self.std for t in (sde.t_min, sde.t_max)
+        ]
+        return jax.nn.sigmoid(self.mean + self.std * _normal_between(ends[0], ends[1], u))
 
 
 @dataclass(frozen=True)
@@ -99,25 +116,34 @@ class Mode(TimeLaw):
 
     tilt: Tilt = 1.29
 
+    def check(self, sde: SDE) -> LinearSDE:
+        return self.within_1(sde)
+
     def _times(self, sde: LinearSDE, u: Array) -> Array:
-        # its largest u, where the process begins: by bisection in float64, as the function falls
+        last, first = self._at(sde.t_max), self._at(sde.t_min)
+        v = last + u * (first - last)
+        return 1.0 - v - self.tilt * (jnp.cos(0.5 * math.pi * v) ** 2 - 1.0 + v)
+
+    def _at(self, t: float) -> float:
+        """The `u` of a time, by bisection, as the function falls."""
         low, high = 0.0, 1.0
         for _ in range(60):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if self._of(np.float64(middle)) * sde.t_max > sde.t_min else (low, middle)
-        return sde.t_max * self._of(high * u)
-
-    def _of(self, u: Array | np.float64) -> Array:
-        return 1.0 - u - self.tilt * (jnp.cos(0.5 * math.pi * u) ** 2 - 1.0 + u)
+            u = 0.5 * (low + high)
+            later = 1.0 - u - self.tilt * (math.cos(0.5 * math.pi * u) ** 2 - 1.0 + u) > t
+            low, high = (u, high) if later else (low, u)
+        return high
 
 
 @dataclass(frozen=True)
 class CosMap(TimeLaw):
     """`p(t) = 2 / (pi - 2 pi t + 2 pi t^2)` (arXiv 2403.03206): on the flow the log ratios of a cosine schedule."""
 
+    def check(self, sde: SDE) -> LinearSDE:
+        return self.within_1(sde)
+
     def _times(self, sde: LinearSDE, u: Array) -> Array:
-        first = math.atan(2.0 * sde.t_min / sde.t_max - 1.0)
-        return 0.5 * sde.t_max * (1.0 + jnp.tan(first + u * (0.25 * math.pi - first)))
+        first, last = math.atan(2.0 * sde.t_min - 1.0), math.atan(2.0 * sde.t_max - 1.0)
+        return 0.5 * (1.0 + jnp.tan(first + u * (last - first)))
 
 
 def _normal_between(low: Array, high: Array, u: Array) -> Array:

@@ -13,7 +13,10 @@ import numpy as np
 from jax import Array
 
 from scorejax import objectives, reverse
-from scorejax.objectives import LossHistory
+from scorejax.experiment.config import Part
+from scorejax.experiment.config.schema import TIME_SAMPLING
+from scorejax.objectives import LossHistory, TimesBy
+from scorejax.objectives.time_sampling import divided_out
 from scorejax.reverse.variance import VarianceHead
 from scorejax.scores.predictions import Score as ScoreFunction
 from scorejax.sdes import SDE, LinearSDE
@@ -45,18 +48,28 @@ def try_out(function: Callable[..., Array], sde: SDE) -> None:
     jax.eval_shape(lambda x0, t: function(key, sde, lambda x, t: x, x0, t=t), x0, t)
 
 
-def drawn(sde: SDE, time_sampling: str) -> Callable[[LossHistory | None, Array, int], Array]:
+def times_by(text: str) -> TimesBy:
+    """The sampler or the law of times `NAME:key=value...` of the setting `objective.time_sampling`."""
+    part = Part(TIME_SAMPLING, "objective.time_sampling")
+    part.choose_text(text)
+    return part.make()
+
+
+def drawn(sde: SDE, time_sampling: TimesBy) -> Callable[[LossHistory | None, Array, int], Array]:
     """How the times of a batch are drawn."""
     return lambda history, key, n: objectives.draw_times(key, sde, n, time_sampling)
 
 
-def bound_of_chain(function: Callable[..., Array], sde: Chain, time_sampling: str, takes_proposal: bool) -> Objective:
+def bound_of_chain(
+    function: Callable[..., Array], sde: Chain, time_sampling: TimesBy, takes_proposal: bool
+) -> Objective:
     """A bound whose terms are the levels of the chain, from the noisiest down.
 
     Where the bound alone is trained, importance means a proposal from the last losses of every term (improved DDPM,
     arXiv 2102.09672).
     """
     times = np.arange(sde.levels, 0, -1) / sde.levels
+    time_sampling = divided_out(time_sampling, "a bound")
     learns = time_sampling == "importance" and takes_proposal
 
     def terms(t: Array) -> Array:

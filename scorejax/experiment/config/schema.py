@@ -17,7 +17,6 @@ from scorejax.experiment.config.parts import Seam
 from scorejax.experiment.config.settings import Setting
 from scorejax.experiment.config.values import Kind, Values
 from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive, Seed, Share
-from scorejax.objectives.time_sampling import TimeSampling
 from scorejax.samplers.reverse_chain import VarianceName
 
 _Labels: TypeAlias = Annotated[tuple[Natural, ...], MinLen(1)]
@@ -62,6 +61,7 @@ STEPPER = Seam(
 TIME_GRID = Seam(
     "scorejax.experiment.assemble:GRIDS", "time grid", "auto", supplied=frozenset({"t_min", "fitted", "stepper"})
 )
+TIME_SAMPLING = Seam("scorejax.objectives:TIMES", "law of times", "uniform")
 METRIC = Seam("scorejax.metrics:METRICS", "metric", "frechet", makes="scorejax.metrics:Metric")
 
 SCHEMA: Values = {
@@ -99,7 +99,14 @@ SCHEMA: Values = {
         "objective",
         "denoising",
         supplied=frozenset(_OF_THE_RUN),
-        common={"time_sampling": Setting(TimeSampling, "uniform", "how the times of training are drawn")},
+        common={
+            "time_sampling": Setting(
+                Kind((str,), part=TIME_SAMPLING),
+                "uniform",
+                "how the times of training are drawn: NAME or NAME:key=value; laws, such as lognormal, are not divided "
+                "out",
+            )
+        },
     ),
     "optim": {
         "name": Setting(Literal["adam", "adamw"], "adam", "the optimizer"),

@@ -17,7 +17,7 @@ from scorejax import guidance, models, objectives
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble import score as scores
 from scorejax.experiment.assemble.data import fitting
-from scorejax.experiment.assemble.objective import Objective, bound_of_chain, drawn, try_out
+from scorejax.experiment.assemble.objective import Objective, bound_of_chain, drawn, times_by, try_out
 from scorejax.experiment.config import takes
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
@@ -25,6 +25,7 @@ from scorejax.models import pretrained
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Below1, Positive
 from scorejax.objectives import LossHistory
+from scorejax.objectives.weighting import edm
 from scorejax.reverse.variance import VarianceHead
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score as ScoreFunction
@@ -193,7 +194,7 @@ class Score(Recipe):
         """
         c, sde = self.config.objective, scores.stand_in(self.sde)
         factory, settings = c.find(), c.own()
-        parameters, time_sampling = takes(factory), c.time_sampling
+        parameters, time_sampling = takes(factory), times_by(c.time_sampling)
         of_chain, of_bound = "chain" in parameters, "centered" in parameters
         learns_range = bool(getattr(self.config.model, "learned_range", None))
         if of_chain != learns_range:
@@ -217,6 +218,8 @@ class Score(Recipe):
             settings |= {count: gray_levels, "centered": self.config.data.centered}
         if "time_sampling" in parameters:
             settings["time_sampling"] = time_sampling
+        if settings.get("weighting") == "edm":
+            settings["weighting"] = functools.partial(edm, sigma_data=self.sigma_data)
         function = functools.partial(factory, **settings)
         if of_chain:
             assert isinstance(sde, Chain)  # refused above
