@@ -13,6 +13,7 @@ from typing import Any
 from scorejax.data.csv import csv
 from scorejax.data.dataset import Dataset
 from scorejax.data.digits import digits
+from scorejax.data.fields import random_field
 from scorejax.data.finite import not_finite
 from scorejax.data.folder import folder
 from scorejax.data.hdf5 import hdf5
@@ -32,6 +33,7 @@ SOURCES: dict[str, Source] = {
     "digits": digits,
     "moons": moons,
     "gaussian": gaussian,
+    "random_field": random_field,
     "folder": folder,
     "npz": npz,
     "csv": csv,
