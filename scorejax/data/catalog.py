@@ -20,6 +20,7 @@ from scorejax.data.hdf5 import hdf5
 from scorejax.data.labels import mention_absent
 from scorejax.data.npz import npz
 from scorejax.data.own import loaded
+from scorejax.data.packaged import diabetes, eeg, elevation
 from scorejax.data.subset import subset
 from scorejax.data.tfds import exists, prepared_sets, tfds
 from scorejax.data.vectors import gaussian, moons
@@ -34,6 +35,9 @@ SOURCES: dict[str, Source] = {
     "moons": moons,
     "gaussian": gaussian,
     "random_field": random_field,
+    "eeg": eeg,
+    "elevation": elevation,
+    "diabetes": diabetes,
     "folder": folder,
     "npz": npz,
     "csv": csv,

@@ -221,7 +221,9 @@ def test_a_damaged_description_of_a_prepared_set_is_named(tmp_path, content):
 
 
 def test_unknown_names_and_splits_list_the_choices(tmp_path):
-    with pytest.raises(ValueError, match="digits, moons, gaussian, random_field, folder, npz"):
+    with pytest.raises(
+        ValueError, match="digits, moons, gaussian, random_field, eeg, elevation, diabetes, folder, npz"
+    ):
         load("digitz", data_dir=tmp_path)
     with pytest.raises(ValueError, match="'train' or 'test'"):
         load("digits", "valid")

@@ -22,7 +22,7 @@ from scorejax.experiment.training.train import init_state, make_update
 from scorejax.runtime import parallel
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
-BUILT_IN = ("digits", "moons", "gaussian")
+BUILT_IN = ("digits", "moons", "gaussian", "random_field", "eeg", "elevation", "diabetes")
 SIDES = {"mnist": (28, 1), "cifar10": (32, 3)}
 
 
