@@ -37,9 +37,16 @@ def test_sliced_wasserstein_counts_shares_not_examples():
 
 def test_a_classifier_reaches_the_accuracy_of_the_best_one():
     found = metrics.two_sample(normal(800), 1 + normal(800, seed=1), epochs=30)
-    assert found.accuracy == pytest.approx(0.6915, abs=0.04) and found.z > 10
+    assert found.accuracy == pytest.approx(0.6915, abs=0.05) and found.z > 7
     same = metrics.two_sample(normal(400), normal(400, seed=1), epochs=20)
-    assert abs(same.z) < 3 and same.standard_error == pytest.approx(0.5 / 800**0.5, rel=0.01)
+    assert same.standard_error == pytest.approx(0.5 / 400**0.5, rel=0.02)
+
+
+def test_a_classifier_of_two_sets_of_one_law_is_right_as_often_as_a_coin():
+    """Its deviations are those of a coin, neither more nor fewer, also for sets as small as tables are."""
+    pairs = [(normal(60, 3, 2 * i), normal(60, 3, 2 * i + 1)) for i in range(30)]
+    z = [metrics.two_sample(x, y, epochs=10, seed=i).z for i, (x, y) in enumerate(pairs)]
+    assert abs(np.mean(z)) < 0.6 and 0.6 < np.std(z) < 1.5
 
 
 def test_marginals_are_those_of_scipy():
