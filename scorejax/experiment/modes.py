@@ -10,13 +10,13 @@ from typing import TypeAlias
 
 import jax
 
-from scorejax.experiment import checks, recipes, rehearsal, steering
+from scorejax.experiment import averages, checks, recipes, record, rehearsal, steering
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config, flatten, to_dict
 from scorejax.experiment.evaluation import calibrate as calibration
 from scorejax.experiment.evaluation import controlled, evaluate
 from scorejax.experiment.evaluation import sweep as sweeps
-from scorejax.experiment.recipe import Recipe
+from scorejax.experiment.recipe import Recipe, make_recipe
 from scorejax.experiment.training.beside import train_beside
 from scorejax.experiment.training.train import train as run_training
 from scorejax.runtime import checkpoint
@@ -44,6 +44,8 @@ def train(config: Config, workdir: str | Path) -> str | None:
     """Train, then evaluate; goes on where an earlier run stopped."""
     checks.check(config, jax.device_count())
     workdir_lib.check(workdir, config)
+    if config.eval.average is not None:
+        averages.check(config)
     if config.train.steps > max(checkpoint.steps(workdir), default=0):
         rehearsal.rehearse(config, workdir)
     preview = functools.partial(_preview, config, workdir)
@@ -78,6 +80,11 @@ def calibrate(config: Config, workdir: str | Path) -> None:
     calibration.calibrate(config, workdir)
 
 
+def ema(config: Config, workdir: str | Path) -> None:
+    """The average of weights of length `eval.average`, made of the snapshots of a run, for eval and sample."""
+    averages.write(config, workdir, make_recipe(config, record=record.of_run(workdir, config)).shapes())
+
+
 def fid_stats(config: Config, workdir: str | Path) -> None:
     """Mean and covariance of the features of real examples, for `eval.stats`."""
     evaluate.statistics(config, workdir)
@@ -98,7 +105,7 @@ def _beside(kind: type[Recipe]) -> Mode:
 
 
 MODES: dict[str, Mode] = {
-    each.__name__.rstrip("_"): each for each in (train, eval_, sample, sweep, calibrate, fid_stats)
+    each.__name__.rstrip("_"): each for each in (train, eval_, sample, sweep, calibrate, ema, fid_stats)
 } | {f"train_{kind.section}": _beside(kind) for kind in recipes.BESIDE.values()}
 """By name; what is trained next to a model has a mode of its own."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scorejax import data
+from scorejax.experiment import averages
 from scorejax.experiment import record as record_lib
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
@@ -89,12 +90,15 @@ class Trained(NamedTuple):
         return Beside(self.recipe, self.params, self.step)
 
 
-def restore(config: Config, workdir: str | Path) -> Trained:
+def restore(config: Config, workdir: str | Path, step: int | None = None) -> Trained:
     """The model of a run: averaged weights of its newest whole checkpoint; if it has none, those of `init_from`.
+
+    With `eval.average` they are the average of that length, made of the snapshots of the run.
 
     Args:
         config: the run's.
         workdir: its folder.
+        step: of which checkpoint; the newest whole one if not given.
 
     Raises:
         RunError: no readable checkpoint, a config that does not fit, or data that are not those of the run.
@@ -103,7 +107,9 @@ def restore(config: Config, workdir: str | Path) -> Trained:
     if config.init_from and not checkpoint.steps(workdir):
         workdir_lib.adopt(workdir, config)
         return Trained(config, recipe, *recipe.load(config.init_from))
-    restored = checkpoint.restore_ema(workdir, recipe.shapes())
+    if config.eval.average is not None:
+        return Trained(config, recipe, *averages.read(workdir, recipe.shapes(), config.eval.average))
+    restored = checkpoint.restore_ema(workdir, recipe.shapes(), step)
     return Trained(config, recipe, restored.fields["ema"], restored.step)
 
 

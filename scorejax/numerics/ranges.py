@@ -27,6 +27,8 @@ Below1: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
 """A part of a whole that is never all of it: dropout, the decay of an average."""
 Inside01: TypeAlias = Annotated[float, Interval(gt=0, lt=1)]
 """A part of a whole, neither none nor all of it."""
+RelativeLength: TypeAlias = Annotated[float, Interval(gt=0, le=0.288)]
+"""The standard deviation of a power function of time on `[0, 1]`, which is `sqrt(1/12) = 0.2887` for the constant."""
 
 Finite: TypeAlias = Annotated[float, Interval(gt=-math.inf, lt=math.inf)]
 """Any number."""

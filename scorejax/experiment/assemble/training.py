@@ -55,6 +55,20 @@ def check_numbers(config: Config, devices: int = 1) -> None:
             f"train.batch = {config.train.batch} cannot be shared equally by {devices} devices; choose a multiple "
             f"of {devices}"
         )
+    pieces = config.train.accumulate
+    if config.train.batch % (devices * pieces):
+        raise ConfigError(
+            f"train.batch = {config.train.batch} cannot be cut into train.accumulate = {pieces} equal pieces on "
+            f"{devices} device{'s' * (devices > 1)}; choose a multiple of {devices * pieces}"
+        )
+    if bool(config.ema.lengths) != bool(config.ema.snapshot_every):
+        raise ConfigError(
+            f"ema.lengths = {config.ema.lengths} and ema.snapshot_every = {config.ema.snapshot_every} go together: "
+            "averages of these lengths are kept as snapshots every so many steps; set both, such as "
+            "ema.lengths=0.05,0.10 and a tenth to a thirtieth of train.steps, or neither"
+        )
+    if len(set(config.ema.lengths)) != len(config.ema.lengths):
+        raise ConfigError(f"ema.lengths = {config.ema.lengths} names a length twice")
 
 
 def steps_per_call(config: Config, start: int = 0, *, convolutions: bool = False) -> int:
@@ -69,6 +83,7 @@ def steps_per_call(config: Config, start: int = 0, *, convolutions: bool = False
     c = config.train
     names = ("steps", "log_every", "checkpoint_every", "keep_every", "preview_every")
     intervals = {**{f"train.{name}": c[name] for name in names}, "the step to go on from": start}
+    intervals["ema.snapshot_every"] = config.ema.snapshot_every
     if c.steps_per_call:
         for name, value in intervals.items():
             if value % c.steps_per_call:

@@ -16,7 +16,7 @@ from scorejax.data.picture import Alpha
 from scorejax.experiment.config.parts import Seam
 from scorejax.experiment.config.settings import Setting
 from scorejax.experiment.config.values import Kind, Values
-from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive, Seed, Share
+from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive, RelativeLength, Seed, Share
 from scorejax.samplers.reverse_chain import VarianceName
 
 _Labels: TypeAlias = Annotated[tuple[Natural, ...], MinLen(1)]
@@ -122,10 +122,20 @@ SCHEMA: Values = {
     "ema": {
         "decay": Setting(Below1, 0.9999, "of the average of the weights; 0: no average"),
         "warmup": Setting(bool, False, "at step n the decay is min(decay, (1 + n) / (10 + n))"),
+        "lengths": Setting(
+            tuple[RelativeLength, ...],
+            (),
+            "of averages by power functions of time, each relative to the length of the training, such as 0.05,0.10; "
+            "from their snapshots --mode=ema makes the average of any length",
+        ),
+        "snapshot_every": Setting(Natural, 0, "steps between snapshots of these averages, kept for ever; 0: none"),
     },
     "train": {
         "steps": Setting(Count, 100_000, "optimizer steps"),
         "batch": Setting(Count, 128, "examples in a step, over all devices"),
+        "accumulate": Setting(
+            Count, 1, "pieces of a batch, one after the other, whose gradients are averaged: for batches beyond memory"
+        ),
         "steps_per_call": Setting(Natural, 0, "steps in a compiled call; 0: chosen (1 for images on a CPU)"),
         "log_every": Setting(Count, 50, "steps between lines of the log"),
         "checkpoint_every": Setting(Count, 5000, "steps between checkpoints"),
@@ -166,6 +176,12 @@ SCHEMA: Values = {
         "seed": Setting(Seed, 43, "of everything random in evaluation"),
         "batch": Setting(Count, 256, "examples in a call, over all devices"),
         "split": Setting(str, "test", "of the data, whose examples are measured"),
+        "average": Setting(
+            RelativeLength | None,
+            None,
+            "length of the average of weights that is evaluated, relative to the training, made of the snapshots of "
+            "ema.lengths; none: the average of ema.decay",
+        ),
         "exact": Setting(bool, True, "measure bits/dim; false: leave them out"),
         "likelihood_examples": Setting(Natural, 0, "examples whose bits/dim are measured; 0: all"),
         "likelihood_passes": Setting(Count, 1, "dequantizations of each example"),

@@ -33,7 +33,9 @@ _NAMED = ("sampler.stepper.name", "sampler.steps", "guidance.")  # what `title` 
 def settings(config: Config, keys: Iterable[str]) -> Values:
     """The settings under these keys of a config, each a dotted key or a section, and where its weights are from."""
     wanted, everything = ("init_from", *keys), flatten(json.loads(json.dumps(to_dict(config))))
-    return {key: value for key, value in everything.items() if any(f"{key}.".startswith(f"{one}.") for one in wanted)}
+    found = {key: value for key, value in everything.items() if any(f"{key}.".startswith(f"{one}.") for one in wanted)}
+    # left out where it is not set, as in results that are older than it
+    return found if config.eval.average is None else found | {"eval.average": config.eval.average}
 
 
 def title(config: Config, workdir: str | Path) -> str:

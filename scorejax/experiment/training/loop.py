@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from scorejax import data
-from scorejax.experiment import assemble
+from scorejax.experiment import assemble, averages
 from scorejax.experiment.config import Config
 from scorejax.experiment.recipe import Metrics, Params
 from scorejax.experiment.training.state import WENT_BACK, State, repeat
@@ -81,7 +81,7 @@ def advance(
         try:
             kind = feeder.data.examples
             examples = {4: "images", 2: "vectors"}.get(len(kind.shape), "examples")
-            books = Bookkeeper(config, checkpoints, writer, step, own, preview, examples, remark, validate)
+            books = Bookkeeper(config, workdir, checkpoints, writer, step, own, preview, examples, remark, validate)
             books.preview(state, step)  # before the first step, so that a broken sampler shows in the first minute
             logging.info("compiling the step of training")
             while step < config.train.steps and not interruption.requested:
@@ -110,6 +110,7 @@ class Bookkeeper:
     def __init__(
         self,
         config: Config,
+        workdir: Path,
         checkpoints: checkpoint.Checkpoints,
         writer: Writer,
         step: int,
@@ -120,7 +121,7 @@ class Bookkeeper:
         validate: Validate | None = None,
     ) -> None:
         self.remark, self.measure = remark, validate
-        self.config, self.checkpoints, self.writer = config, checkpoints, writer
+        self.config, self.workdir, self.checkpoints, self.writer = config, workdir, checkpoints, writer
         self.own, self.draw, self.examples = own, preview, examples
         self.began = step
         self.held: tuple[int, checkpoint.Snapshot] | None = None
@@ -143,6 +144,9 @@ class Bookkeeper:
             self.first = False
         if step % self.config.train.checkpoint_every == 0 or stopping:
             self.save(state, step)
+        if step % (self.config.ema.snapshot_every or step + 1) == 0:
+            self.flush()
+            averages.save(self.workdir, step, self.config.ema.lengths, parallel.to_host(state.powers))
         if step % (self.config.train.preview_every or step + 1) == 0:
             self.preview(state, step)
         if step % (self.config.train.validate_every or step + 1) == 0:

@@ -14,6 +14,8 @@ from jax import Array, lax
 
 from scorejax.experiment.config import Config
 from scorejax.experiment.recipe import Metrics, Params
+from scorejax.experiment.training.gradients import Measured
+from scorejax.numerics import power_averages as powers_lib
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 
@@ -47,6 +49,7 @@ class State(NamedTuple):
         opt_state: of the optimizer.
         key: the run's PRNG key; constant, all randomness is a function of it and of the step.
         carry: what the recipe remembers; None if nothing.
+        powers: averages of `params` by power functions of time, one for each length of `ema.lengths`; None if none.
     """
 
     step: Array
@@ -55,27 +58,23 @@ class State(NamedTuple):
     opt_state: optax.OptState
     key: Array
     carry: Params | None = None
+    powers: tuple[Params, ...] | None = None
 
 
 def descend(
     config: Config,
     optimizer: optax.GradientTransformation,
     state: State,
-    loss: Callable[[Params], tuple[Array, Params | None, Metrics]],
+    found: Measured,
     trusts: Callable[[Metrics], Array | None] = lambda metrics: None,
 ) -> tuple[State, Metrics]:
-    """The state after a step down the gradient of the mean over all devices of `loss(params) -> (losses [b], ...)`.
+    """The state after a step down the mean over all devices of the gradients that they found.
 
     A step that is not to be trusted, see `Recipe.trusts`, leads back to the averaged weights.
     """
-
-    def mean(params: Params) -> tuple[Array, tuple[Params | None, Metrics]]:
-        losses, carry, metrics = loss(params)
-        return jnp.mean(losses), (carry, metrics)
-
-    (value, (carry, named)), gradient = jax.value_and_grad(mean, has_aux=True)(state.params)
+    carry = found.carry
     # Inside the mapped step a gradient is the device's own: average it, once, before it is clipped.
-    value, gradient, named = parallel.mean((value, gradient, jax.tree.map(jnp.mean, named)))
+    value, gradient, named = parallel.mean((found.value, found.gradient, found.named))
     norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient)))
     metrics = {"loss": value, "grad_norm": norm, **named}
     trust = trusts(named)
@@ -86,10 +85,12 @@ def descend(
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = average(config, state.ema, params, state.step)
+    powers = power_averages(config, state.powers, params, state.step)
     if trust is not None:
         params, ema = chosen(trust, params, state.ema), chosen(trust, ema, state.ema)
+        powers = chosen(trust, powers, state.powers)
     carry = jax.tree.map(lax.stop_gradient, carry)
-    return State(state.step + 1, params, ema, opt_state, state.key, carry), metrics
+    return State(state.step + 1, params, ema, opt_state, state.key, carry, powers), metrics
 
 
 def chosen(condition: Array, tree: Params, other: Params) -> Params:
@@ -140,6 +141,25 @@ def average(config: Config, ema: Params, params: Params, step: Array) -> Params:
         decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     # In the type of each leaf: parameters may be bfloat16.
     return jax.tree.map(lambda old, new: (old + (1 - decay) * (new - old)).astype(old.dtype), ema, params)
+
+
+def first_powers(config: Config, params: Params) -> tuple[Params, ...] | None:
+    """The averages by power functions before the first step, which forgets them."""
+    lengths = config.ema.lengths
+    return tuple(jax.tree.map(lambda p: p.astype(jnp.float32), params) for _ in lengths) if lengths else None
+
+
+def power_averages(
+    config: Config, powers: tuple[Params, ...] | None, params: Params, step: Array
+) -> tuple[Params, ...] | None:
+    """Those averages after a step: `average + share (params - average)`, see `numerics.power_averages`."""
+    if powers is None:
+        return None
+    found = []
+    for length, tree in zip(config.ema.lengths, powers, strict=True):
+        new = powers_lib.newest_share(powers_lib.exponent(length), step + 1)
+        found.append(jax.tree.map(lambda old, p, new=new: old + new * (p.astype(jnp.float32) - old), tree, params))
+    return tuple(found)
 
 
 def initial_share(config: Config, steps: int) -> float:

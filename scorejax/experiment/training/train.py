@@ -14,14 +14,15 @@ from absl import logging
 from jax import Array
 
 from scorejax import data
-from scorejax.experiment import assemble, checks
+from scorejax.experiment import assemble, averages, checks
 from scorejax.experiment import record as record_lib
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
 from scorejax.experiment.recipe import Batch, Beside, Metrics, Params, Recipe, make_recipe
+from scorejax.experiment.training.gradients import Loss, accumulated, measured
 from scorejax.experiment.training.loop import Finished, Preview, Validate, advance
 from scorejax.experiment.training.prior import warn_of_prior
-from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, checked, descend
+from scorejax.experiment.training.state import DROPOUT, EXAMPLES, INIT, TIMES, State, checked, descend, first_powers
 from scorejax.numerics import keys as keys_lib
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, DivergedError
@@ -95,6 +96,7 @@ def _go_on(
         logging.info("%s: training %s next to the model of step %d", workdir, config.recipe.name, beside.step)
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.train.keep, keep_every=config.train.keep_every)
     state, step = restore_or_init(checkpoints, recipe, optimizer)
+    averages.forget(workdir, step)
 
     # ---- Compiled chunks of steps (data, loss, gradient, update, average) until the end.
     feeder = feed(config, data.sent(examples, recipe.given.space))
@@ -127,7 +129,14 @@ def init_state(recipe: Recipe, optimizer: optax.GradientTransformation, key: Arr
                 "only floating numbers are trained; keep it in the carry"
             )
     carry = recipe.carry(jax.random.fold_in(key, INIT + CARRY))
-    return State(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params), key, carry)
+    if carry is not None and recipe.config.train.accumulate > 1:
+        raise ConfigError(
+            f"train.accumulate = {recipe.config.train.accumulate}: this training remembers something from batch to "
+            "batch (chains, or the history of losses of importance-sampled times), which pieces of a batch cannot: "
+            "set train.accumulate=1, or another objective.time_sampling than importance"
+        )
+    average, powers = jax.tree.map(jnp.copy, params), first_powers(recipe.config, params)
+    return State(jnp.int32(0), params, average, optimizer.init(params), key, carry, powers)
 
 
 CARRY = 2**16  # apart from all other streams of the run's key
@@ -159,6 +168,7 @@ def restore_or_init(
             params, published = recipe.load(config.init_from)
             logging.info("starting from %s, of step %d", config.init_from, published)
             state = state._replace(params=params, ema=jax.tree.map(np.copy, params))
+            state = state._replace(powers=first_powers(config, params))
         carry = state.carry if recipe.carry_is_shared else own_carries()
     else:
         logging.info("resuming from the checkpoint of step %d", restored.step)
@@ -195,9 +205,12 @@ def make_update(
     """One optimizer step on one device's part of the batch: `(state, payload, *frozen) -> (state, metrics)`.
 
     Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
-    number of devices computes the same (dropout excepted, which is drawn per device).
+    number of devices computes the same (dropout excepted, which is drawn per device), and so does any number of pieces
+    that the gradient is accumulated over.
     """
     config, space, parts = recipe.config, recipe.given.space, feeder.parts
+    pieces = config.train.accumulate
+    unroll = recipe.has_convolutions and jax.default_backend() == "cpu"  # where convolutions in loops are slow
 
     def update(state: State, payload: data.Payload, *frozen: Params) -> tuple[State, dict[str, Array]]:
         placed = recipe.placed(*frozen) if frozen else recipe
@@ -206,12 +219,23 @@ def make_update(
         raw, labels = feeder.draw(payload, state.step, part)
         own = data.example_keys(stream[EXAMPLES], state.step, config.train.batch, part=part, parts=parts)
         raw, x = data.prepare(keys_lib.fold_in(own, 0), raw, space, mirror=config.data.flip)
-        batch = make_batch(x, raw, labels, state, stream, part, parts)
 
-        def loss(params: Params) -> tuple[Array, Params | None, Metrics]:
-            return checked(placed.loss(params, state.carry, batch, own), state.carry, len(x))
+        def loss_of(number: Array, piece: tuple[Array, Array, Array | None, Array]) -> Loss:
+            """The loss of a piece of the device's part, which is in all things a part of a finer division."""
+            x, raw, labels, keys = piece
+            batch = make_batch(x, raw, labels, state, stream, part * pieces + number, parts * pieces)
 
-        return descend(config, optimizer, state, loss, placed.trusts)
+            def loss(params: Params) -> tuple[Array, Params | None, Metrics]:
+                return checked(placed.loss(params, state.carry, batch, keys), state.carry, len(x))
+
+            return loss
+
+        whole = x, raw, labels, own
+        if pieces == 1:
+            found = measured(loss_of(jnp.int32(0), whole), state.params)
+        else:
+            found = accumulated(loss_of, state.params, whole, pieces, unroll=unroll)
+        return descend(config, optimizer, state, found, placed.trusts)
 
     return update
 
