@@ -1,7 +1,7 @@
 """Averages of weights of any length, made after the training of the snapshots that it left in `averages/`.
 
-A snapshot `STEP.npz` holds the averages by power functions of the lengths of `ema.lengths`, as float32. The average that
-`--mode=ema` makes of them is `length-LENGTH.npz`, which no longer needs the snapshots.
+A snapshot `STEP.npz` holds the averages by power functions of the lengths of `ema.lengths`, as float32. The average
+that `--mode=ema` makes of them is `length-LENGTH.npz`, which no longer needs the snapshots.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def write(config: Config, workdir: str | Path, shapes: PyTree) -> None:
     check(config)
     params, step = _combined(workdir, shapes, length)
     path = _kept(workdir, length)
-    _write(path, {_STEP: np.int64(step), **dict(_leaves(params))})
+    _write(path, {_STEP: np.asarray(step), **dict(_leaves(params))})
     logging.info(
         "%s: the average of relative length %g at step %d; --mode=eval and --mode=sample take it with "
         "--config.eval.average=%g", path, length, step, length,
@@ -177,7 +177,7 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with replacing(path) as partial:
-        np.savez(partial, **arrays)
+        np.savez(partial, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def _leaves(tree: PyTree) -> list[tuple[str, PyTree]]:

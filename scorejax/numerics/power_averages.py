@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import ArrayLike
 
 LONGEST = 12**-0.5
 """The relative length of the plain mean, `g = 0`."""
@@ -41,7 +42,7 @@ def length(exponent: float) -> float:
     return float(np.sqrt((exponent + 1) / ((exponent + 2) ** 2 * (exponent + 3))))
 
 
-def newest_share(exponent: float, step: Array) -> Array:
+def newest_share(exponent: float, step: Array | np.ndarray | int) -> Array:
     """Return the share of the newest weights in an average at step `n = 1, 2, ...`: `1 - (1 - 1/n)^(g + 1)`.
 
     At the first step it is 1, so that what the average began with is forgotten.
@@ -50,9 +51,9 @@ def newest_share(exponent: float, step: Array) -> Array:
     return -jnp.expm1((exponent + 1.0) * jnp.log1p(-1.0 / jnp.asarray(step, jnp.float32)))
 
 
-def overlap(g: np.ndarray, t: np.ndarray, other_g: np.ndarray, other_t: np.ndarray) -> np.ndarray:
+def overlap(g: ArrayLike, t: ArrayLike, other_g: ArrayLike, other_t: ArrayLike) -> np.ndarray:
     """Return the inner products `int p q d tau` of the windows `p` of exponents `g` at times `t`, pair by pair."""
-    g, t, other_g, other_t = (np.asarray(a, np.float64) for a in (g, t, other_g, other_t))
+    g, t, other_g, other_t = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (g, t, other_g, other_t)))
     later = np.where(t > other_t, g, other_g)
     low, high = np.minimum(t, other_t), np.maximum(t, other_t)
     return (g + 1) * (other_g + 1) / (g + other_g + 1) * (low / high) ** later / high
@@ -88,4 +89,5 @@ def misfit(lengths: Sequence[float], times: Sequence[float], factors: np.ndarray
     goal_g, goal_t = np.float64(exponent(target)), np.float64(at)
     own = overlap(goal_g, goal_t, goal_g, goal_t)
     between = factors @ overlap(g[:, None], t[:, None], g[None], t[None]) @ factors
-    return float(np.sqrt(max(0.0, (between - 2 * factors @ overlap(g, t, goal_g, goal_t) + own) / own)))
+    square = between - 2 * factors @ overlap(g, t, goal_g, goal_t) + own
+    return float(np.sqrt(max(0.0, float(square / own))))
