@@ -178,11 +178,12 @@ class Recipe(abc.ABC):
     """Whether the carry is the same on every device; if not, a run goes on with as many devices as it began with."""
     draws: bool = True
     """Whether samples can be drawn of what it trains."""
+    maps_scores: ClassVar[bool] = False
+    """Whether its attribute `network` maps `(x, label[, condition])` to an array of the shape of `x`."""
     process: Corruption | None = None
     """What its sampler steps on, if not the process of section `sde`."""
     section: ClassVar[str | None] = None
-    """For what is trained next to a trained model: the section of that model's config with its settings; its mode is
-    then `train_SECTION`."""
+    """For what is trained next to a trained model: the section of its config; the mode is then `train_SECTION`."""
     needs: ClassVar[tuple[str, ...]] = ("score",)
     """For such a recipe: capabilities; the model that it is trained next to must have at least one of them."""
     training: ClassVar[Mapping[str, object]] = {}
@@ -257,9 +258,8 @@ class Recipe(abc.ABC):
         Raises:
             ConfigError: this kind of training has none.
         """
-        raise ConfigError(
-            f"init_from = {path!r}: there are no published weights for recipe {self.config.recipe.name!r}"
-        )
+        name = self.config.recipe.name
+        raise ConfigError(f"init_from = {path!r}: there are no published weights for recipe {name!r}")
 
     def placed(self, frozen: Params | None) -> Self:
         """Return the recipe whose frozen neighbor has these weights, such as the arguments of a compiled program."""

@@ -20,6 +20,7 @@ from jax import Array
 
 from scorejax import data
 from scorejax.experiment import assemble
+from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.config import Config
 from scorejax.experiment.evaluation import evaluate, trial
 from scorejax.experiment.evaluation.compute import Traced
@@ -54,6 +55,8 @@ def rehearse(config: Config, workdir: str | Path) -> None:
             test = assemble.dataset(config, config.eval.split, like=train)
     logging.info("%s", data.describe(train, test))
     recipe = make_recipe(config, train)
+    if recipe.maps_scores and (network := getattr(recipe, "network", None)) is not None:
+        networks.check_own(config, network, train.shape)
     published = recipe.load(config.init_from)[0] if config.init_from else None
     with trial.rehearsing("the network or the log", "change sections recipe and model") as folder:
         params = untrained(recipe) if published is None else published

@@ -19,7 +19,9 @@ from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.multiscale_conv import MultiscaleConv
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.nice import NICE
+from scorejax.models.own import Network, OwnNetwork, check_outputs
 from scorejax.models.refinenet import NCSN, NCSNv2
+from scorejax.models.table_mlp import TableMLP
 from scorejax.models.unet_fields import level_sizes
 from scorejax.models.uvit import UViT
 from scorejax.models.variance_heads import ImageHead, VectorHead, head_on, init_head, last_norm
@@ -27,6 +29,7 @@ from scorejax.models.wide_resnet import WideResNetClassifier
 
 NETWORKS = {
     "mlp": MLP,
+    "table_mlp": TableMLP,
     "ddpmpp": DDPMpp,
     "ncsnpp": NCSNpp,
     "ddpm": DDPM,
@@ -85,9 +88,13 @@ __all__ = [
     "MultiscaleConv",
     "NCSNpp",
     "NCSNv2",
+    "Network",
+    "OwnNetwork",
+    "TableMLP",
     "UViT",
     "VectorHead",
     "WideResNetClassifier",
+    "check_outputs",
     "head_on",
     "init_head",
     "last_norm",

@@ -4,12 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorejax.experiment import assemble, checks, config
+from scorejax.experiment import assemble, checks, config, rehearsal
+from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.evaluation import quality
+from scorejax.experiment.recipe import make_recipe
 from scorejax.experiment.training.state import checked
 from scorejax.runtime.errors import ConfigError
 
 SOURCE = '''
+import jax.numpy as jnp
+
 import scorejax as sj
 
 
@@ -23,6 +27,33 @@ def fails(*, how: str = "raise"):
 
 class Plain:
     pass
+
+
+class Pair:
+    """A network that is two functions."""
+
+    def __init__(self, example_shape, conditions, width):
+        self.shape, self.conditions, self.width = example_shape, conditions, width
+
+    def init(self, key, x, label, condition):
+        return jnp.ones((*self.shape, self.width))
+
+    def apply(self, params, x, label, condition, train, rngs):
+        return x * params.mean(axis=-1)
+
+
+class Mixing(Pair):
+    def apply(self, params, x, label, condition, train, rngs):
+        return x - x.mean(axis=0)
+
+
+class Failing(Pair):
+    def apply(self, params, x, label, condition, train, rngs):
+        raise RuntimeError("it broke")
+
+
+def pair(example_shape, conditions, *, kind: str = "Pair", width: int = 4):
+    return globals()[kind](example_shape, conditions, width)
 '''
 
 
@@ -60,6 +91,22 @@ def test_a_metric_of_the_wrong_kind_and_a_metric_named_twice_are_refused(own):
         chosen = config.load("vp_moons:tiny", [f"eval.metrics={metrics}"])
         with pytest.raises(ConfigError, match=words):
             quality.judge(chosen, assemble.dataset(chosen))
+
+
+def test_a_network_of_two_functions_is_given_the_shape_and_the_conditions_of_the_data(own):
+    texts = ["model=plain_parts:pair:width=8", "recipe.conditional=true", "recipe.label_dropout=0.5"]
+    recipe = make_recipe(config.load("vp_moons:tiny", texts))
+    made = recipe.network.network
+    assert (made.shape, made.conditions, made.width) == ((2,), {"label": 2}, 8)
+    assert recipe.shapes()["network"].shape == (2, 8)
+    networks.check_own(recipe.config, recipe.network, (2,))
+
+
+@pytest.mark.parametrize(("kind", "words"), [("Mixing", "row 0 changed when row 1 did"), ("Failing", "it broke")])
+def test_a_network_is_tried_before_it_is_trained(own, tmp_path, kind, words):
+    chosen = config.load("vp_moons:tiny", [f"model=plain_parts:pair:kind={kind}"])
+    with pytest.raises(ConfigError, match=f"model = 'plain_parts:pair'.*{words}"):
+        rehearsal.rehearse(chosen, tmp_path / "run")
 
 
 ONES = jnp.ones(3)

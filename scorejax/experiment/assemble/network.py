@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,7 @@ from scorejax import models
 from scorejax.data import Form
 from scorejax.experiment.config import Config, takes
 from scorejax.numerics.trees import PyTree
-from scorejax.runtime.errors import ConfigError, user_errors
+from scorejax.runtime.errors import ConfigError, in_one_line, user_errors
 from scorejax.sdes import SDE, LinearSDE, check_process
 from scorejax.sdes.corruption import Corruption, check_kind
 from scorejax.sdes.discrete import SMLD
@@ -87,7 +90,36 @@ def network(
         as_gray = form.gray_levels is not None and config.data.normalize in ("auto", "none")
         supplied |= {"centered_input": config.data.centered or not as_gray} if "centered_input" in takes(kind) else {}
         check_attention(config, form)
-    return config.model.make(**supplied, **(_noise_levels(process, kind) if process is not None else {}))
+    supplied |= _noise_levels(process, kind) if process is not None else {}
+    given: dict[str, Any] = {
+        name: supplied[name] for name in ("num_classes", "condition", "condition_dim") if name in supplied
+    }
+    made = config.model.make(example_shape=form.shape, conditions=_conditions(given), **supplied)
+    return made if isinstance(made, nn.Module) else models.OwnNetwork(made, **given)
+
+
+def _conditions(given: Mapping[str, object]) -> dict[str, object]:
+    """What a network is conditioned on: `{"label": classes}`, `{"vector": length}`, `{"sequence": length}` or `{}`."""
+    if given.get("num_classes") is not None:
+        return {"label": given["num_classes"]}
+    return {} if given.get("condition_dim") is None else {str(given["condition"]): given["condition_dim"]}
+
+
+def check_own(config: Config, module: nn.Module, shape: tuple[int, ...]) -> None:
+    """Try a network of scores of the user's own on two examples; those of the package are tested.
+
+    Raises:
+        ConfigError: it fails, its output has another shape, or it mixes the rows of a batch.
+    """
+    name = config.model.name
+    if ":" not in name:
+        return
+    try:
+        models.check_outputs(module, shape)
+    except ValueError as error:
+        raise ConfigError(f"model = {name!r}: {error}") from error
+    except Exception as error:  # whatever code of the user's own raises
+        raise ConfigError(f"model = {name!r} fails on two examples of shape {shape}: {in_one_line(error)}") from error
 
 
 def check_attention(config: Config, form: Form) -> None:
@@ -116,7 +148,7 @@ def condition(config: Config, form: Form) -> dict[str, object]:
     name, parameters = config.model.name, takes(config.model.find())
     if not form.labeled:
         raise ConfigError(f"recipe.conditional needs class labels or embeddings; {config.data.name!r} has none")
-    if "condition" not in parameters:
+    if not {"condition", "conditions"} & parameters:
         fitting = [name for name, kind in models.NETWORKS.items() if "condition" in takes(kind)]
         raise ConfigError(f"model = {name!r} takes no conditions; choose {', '.join(fitting)}")
     if form.embedding is None:

@@ -48,6 +48,7 @@ _DATA: Values = {
 # What a network is given by the data, by the process, and by flax.
 _OF_THE_DATA = (
     "num_classes", "condition", "condition_dim", "centered_input", "noise_levels", "num_levels", "label_range",
+    "example_shape", "conditions",
 )  # fmt: skip
 _OF_THE_RUN = ("t", "time_sampling", "gray_levels", "levels", "centered", "chain", "terms", "proposal", "diffuse")
 
@@ -92,7 +93,7 @@ SCHEMA: Values = {
         "network",
         "mlp",
         supplied=frozenset(_OF_THE_DATA),
-        makes="flax.linen:Module",
+        makes="scorejax.models:Network",
     ),
     "objective": Seam(
         "scorejax.objectives:OBJECTIVES",

@@ -45,6 +45,7 @@ class Restoration(Recipe):
     """A restoration `R(x_t, t)` of degraded data, by `|R(D(x_0, t), t) - x_0|` at even levels."""
 
     uses = ("model", "sampler", "guidance")
+    maps_scores = True
 
     def __init__(
         self,

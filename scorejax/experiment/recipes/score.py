@@ -44,6 +44,7 @@ class Score(Recipe):
     """The score of noisy data at every time, by a network of `(x, noise label[, condition])`."""
 
     uses = ("sde", "model", "objective", "sampler", "guidance", "sweep")
+    maps_scores = True
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ class ScoreMatching(Recipe):
     """The score of one density, by an objective that knows no time; samples by Langevin chains."""
 
     uses = ("model", "sampler")
+    maps_scores = True
 
     def __init__(
         self,
