@@ -22,9 +22,10 @@ class TableMLP(nn.Module):
     The input is `[x, sin(2 pi B x), cos(2 pi B x)]`, with `B ~ N(0, wave_scale^2)` drawn for every column (Tancik et
     al. 2020), so that narrow modes and sharp edges of a column are learned sooner than from `x` alone. Blocks add
     `Dense(silu(Dense(silu(norm(h) (1 + a) + b))))`, where `norm` is a layer norm without parameters (Ba et al. 2016)
-    and `a, b` are dense maps of the embedded label. The output is `Dense(silu(norm(h))) + g x` with a gain `g` that is
-    such a map too: where noise is nearly all of `x`, the answer is nearly `x`. It starts at zero. Everything is smooth,
-    so that the divergence of the score is well defined.
+    and `a, b` are dense maps of the embedded label. The output is `Dense(silu(norm(h))) + g x + V (s * (U x))`, with
+    `g` and `s` such maps too: where noise is nearly all of `x`, the answer is nearly `x`, and for a Gaussian of any
+    covariance `U^T L U` it is `U^T (s * (U x))`. It starts at zero. Everything is smooth, so that the divergence of the
+    score is well defined.
 
     `model.apply({"params": params}, x, labels, condition=None, train=False, rngs={"dropout": key})`
 
@@ -33,6 +34,7 @@ class TableMLP(nn.Module):
         depth: number of residual blocks.
         waves: frequencies of every column; 0 leaves `x` alone.
         wave_scale: standard deviation of the frequencies, in turns per unit of a column of unit size.
+        modes: whether the output has the linear part `V (s * (U x))` of columns that depend on each other.
         dropout: probability to drop a value in training.
         num_classes: number of classes, or None for an unconditional network. Class label `num_classes` means
             "no class".
