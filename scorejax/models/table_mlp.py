@@ -22,10 +22,9 @@ class TableMLP(nn.Module):
     The input is `[x, sin(2 pi B x), cos(2 pi B x)]`, with `B ~ N(0, wave_scale^2)` drawn for every column (Tancik et
     al. 2020), so that narrow modes and sharp edges of a column are learned sooner than from `x` alone. Blocks add
     `Dense(silu(Dense(silu(norm(h) (1 + a) + b))))`, where `norm` is a layer norm without parameters (Ba et al. 2016)
-    and `a, b` are dense maps of the embedded label. The output is `Dense(silu(norm(h))) + g x + V (s * (U x))`, with
-    `g` and `s` such maps too: where noise is nearly all of `x`, the answer is nearly `x`, and for a Gaussian of any
-    covariance `U^T L U` it is `U^T (s * (U x))`. It starts at zero. Everything is smooth, so that the divergence of the
-    score is well defined.
+    and `a, b` are dense maps of the embedded label. The output is `Dense(silu(norm(h))) + g x` with a gain `g` that is
+    such a map too: where noise is nearly all of `x`, the answer is nearly `x`. It starts at zero. Everything is smooth,
+    so that the divergence of the score is well defined.
 
     `model.apply({"params": params}, x, labels, condition=None, train=False, rngs={"dropout": key})`
 
@@ -34,7 +33,6 @@ class TableMLP(nn.Module):
         depth: number of residual blocks.
         waves: frequencies of every column; 0 leaves `x` alone.
         wave_scale: standard deviation of the frequencies, in turns per unit of a column of unit size.
-        modes: whether the output has the linear part `V (s * (U x))` of columns that depend on each other.
         dropout: probability to drop a value in training.
         num_classes: number of classes, or None for an unconditional network. Class label `num_classes` means
             "no class".
@@ -55,7 +53,6 @@ class TableMLP(nn.Module):
     depth: Count = 3
     waves: Natural = 4
     wave_scale: Positive = 0.25
-    modes: bool = True
     dropout: Below1 = 0.0
     num_classes: int | None = None
     condition: str = "label"
@@ -94,8 +91,6 @@ class TableMLP(nn.Module):
             h = h + self._branch(h, embedding, f"block_{i}", train)
         out = self._dense(columns * (1 + self.learned_range), "dense_out", 0.0)(nn.silu(_norm(h))).astype(jnp.float32)
         gain = self._dense(columns, "gain", 0.0)(embedding)
-        if self.modes:
-            out = out.at[:, :columns].add(self._in_modes(x, embedding))
         out = out.at[:, :columns].add(gain * x) if self.learned_range else out + gain * x
         return divide_score(out, sigma, columns) if self.scale_by_sigma else out
 
@@ -108,14 +103,6 @@ class TableMLP(nn.Module):
         rates = jax.lax.stop_gradient(self.param("frequencies", init, (x.shape[-1], self.waves)))
         angles = (2 * jnp.pi * x[..., None] * rates).reshape(len(x), -1)
         return jnp.concatenate([x, jnp.sin(angles), jnp.cos(angles)], axis=-1)
-
-    def _in_modes(self, x: jax.Array, embedding: jax.Array) -> jax.Array:
-        """`V (s * (U x))` with `s` a dense map of the label, `[B, D]`: what the mean of a Gaussian is made of."""
-        columns, init = x.shape[-1], nn.initializers.orthogonal()
-        modes = nn.Dense(columns, use_bias=False, kernel_init=init, dtype=self.dtype, name="modes")(x)
-        gains = self._dense(columns, "modes_gain")(embedding)
-        zeros = nn.initializers.zeros
-        return nn.Dense(columns, use_bias=False, kernel_init=zeros, dtype=jnp.float32, name="modes_out")(modes * gains)
 
     def _branch(self, h: jax.Array, embedding: jax.Array, name: str, train: bool) -> jax.Array:
         scale, shift = jnp.split(self._dense(2 * self.features, f"{name}_embedding")(embedding), 2, axis=-1)
