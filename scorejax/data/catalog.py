@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scorejax.data.csv import csv
 from scorejax.data.dataset import Dataset
 from scorejax.data.digits import digits
@@ -79,7 +81,8 @@ def load(
     called = name if isinstance(name, str) else getattr(name, "__name__", str(name))
     _check_settings(called, factory, settings)
     examples = loaded(factory, split, settings, called)
-    for what, array in (("examples", examples.examples), ("labels", examples.labels)):
+    known = None if examples.labels is None else np.where(np.isnan(examples.labels), 0, examples.labels)  # NaN: absent
+    for what, array in (("examples", examples.examples), ("labels", known)):
         if array is not None and (bad := not_finite(array)):
             raise ValueError(f"{examples.name}: row {bad[0]} of the {what} of split {split!r}, {bad[1]}.")
     examples = examples if classes is None else subset(examples, classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv as csv_lib
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def csv(
     path: str | Path,
     columns: tuple[str, ...] | None = None,
     labels: str | None = None,
+    condition: tuple[str, ...] | None = None,
     quantum: Positive | None = None,
     groups: str | None = None,
     held_out: HeldOut = "every",
@@ -34,8 +36,10 @@ def csv(
     Args:
         split: "train" or "test".
         path: the file.
-        columns: names of the columns that are the examples; None: all but those of `labels` and `groups`.
+        columns: names of the columns that are the examples; None: all but those of `labels`, `condition` and `groups`.
         labels: the column of classes, whole numbers or texts; None: none.
+        condition: columns of numbers that the others are given, in place of classes, each brought to mean 0 and
+            deviation 1 over the training rows; a missing one is absent.
         quantum: distance between neighboring values of numbers that are counted; None: they are densities.
         groups: a column; rows of one group stay in one split.
         held_out: which rows are the test split: `every` k-th row or group, or the `last` ones.
@@ -49,18 +53,35 @@ def csv(
     if not where.is_file():
         raise FileNotFoundError(f"{str(where)!r} is not a file; give the .csv or .tsv file that holds the table.")
     header, rows = _read(where)
-    for what, asked in (("columns", columns or ()), ("labels", _one(labels)), ("groups", _one(groups))):
+    for what, asked in (
+        ("columns", columns or ()), ("labels", _one(labels)), ("condition", condition or ()), ("groups", _one(groups))
+    ):  # fmt: skip
         if unknown := [name for name in asked if name not in header]:
             raise ValueError(f"{where}: data.{what} names {unknown[0]!r}; its columns are {_some(header)}.")
-    names = columns or tuple(name for name in header if name not in (labels, groups))
+    names = columns or tuple(name for name in header if name not in (labels, groups, *(condition or ())))
     stored: dict[str, np.ndarray] = {"x": _numbers(where, header, rows, names)}
+    if labels is not None and condition is not None:
+        raise ValueError(
+            f"{where}: data.labels and data.condition are both set; what examples are given is one of them."
+        )
+    given = np.empty((len(rows), 0))
+    if condition is not None:
+        given = _numbers(where, header, rows, condition, holes=True).astype(np.float64)
+        stored["labels"] = np.arange(len(rows), dtype=np.float64)[:, None]  # of the rows, until they are in a split
     if labels is not None:
         stored["labels"] = _texts(header, rows, labels)
     if groups is not None:
         stored[groups] = np.asarray([row[header.index(groups)] for row in rows])
     keys = find_keys(where, list(stored), groups)
     how = Reading("NC", None, quantum, groups, held_out, test_fraction)
-    return read_split(where, where.stem, split, stored, keys, how, "csv")
+    found = read_split(where, where.stem, split, stored, keys, how, "csv")
+    if condition is None:
+        return found
+    of_train = found if split == "train" else read_split(where, where.stem, "train", stored, keys, how, "csv")
+    own, training = (given[each.labels[:, 0].astype(int)] for each in (found, of_train) if each.labels is not None)
+    mean, deviation = np.nanmean(training, axis=0), np.nanstd(training, axis=0)
+    scaled = (own - mean) / np.where(deviation > 0.0, deviation, 1.0)
+    return dataclasses.replace(found, labels=scaled.astype(np.float32))
 
 
 def _read(where: Path) -> tuple[list[str], list[list[str]]]:
@@ -84,8 +105,10 @@ def _read(where: Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _numbers(where: Path, header: list[str], rows: list[list[str]], names: Sequence[str]) -> np.ndarray:
-    """The columns as an array `[N, D]`, of whole numbers if all are."""
+def _numbers(
+    where: Path, header: list[str], rows: list[list[str]], names: Sequence[str], *, holes: bool = False
+) -> np.ndarray:
+    """The columns as an array `[N, D]`, of whole numbers if all are; with `holes` what is missing is NaN."""
     if not names:
         raise ValueError(f"{where}: no column is left for the examples; set data.columns among {_some(header)}.")
     found = []
@@ -103,11 +126,11 @@ def _numbers(where: Path, header: list[str], rows: list[list[str]], names: Seque
         whole = all(text.lstrip("+-").isdigit() for text in texts)
         found.append(column.astype(np.int64) if whole and np.abs(column).max() < 2**53 else column)
     for name, column in zip(names, found, strict=True):
-        if column.dtype.kind == "f" and not np.isfinite(column).all():
-            holes = ~np.isfinite(column)
+        missing = np.isinf(column) if holes else ~np.isfinite(column)
+        if missing.any():
             raise ValueError(
-                f"{where}: column {name!r} has {holes.sum():,} values that are missing or not finite, the first in "
-                f"line {int(np.argmax(holes)) + 2}; remove such rows, fill them in, or leave the column "
+                f"{where}: column {name!r} has {missing.sum():,} values that are missing or not finite, the first in "
+                f"line {int(np.argmax(missing)) + 2}; remove such rows, fill them in, or leave the column "
                 "out by data.columns."
             )
     return np.stack(found, axis=1)

@@ -93,7 +93,8 @@ def _kind(where: Path, key: str, labels: np.ndarray) -> str:
         do = (
             "they are whole: store labels.astype(int)"
             if whole
-            else "a number as a condition is stored as labels[:, None]"
+            else f"{labels[labels != np.round(labels)][0]:g} is not whole: a number as a condition is stored as "
+            "labels[:, None]"
         )
         raise ValueError(f"{where}: {key!r} is {labels.dtype} of shape {labels.shape}, but {wanted}; {do}.")
     raise ValueError(f"{where}: {key!r} is {labels.dtype} of shape {labels.shape}; {wanted}.")

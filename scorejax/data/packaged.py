@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Interval
@@ -76,7 +76,7 @@ def diabetes(split: str, *, seed: Seed = 0) -> Dataset:
     from sklearn.datasets import load_diabetes  # takes long to import, and only this set needs it
 
     check_split("diabetes", split)
-    found = load_diabetes(scaled=False)
+    found: Any = load_diabetes(scaled=False)
     columns = [list(found.feature_names).index(name) for name in STEPS]
     steps = np.array(list(STEPS.values()))
     values = found.data[:, columns] + steps * (
