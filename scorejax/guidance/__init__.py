@@ -10,6 +10,7 @@ where the scale is 1; with a classifier, one of the network and one of the class
 """
 
 from scorejax.guidance import operators
+from scorejax.guidance.autoguidance import autoguidance
 from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_labels
 from scorejax.guidance.cold import cold
 from scorejax.guidance.ddrm import ddrm
@@ -22,6 +23,7 @@ from scorejax.guidance.strength import from_w, interval
 from scorejax.scores.clipping import clipped
 
 __all__ = [
+    "autoguidance",
     "class_log_prob",
     "classifier",
     "classifier_free",

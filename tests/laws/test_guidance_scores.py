@@ -273,3 +273,13 @@ def test_a_label_that_no_class_has_gives_nan_not_another_class():
 def test_what_does_not_fit_is_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize(("scale", "deviation"), [(1.0, 1.0), (2.0, 0.66673), (3.0, 0.44453)])
+def test_a_normal_law_led_away_from_a_wider_one_is_narrower_than_the_product_of_densities(scale, deviation):
+    # d log x / d sigma = sigma (c / (1 + sigma^2) + (1 - c) / (2.25 + sigma^2)); the product has .80178 and .68825
+    sde = sj.edm()
+    good, bad = (sj.analytic.gaussian(jnp.zeros(1), variance * jnp.eye(1)).score(sde) for variance in (1.0, 2.25))
+    guided = sj.guidance.autoguidance(good, bad, scale)
+    found = sj.decode(sde, guided, jnp.sqrt(6401.0) * jnp.ones((1, 1))).x
+    np.testing.assert_allclose(found, deviation, rtol=1e-3)

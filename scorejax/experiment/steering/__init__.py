@@ -10,6 +10,7 @@ from jax import Array
 
 from scorejax.experiment.assemble import gaussian
 from scorejax.experiment.config import Config
+from scorejax.experiment.steering.autoguidance import Autoguidance
 from scorejax.experiment.steering.by_class import ByClassifier, ClassifierFree, Unguided
 from scorejax.experiment.steering.classes import Classes
 from scorejax.experiment.steering.edits import Edit, Translate
@@ -31,6 +32,7 @@ GUIDANCE: Mapping[str, type[Guidance]] = {
     "none": Unguided,
     "classifier_free": ClassifierFree,
     "classifier": ByClassifier,
+    "autoguidance": Autoguidance,
     "inpaint": Inpaint,
     "restore": Restore,
     "edit": Edit,
