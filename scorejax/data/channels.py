@@ -70,8 +70,8 @@ class Channels(Space):
     def middle(self, raw: Array) -> Array:
         return raw if self.levels is None else self._mapped(raw, 0.5)
 
-    def from_model(self, x: Array) -> Array:
-        """Return points of model space as they are: what the user is given is made on the host, by `decode`."""
+    def to_host(self, x: Array) -> Array:
+        """Return points of model space as they are: what the user is given is made in float64, by `decode`."""
         return x
 
     def decode(self, found: np.ndarray) -> np.ndarray:
@@ -83,8 +83,8 @@ class Channels(Space):
         index = np.clip(np.nan_to_num(np.floor(values)), 0, self.levels.count - 1)
         return self.levels.values(index.astype(np.int64), np.dtype(self.dtype))
 
-    def decode_traced(self, found: Array) -> Array:
-        values = self.map.inverse(found)
+    def from_model(self, x: Array) -> Array:
+        values = self.map.inverse(jnp.asarray(x))
         if self.levels is None:
             return values
         if not self._counted:

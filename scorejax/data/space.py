@@ -8,7 +8,8 @@ units,
     log p(user) = log p(model) + log volume,   bits/dim = -log p(user) / (D log 2).
 
 Examples go from the user to the model in two steps: `encode` on the host makes what is sent to the device, and
-`to_model` on the device the rest. They come back by `from_model` on the device and `decode` on the host.
+`to_model` on the device the rest. They come back by `to_host` on the device and `decode` on the host, or at once by
+`from_model`, in the precision of the device.
 """
 
 from __future__ import annotations
@@ -49,12 +50,8 @@ class Space(abc.ABC):
         return examples
 
     def decode(self, found: np.ndarray) -> np.ndarray:
-        """Return what `from_model` found in the units and the type of the user, on the host."""
+        """Return what `to_host` handed over in the units and the type of the user, on the host."""
         return np.asarray(found)
-
-    def decode_traced(self, found: Array) -> Array:
-        """Return the same inside a compiled program, in the precision of its arrays."""
-        return found
 
     def log_volumes(self, x: Array) -> Array:
         """Return the log of the volume of the user's unit cell at points `x [B, ...]` of model space, `[B]`."""
@@ -70,11 +67,11 @@ class Space(abc.ABC):
 
     @abc.abstractmethod
     def from_model(self, x: Array) -> Array:
-        """Return points of model space as `decode` takes them, such as the gray level whose bin they lie in."""
+        """Return points of model space in the user's units, such as the gray level whose bin they lie in."""
 
-    def to_user(self, x: Array) -> Array:
-        """Return points of model space in the user's units, inside a compiled program."""
-        return self.decode_traced(self.from_model(x))
+    def to_host(self, x: Array) -> Array:
+        """Return points of model space as a compiled program hands them to `decode`."""
+        return self.from_model(x)
 
     @abc.abstractmethod
     def log_volume(self, dimension: int) -> float:

@@ -46,8 +46,7 @@ def sent(form: data.Form, space: data.Space, x: ArrayLike) -> Array:
 
 def in_units(space: data.Space, x: Array) -> Array:
     """Return points of model space in the user's units: on the host in float64, where their values are known."""
-    found = space.from_model(x)
-    return jnp.asarray(space.decode(np.asarray(found))) if doors.known(found) else space.decode_traced(found)
+    return jnp.asarray(space.decode(np.asarray(space.to_host(x)))) if doors.known(x) else space.from_model(x)
 
 
 def points(form: data.Form, x: ArrayLike) -> Array:

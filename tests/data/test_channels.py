@@ -108,10 +108,10 @@ def test_counted_numbers_come_back_from_anywhere_in_their_level(dtype, low, high
     space = Channels(fit(x, levels_of([x]), normalize=normalize), levels_of([x]), dtype)
     sent = jnp.asarray(space.encode(x))
     for y in (space.middle(sent), space.to_model(jax.random.split(jax.random.key(0), 64), sent)):
-        back = space.decode(np.asarray(space.from_model(y)))
+        back = space.decode(np.asarray(space.to_host(y)))
         np.testing.assert_array_equal(back, x)
         assert back.dtype == x.dtype
-    np.testing.assert_array_equal(space.decode_traced(space.middle(sent)), np.float32(x))
+    np.testing.assert_array_equal(space.from_model(space.middle(sent)), np.float32(x))
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])

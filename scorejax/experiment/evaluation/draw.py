@@ -128,7 +128,7 @@ def batch_function(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, A
         stepper = variances.of_stepper(arguments["stepper"], head, of, labels)
         own = {**arguments, "stepper": stepper}
         x, nfe = samplers.sample(each, along, score, (*index.shape, *shape), **own)
-        return {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape), "finite": _finite(x)}
+        return {"x": space.to_host(x), "nfe": jnp.broadcast_to(nfe, index.shape), "finite": _finite(x)}
 
     return fn, (*carried(model, SAMPLES), model.classes, model.fitted.head)
 
@@ -143,7 +143,7 @@ def _by_itself(model: Subject) -> tuple[Callable[[tuple, Array], dict[str, Array
         assert of.sample is not None  # `batch_function` asks for it
         each = keys.fold_in(jnp.broadcast_to(key, index.shape), index)
         x = of.sample(each, (*index.shape, *shape))
-        return {"x": space.from_model(x), "nfe": jnp.full(index.shape, of.sample_nfe), "finite": _finite(x)}
+        return {"x": space.to_host(x), "nfe": jnp.full(index.shape, of.sample_nfe), "finite": _finite(x)}
 
     return fn, (*carried(model, SAMPLES), model.classes, None)
 
@@ -226,4 +226,4 @@ def _trajectory(model: Subject, rows: int) -> np.ndarray:
     shown = np.searchsorted(ratios, np.linspace(ratios[0], ratios[-1], FRAMES)).clip(0, len(ratios) - 1)
     rows_of = [states[shown] for states in (path.x, path.denoised) if states is not None]
     pairs = np.stack(rows_of, axis=2).reshape(len(shown), len(rows_of) * rows, *shape)
-    return model.space.decode(np.asarray(model.compute.once(lambda x: model.space.from_model(x), pairs)))
+    return model.space.decode(np.asarray(model.compute.once(lambda x: model.space.to_host(x), pairs)))

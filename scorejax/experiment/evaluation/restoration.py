@@ -48,15 +48,15 @@ def batch_function(model: Subject, perceptual: Distance | None = None) -> Callab
         score = classes.score(of, process, labels)
         own = {**sampler, "stepper": variances.of_stepper(sampler["stepper"], head, of, labels)}
         x, nfe = task.sample(each, process, score, y, (len(index), *model.form.shape), **own)
-        rows = {"x": space.to_user(x), "nfe": jnp.broadcast_to(nfe, index.shape)}
+        rows = {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape)}
         rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
         pictures = {"": rows["x"]}
         if isinstance(task, steering.Restoring):
             residual = task.residual(each, x, y).reshape(len(index), -1)
             rows["residual"] = jnp.where(rows["failed"], jnp.nan, jnp.sqrt(jnp.mean(residual**2, axis=1)))
-            pictures["other_"] = space.to_user(task.comparison(y))
+            pictures["other_"] = space.from_model(task.comparison(y))
             is_picture = y.shape == x.shape
-            rows["measured"] = space.to_user(y) if is_picture else pictures["other_"]
+            rows["measured"] = space.from_model(y) if is_picture else pictures["other_"]
         if not (isinstance(task, steering.Restoring) and task.measured):
             for prefix, picture in pictures.items():
                 found = _compare(picture, images, levels, perceptual)

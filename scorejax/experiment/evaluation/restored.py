@@ -62,10 +62,10 @@ def batch_function(model: Subject) -> Callable[..., dict[str, Array]]:
                 each, of.degradation.held(drawn), of.restore, (len(index), *shape), stepper=samplers.cold(rule),
                 times=times, x_init=x["degraded"], clip=sampler["clip"], denoise=False,
             ).x  # fmt: skip
-        raw = space.to_user(x0)
+        raw = space.from_model(x0)
         rows = {"clean": raw}
         for kind, value in x.items():
-            rows[kind] = space.to_user(value)
+            rows[kind] = space.from_model(value)
             found = measured(rows[kind], raw, model.form)
             rows |= {f"{kind}_{name}": number for name, number in found.items()}
         return rows
