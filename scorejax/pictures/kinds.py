@@ -109,7 +109,12 @@ def _series(data: np.ndarray, samples: np.ndarray) -> Figure:
             axes.fill_between(places, bands[0], bands[2], color=ink, alpha=0.2, linewidth=0)
             axes.plot(places, bands[1], color=ink, linewidth=2)
             axes.plot(
-                places, values[:_LINES].T, color=ink, linewidth=0.7, alpha=0.7, marker="." if len(places) == 1 else ""
+                places,
+                _some(values, _LINES).T,
+                color=ink,
+                linewidth=0.7,
+                alpha=0.7,
+                marker="." if len(places) == 1 else "",
             )
             axes.set_ylim(low - margin, high + margin)
             if channel == 0:
@@ -142,7 +147,7 @@ def _components(data: np.ndarray, samples: np.ndarray) -> list[np.ndarray]:
     mean = flat.mean(axis=0)
     _, directions = np.linalg.eigh(np.cov(flat, rowvar=False))
     shown = [
-        np.nan_to_num(np.asarray(each[:_COLUMNS], np.float64) - mean) @ directions[:, :-4:-1]
+        np.nan_to_num(np.asarray(_some(each, _COLUMNS), np.float64) - mean) @ directions[:, :-4:-1]
         for each in (data, samples)
     ]
     limits = [_limits(shown[0][..., i]) for i in range(3)]
@@ -156,7 +161,7 @@ def _volumes(data: np.ndarray, samples: np.ndarray) -> Figure:
     figure = _figure(11.0, 1.35 * min(_VOLUMES, max(len(data), len(samples))) + 0.5)
     panels = figure.subplots(min(_VOLUMES, max(len(data), len(samples))), 8, squeeze=False)
     for half, name, of in ((0, "data", data), (4, "samples", samples)):
-        for row, volume in zip(panels[:, half : half + 4], of[..., 0], strict=False):
+        for row, volume in zip(panels[:, half : half + 4], _some(of[..., 0], _VOLUMES), strict=False):
             middle = [side // 2 for side in volume.shape]
             views = [volume[middle[0]], volume[:, middle[1]], volume[:, :, middle[2]], volume.max(axis=0)]
             for axes, view in zip(row, views, strict=True):
@@ -170,10 +175,15 @@ def _volumes(data: np.ndarray, samples: np.ndarray) -> Figure:
     return figure
 
 
+def _some(examples: np.ndarray, count: int) -> np.ndarray:
+    """At most so many examples from all over the set: neighbors may be windows of one recording."""
+    return examples[np.linspace(0, len(examples) - 1, min(count, len(examples))).astype(int)]
+
+
 def _row(row: Sequence[Axes], images: np.ndarray, limits: tuple[float, float]) -> None:
     for axes in row:
         _bare(axes)
-    for axes, image in zip(row, images, strict=False):
+    for axes, image in zip(row, _some(images, len(row)), strict=False):
         _image(axes, image, limits)
 
 
