@@ -107,7 +107,7 @@ def _main(argv: list[str], program: str) -> int:
     interruption.name_signals()
     import jax
 
-    from scorejax.experiment import config, modes, workdir
+    from scorejax.experiment import config, modes, published, workdir
     from scorejax.experiment.config.names import hint
     from scorejax.runtime import errors
 
@@ -122,7 +122,7 @@ def _main(argv: list[str], program: str) -> int:
                 f"unknown --mode {args.mode!r}; choose one of {', '.join(modes.MODES)}{hint(args.mode, modes.MODES)}"
             )
         if args.config:
-            chosen = config.load(args.config)
+            chosen = published.follow(config.load(args.config), overrides)
         else:
             chosen = workdir.saved_config(workdir.folder(args.workdir)) if args.workdir else config.base()
         config.override(chosen, overrides)

@@ -28,7 +28,18 @@ PAGES = [
     ROOT / "README.md",
     *(
         ROOT / f"docs/{name}.md"
-        for name in ("choosing", "control", "data", "recipes", "runs", "benchmarks", "energies", "slides", "processes")
+        for name in (
+            "choosing",
+            "control",
+            "data",
+            "recipes",
+            "runs",
+            "benchmarks",
+            "energies",
+            "slides",
+            "processes",
+            "checkpoints",
+        )
     ),
 ]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
@@ -49,6 +60,7 @@ PLACEHOLDERS = {"K": "10", "N": "10", "FILE": "x.npz", "DIR": "x", "TFDS_DIR": "
 CONTEXTS = [
     [],
     ["data=mnist"],
+    ["model=adm"],
     ["data=folder"],
     ["data=npz"],
     ["sampler.stepper=reverse_chain"],

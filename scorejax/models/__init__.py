@@ -11,6 +11,7 @@ from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
 from scorejax.models.deep_kernel import DeepKernel
 from scorejax.models.dit import DiT
+from scorejax.models.edm2 import EDM2
 from scorejax.models.energy_conv import EnergyConv
 from scorejax.models.energy_mlp import EnergyMLP
 from scorejax.models.flow_dequantizer import FlowDequantizer
@@ -21,6 +22,7 @@ from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.nice import NICE
 from scorejax.models.own import Network, OwnNetwork, check_outputs
 from scorejax.models.refinenet import NCSN, NCSNv2
+from scorejax.models.song_unet import SongUNet
 from scorejax.models.table_mlp import TableMLP
 from scorejax.models.unet_fields import level_sizes
 from scorejax.models.uvit import UViT
@@ -38,6 +40,8 @@ NETWORKS = {
     "adm": ADM,
     "adm_classifier": ADMClassifier,
     "dhariwal_unet": DhariwalUNet,
+    "song_unet": SongUNet,
+    "edm2": EDM2,
     "ncsn": NCSN,
     "ncsnv2": NCSNv2,
     "multiscale_conv": MultiscaleConv,
@@ -64,6 +68,7 @@ __all__ = [
     "ADM",
     "DDPM",
     "DISCRIMINATORS",
+    "EDM2",
     "MLP",
     "NCSN",
     "NETWORKS",
@@ -90,6 +95,7 @@ __all__ = [
     "NCSNv2",
     "Network",
     "OwnNetwork",
+    "SongUNet",
     "TableMLP",
     "UViT",
     "VectorHead",

@@ -140,17 +140,7 @@ class NCSNpp(nn.Module):
         """
         labels = jnp.asarray(labels)
         self._check(x, labels, condition)
-        embed = NoiseEmbedding(
-            self.features,
-            kind=self.embedding,
-            fourier_scale=self.fourier_scale,
-            num_classes=self.num_classes,
-            noise_levels=self.noise_levels,
-            nonlinearity=self.nonlinearity,
-            dtype=self.dtype,
-            name="embedding",
-        )
-        res_block = functools.partial(self._res_block, embedding=embed(labels, condition), train=train)
+        res_block = functools.partial(self._res_block, embedding=self._noise(labels, condition), train=train)
         sequence = tokens(condition) if condition is not None and condition.ndim == 3 else None
         attention = functools.partial(self._attention, sequence=sequence)
 
@@ -167,6 +157,11 @@ class NCSNpp(nn.Module):
         if not self.scale_by_sigma:
             return h
         return divide_score(h, noise_level(labels, self.noise_levels), x.shape[-1])
+
+    def _noise(self, labels: jax.Array, condition: jax.Array | None) -> jax.Array | None:
+        """The vector that every block adds, before its nonlinearity."""
+        about = self.embedding, self.fourier_scale, self.num_classes, self.noise_levels, self.nonlinearity, self.dtype
+        return NoiseEmbedding(self.features, *about, name="embedding")(labels, condition)
 
     def _down(self, image: jax.Array, res_block: MakeBlock, attention: Attend) -> list[jax.Array]:
         """All activations on the way down, from `conv_in` on, in order: the skips of the way up."""

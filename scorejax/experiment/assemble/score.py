@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypedDict
 
 import flax.linen as nn
 import jax
@@ -21,11 +21,23 @@ from scorejax.numerics.trees import PyTree
 from scorejax.reverse.variance import AroundForward, LearnedRange, VarianceHead
 from scorejax.scores.predictions import make_conditional_score
 from scorejax.sdes import SDE, LinearSDE
+from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.learned import Learned
 
+NoiseLabel: TypeAlias = Literal["process", "log_ratio", "log_half_ratio"]
+"""What a network is given about the noise: the label of its process, or, of the ratio `r = sigma / alpha`, either
+`ln(r) / 4`, as under the preconditioning of EDM, or `ln(r / 2)`, as under EDM's form of VE."""
+
 ReverseVariance: TypeAlias = Literal["range", "around_forward"]
 """What the second half of the output of a network with `learned_range` says, see `learned_range`."""
+
+
+class About(TypedDict):
+    """How a network is preconditioned, see `score`."""
+
+    sigma_data: float
+    noise_label: NoiseLabel
 
 
 class Applied(Protocol):
@@ -83,6 +95,7 @@ def score(
     predicts: str,
     *,
     sigma_data: float = 0.5,
+    noise_label: NoiseLabel = "process",
     dropout_key: Array | None = None,
 ) -> Partial:
     """The network as `(x, t, condition) -> score`.
@@ -93,12 +106,12 @@ def score(
         params: its parameters, as `with_process` made them.
         predicts: what it puts out, see `make_score`.
         sigma_data: for `predicts = "edm"`.
+        noise_label: what the network is given about the noise.
         dropout_key: turns dropout on.
     """
     carried = (_of_network(params), dropout_key)
-    bound = make_conditional_score(
-        process, _Apply(module), carried, predicts, label=process.label, sigma_data=sigma_data
-    )
+    label = process.label if noise_label == "process" else _LogRatio(process, noise_label)
+    bound = make_conditional_score(process, _Apply(module), carried, predicts, label=label, sigma_data=sigma_data)
     return bound if isinstance(bound, Partial) else Partial(bound)
 
 
@@ -167,6 +180,19 @@ def logits(
 def by_log_snr(module: nn.Module) -> bool:
     """Whether a classifier is given the log signal-to-noise ratio, and so fits every process."""
     return getattr(module, "embedding", None) == "log_snr"
+
+
+@dataclasses.dataclass(frozen=True)
+class _LogRatio:
+    """The label of a time by the ratio of noise to signal, see `NoiseLabel`."""
+
+    process: SDE
+    kind: NoiseLabel
+
+    def __call__(self, t: Array) -> Array:
+        process = check_kind(self.process, LinearSDE, "a label that is the ratio of noise to signal")
+        log_ratio = -0.5 * process.mean_log_snr(t)
+        return 0.25 * log_ratio if self.kind == "log_ratio" else log_ratio - jnp.log(2.0)
 
 
 @dataclasses.dataclass(frozen=True)

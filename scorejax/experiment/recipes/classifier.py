@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from scorejax import objectives
+from scorejax import models, objectives
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble import score as scores
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.models import pretrained
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Below1
 from scorejax.objectives.classification import Weighting
@@ -79,6 +80,12 @@ class Classifier(Recipe):
         keys = keys_lib.fold_in(keys, _OBJECTIVE)
         assert batch.labels is not None  # the network is refused for data without classes
         return self.entropy(keys, self.sde, logits, batch.x, batch.labels, t=t), None, {}
+
+    def load(self, path: str) -> tuple[Params, int]:
+        if not isinstance(self.network, models.ADMClassifier):
+            return super().load(path)
+        shape = self.given.form.shape
+        return pretrained.load(path, self.network, max(shape[:-1]), channels=shape[-1])
 
     def model(self, params: Params) -> Model:
         return self._model(params, self.sde, None)

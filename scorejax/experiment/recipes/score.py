@@ -52,6 +52,7 @@ class Score(Recipe):
         *,
         predicts: Predicts = "noise",
         sigma_data: Positive = 0.5,
+        noise_label: scores.NoiseLabel = "process",
         reverse_variance: scores.ReverseVariance = "range",
         conditional: bool = False,
         label_dropout: Below1 = 0.0,
@@ -63,6 +64,8 @@ class Score(Recipe):
             predicts: what the network puts out: noise, data, score, v, edm; on a chain of levels also previous_mean,
                 mean_shift and sharpening.
             sigma_data: for `predicts = "edm"`: the standard deviation of the data.
+            noise_label: what the network is given about the noise: the label of the process, or of the ratio r of noise
+                to signal ln(r) / 4 (log_ratio: EDM) or ln(r / 2) (log_half_ratio: EDM's form of VE).
             reverse_variance: what the second half of the output of a network with model.learned_range is: between two
                 bounds (range: improved DDPM), or around the forward variance (around_forward: Sohl-Dickstein et al.
                 2015).
@@ -71,6 +74,7 @@ class Score(Recipe):
         """
         super().__init__(given)
         self.predicts, self.sigma_data = predicts, sigma_data
+        self.noise_label: scores.NoiseLabel = noise_label
         self.reverse_variance: scores.ReverseVariance = reverse_variance
         self.conditional, self.label_dropout = conditional, label_dropout
         if label_dropout and not conditional:
@@ -81,6 +85,10 @@ class Score(Recipe):
             check_prediction(self.sde, predicts, "edm")
         if getattr(self.config.model, "learned_range", None) and predicts == "edm":
             raise ConfigError("model.learned_range does not go with recipe.predicts = 'edm'; choose noise, data or v")
+        if noise_label != "process" and getattr(self.config.model, "learned_range", None):
+            raise ConfigError("recipe.noise_label does not go with model.learned_range, whose label is of its chain")
+        if noise_label != "process":
+            networks.gaussian(self.sde, "recipe.noise_label, the ratio of noise to signal")
         if reverse_variance == "around_forward" and not isinstance(self.sde, DDPM):
             raise ConfigError(
                 "recipe.reverse_variance = 'around_forward' is of a chain whose steps add less variance than 1, got "
@@ -100,6 +108,11 @@ class Score(Recipe):
             )
         condition = networks.condition(self.config, form) if self.conditional else {}
         return networks.network(self.config, form, "scores", self.sde, **condition)
+
+    @property
+    def _about(self) -> scores.About:
+        """How the network is preconditioned."""
+        return {"sigma_data": self.sigma_data, "noise_label": self.noise_label}
 
     @property
     def null_condition(self) -> float | None:
@@ -141,7 +154,7 @@ class Score(Recipe):
         t = batch.whole(functools.partial(self.objective.draw, carry))
         learns_range = getattr(self.network, "learned_range", False)
         module = scores.run_once(self.network) if learns_range else self.network
-        of = functools.partial(scores.score, sde, module, params, self.predicts, sigma_data=self.sigma_data)
+        of = functools.partial(scores.score, sde, module, params, self.predicts, **self._about)
         score = Partial(_given, of(dropout_key=batch.device_key), condition)
         head = self._variances(sde, module, params, condition, batch.device_key) if learns_range else None
         losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, batch.x, t, carry)
@@ -156,7 +169,7 @@ class Score(Recipe):
         trained_bound = Partial(functools.partial(self.bound_bits, sde)) if self.objective.is_continuous_bound else None
         return Model(
             sde=sde,
-            score=scores.score(sde, self.network, params, self.predicts, sigma_data=self.sigma_data),
+            score=scores.score(sde, self.network, params, self.predicts, **self._about),
             learned_range=of_range,
             bound_bits=trained_bound,
             conditional=self.conditional,

@@ -13,6 +13,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import ArrayLike
 
+from scorejax.models.condition import no_condition
 from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import CheckpointError
 
@@ -192,4 +193,6 @@ def shape_tree(module: nn.Module, image_shape: tuple[int, int, int]) -> PyTree:
     """Shapes of a network's parameters for images `[H, W, C]`, without computing any."""
     x = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     labels = jax.ShapeDtypeStruct((1,), np.float32)
-    return jax.eval_shape(module.init, jax.random.key(0), x, labels)["params"]
+    none = no_condition(module) if getattr(module, "role", None) == "scores" else None
+    given = () if none is None else (jax.ShapeDtypeStruct(none.shape, none.dtype),)
+    return jax.eval_shape(module.init, jax.random.key(0), x, labels, *given)["params"]

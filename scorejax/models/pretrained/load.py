@@ -7,7 +7,15 @@ from pathlib import Path
 import flax.linen as nn
 
 from scorejax.models import no_condition
-from scorejax.models.pretrained import diffusers, safetensors_file, score_sde_torch, torch_file
+from scorejax.models.pretrained import (
+    diffusers,
+    edm_networks,
+    edm_pickle,
+    guided_diffusion,
+    safetensors_file,
+    score_sde_torch,
+    torch_file,
+)
 from scorejax.models.pretrained.layout import Params
 from scorejax.models.pretrained.score_sde import entries, params_from_score_sde
 from scorejax.models.pretrained.score_sde_flax import read_score_sde_flax
@@ -46,6 +54,10 @@ def load(
     """
     score_sde_torch.check_weights(weights)
     path = Path(path)
+    if isinstance(module, edm_networks.NETWORKS) and path.is_file() and edm_pickle.is_pickle(path):
+        return edm_networks.read(path, module, image_size, channels), 0
+    if isinstance(module, guided_diffusion.NETWORKS):
+        return guided_diffusion.read(path, module, image_size, channels), 0
     with user_errors(str(path)):
         entries(module, image_size)  # refuses networks that are not published
     if no_condition(module) is not None:

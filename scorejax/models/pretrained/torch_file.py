@@ -86,7 +86,7 @@ def load(path: str | Path) -> Any:
     try:
         with path.open("rb") as file:
             if is_torch_file(path):
-                return _load_zip(path) if file.read(len(ZIP_MAGIC)) == ZIP_MAGIC else _load_legacy(file)
+                return _load_zip(path) if file.read(len(ZIP_MAGIC)) == ZIP_MAGIC else load_legacy(file)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
@@ -150,10 +150,10 @@ def _load_zip(path: Path) -> object:
             return content.view(dtype)
 
         with archive.open(f"{root}data.pkl") as file:
-            return _Unpickler(file, storage).load()
+            return Unpickler(file, storage).load()
 
 
-def _load_legacy(file: IO[bytes]) -> object:
+def load_legacy(file: IO[bytes]) -> object:
     """The format before torch 1.6: four pickles (magic, protocol, system, object), the storages' keys, their bytes."""
     file.seek(0, 2)
     total = file.tell()
@@ -166,11 +166,11 @@ def _load_legacy(file: IO[bytes]) -> object:
         whole = storages.setdefault(key, np.empty(count, dtype))  # to be filled below: its bytes come last
         return whole if view is None else whole[view[1] : view[1] + view[2]]
 
-    _, protocol, system = (_Unpickler(file, storage).load() for _ in range(3))
+    _, protocol, system = (Unpickler(file, storage).load() for _ in range(3))
     if protocol != LEGACY_PROTOCOL or not system["little_endian"]:
         raise CheckpointError(f"protocol {protocol} of {system}; only {LEGACY_PROTOCOL}, little-endian, can be read")
-    saved = _Unpickler(file, storage).load()
-    for key in _Unpickler(file, storage).load():
+    saved = Unpickler(file, storage).load()
+    for key in Unpickler(file, storage).load():
         content = storages[key]
         (count,) = struct.unpack("<q", file.read(8))
         if count != content.size or file.readinto(content.view(np.uint8)) != content.nbytes:  # pyright: ignore
@@ -178,7 +178,7 @@ def _load_legacy(file: IO[bytes]) -> object:
     return saved
 
 
-class _Unpickler(pickle.Unpickler):
+class Unpickler(pickle.Unpickler):
     """Knows the names below, and no other.
 
     What a name stands for is a builtin or a bound method, which a pickle that sets attributes (opcode BUILD) cannot
