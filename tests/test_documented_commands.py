@@ -39,6 +39,9 @@ PAGES = [
             "slides",
             "processes",
             "checkpoints",
+            "metrics",
+            "training",
+            "networks",
         )
     ),
 ]
@@ -53,6 +56,8 @@ RUNS = {
     "runs/terrain": "vp_digits",
     "runs/energy": "energy:mnist",
     "runs/cold_mnist": "cold_mnist",
+    "runs/averaged": "vp_moons:tiny",
+    "runs/eeg_long": "eeg",
 }
 # What stands for a value of the reader's own.
 PLACEHOLDERS = {"K": "10", "N": "10", "FILE": "x.npz", "DIR": "x", "TFDS_DIR": "x"}
@@ -70,6 +75,8 @@ CONTEXTS = [
     ["guidance=inpaint"],
     ["guidance=translate"],
     ["guidance=undo"],
+    ["guidance=autoguidance"],
+    ["sde=flow"],
     ["eval.features=inception"],
     ["model=ddpmpp"],
     ["sde=colored"],

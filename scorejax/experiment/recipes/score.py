@@ -37,7 +37,9 @@ from scorejax.sdes.learned import Learned
 _OBJECTIVE, _HIDING = 1, 2  # streams of an example's key; 0 prepares the example
 
 
-Predicts: TypeAlias = Literal["noise", "data", "score", "v", "edm", "previous_mean", "mean_shift", "sharpening"]
+Predicts: TypeAlias = Literal[
+    "noise", "data", "score", "v", "velocity", "edm", "previous_mean", "mean_shift", "sharpening"
+]
 
 
 class Score(Recipe):
@@ -61,8 +63,8 @@ class Score(Recipe):
 
         Args:
             given: what it is made for.
-            predicts: what the network puts out: noise, data, score, v, edm; on a chain of levels also previous_mean,
-                mean_shift and sharpening.
+            predicts: what the network puts out: noise, data, score, v, velocity, edm; on a chain of levels also
+                previous_mean, mean_shift and sharpening.
             sigma_data: for `predicts = "edm"`: the standard deviation of the data.
             noise_label: what the network is given about the noise: the label of the process, or of the ratio r of noise
                 to signal ln(r) / 4 (log_ratio: EDM) or ln(r / 2) (log_half_ratio: EDM's form of VE).
