@@ -130,7 +130,7 @@ def test_a_file_is_evaluated_as_it_is(tmp_path, capsys):
     spec.loader.exec_module(main)
     path = write(tmp_path / "net.pkl", network("EDMPrecond", "SongUNet", *song_unet()))
     given = [f"--config={ROOT / 'configs/vp_digits.py'}:tiny", "--mode=eval", f"--config.init_from={path}"]
-    given += ["--config.eval.features=pixels", "--config.eval.likelihood_examples=0", f"--workdir={tmp_path / 'run'}"]
+    given += ["--config.eval.features=pixels", "--config.eval.exact=false", f"--workdir={tmp_path / 'run'}"]
     assert main.main(given) == 0, capsys.readouterr().err
     saved = json.loads((tmp_path / "run/config.json").read_text())
     assert saved["model"]["name"] == "song_unet" and saved["sde"]["name"] == "edm"
