@@ -92,7 +92,7 @@ def test_blocks_that_no_network_of_ours_has_are_refused():
 def test_a_file_is_evaluated_as_it_is_and_what_it_does_not_say_is_asked_for(main, tmp_path, capsys):
     path = write_torch(tmp_path / "adm.pt", adm(classes=10))
     given = [f"--config={ROOT / 'configs/vp_digits.py'}:tiny", "--mode=eval", f"--config.init_from={path}"]
-    given += ["--config.eval.features=pixels", "--config.eval.likelihood_examples=0", f"--workdir={tmp_path / 'run'}"]
+    given += ["--config.eval.features=pixels", "--config.eval.exact=false", f"--workdir={tmp_path / 'run'}"]
     assert main(given) == 1
     assert "add --config.model.heads=... or --config.model.head_channels=..." in capsys.readouterr().err
     given += [f"--config.model.{key}={value}" for key, value in UNSAID.items()]
