@@ -80,6 +80,10 @@ def test_weightings_are_the_squared_errors_they_name():
         "likelihood": np.asarray(sde.diffusion_squared(t)) * score_error,
         "truncated_snr": np.maximum(data_error, noise_error),
         "min_snr": np.minimum(snr, 5.0) * data_error,
+        "soft_min_snr": 4 * snr / (snr + 4) * data_error,
+        "p2": snr / (1 + snr) * data_error,
+        "edm": (1 / snr + 0.25) / (0.25 / snr) * data_error,
+        "velocity": (0.5 * np.asarray(sde.diffusion_squared(t))) ** 2 * score_error,
     }
     assert set(expected) | {"sharpening"} == set(sj.objectives.WEIGHTINGS)  # the last is of chains alone
     for weighting, value in expected.items():

@@ -174,7 +174,7 @@ def test_an_example_with_its_own_key_does_not_notice_its_batch_mates():
     [
         ({"projection": "cube"}, "rademacher, gaussian, sphere"),
         ({"probes": 0}, "at least one probe"),
-        ({"weighting": "p2"}, "likelihood"),
+        ({"weighting": "p3"}, "likelihood"),
         ({"reduction": "max"}, "half_sum"),
         ({"time_sampling": "sobol"}, "stratified"),
     ],

@@ -31,4 +31,4 @@ def test_a_step_is_down_the_mean_gradient_of_all_examples_each_under_its_own_con
         expected.append(jax.jit(squared_score)(trained.model.score_given(condition), raw).mean())
     found = [record["grad_norm"] for record in read_log(tmp_path / "own")]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    assert abs(expected[0] / expected[1] - 1) > 1e-2  # each step draws a batch of its own
+    assert abs(expected[0] / expected[1] - 1) > 1e-3  # each step draws a batch of its own

@@ -145,4 +145,4 @@ def test_a_run_without_features_is_refused(tmp_path):
     train(config, tmp_path)
     other = load("flow:digits,tiny", [f"eval.features=run:workdir={tmp_path}"])
     with pytest.raises(ConfigError, match="no features of images"):
-        quality.network(other, data.load("digits"))
+        quality.network(other, data.Form.of(data.load("digits")))
