@@ -110,7 +110,7 @@ def _check_settings(called: str, factory: Source, settings: dict[str, object]) -
     given = getattr(factory, "keywords", {})  # those of a partial are settled
     positional = next((p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)), None)
     settable = [p for p in parameters if p.kind is not p.POSITIONAL_ONLY and p.name not in (*given, "split")]
-    # The first parameter without a default takes the split, whatever it is called.
+    # The first parameter without a default takes the split, under any name.
     takes = [p for p in settable if p.kind is p.KEYWORD_ONLY or p.default is not p.empty or p.name != positional]
     known = ", ".join(p.name for p in takes) or "none"
     unknown = [key for key in settings if key not in {p.name for p in takes}]

@@ -9,7 +9,7 @@ import numpy as np
 from scorejax.data.lazy import Examples, blocks
 
 MOST = 2**24
-"""Levels that float32 tells apart; integers of a wider range are read as floating numbers."""
+"""Most levels that float32 can hold exactly; integers of a wider range are read as floating numbers."""
 _CLOSE = 1e-3  # of a quantum: how far a floating number may lie from its level
 
 

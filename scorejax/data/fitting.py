@@ -96,8 +96,8 @@ def fit(
     * `quantile`: a normal law, by a piecewise linear distribution function between 256 quantiles.
     * `none`: as they are; counted numbers are then one unit wide for each level.
 
-    Without a transform, counted numbers are mapped as `k + u` in the units of their levels, of which dequantization
-    makes them.
+    Without a transform, counted numbers are mapped as `k + u`: the number of their level, and the place within it that
+    dequantization draws.
 
     Args:
         examples: in the user's units.
@@ -108,7 +108,7 @@ def fit(
         name: of the data, for messages.
 
     Raises:
-        ValueError: a number that the transform is not defined at, or columns that cannot be told apart.
+        ValueError: a number that the transform is not defined at, or values of a column that are equal in float32.
     """
     mode: Normalization = "standard" if normalize == "auto" else normalize
     counted = levels is not None and transform == "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -23,10 +24,9 @@ def _gaussian(**settings: Any) -> Law:
     return analytic.gaussian(GAUSSIAN_MEAN, GAUSSIAN_COVARIANCE)
 
 
-def _random_field(
-    *, side: int = 64, dimensions: int = 1, power: float = 2.0, scale: float = 2.0, **settings: Any
-) -> Law:
-    return analytic.random_field(side, dimensions, power=power, scale=scale)
+def _random_field(**settings: Any) -> Law:
+    taken = inspect.signature(analytic.random_field).parameters  # the source has some that are of the draws alone
+    return analytic.random_field(**{key: value for key, value in settings.items() if key in taken})
 
 
 LAWS: Mapping[str, Callable[..., Law]] = {"gaussian": _gaussian, "random_field": _random_field}

@@ -44,7 +44,7 @@ def elevation(split: str, *, side: Annotated[int, Interval(ge=2, le=_BLOCK)] = 1
     """Squares of a map of heights in whole meters, int16 `[N, side, side, 1]`, 90 meters from pixel to pixel.
 
     The surroundings of Jacksboro, Tennessee, 344 x 403 pixels that come with matplotlib. The map is cut into 72 blocks
-    of 43 x 44 pixels, of which every fifth is held out, and squares do not reach over their edges.
+    of 43 x 44 pixels, every fifth of them is held out, and squares do not reach over their edges.
 
     Args:
         split: "train" or "test".

@@ -73,3 +73,15 @@ def moments(network: FeatureNetwork, images: Examples, batch_size: int = 500) ->
     """Return the moments of the features of all `images`, each counted once; arguments as of `extract`."""
     parts = (Moments.of(part, network.name) for _, _, part in extract(network, images, batch_size))
     return reduce(Moments.merge, parts)
+
+
+def check_features(x: np.ndarray, y: np.ndarray, least: int = 1) -> None:
+    """Refuse features that cannot be compared.
+
+    Raises:
+        ValueError: not `[N, F]` and `[M, F]`, or fewer than `least` of one.
+    """
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"features have shapes {x.shape} and {y.shape}; wanted [N, F] and [M, F].")
+    if min(len(x), len(y)) < least:
+        raise ValueError(f"{len(x)} and {len(y)} examples; wanted at least {least} of each.")

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from annotated_types import Ge
 
-from scorejax.metrics.features import FeatureNetwork
+from scorejax.metrics.features import FeatureNetwork, check_features
 from scorejax.metrics.metric import Metric, Reference, Result
 from scorejax.metrics.naming import is_inception
 
@@ -74,8 +74,7 @@ def kernel_distance(real: np.ndarray, samples: np.ndarray, *, block: int = BLOCK
     Raises:
         ValueError: fewer than 2 examples.
     """
-    if real.ndim != 2 or samples.ndim != 2 or real.shape[1] != samples.shape[1]:
-        raise ValueError(f"features have shapes {real.shape} and {samples.shape}; wanted [N, F] and [M, F].")
+    check_features(real, samples, 0)
     size = min(len(real), len(samples))
     if size < 2 or block < 2:
         raise ValueError(f"{len(real)} and {len(samples)} examples in blocks of {block}; every block needs 2 of each.")

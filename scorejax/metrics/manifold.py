@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from scorejax.metrics.features import FeatureNetwork
+from scorejax.metrics.features import FeatureNetwork, check_features
 from scorejax.metrics.metric import Metric, Reference, Result
 from scorejax.numerics.ranges import Count
 
@@ -69,8 +69,7 @@ def precision_recall(real: np.ndarray, samples: np.ndarray, *, k: int = NEIGHBOR
     Raises:
         ValueError: a set with no k-th neighbor.
     """
-    if real.ndim != 2 or samples.ndim != 2 or real.shape[1] != samples.shape[1]:
-        raise ValueError(f"features have shapes {real.shape} and {samples.shape}; wanted [N, F] and [M, F].")
+    check_features(real, samples, 0)
     if min(len(real), len(samples)) <= k:
         raise ValueError(f"{len(real)} and {len(samples)} features; {k} neighbors need at least {k + 1} of each.")
     return PrecisionRecall(_covered(samples, real, k), _covered(real, samples, k))

@@ -8,10 +8,9 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from scorejax.metrics.features import FeatureNetwork
+from scorejax.metrics.features import FeatureNetwork, check_features
 from scorejax.metrics.floor import floor, some
 from scorejax.metrics.metric import Metric, Reference, Result
-from scorejax.metrics.sliced_wasserstein import check_features
 
 _AT_1_PERCENT = 1.63  # sqrt(-log(.005) / 2), of the law of Kolmogorov and Smirnov
 

@@ -10,9 +10,8 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from annotated_types import Gt
 
-from scorejax.metrics.features import FeatureNetwork
+from scorejax.metrics.features import FeatureNetwork, check_features
 from scorejax.metrics.metric import Metric, Reference, Result
-from scorejax.metrics.sliced_wasserstein import check_features
 
 COPY = 1 / 3  # ratio of the distances to the nearest and to the second nearest training example
 _MOST_EXTRA = 0.01  # copies beyond those of examples held out, as a share, from which on a report warns

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from scorejax.metrics.features import FeatureNetwork
+from scorejax.metrics.features import FeatureNetwork, check_features
 from scorejax.metrics.floor import floor, some
 from scorejax.metrics.metric import Metric, Reference, Result
 from scorejax.numerics.ranges import Count
@@ -77,15 +77,3 @@ def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, directions: int = DIRECT
     middles = 0.5 * (edges[1:] + edges[:-1])
     gap = a[(middles * len(a)).astype(int)] - b[(middles * len(b)).astype(int)]
     return float(np.mean(np.diff(edges) @ gap**2))
-
-
-def check_features(x: np.ndarray, y: np.ndarray, least: int = 1) -> None:
-    """Refuse features that cannot be compared.
-
-    Raises:
-        ValueError: not `[N, F]` and `[M, F]`, or fewer than `least` of one.
-    """
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"features have shapes {x.shape} and {y.shape}; wanted [N, F] and [M, F].")
-    if min(len(x), len(y)) < least:
-        raise ValueError(f"{len(x)} and {len(y)} examples; wanted at least {least} of each.")

@@ -11,10 +11,9 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from annotated_types import Ge
 
-from scorejax.metrics.features import FeatureNetwork
+from scorejax.metrics.features import FeatureNetwork, check_features
 from scorejax.metrics.floor import some
 from scorejax.metrics.metric import Metric, Reference, Result
-from scorejax.metrics.sliced_wasserstein import check_features
 from scorejax.numerics.ranges import Count
 
 _LEAST = 10
@@ -22,7 +21,7 @@ _WIDEST = 128
 
 
 class TwoSample(NamedTuple):
-    """How well two sets can be told apart.
+    """How well a classifier separates two sets.
 
     Attributes:
         accuracy: share of held-out examples that are assigned to their set; 1/2 for sets of one law.

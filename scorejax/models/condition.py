@@ -3,7 +3,7 @@
 A network names the kind of its condition when it is built:
 
     "label"      class labels `[B]`, where `num_classes` means "no class": a learned vector for each
-    "vector"     numbers or embeddings `[B, condition_dim]`, of which those that are NaN are absent: a dense map
+    "vector"     numbers or embeddings `[B, condition_dim]`, where NaN is an absent number: a dense map
     "sequence"   embeddings `[B, L, condition_dim]`, e.g. of the words of a text: cross-attention
 
 Labels and vectors are added to the noise embedding. Absence is said by NaN (`ABSENT`), number by number of a vector, so

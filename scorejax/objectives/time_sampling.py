@@ -130,7 +130,7 @@ def divided_out(time_sampling: TimesBy, what: str) -> str:
     """
     if isinstance(time_sampling, TimeLaw):
         raise ValueError(
-            f"{what} holds whatever times are drawn, and so takes those whose density is divided out: "
+            f"{what} may not depend on how times are drawn, and so takes samplers whose density is divided out: "
             f"{', '.join(TIME_SAMPLERS)}; got the law {type(time_sampling).__name__}"
         )
     return time_sampling

@@ -2,7 +2,7 @@
 
     x = ifft( sqrt(lam_k) fft(white noise) ),   lam_k proportional to (1 + (|k| / k_0)^2)^(-power / 2), of mean 1
 
-Every wave is a mode of its own, whatever their number: under a process its variance is `alpha^2 lam_k + sigma^2`.
+Every wave is a mode of its own: under a process its variance is `alpha^2 lam_k + sigma^2`.
 """
 
 from __future__ import annotations

@@ -42,14 +42,11 @@ class Denoising:
     """
 
     def __init__(self, subject: Subject, train: data_lib.Dataset, test: data_lib.Dataset, count: int) -> None:
-        self.subject, self._fn = subject, _errors(subject)
-        chosen = data_lib.spread(len(test), count)
-        self.splits = [_chosen(subject, split, each) for split, each in
-                       ((test, chosen), (train, data_lib.spread(len(train), len(chosen))))]  # fmt: skip
-        some = subject.sent(train, data_lib.spread(len(train), max(4 * _MODES, len(chosen))))
-        x = jax.jit(subject.space.to_model)(jax.random.split(jax.random.key(0), len(some)), some)
-        x = np.asarray(x, np.float64).reshape(len(some), -1)
-        self.deviation, self._x = float(np.sqrt(np.mean((x - x.mean(axis=0)) ** 2))), x
+        self._fn, chosen = _errors(subject), data_lib.spread(len(test), count)
+        of_train = data_lib.spread(len(train), len(chosen))
+        self.splits = [_chosen(subject, test, chosen), _chosen(subject, train, of_train)]
+        x = in_model_space(subject, train, of_train)
+        self.deviation = float(np.sqrt(np.mean(np.square(x - x.mean(axis=0)))))
 
     def levels(self, sde: LinearSDE) -> Array:
         """Return `log(sigma / alpha)` of the levels of the process."""
@@ -68,18 +65,28 @@ class Denoising:
             found.append(np.concatenate([rows["error"] for _, _, rows in batches]).astype(np.float64))
         return np.asarray(levels, np.float64), found
 
-    def gaussian(self, levels: np.ndarray) -> np.ndarray | None:
-        """Return the errors of a Gaussian with the covariance of the data, `[T]`; None if it cannot be fitted.
 
-        `mean lam r^2 / (lam + r^2)` over the eigenvalues `lam`: what the best linear denoiser reaches.
-        """
-        if self._x.shape[1] > _MODES or len(self._x) < 2 * self._x.shape[1]:
-            return None
-        eigenvalues = np.maximum(
-            np.linalg.eigvalsh(np.cov(self._x, rowvar=False, ddof=0).reshape((self._x.shape[1],) * 2)), 0.0
-        )
-        r2 = np.exp(2.0 * levels)[:, None]
-        return np.mean(eigenvalues * r2 / (eigenvalues + r2), axis=1)
+def of_gaussian(subject: Subject, train: data_lib.Dataset, levels: np.ndarray) -> np.ndarray | None:
+    """Return the errors of a Gaussian with the covariance of the data, `[T]`; None if it cannot be fitted.
+
+    `mean lam r^2 / (lam + r^2)` over the eigenvalues `lam`: what the best linear denoiser reaches.
+    """
+    dimension = subject.form.dimension
+    rows = data_lib.spread(len(train), 4 * _MODES)
+    if dimension > _MODES or len(rows) < 2 * dimension:
+        return None
+    x = in_model_space(subject, train, rows)
+    covariance = np.cov(x, rowvar=False, ddof=0).reshape(dimension, dimension)
+    eigenvalues, r2 = np.maximum(np.linalg.eigvalsh(covariance), 0.0), np.exp(2.0 * levels)[:, None]
+    return np.mean(eigenvalues * r2 / (eigenvalues + r2), axis=1)
+
+
+def in_model_space(subject: Subject, split: data_lib.Dataset, rows: np.ndarray) -> np.ndarray:
+    """Return examples where the model sees them, flattened, float64 `[N, D]`."""
+    each = jax.random.split(jax.random.key(0), len(rows))
+    return np.asarray(jax.jit(subject.space.to_model)(each, subject.sent(split, rows)), np.float64).reshape(
+        len(rows), -1
+    )
 
 
 class Validation:
@@ -137,7 +144,7 @@ def measure(held: Held, workdir: str | Path) -> Result:
     errors = Denoising(model, held.train, held.test, held.config.eval.denoising)
     levels, (held_out, training) = errors.of(model)
     noise, count, dimension = np.exp(2.0 * levels), len(held_out), model.form.dimension
-    gaussian = errors.gaussian(levels)
+    gaussian = of_gaussian(model, held.train, levels)
     loss, training_loss = np.mean(held_out / noise, axis=1), np.mean(training / noise, axis=1)
     found = likelihood.DenoisingErrors(jnp.asarray(levels), jnp.asarray(held_out))
     nats = np.asarray(likelihood.density_of_errors(found), np.float64)
