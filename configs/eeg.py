@@ -4,7 +4,8 @@
 
 The data come with matplotlib. With 577 overlapping windows a network soon knows them by heart, so the training is
 short: with `--config.train.steps=1000` the loss of windows from later in the recording rises while that of the training
-windows falls (`samples/validation.png`), and the report warns that samples lean on training data.
+windows falls (`samples/validation.png`), and the report warns that samples lean on training data. A warning
+that values are repeated is of the windows, which overlap.
 """
 
 from scorejax.config import Config, base

@@ -51,6 +51,14 @@ def test_an_error_depends_neither_on_the_other_examples_nor_on_the_other_levels(
     np.testing.assert_allclose(few.error, whole.error[3:, :2], rtol=1e-5)
 
 
+def test_every_level_has_noise_of_its_own():
+    """Where nothing is denoised the error is that of the noise alone, and differs from level to level."""
+    found = denoising_errors(
+        jax.random.key(0), sj.vp(), lambda x, t: 0 * x, jnp.ones((2, 3)), jnp.array([-1.0, 0.0, 1.0])
+    )
+    assert np.abs(np.diff(found.noise_error, axis=1)).min() > 0.01
+
+
 def test_a_process_of_many_ratios_has_no_levels():
     with pytest.raises(ValueError, match="for every mode"):
         denoising_levels(sj.blur(shape=(4, 4, 1)))

@@ -75,7 +75,8 @@ def test_a_wave_lies_in_its_own_shell_on_any_grid():
     """Three waves over the longer side are three, whichever side they run along, and however far the points lie."""
     x, y = np.meshgrid(np.arange(24), np.arange(12), indexing="ij")
     along, across = np.cos(2 * np.pi * 3 * x / 24), np.cos(2 * np.pi * 2 * y / 12)
-    for wave, at, spacing in ((along, 3, None), (across, 4, None), (across, 2, (1.0, 2.0))):
+    both = np.cos(2 * np.pi * (3 * x / 24 + y / 12))  # sqrt(3^2 + 2^2) = 3.6 waves
+    for wave, at, spacing in ((along, 3, None), (across, 4, None), (across, 2, (1.0, 2.0)), (both, 4, None)):
         found = metrics.spectrum(wave[None, ..., None], periodic=True, spacing=spacing)
         assert found.wave_number[found.power[:, 0].argmax()] == at
         assert found.power[:, 0] * found.degrees == pytest.approx(np.where(found.wave_number == at, wave.size / 2, 0))

@@ -104,8 +104,13 @@ def test_networks_of_every_dimension(make_params, kind, sides):
 
 def test_a_dit_starts_at_nothing():
     model, x = DiT(**SMALL), jnp.ones((1, 4, 4, 1))
-    out, _ = jax.jit(lambda key: model.init_with_output(key, x, jnp.ones(1)))(jax.random.key(0))
+    out, given = jax.jit(lambda key: model.init_with_output(key, x, jnp.ones(1)))(jax.random.key(0))
     assert not np.any(out)
+    # the modulations add to a scale of one: what the last map sees are tokens of size one
+    last = given["params"]["patches_out"]["kernel"]
+    kernel = RNG.standard_normal(last.shape).astype(np.float32) / len(last) ** 0.5
+    given = {"params": {**given["params"], "patches_out": {**given["params"]["patches_out"], "kernel": kernel}}}
+    assert 0.3 < np.std(jax.jit(model.apply)(given, x, jnp.ones(1))) < 3
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def verdict(bits: Result) -> str | None:
         return f"{said} (within 2 standard errors): it learned {knows}, and no more"
     return (
         f"{said}, which knows {knows} alone: train longer (a larger train.steps, in a --workdir of its own where the "
-        "learning rate decays), and look at the loss in metrics.jsonl"
+        "learning rate decays), or shorter where the loss of examples held out rises (train.validate_every)"
     )
 
 
