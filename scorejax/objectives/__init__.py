@@ -17,10 +17,11 @@ from scorejax.objectives.time_laws import CosMap, LogitNormal, LogNormal, Mode, 
 from scorejax.objectives.time_sampling import TIME_SAMPLERS, TIMES, TimesBy, draw_times, time_density
 from scorejax.objectives.vdm import continuous_vlb
 from scorejax.objectives.vlb import LossHistory, draw_terms, hybrid, vlb
-from scorejax.objectives.weighting import REDUCTIONS, WEIGHTINGS
+from scorejax.objectives.weighting import FIXED_WEIGHTINGS, REDUCTIONS, WEIGHTINGS
 
 __all__ = [
     "CLASSIFICATION_WEIGHTINGS",
+    "FIXED_WEIGHTINGS",
     "MATCHINGS",
     "OBJECTIVES",
     "REDUCTIONS",

@@ -42,7 +42,8 @@ def denoising(
         x0: data, `[B, ...]`, in model units.
         t: times `[B]` drawn outside by `draw_times(..., time_sampling)`; drawn here if not given.
         time_sampling: how times are drawn: `uniform`, `stratified`, `importance`, or a law, see `draw_times`.
-        weighting: a name in `WEIGHTINGS`, or any function `(sde, t) -> [B]` (`[B, ...]` for a weight per mode).
+        weighting: a name in `WEIGHTINGS`, or any function `(sde, t) -> [B]` (`[B, ...]` for a weight per mode),
+            such as `functools.partial(p2, k=2.0)`. Under `uncertainty`, `u(t) / p(t)` is added.
         reduction: over an example's dimensions: `mean`, `sum` or `half_sum`.
 
     Raises:

@@ -21,7 +21,7 @@ from scorejax.numerics import keys as keys_lib
 from scorejax.objectives import score_matching
 from scorejax.objectives.score_matching import EnergyScore, StaticScore, Timeless
 from scorejax.objectives.time_sampling import TimesBy, time_density, time_or_drawn
-from scorejax.objectives.weighting import Reduction, Weighting, reduction_factor, weight
+from scorejax.objectives.weighting import Reduction, Trained, Weighting, reduction_factor, weight
 from scorejax.scores.predictions import Score, energy_of
 from scorejax.sdes.corruption import SDE, check_kind
 from scorejax.sdes.linear import LinearSDE
@@ -63,7 +63,14 @@ def over_time(objective: Timeless) -> Callable[..., Array]:
         x0 = doors.points(x0, "x0")
         t, noise_key = time_or_drawn(key, sde, len(x0), t, time_sampling)
         keys = keys_lib.per_example(noise_key, len(x0))
-        root, sigma = jnp.sqrt(weight(weighting, sde, t)), jnp.sqrt(sde.noise_variance(t))
+        weighed = weight(weighting, sde, t)
+        weighed, added = weighed if isinstance(weighed, Trained) else (weighed, None)
+        if added is not None and not of_kernel:
+            raise ValueError(
+                "a weighting that is trained is of squared errors, and this objective may be negative: take the "
+                "objective denoising, or another weighting"
+            )
+        root, sigma = jnp.sqrt(weighed), jnp.sqrt(sde.noise_variance(t))
 
         def in_units(y: Array) -> Array:
             return sde.scale(root, t, sde.scale(sigma, t, y))
@@ -78,7 +85,8 @@ def over_time(objective: Timeless) -> Callable[..., Array]:
             x, keys = (diffuse or sde.corrupt)(keys_lib.fold_in(keys, 0), x0, t), keys_lib.fold_in(keys, 1)
             given = {}
         losses = objective(keys, _around(score, x, t, in_units), jnp.zeros_like(x), **given)
-        return 2.0 * reduction_factor(reduction, x0.shape[1:]) * losses / time_density(sde, t, time_sampling)
+        losses = 2.0 * reduction_factor(reduction, x0.shape[1:]) * losses
+        return (losses if added is None else losses + added) / time_density(sde, t, time_sampling)
 
     return timed
 

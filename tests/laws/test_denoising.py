@@ -85,7 +85,7 @@ def test_weightings_are_the_squared_errors_they_name():
         "edm": (1 / snr + 0.25) / (0.25 / snr) * data_error,
         "velocity": (0.5 * np.asarray(sde.diffusion_squared(t))) ** 2 * score_error,
     }
-    assert set(expected) | {"sharpening"} == set(sj.objectives.WEIGHTINGS)  # the last is of chains alone
+    assert set(expected) | {"sharpening"} == set(sj.objectives.FIXED_WEIGHTINGS)  # the last is of chains alone
     for weighting, value in expected.items():
         loss = denoising(jax.random.key(3), sde, score, x0, t=t, weighting=weighting, reduction="sum")
         np.testing.assert_allclose(loss, value, rtol=1e-4, err_msg=weighting)

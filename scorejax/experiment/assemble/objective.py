@@ -13,10 +13,11 @@ import numpy as np
 from jax import Array
 
 from scorejax import objectives, reverse
-from scorejax.experiment.config import Part
+from scorejax.experiment.config import Part, takes
 from scorejax.experiment.config.schema import TIME_SAMPLING
 from scorejax.objectives import LossHistory, TimesBy
 from scorejax.objectives.time_sampling import divided_out
+from scorejax.objectives.weighting import COEFFICIENTS, Trained
 from scorejax.reverse.variance import VarianceHead
 from scorejax.scores.predictions import Score as ScoreFunction
 from scorejax.sdes import SDE, LinearSDE
@@ -28,7 +29,8 @@ class Objective(NamedTuple):
 
     Attributes:
         draw: `(history, key, n) -> t [n]`.
-        loss: `(keys [b], sde, score, head, x0 [b, ...], t [b], history) -> loss [b]`.
+        loss: `(keys [b], sde, score, head, x0 [b, ...], t [b], history, coefficients) -> loss [b]`, with what the
+            weighting trains, if it trains something.
         remember: `(history, t [n], losses [n]) -> history`, after a batch.
         history: makes the one before the first step; None if nothing is remembered.
         is_continuous_bound: whether it is a bound in continuous time.
@@ -46,6 +48,40 @@ def try_out(function: Callable[..., Array], sde: SDE) -> None:
     shape = (1, *(sde.shape or (4,)))
     key, x0, t = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
     jax.eval_shape(lambda x0, t: function(key, sde, lambda x, t: x, x0, t=t), x0, t)
+
+
+def weighting_by(part: Part, sigma_data: float) -> Callable[..., Array | Trained]:
+    """The weighting `(sde, t) -> weight` of the node `objective.weighting`; one that is trained takes `coefficients`.
+
+    Args:
+        part: the node.
+        sigma_data: the deviation of the data that a weighting may ask for.
+    """
+    factory, own = part.find(), part.own()
+    below = {key: weighting_by(part[key], sigma_data) for key in own if isinstance(part[key], Part)}
+    given = {"sigma_data": sigma_data} if "sigma_data" in takes(factory) else {}
+    return functools.partial(factory, **own | below | given)
+
+
+def coefficients(objective: Part) -> Array | None:
+    """What the weighting of an objective trains, as it is before the first step; None if it trains nothing."""
+    weighting = named_weighting(objective)
+    return jnp.zeros(COEFFICIENTS) if weighting is not None and "coefficients" in takes(weighting.find()) else None
+
+
+def named_weighting(objective: Part) -> Part | None:
+    """The node of the weighting of an objective that has one."""
+    found = objective.weighting if "weighting" in objective.own() else None
+    return found if isinstance(found, Part) else None
+
+
+def trained_by(function: Callable[..., Array], found: Array | None) -> Callable[..., Array]:
+    """An objective whose weighting has these coefficients; None: one that has none."""
+    if found is None:
+        return function
+    assert isinstance(function, functools.partial)
+    weighting = functools.partial(function.keywords["weighting"], coefficients=found)
+    return functools.partial(function, weighting=weighting)
 
 
 def times_by(text: str) -> TimesBy:
@@ -87,6 +123,7 @@ def bound_of_chain(
         x0: Array,
         t: Array,
         history: LossHistory | None,
+        coefficients: Array | None = None,
     ) -> Array:
         chain = dataclasses.replace(reverse.chain(sde, times), variance_head=head)
         proposal = {} if history is None else {"proposal": history.proposal()}

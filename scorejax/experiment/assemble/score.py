@@ -65,6 +65,13 @@ def with_process(process: SDE, params: PyTree, examples: Callable[[], np.ndarray
     return {"network": params, "process": {name: jnp.asarray(v, jnp.float32).ravel() for name, v in found.items()}}
 
 
+def with_weighting(params: PyTree, coefficients: Array | None) -> PyTree:
+    """The same with what the weighting of the loss trains, which is no part of the score."""
+    if coefficients is None:
+        return params
+    return (params if "process" in params else {"network": params}) | {"weighting": coefficients}
+
+
 def process_of(process: SDE, params: PyTree) -> SDE:
     """The process with what it learned, or took from the data, put in; any other as it is."""
     if isinstance(process, Learned):
@@ -259,5 +266,5 @@ class _Logits:
 
 
 def _of_network(params: PyTree) -> PyTree:
-    """The parameters of the network, out of what `with_process` made."""
-    return params["network"] if set(params) == {"network", "process"} else params
+    """The parameters of the network, out of what `with_process` and `with_weighting` made."""
+    return params["network"] if {"network"} < set(params) <= {"network", "process", "weighting"} else params

@@ -11,8 +11,8 @@ import functools
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 from scorejax.experiment.config import names
 from scorejax.experiment.config import values as values_lib
@@ -38,6 +38,8 @@ class Seam(Place):
         fallback: the entry that takes a name which is not in the table as the value of its first setting.
         makes: the class of what its parts make, `package.module:CLASS`; None: anything.
         closed: whether it takes no parts but those of its table.
+        nested: settings of its parts that name parts themselves, by the name of the setting, for rooms that know no
+            configs; it holds for settings that take any text.
     """
 
     table: str | Mapping[str, Factory]
@@ -48,6 +50,7 @@ class Seam(Place):
     fallback: str | None = None
     makes: str | None = None
     closed: bool = False
+    nested: Mapping[str, Seam] = field(default_factory=dict)
 
     def entries(self) -> Mapping[str, Factory]:
         """The parts by name."""
@@ -78,7 +81,14 @@ class Seam(Place):
         """The settings of a part: its keyword parameters but for those that the program supplies."""
         factory = self.find(name)
         filled = self.supplied | (factory.keywords.keys() if isinstance(factory, functools.partial) else set())
-        return {key: value for key, value in settings_of(factory).items() if key not in filled}
+        own = {key: value for key, value in settings_of(factory).items() if key not in filled}
+        return {key: self._below(key, value) if key in self.nested else value for key, value in own.items()}
+
+    def _below(self, key: str, setting: Setting) -> Setting:
+        """A setting that names a part of its own, if it is a text without choices."""
+        kind = setting.kind
+        is_text = isinstance(kind, Kind) and str in kind.types and not kind.choices
+        return replace(setting, hint=Annotated[str, self.nested[key]]) if is_text else setting
 
     def parse(self, text: str) -> tuple[str, dict[str, str]]:
         """The name and the settings, still as text, of `NAME:key=value:...`.

@@ -63,6 +63,11 @@ TIME_GRID = Seam(
     "scorejax.experiment.assemble:GRIDS", "time grid", "auto", supplied=frozenset({"t_min", "fitted", "stepper"})
 )
 TIME_SAMPLING = Seam("scorejax.objectives:TIMES", "law of times", "uniform")
+_FOR_WEIGHTINGS = frozenset({"sigma_data", "coefficients"})
+_BASE = Seam("scorejax.objectives:FIXED_WEIGHTINGS", "weighting", "edm", supplied=_FOR_WEIGHTINGS)
+WEIGHTING = Seam(
+    "scorejax.objectives:WEIGHTINGS", "weighting", "simple", supplied=_FOR_WEIGHTINGS, nested={"base": _BASE}
+)
 METRIC = Seam("scorejax.metrics:METRICS", "metric", "frechet", makes="scorejax.metrics:Metric")
 
 SCHEMA: Values = {
@@ -108,6 +113,7 @@ SCHEMA: Values = {
                 "out",
             )
         },
+        nested={"weighting": WEIGHTING},
     ),
     "optim": {
         "name": Setting(Literal["adam", "adamw"], "adam", "the optimizer"),

@@ -17,7 +17,17 @@ from scorejax import guidance, models, objectives
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble import score as scores
 from scorejax.experiment.assemble.data import fitting
-from scorejax.experiment.assemble.objective import Objective, bound_of_chain, drawn, times_by, try_out
+from scorejax.experiment.assemble.objective import (
+    Objective,
+    bound_of_chain,
+    coefficients,
+    drawn,
+    named_weighting,
+    times_by,
+    trained_by,
+    try_out,
+    weighting_by,
+)
 from scorejax.experiment.config import takes
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
@@ -25,7 +35,6 @@ from scorejax.models import pretrained
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Below1, Positive
 from scorejax.objectives import LossHistory
-from scorejax.objectives.weighting import edm
 from scorejax.reverse.variance import VarianceHead
 from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.predictions import Score as ScoreFunction
@@ -124,15 +133,17 @@ class Score(Recipe):
         return models.ABSENT if self.given.form.embeddings else float(self.given.form.num_classes)
 
     def init(self, key: Array) -> Params:
-        params = networks.init_params(key, self.network, self.given.form.shape)
-        return scores.with_process(self.sde, params, self._fitting)
+        return self._complete(networks.init_params(key, self.network, self.given.form.shape), self._fitting)
 
     def shapes(self) -> Params:
         """As of any recipe, without reading the data."""
         module, shape = self.network, self.given.form.shape
-        return jax.eval_shape(
-            lambda key: scores.with_process(self.sde, networks.init_params(key, module, shape)), jax.random.key(0)
-        )
+        return jax.eval_shape(lambda key: self._complete(networks.init_params(key, module, shape)), jax.random.key(0))
+
+    def _complete(self, params: Params, examples: Callable[[], np.ndarray] | None = None) -> Params:
+        """All that is trained or kept next to the network: what belongs to its process, and to the weighting."""
+        trained = coefficients(self.config.objective)
+        return scores.with_weighting(scores.with_process(self.sde, params, examples), trained)
 
     def _fitting(self) -> np.ndarray:
         return fitting(self.given.examples, self.given.space)
@@ -159,7 +170,8 @@ class Score(Recipe):
         of = functools.partial(scores.score, sde, module, params, self.predicts, **self._about)
         score = Partial(_given, of(dropout_key=batch.device_key), condition)
         head = self._variances(sde, module, params, condition, batch.device_key) if learns_range else None
-        losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, batch.x, t, carry)
+        trained = () if coefficients(self.config.objective) is None else (params["weighting"],)
+        losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, batch.x, t, carry, *trained)
         if carry is None:
             return losses, None, {}
         return losses, self.objective.remember(carry, batch.gather(t), batch.gather(lax.stop_gradient(losses))), {}
@@ -198,7 +210,7 @@ class Score(Recipe):
     def load(self, path: str) -> tuple[Params, int]:
         shape = self.given.form.shape
         params, step = pretrained.load(path, self.network, max(shape[:2]), channels=shape[-1])
-        return scores.with_process(self.sde, params, self._fitting), step
+        return self._complete(params, self._fitting), step
 
     # ---- Objectives ----------------------------------------------------------------------------------------------
 
@@ -234,8 +246,8 @@ class Score(Recipe):
             settings |= {count: gray_levels, "centered": self.config.data.centered}
         if "time_sampling" in parameters:
             settings["time_sampling"] = time_sampling
-        if settings.get("weighting") == "edm":
-            settings["weighting"] = functools.partial(edm, sigma_data=self.sigma_data)
+        if (weighting := named_weighting(c)) is not None:
+            settings["weighting"] = weighting_by(weighting, self.sigma_data)
         function = functools.partial(factory, **settings)
         if of_chain:
             assert isinstance(sde, Chain)  # refused above
@@ -250,10 +262,11 @@ class Score(Recipe):
             x0: Array,
             t: Array,
             history: LossHistory | None,
+            coefficients: Array | None = None,
         ) -> Array:
-            return function(keys, sde, score, x0, t=t)
+            return trained_by(function, coefficients)(keys, sde, score, x0, t=t)
 
-        try_out(function, sde)
+        try_out(trained_by(function, coefficients(c)), sde)
         return Objective(drawn(sde, time_sampling), loss, is_continuous_bound=of_bound)
 
 
