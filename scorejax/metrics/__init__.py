@@ -30,6 +30,7 @@ from scorejax.metrics.manifold import NEIGHBORS, PrecisionRecall, PrecisionRecal
 from scorejax.metrics.marginals import Marginals, MarginalsMetric, marginals
 from scorejax.metrics.memorization import Memorization, MemorizationMetric, memorization
 from scorejax.metrics.metric import Metric, Reference
+from scorejax.metrics.mixture_baseline import MixtureBaseline, mixture_bits_per_dim
 from scorejax.metrics.moments import Moments
 from scorejax.metrics.naming import PUBLISHED_INCEPTION, is_inception
 from scorejax.metrics.restoration import fitting_window, mean_and_error, psnr, ssim
@@ -60,6 +61,7 @@ __all__ = [
     "Memorization",
     "MemorizationMetric",
     "Metric",
+    "MixtureBaseline",
     "Moments",
     "PrecisionRecall",
     "PrecisionRecallMetric",
@@ -87,6 +89,7 @@ __all__ = [
     "mean_and_error",
     "memorization",
     "metric",
+    "mixture_bits_per_dim",
     "moments",
     "moments_and_floor",
     "networks_with_classes",

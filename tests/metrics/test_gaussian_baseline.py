@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scorejax.data import gaussian_entropy, load
-from scorejax.metrics import fit_gaussian, gaussian_bits_per_dim, uniform_bits_per_dim
+from scorejax.metrics import fit_gaussian, gaussian_bits_per_dim, mixture_bits_per_dim, uniform_bits_per_dim
 
 
 def test_the_uniform_density_costs_the_logarithm_of_the_levels():
@@ -78,3 +78,24 @@ def test_a_constant_column_has_no_density_and_is_named(value):
     x[:, 1] = value
     with pytest.raises(ValueError, match="column 1 is constant"):
         fit_gaussian(x)
+
+
+def test_a_mixture_of_gaussians_is_found_again_and_its_bits_are_its_entropy():
+    """Two clusters far apart: the entropy is that of one and a bit for which it is."""
+    hat = np.random.default_rng(0)
+    x = hat.standard_normal((4000, 2)) * [1.0, 100.0] + np.where(hat.random((4000, 1)) < 0.5, -8.0, 8.0) * [1.0, 100.0]
+    found = mixture_bits_per_dim(x[:3000], x[3000:], 4)
+    expected = 0.5 * np.log2(2 * np.pi * np.e) + 0.5 * np.log2(100.0) + 0.5
+    assert found.components >= 2
+    assert abs(found.bits_per_dim - expected) < 5 * found.standard_error + 0.02
+    assert found.bits_per_dim < gaussian_bits_per_dim(x[:3000], x[3000:]) - 0.3
+
+
+def test_a_mixture_of_one_is_the_gaussian_of_dequantized_levels():
+    x = np.random.default_rng(1).binomial(200, 0.5, (3000, 2)).astype(np.uint8)
+    found = mixture_bits_per_dim(x[:2000], x[2000:], 1)
+    assert found.bits_per_dim == pytest.approx(gaussian_bits_per_dim(x[:2000], x[2000:]), abs=2e-3)
+    with pytest.raises(ValueError, match="column 1 is constant"):
+        mixture_bits_per_dim(np.ones((20, 3)) * [[1, 2, 3]] + np.eye(20, 3) * [[1, 0, 1]], x, 1)
+    with pytest.raises(ValueError, match="at least 10 training examples, got 4"):
+        mixture_bits_per_dim(x[:4], x, 1)

@@ -234,7 +234,8 @@ SCHEMA: Values = {
         "denoising": Setting(
             Natural, 0, "examples held out whose denoising errors are measured level by level of noise; 0: none"
         ),
-        "baseline_examples": Setting(Natural, 0, "training images the Gaussian baseline is fitted to; 0: all"),
+        "baseline_examples": Setting(Natural, 0, "training examples that the baselines are fitted to; 0: all"),
+        "mixture": Setting(Natural, 0, "components at most of a Gaussian mixture as a second baseline; 0: none"),
         "samples": Setting(Natural, 1000, "to be measured; 0: none"),
         "restored": Setting(Natural, 1000, "test examples that a model which restores is tried on; 0: none"),
         "metrics": Setting(

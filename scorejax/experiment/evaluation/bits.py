@@ -26,7 +26,7 @@ from scorejax.numerics import keys
 from scorejax.runtime.errors import ConfigError
 from scorejax.runtime.ledger import Ledger
 
-OTHERS = ("batch", "after_training", "exact")  # settings that no row depends on
+OTHERS = ("batch", "after_training", "exact", "mixture")  # settings that no row depends on
 _BOUND, _PLACE = 2**20, 2**20 + 1  # streams of an example's key, beyond those of its passes
 
 
@@ -73,6 +73,8 @@ def bits_per_dim(
         "evaluations_mean": float(rows["nfe"].mean()),
         **baselines(model, train, test, chosen),
     }
+    if c.mixture:
+        result |= _mixture(c.mixture, *_counted(model, train, test, chosen))
     if c.bound:
         bounds = rows["bound"].astype(np.float64)
         result["bound"] = float(bounds.mean())
@@ -118,16 +120,32 @@ def verdict(bits: Result) -> str | None:
 
 def baselines(model: Subject, train: data_lib.Dataset, test: data_lib.Dataset, chosen: np.ndarray) -> Result:
     """The bits/dim of a Gaussian with the moments of training examples, and of the uniform law over all levels."""
+    count = model.form.level_count
+    return {
+        **gaussian_baseline(*_counted(model, train, test, chosen)),
+        "uniform_baseline": metrics.uniform_bits_per_dim(count) if count else None,
+        **({"counted": True} if count and model.form.gray_levels is None else {}),
+    }
+
+
+def _counted(
+    model: Subject, train: data_lib.Dataset, test: data_lib.Dataset, chosen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The training examples that baselines are fitted to, and the chosen test examples, as numbers of levels."""
     fitted_to = data_lib.spread(len(train), model.config.eval.baseline_examples)
     found, levels = (train.examples[fitted_to], test.examples[chosen]), model.form.levels
     if levels is not None and model.form.gray_levels is None:
         found = tuple(levels.index(each) for each in found)
-    count = model.form.level_count
-    return {
-        **gaussian_baseline(*map(np.asarray, found)),
-        "uniform_baseline": metrics.uniform_bits_per_dim(count) if count else None,
-        **({"counted": True} if count and model.form.gray_levels is None else {}),
-    }
+    return np.asarray(found[0]), np.asarray(found[1])
+
+
+def _mixture(components: int, train: np.ndarray, test: np.ndarray) -> Result:
+    """The bits/dim of a mixture of Gaussians, or None with the reason that there is none."""
+    try:
+        found = metrics.mixture_bits_per_dim(train, test, components)
+    except ValueError as error:
+        return {"mixture_baseline": None, "mixture_baseline_reason": str(error).rstrip(".")}
+    return {"mixture_baseline": found.bits_per_dim, "mixture_components": found.components}
 
 
 def gaussian_baseline(train: np.ndarray, test: np.ndarray) -> Result:
@@ -235,6 +253,10 @@ def baseline_lines(bits: Result) -> list[str]:
         lines.append(f"  Gaussian baseline   {bits['gaussian_baseline']:.4f} bits/dim")
     elif "gaussian_baseline_reason" in bits:
         lines.append(f"  Gaussian baseline   none: {bits['gaussian_baseline_reason']}")
+    if bits.get("mixture_baseline") is not None:
+        lines.append(
+            f"  mixture baseline    {bits['mixture_baseline']:.4f} bits/dim   ({bits['mixture_components']} Gaussians)"
+        )
     if bits["uniform_baseline"] is not None:
         lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f} bits/dim   ({bits['levels']:,} {kind})")
     if "bound" in bits:
@@ -246,7 +268,7 @@ def baseline_lines(bits: Result) -> list[str]:
 
 READS = (
     *("seed", "split", "likelihood_examples", "likelihood_passes", "dequantization", "bound", "divergence", "probes"),
-    *("rtol", "atol", "baseline_examples"),
+    *("rtol", "atol", "baseline_examples", "mixture"),
 )
 EVALUATION = Evaluation(
     "likelihood",
@@ -257,7 +279,7 @@ EVALUATION = Evaluation(
     without="eval.exact=false",
     units={
         **dict.fromkeys(("bits_per_dim", "standard_error", "gaussian_baseline", "uniform_baseline"), "bits/dim"),
-        **dict.fromkeys(("bound", "bound_standard_error", "truth"), "bits/dim"),
+        **dict.fromkeys(("mixture_baseline", "bound", "bound_standard_error", "truth"), "bits/dim"),
         "evaluations_mean": "network evaluations",
         "nats_per_dim": "nats/dim, density in the units of the data",
     },

@@ -35,7 +35,7 @@ def shortened(config: Config) -> Config:
     counts = ("batch", "likelihood_examples", "classifier_examples", "calibration_examples")
     own.eval.update(dict.fromkeys(counts, FEW))
     own.eval.update({"restored": min(c.restored, least)})
-    own.eval.update({"samples": min(c.samples, least), "grid": min(c.grid, 2 * FEW)})
+    own.eval.update({"mixture": min(c.mixture, 1), "samples": min(c.samples, least), "grid": min(c.grid, 2 * FEW)})
     own.eval.update(
         {"reference_examples": 2 * least, "baseline_examples": min(c.baseline_examples or BASELINE, BASELINE)}
     )
