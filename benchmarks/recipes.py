@@ -19,8 +19,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 from scorejax.runtime.files import read_json, write_json
 
 RECIPES = {"vp": "", "edm": ":edm"}

@@ -33,7 +33,7 @@ def out_of_the_hat(seed):
     if kind.kind == "f":
         x = hat.standard_normal((24, *shape)) * 10.0 ** hat.integers(-3, 4)
     else:
-        low, high = (0, 1) if kind == bool else (np.iinfo(kind).min // 4, np.iinfo(kind).max // 4)
+        low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min // 4, np.iinfo(kind).max // 4)
         x = hat.integers(low, high, (24, *shape), endpoint=True)
     names = [name for name, network in NETWORKS.items() if network.role == "scores" and rank in network.ranks]
     return x.astype(kind), names[hat.integers(len(names))]
