@@ -18,9 +18,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 from scorejax.runtime.files import read_json, write_json
 
+ROOT = Path(__file__).resolve().parent.parent
 RECIPES = {"vp": "", "edm": ":edm"}
 GRIDS = {"vp": "log_snr", "edm": "karras"}
 
