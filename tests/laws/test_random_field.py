@@ -1,5 +1,7 @@
 """Random fields: densities, scores and spectra with the numbers that float64 gives."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import scorejax as sj
 from scorejax import metrics
+from scorejax.objectives.weighting import edm
 from scorejax.scores.random_field import random_field
 
 # largest, smallest and lowest-wave variance; log density per number of zero and of one wave; entropy per number;
@@ -49,6 +52,30 @@ def test_the_exact_score_gives_the_exact_likelihood():
     x = law.sample(jax.random.key(0), 3)
     found = sj.log_prob(jax.random.key(1), sde, law.score(sde), x, divergence="exact", rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.value / 16, law.log_prob(x) / 16, atol=1e-3)
+
+
+LEVELS = (0.1, 1.0, 10.0)  # sigma
+FLOORS = {(1, 64, 2): (0.937953, 0.529661, 0.958297), (2, 32, 3): (0.944873, 0.488450, 0.905616)}
+FLOORS[3, 16, 4] = (0.961797, 0.564544, 0.917271)
+
+
+@pytest.mark.parametrize("field", FLOORS, ids=str)
+def test_the_loss_of_edm_of_the_exact_score_is_its_floor(field):
+    """`(1 + r^2) mean lam / (lam + r^2)` at each level: what no network of EDM's preconditioning can go below."""
+    dimensions, side, power = field
+    law, sde, each = random_field(side, dimensions, power=power), sj.edm(), 300_000 // side**dimensions
+    t = jnp.repeat(jnp.array(LEVELS), each)
+    weighting = functools.partial(edm, sigma_data=1.0)
+
+    @jax.jit
+    def losses(key):
+        x = law.sample(key, len(t))
+        own = sj.objectives.denoising(jax.random.fold_in(key, 1), sde, law.score(sde), x, t=t, weighting=weighting)
+        return own.reshape(len(LEVELS), each)
+
+    found = losses(jax.random.key(0))
+    error = found.std(axis=1) / np.sqrt(each)
+    assert np.all(np.abs(found.mean(axis=1) - np.array(FLOORS[field])) < 4 * error) and error.max() < 0.02
 
 
 def test_samples_have_the_spectrum():
