@@ -85,6 +85,21 @@ def test_samples_have_the_spectrum():
     assert np.all(np.abs(ratio - 1) < 5 * np.sqrt(2 / (drawn.n * drawn.degrees)))
 
 
+@pytest.mark.parametrize("sde", [sj.vp(), sj.edm()], ids=["vp", "edm"])
+def test_samples_of_the_exact_score_have_the_spectrum_but_for_the_prior(sde):
+    """The prior leaves out what is left of the data at the end: each mode comes back with that share less."""
+    law, count = random_field(64, 1), 3000
+    times = sj.times.karras(sde, 40)
+    drawn = sj.sample(
+        jax.random.key(2), sde, law.score(sde), (count, *law.shape), stepper=sj.samplers.heun(), times=times
+    )
+    found = metrics.spectrum(np.asarray(drawn.x), periodic=True)
+    variances = law.spectrum[: len(found.power)]
+    left, noise = sde.alpha(sde.t_max) ** 2 * variances, sde.sigma(sde.t_max) ** 2
+    ratio, error = found.power[:, 0] / variances, np.sqrt(2 / (found.n * found.degrees))
+    assert np.all(np.abs(ratio - noise / (left + noise)) < 4 * error + 0.005)
+
+
 def test_a_process_by_modes_and_wrong_shapes_are_refused():
     law = random_field(4, 2)
     with pytest.raises(ValueError, match="one for every mode"):
