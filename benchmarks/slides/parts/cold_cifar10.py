@@ -25,7 +25,7 @@ SHOWN = 12  # images of each degradation in the picture
     },
 )
 def cold_cifar10(
-    given: Given, *, degradations: str = "blur,inpaint,pixelate", steps: int = 400, restored: int = 200
+    given: Given, *, degradations: str = "blur,inpaint,pixelate,decolor,snow", steps: int = 400, restored: int = 200
 ) -> dict:
     rows, page = {}, []
     for name in degradations.split(","):
