@@ -3,8 +3,8 @@
     python benchmarks/recipes.py [digits | mnist] [--data-dir=DIR] [--work=runs/recipes] [--only NAME ...]
                                  [--budgets 10 20 50 1000] [--samples=1000] [--stepper=dpm_solver] [KEY=VALUE ...]
 
-Trains `configs/vp_digits.py` (or `vp_mnist.py`) and its variant `:edm` by `main.py`, and evaluates each. Printed are
-the CPU seconds of each training, which another job on the machine does not change much; bits/dim of test examples;
+Trains `configs/vp_digits.py` and `configs/edm_digits.py` (or those of MNIST) by `main.py`, and evaluates each. Printed
+are the CPU seconds of each training, which another job on the machine does not change much; bits/dim of test examples;
 and the Frechet distance of as many samples for each budget of network evaluations, from the same noise. With a
 deterministic sampler the distances of one row differ by its discretization alone, not by chance. Other settings, such
 as `train.steps=600`, go to both trainings. What is trained or measured in the folder already is not done again.
@@ -21,8 +21,8 @@ from pathlib import Path
 from scorejax.runtime.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPES = {"vp": "", "edm": ":edm"}
 GRIDS = {"vp": "log_snr", "edm": "karras"}
+"""By recipe, the time grid of its sampler."""
 
 
 def main_py(*arguments: str) -> float:
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--data-dir", help="prepared tensorflow-datasets")
     parser.add_argument("--work", default="runs/recipes")
-    parser.add_argument("--only", nargs="*", default=list(RECIPES), choices=RECIPES)
+    parser.add_argument("--only", nargs="*", default=list(GRIDS), choices=GRIDS)
     parser.add_argument("--budgets", nargs="*", type=int, default=[10, 20, 50, 1000])
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--stepper", default="dpm_solver")
@@ -65,7 +65,7 @@ def main() -> None:
     for name in args.only:
         run = Path(args.work) / args.data / name
         if not (run / "seconds.json").exists():
-            config = f"--config=configs/vp_{args.data}.py{RECIPES[name]}"
+            config = f"--config=configs/{name}_{args.data}.py"
             seconds = main_py(config, f"--workdir={run}", "--config.eval.after_training=false", *given)
             write_json(run / "seconds.json", {"cpu": seconds})
         seconds = read_json(run / "seconds.json", dict, "delete it")["cpu"]

@@ -20,14 +20,14 @@ def get_config() -> Config:
     config.sde = "edm"
     config.recipe.update({"predicts": "edm", "sigma_data": 1.0})
     config.model.update({"name": "ncsnpp", "fir": False, "progressive_input": "none", "scale_by_sigma": False})
-    config.model.update({"features": 32, "channel_multipliers": (1, 2, 2), "blocks_per_level": 1, "dropout": 0.0})
+    config.model.update({"features": 16, "channel_multipliers": (1, 2, 2), "blocks_per_level": 1, "dropout": 0.0})
     config.model.update({"attention_resolutions": (16,), "fourier_scale": 2.0, "padding": ("circular",)})
     config.objective.update({"weighting": "edm", "time_sampling": "lognormal:mean=-0.765:std=1.163"})
     config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})
     config.ema.update({"decay": 0.999, "warmup": True})
-    config.train.update({"steps": 4000, "batch": 128, "log_every": 200, "checkpoint_every": 1000})
+    config.train.update({"steps": 3000, "batch": 64, "log_every": 200, "checkpoint_every": 1000})
     config.sampler.update({"stepper": "heun", "steps": 40, "time_grid": "karras", "clip": "none"})
-    config.eval.update({"batch": 250, "likelihood_examples": 500, "rtol": 1e-4, "atol": 1e-4, "samples": 2000})
+    config.eval.update({"batch": 250, "likelihood_examples": 200, "rtol": 1e-4, "atol": 1e-4, "samples": 2000})
     config.eval.update({"denoising": 500, "grid": 16, "metrics": ("frechet", "spectrum:periodic=true")})
     return config
 

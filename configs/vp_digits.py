@@ -6,7 +6,6 @@ Under 4 minutes on 2 CPU cores, compilation and evaluation included. Leaves a gr
 bits/dim on the 297 test images, about 2.33 against 2.95 of a Gaussian fitted to the training images.
 
     :conditional    with class labels, a tenth of them hidden, so that samples can be guided
-    :edm            the recipe of EDM in the place of VP's: the same network, steps and batch
 
 and by the variational bound, on images that are not dequantized:
 
@@ -38,15 +37,6 @@ def conditional(config: Config) -> None:
     config.recipe.update({"conditional": True, "label_dropout": 0.1})
 
 
-def edm(config: Config) -> None:
-    """Karras et al. 2022: one size of numbers at every level, and times where there is something to learn."""
-    config.sde = "edm"
-    config.model.update({"name": "ncsnpp", "fir": False, "progressive_input": "none", "scale_by_sigma": False})
-    config.recipe.update({"predicts": "edm", "sigma_data": 0.75})
-    config.objective.update({"weighting": "edm", "time_sampling": "lognormal:mean=-0.7:std=1.3"})
-    config.sampler.update({"stepper": "dpm_solver", "steps": 20, "t_min": None, "time_grid": "karras"})
-
-
 def hybrid(config: Config) -> None:
     """`L_simple` for the score, a little of `L_vlb` for the variances."""
     config.sde = "ddpm:schedule=cosine:n=200"
@@ -70,4 +60,4 @@ def vdm(config: Config) -> None:
     config.eval.bound = 100
 
 
-VARIANTS = {"conditional": conditional, "edm": edm, "hybrid": hybrid, "vlb": vlb, "vdm": vdm}
+VARIANTS = {"conditional": conditional, "hybrid": hybrid, "vlb": vlb, "vdm": vdm}
