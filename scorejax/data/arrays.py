@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from annotated_types import Interval
 
 from scorejax.data import notice
+from scorejax.data.conditions import PREFIX, Rows, names_in, read_conditions
 from scorejax.data.dataset import Dataset, as_floats, check_split
 from scorejax.data.encoding import Levels, extremes, levels_of
 from scorejax.data.finite import not_finite
@@ -50,11 +52,18 @@ class Keys(NamedTuple):
         examples: of examples.
         labels: of labels; empty without.
         own_splits: whether the arrays are split already.
+        conditions: of each named condition its arrays, by the name of the examples that they belong to.
     """
 
     examples: Mapping[str, str]
     labels: Mapping[str, str]
     own_splits: bool
+    conditions: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+
+    def read(self) -> set[str]:
+        """The names of all of these arrays."""
+        given = (key for arrays in self.conditions.values() for key in arrays.values())
+        return {*self.examples.values(), *self.labels.values(), *given}
 
 
 def find_keys(where: Path | str, names: Sequence[str], groups: str | None = None) -> Keys:
@@ -79,17 +88,33 @@ def find_keys(where: Path | str, names: Sequence[str], groups: str | None = None
             f"{where} holds {', '.join(map(repr, sorted(set(labels.values()))))}, but not "
             f"{', '.join(map(repr, missing))}; give labels to all splits, or to none."
         )
+    given = _conditions(where, names, tuple(dict.fromkeys(keys.values())), own)
     if groups is not None and (own or groups not in names):
         why = "has splits of its own" if own else f"holds {sorted(names)}"
         raise ValueError(f"{where} {why}; data.groups = {groups!r} names an array next to 'x' by which it is split.")
     if keys["test"].lower() not in (*TEST, "x"):
         notice.inform(f"{where}: its key {keys['test']!r} serves as the test split")
-    if unread := sorted(set(names) - set(keys.values()) - set(labels.values()) - {groups}):
+    found = Keys(keys, labels, own, given)
+    if unread := sorted(set(names) - found.read() - {groups}):
         notice.warn(
             f"{where}: keys not read: {', '.join(unread)}; examples are read from "
             f"{', '.join(dict.fromkeys(keys.values()))}, labels from {', '.join(dict.fromkeys(wanted.values()))}"
         )
-    return Keys(keys, labels, own)
+    return found
+
+
+def _conditions(where: Path | str, names: Sequence[str], examples: Sequence[str], own: bool) -> dict:
+    """The arrays of each named condition, which all splits must have."""
+    found = {}
+    for name in names_in(names):
+        found[name] = {key: f"{key}_{PREFIX}{name}" if own else PREFIX + name for key in examples}
+        if missing := [key for key in found[name].values() if key not in names]:
+            there = [key for key in names if key.endswith(PREFIX + name)]
+            raise ValueError(
+                f"{where} holds {', '.join(map(repr, there))}, but not {', '.join(map(repr, missing))}; give condition "
+                f"{name!r} to all splits, or to none."
+            )
+    return found
 
 
 def read_split(
@@ -123,6 +148,11 @@ def read_split(
     if in_test is not None:
         found = chosen(found, in_test == (split == "test"))
     settings: dict = {"gray_levels": gray, "levels": levels}
+    if keys.conditions:
+        rows = _rows(where, stored, keys, examples, in_test)
+        own = rows.arrays[keys.examples[split]]
+        settings["conditions"] = rows.conditions
+        return Dataset(name, found, own if in_test is None else own[in_test == (split == "test")], **settings)
     if not keys.labels:
         return Dataset(name, found, **settings)
     labels = _labels(where, stored, keys)
@@ -189,3 +219,24 @@ def _gray_levels(where: Path | str, arrays: Sequence[Examples], asked: int | Non
 def _labels(where: Path | str, stored: Mapping[str, Examples], keys: Keys) -> Labels:
     counts = {keys.labels[split]: len(stored[key]) for split, key in keys.examples.items()}
     return read_labels(Path(where), {key: np.asarray(stored[key]) for key in counts}, counts)
+
+
+def _rows(
+    where: Path | str,
+    stored: Mapping[str, Examples],
+    keys: Keys,
+    examples: Mapping[str, Examples],
+    in_test: np.ndarray | None,
+) -> Rows:
+    """The conditions of all examples; labels next to others are one of them."""
+    named = dict(keys.conditions)
+    if keys.labels:
+        named["labels"] = {keys.examples[split]: key for split, key in keys.labels.items()}
+    trained = keys.examples["train"]
+    return read_conditions(
+        where,
+        {name: {of: np.asarray(stored[key]) for of, key in arrays.items()} for name, arrays in named.items()},
+        {key: len(array) for key, array in examples.items()},
+        tuple(examples[trained].shape[1:-1]),
+        {key: np.full(len(array), key == trained) if in_test is None else ~in_test for key, array in examples.items()},
+    )

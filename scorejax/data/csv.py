@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv as csv_lib
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from scorejax.data.arrays import Fraction, HeldOut, Reading, find_keys, read_split
+from scorejax.data.conditions import PREFIX
 from scorejax.data.dataset import Dataset
 from scorejax.numerics.ranges import Positive
 
@@ -38,8 +38,9 @@ def csv(
         path: the file.
         columns: names of the columns that are the examples; None: all but those of `labels`, `condition` and `groups`.
         labels: the column of classes, whole numbers or texts; None: none.
-        condition: columns of numbers that the others are given, in place of classes, each brought to mean 0 and
-            deviation 1 over the training rows; a missing one is absent.
+        condition: columns that the others are given, each a condition by its name: numbers, brought to mean 0 and
+            deviation 1 over the training rows, or classes where it holds texts; a missing value is absent. A column
+            of `labels` next to them is one more, of classes.
         quantum: distance between neighboring values of numbers that are counted; None: they are densities.
         groups: a column; rows of one group stay in one split.
         held_out: which rows are the test split: `every` k-th row or group, or the `last` ones.
@@ -60,28 +61,15 @@ def csv(
             raise ValueError(f"{where}: data.{what} names {unknown[0]!r}; its columns are {_some(header)}.")
     names = columns or tuple(name for name in header if name not in (labels, groups, *(condition or ())))
     stored: dict[str, np.ndarray] = {"x": _numbers(where, header, rows, names)}
-    if labels is not None and condition is not None:
-        raise ValueError(
-            f"{where}: data.labels and data.condition are both set; what examples are given is one of them."
-        )
-    given = np.empty((len(rows), 0))
-    if condition is not None:
-        given = _numbers(where, header, rows, condition, holes=True).astype(np.float64)
-        stored["labels"] = np.arange(len(rows), dtype=np.float64)[:, None]  # of the rows, until they are in a split
+    for name in condition or ():
+        stored[PREFIX + name] = _given(where, header, rows, name)
     if labels is not None:
-        stored["labels"] = _texts(header, rows, labels)
+        stored["labels" if condition is None else PREFIX + labels] = _texts(header, rows, labels)
     if groups is not None:
         stored[groups] = np.asarray([row[header.index(groups)] for row in rows])
     keys = find_keys(where, list(stored), groups)
     how = Reading("NC", None, quantum, groups, held_out, test_fraction)
-    found = read_split(where, where.stem, split, stored, keys, how, "csv")
-    if condition is None:
-        return found
-    of_train = found if split == "train" else read_split(where, where.stem, "train", stored, keys, how, "csv")
-    own, training = (given[each.labels[:, 0].astype(int)] for each in (found, of_train) if each.labels is not None)
-    mean, deviation = np.nanmean(training, axis=0), np.nanstd(training, axis=0)
-    scaled = (own - mean) / np.where(deviation > 0.0, deviation, 1.0)
-    return dataclasses.replace(found, labels=scaled.astype(np.float32))
+    return read_split(where, where.stem, split, stored, keys, how, "csv")
 
 
 def _read(where: Path) -> tuple[list[str], list[list[str]]]:
@@ -134,6 +122,15 @@ def _numbers(
                 "out by data.columns."
             )
     return np.stack(found, axis=1)
+
+
+def _given(where: Path, header: list[str], rows: list[list[str]], name: str) -> np.ndarray:
+    """A column that others are given: numbers, NaN where one is missing, or texts, empty where one is."""
+    texts = [row[header.index(name)].strip() for row in rows]
+    known = [text for text in texts if text.lower() not in _MISSING]
+    if any(_is_number(text) for text in known) or not known:
+        return _numbers(where, header, rows, (name,), holes=True)[:, 0].astype(np.float64)
+    return np.asarray(["" if text.lower() in _MISSING else text for text in texts])
 
 
 def _texts(header: list[str], rows: list[list[str]], name: str) -> np.ndarray:

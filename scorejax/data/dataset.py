@@ -9,6 +9,7 @@ import numpy as np
 from scorejax.data.encoding import Levels, extremes, levels_of
 from scorejax.data.lazy import Converted, Examples
 from scorejax.likelihood.gray_levels import check_gray_levels
+from scorejax.numerics.conditions import Condition, length
 
 KINDS = {2: "table", 3: "series", 4: "image", 5: "volume"}
 """What examples are called, by the rank of an array of them."""
@@ -41,6 +42,8 @@ class Dataset:
         label_names: a name for each label; may be empty.
         levels: the values that counted numbers may have: those of integers, found if not given, or of floating numbers
             that are multiples of a quantum; None for floating numbers.
+        conditions: what lies where in the labels, if they are rows of several named conditions, float32 `[N, D]`, where
+            NaN is absent.
 
     Raises:
         ValueError: the arrays do not have the shapes and types above, or a value is out of its range; the message says
@@ -54,6 +57,7 @@ class Dataset:
     num_classes: int = 0
     label_names: tuple[str, ...] = ()
     levels: Levels | None = None
+    conditions: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
         for what in ("examples", "labels"):
@@ -110,6 +114,11 @@ class Dataset:
             raise ValueError(
                 f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; wanted int32 of shape "
                 f"({len(self)},), or float32 of shape ({len(self)}, D) or ({len(self)}, L, D)."
+            )
+        if self.conditions and labels.shape[1:] != (length(self.conditions),):
+            raise ValueError(
+                f"{self.name}: labels have shape {labels.shape}, but rows of the conditions "
+                f"{', '.join(map(str, self.conditions))} hold {length(self.conditions)} numbers."
             )
         if not self.embeddings and (labels.min() < 0 or labels.max() >= self.num_classes):
             raise ValueError(

@@ -203,6 +203,7 @@ def feed(
     budget_bytes: int = RESIDENT_BYTES,
 ) -> Resident | Streamed:
     """Return a `Resident` if the examples fit into `budget_bytes` of device memory, else a `Streamed`: same batches."""
-    if data.examples.nbytes <= budget_bytes:
+    labels = 0 if data.labels is None else data.labels.nbytes
+    if data.examples.nbytes + labels <= budget_bytes:
         return Resident(data, batch_size, seed, parts, sharding)
     return Streamed(data, batch_size, seed, parts, local)

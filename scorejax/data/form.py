@@ -11,6 +11,7 @@ from scorejax.data.channels import Channels
 from scorejax.data.dataset import Dataset, kind_of
 from scorejax.data.encoding import Levels
 from scorejax.data.maps import ChannelMap
+from scorejax.numerics.conditions import Condition
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Form:
             where labels are classes, or there are none.
         levels: the values that counted numbers may have; None for floating ones.
         dtype: of the numbers, in the user's units.
+        conditions: what lies where in an embedding that is a row of several named conditions.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Form:
     embedding: tuple[int, ...] | None = None
     levels: Levels | None = None
     dtype: str = "float32"
+    conditions: tuple[Condition, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset) -> Form:
@@ -53,6 +56,7 @@ class Form:
             dtype=np.result_type(dataset.examples.dtype, np.float32).name
             if dataset.examples.dtype.kind == "f"
             else dataset.examples.dtype.name,
+            conditions=dataset.conditions,
         )
 
     @property

@@ -21,6 +21,7 @@ def fingerprint_of(examples: Dataset) -> str:
     Of an array of more than 64 MiB the content is that of at most 4,096 rows, and 64 MiB, evenly spread over it.
     """
     about = (examples.gray_levels, examples.num_classes, examples.label_names)
+    about += (examples.conditions,) if examples.conditions else ()
     digest = hashlib.sha256(repr(about).encode())
     for array in (examples.examples, examples.labels):
         if array is None:
@@ -71,5 +72,7 @@ def _conditions(examples: Dataset) -> str:
         return ""
     if not examples.embeddings:
         return f", {examples.num_classes} class{'es' * (examples.num_classes != 1)}"
+    if examples.conditions:
+        return f", conditions {', '.join(map(str, examples.conditions))}"
     *length, width = examples.labels.shape[1:]
     return f", conditions of {' x '.join(map(str, [*length, width]))} numbers"

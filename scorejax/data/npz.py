@@ -23,7 +23,8 @@ def npz(
 
     Numbers are of any real type. Bytes (uint8) and bools of three axes or more are gray levels, other integers are
     counted numbers, and floating numbers are densities. Labels are classes, whole numbers or texts `[N]`, or
-    embeddings, floats `[N, D]` or `[N, L, D]`, of texts for instance.
+    embeddings, floats `[N, D]` or `[N, L, D]`, of texts for instance. Several conditions at once are arrays
+    `condition.NAME`.
 
     Keys: `train` and `test` (with `train_labels`, `test_labels`), or `x` (with `labels`). Every k-th example of
     `x`, `k = round(1 / test_fraction)`, belongs to the test split. Keys for validation, such as `val`, serve as for
@@ -53,7 +54,7 @@ def npz(
             "write it by np.savez('data.npz', x=array)."
         )
     keys = find_keys(where, list(array_files.headers(where)), groups)
-    wanted = {*keys.examples.values(), *keys.labels.values(), *([groups] if groups else [])}
+    wanted = keys.read() | ({groups} if groups else set())
     stored = array_files.mapped(where, wanted)
     how = Reading(axes, gray_levels, quantum, groups, held_out, test_fraction)
     return read_split(where, where.stem, split, stored, keys, how, "npz")

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from scorejax.data.arrays import Keys, Reading, read_split
+from scorejax.data.conditions import PREFIX, names_in
 from scorejax.data.dataset import Dataset
 from scorejax.data.lazy import Examples, Lazy
 
-WANTED = "{'x': examples [N, ...]} with 'labels' [N] if any, an array of examples, a scorejax.data.Dataset, or a grain \
+WANTED = "{'x': examples [N, ...]} with 'labels' [N] and 'condition.NAME' if any, an array of examples, a scorejax.data.Dataset, or a grain \
 MapDataset"
 _THREADS = 8
 WITHOUT = Reading()
@@ -86,7 +87,23 @@ def loaded(
     arrays = _arrays(found, called)
     splits = ("train", "test") if whole else (split,)
     labels = dict.fromkeys(splits, "labels") if "labels" in arrays else {}
-    return read_split(called, called, split, arrays, Keys(dict.fromkeys(splits, "x"), labels, not whole), how, called)
+    given = names_in(list(arrays))
+    if not given or whole or split == "train":
+        keys = Keys(dict.fromkeys(splits, "x"), labels, not whole, {name: {"x": PREFIX + name} for name in given})
+        return read_split(called, called, split, arrays, keys, how, called)
+    # conditions are brought to the units of the training split, which is therefore read too
+    both = {"train": _arrays(factory("train", **settings), called), split: arrays}
+    for name in given:
+        if PREFIX + name not in both["train"]:
+            raise ValueError(f"data source {called!r} returned condition {name!r} for split {split!r} alone.")
+    stored = {f"{each} {key}": array for each, own in both.items() for key, array in own.items()}
+    keys = Keys(
+        {each: f"{each} x" for each in both},
+        {each: f"{each} labels" for each in both} if labels else {},
+        own_splits=True,
+        conditions={name: {f"{each} x": f"{each} {PREFIX}{name}" for each in both} for name in given},
+    )
+    return read_split(called, called, split, stored, keys, how, called)
 
 
 def _arrays(found: object, called: str) -> dict[str, Examples]:
@@ -94,7 +111,8 @@ def _arrays(found: object, called: str) -> dict[str, Examples]:
     if isinstance(found, Mapping):
         if "x" not in found:
             raise ValueError(f"data source {called!r} returned the keys {sorted(map(str, found))}; return {WANTED}.")
-        unknown = sorted(str(key) for key in found if key not in ("x", "labels"))
+        known = ("x", "labels", *(PREFIX + name for name in names_in([str(key) for key in found])))
+        unknown = sorted(str(key) for key in found if key not in known)
         if unknown:
             raise ValueError(f"data source {called!r} returned the keys {', '.join(unknown)} too; return {WANTED}.")
         return {str(key): _array(value) for key, value in found.items()}
@@ -103,7 +121,7 @@ def _arrays(found: object, called: str) -> dict[str, Examples]:
     if isinstance(found, Sequence) and not isinstance(found, (str, bytes, list, tuple)):  # as a MapDataset is
         one = found[0] if len(found) else None
         if isinstance(one, Mapping):
-            names = [key for key in ("x", "labels") if key in one]
+            names = [key for key in one if key in ("x", "labels") or str(key).startswith(PREFIX)]
             if "x" not in names:
                 raise ValueError(f"data source {called!r} has elements with the keys {sorted(one)}; wanted 'x'.")
             return {key: Elements(found, key, called) for key in names}

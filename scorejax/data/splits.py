@@ -34,6 +34,7 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
                 f"{train.levels.lo:.10g} to {train.levels.hi:.10g}: no probability is learned of levels outside of "
                 "them; leave such examples out, or move some to the training split."
             )
+    _check_class_names(train, other, names)
     different = [pair for pair in zip(train.label_names, other.label_names, strict=True) if pair[0] != pair[1]]
     if different:
         ours, theirs = different[0]
@@ -41,6 +42,16 @@ def compare(train: Dataset, other: Dataset, names: tuple[str, str] = ("train", "
             f"{train.name}: a class is called {ours!r} in split {names[0]!r} and {theirs!r} in split {names[1]!r}; "
             "give both the same classes in the same order."
         )
+
+
+def _check_class_names(train: Dataset, other: Dataset, names: tuple[str, str]) -> None:
+    """Refuse classes of a condition that are called differently in two splits."""
+    for ours, theirs in zip(train.conditions, other.conditions, strict=True):
+        if ours.class_names != theirs.class_names:
+            raise ValueError(
+                f"{train.name}: the classes of condition {ours.name!r} are {', '.join(ours.class_names)} in split "
+                f"{names[0]!r} and {', '.join(theirs.class_names)} in split {names[1]!r}; give both the same."
+            )
 
 
 def _remedy(train: Dataset, other: Dataset) -> str:
@@ -80,6 +91,8 @@ def _examples(split: Dataset) -> str:
 def _labels(split: Dataset) -> str:
     if split.labels is None:
         return "absent"
+    if split.conditions:
+        return f"the conditions {', '.join(map(str, split.conditions))}"
     if split.embeddings:
         return f"embeddings of shape {'x'.join(map(str, split.labels.shape[1:]))}"
     return f"{split.num_classes} classes {'with' if split.label_names else 'without'} names"

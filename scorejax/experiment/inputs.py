@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from scorejax import data
+from scorejax.experiment import conditions as named
+from scorejax.experiment.conditions import Given
 from scorejax.experiment.model import Model
 from scorejax.numerics import doors
 
@@ -62,16 +66,26 @@ def points(form: data.Form, x: ArrayLike) -> Array:
     return array
 
 
-def conditions(form: data.Form, condition: ArrayLike) -> Array:
+def conditions(form: data.Form, condition: ArrayLike | Given, *, absence: bool = False) -> Array:
     """Return conditions `[K, ...]`: numbers of classes, or embeddings.
 
     Args:
         form: of the data.
-        condition: a class by its number or name, several of them, an embedding, or several.
+        condition: a class by its number or name, several of them, an embedding, or several; of data with named
+            conditions what each of them is, `{NAME: value}`.
+        absence: whether the model knows what it is to have none, so that names may be left out.
 
     Raises:
         ValueError: the data have no labels, or not these.
     """
+    if form.conditions:
+        if not isinstance(condition, Mapping):
+            raise ValueError(
+                f"the data have the conditions {', '.join(map(str, form.conditions))}: give condition={{NAME: value, ...}}"
+            )
+        return named.rows_of(form, condition, absence=absence)
+    if isinstance(condition, Mapping):
+        raise ValueError(f"{form.name!r} has no conditions by name; give a class or an embedding")
     array = np.asarray(condition)
     if form.embedding is not None:
         rank = len(form.embedding)
@@ -104,7 +118,7 @@ def conditions(form: data.Form, condition: ArrayLike) -> Array:
     return jnp.asarray(array, jnp.int32)
 
 
-def condition_of_each(form: data.Form, model: Model, condition: ArrayLike | None, count: int) -> Array | None:
+def condition_of_each(form: data.Form, model: Model, condition: ArrayLike | Given | None, count: int) -> Array | None:
     """Return the condition of each of `count` examples; None for a model that takes none.
 
     Args:
@@ -121,7 +135,7 @@ def condition_of_each(form: data.Form, model: Model, condition: ArrayLike | None
             raise ValueError("this model takes no condition: train one with recipe.conditional=true")
         return None
     if condition is not None:
-        given = conditions(form, condition)
+        given = conditions(form, condition, absence=model.null_condition is not None)
         if len(given) not in (1, count):
             raise ValueError(f"{len(given)} conditions for {count} examples; give one for all, or one for each")
         return jnp.broadcast_to(given, (count, *given.shape[1:]))

@@ -21,6 +21,7 @@ from scorejax import data
 from scorejax.experiment.assemble.data import dataset
 from scorejax.experiment.config import Config
 from scorejax.experiment.config.values import Values
+from scorejax.numerics.conditions import Condition
 from scorejax.runtime import checkpoint, parallel
 from scorejax.runtime.errors import ConfigError, RunError, user_errors
 from scorejax.runtime.files import DamagedError, read_json, write_json
@@ -121,6 +122,7 @@ class Record:
             "classes": form.num_classes,
             "class names": form.label_names,
             "embeddings": form.embedding,
+            "conditions": ", ".join(map(str, form.conditions)) or None,
         }
 
     def to_dict(self) -> Values:
@@ -139,6 +141,7 @@ class Record:
             "scale": None if plain else list(vectors.scale),
             "levels": None if form.levels is None else dataclasses.asdict(form.levels),
             "dtype": form.dtype,
+            "conditions": [dataclasses.asdict(condition) for condition in form.conditions],
             "map": None if self.map is None else dataclasses.asdict(self.map),
             "fingerprint": self.fingerprint,
             "scorejax": self.version,
@@ -161,6 +164,7 @@ class Record:
             embedding=None if embedding is None else tuple(map(int, embedding)),
             levels=_levels(values),
             dtype=str(values.get("dtype", "float32" if values["gray_levels"] is None else "uint8")),
+            conditions=_conditions(values),
         )
         vectors = data.Vectors()
         if shift is not None:
@@ -169,6 +173,12 @@ class Record:
                 raise ValueError("shift and scale must hold one number for each column, and scales be positive")
         counts, fingerprint, version = dict(values["counts"]), str(values["fingerprint"]), str(values["scorejax"])
         return cls(form, counts, fingerprint, vectors, _map(values.get("map"), form), version)
+
+
+def _conditions(values: Mapping[str, Any]) -> tuple[Condition, ...]:
+    """The named conditions of a stored form; older versions had none."""
+    lists = [{k: tuple(v) if isinstance(v, list) else v for k, v in each.items()} for each in values.get("conditions", ())]
+    return tuple(Condition(**each) for each in lists)
 
 
 def _levels(values: Mapping[str, Any]) -> data.Levels | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,8 +37,8 @@ from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score
 from scorejax.sdes import SDE
 
-Condition: TypeAlias = int | str | Sequence[int] | Sequence[str] | ArrayLike
-"""A class by number or name, several of them, an embedding, or one of these for each example."""
+Condition: TypeAlias = int | str | Sequence[int] | Sequence[str] | ArrayLike | Mapping[str, Any]
+"""A class by number or name, several of them, an embedding, or one of these for each example; conditions by name."""
 Guidance: TypeAlias = str | Callable[[Score], Score]
 """Guidance as the shell names it, such as "classifier_free:scale=2", or a function of the score."""
 
@@ -178,7 +178,8 @@ class Run:
         if isinstance(guidance, str):
             own.guidance = guidance
         steering.refuse_images(own)
-        wanted = None if condition is None else inputs.conditions(self.form, condition)
+        absence = self.model.null_condition is not None
+        wanted = None if condition is None else inputs.conditions(self.form, condition, absence=absence)
         classes = steering.classes(own, self._trained, wanted)
         if wanted is not None and not self.model.conditional and classes.logits is None:
             raise ValueError("this model takes no condition: train one with recipe.conditional=true, or leave it out")

@@ -11,7 +11,7 @@ where the scale is 1; with a classifier, one of the network and one of the class
 
 from scorejax.guidance import operators
 from scorejax.guidance.autoguidance import autoguidance
-from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_labels
+from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_each, drop_labels
 from scorejax.guidance.cold import cold
 from scorejax.guidance.ddrm import ddrm
 from scorejax.guidance.editing import colorize, inpaint, sdedit
@@ -33,6 +33,7 @@ __all__ = [
     "colorize",
     "ddrm",
     "dps",
+    "drop_each",
     "drop_labels",
     "experts",
     "faithful",

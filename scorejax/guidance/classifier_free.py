@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
+from numpy.typing import ArrayLike
 
 from scorejax.guidance import strength as strengths
 from scorejax.guidance.experts import check_labels
@@ -94,6 +96,30 @@ def drop_labels(key: Array, condition: Array, null_condition: Array | float, pro
     dropped = keys_lib.uniform(keys, (condition.shape[0],)) < probability
     dropped = dropped.reshape(-1, *[1] * (condition.ndim - 1))
     return jnp.where(dropped, jnp.asarray(null_condition, condition.dtype), condition)
+
+
+def drop_each(key: Array, conditions: Array, owners: ArrayLike, probability: float) -> Array:
+    """Return rows of several conditions, of which each is absent (NaN) with this probability, by itself.
+
+    With the same probability all of them are, so that both one and all can be led away from in guidance.
+
+    Args:
+        key: one key, or one per example `[B]`.
+        conditions: `[B, D]`.
+        owners: which condition each number of a row belongs to, `[D]`, numbered from 0.
+        probability: chance of losing a condition.
+
+    Raises:
+        ValueError: unless `0 <= probability <= 1`.
+    """
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"drop_each: the probability must lie in [0, 1], got {probability}")
+    owners = np.asarray(owners)
+    count = int(owners.max()) + 1
+    keys = keys_lib.per_example(key, conditions.shape[0])
+    dropped = keys_lib.uniform(keys, (conditions.shape[0], count + 1)) < probability
+    dropped = dropped[:, :count] | dropped[:, count:]
+    return jnp.where(dropped[:, owners], jnp.nan, conditions)
 
 
 def _two_calls(cond: Score, uncond: Score, scale: Strength, x: Array, t: Array) -> Array:

@@ -5,7 +5,7 @@ from scorejax.models.adm_classifier import ADMClassifier
 from scorejax.models.adversarial_conv import DiscriminatorConv, GeneratorConv
 from scorejax.models.adversarial_mlp import DiscriminatorMLP, GeneratorMLP
 from scorejax.models.autoencoder_mlp import AutoencoderMLP, LatentScoreMLP
-from scorejax.models.condition import ABSENT, no_condition
+from scorejax.models.condition import ABSENT, CONDITIONS, no_condition
 from scorejax.models.coupling_flow import CouplingFlow
 from scorejax.models.ddpm import DDPM
 from scorejax.models.ddpmpp import DDPMpp
@@ -22,6 +22,7 @@ from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.nice import NICE
 from scorejax.models.own import Network, OwnNetwork, check_outputs
 from scorejax.models.refinenet import NCSN, NCSNv2
+from scorejax.models.several import Several, channels, inside
 from scorejax.models.song_unet import SongUNet
 from scorejax.models.table_mlp import TableMLP
 from scorejax.models.unet_fields import level_sizes
@@ -58,7 +59,8 @@ NETWORKS = {
 }
 """Networks by name. The fields of each are its settings, but for those that data and process fill in. A class says what
 it maps (`role`: scores, classes, ...), how many axes its examples have (`ranks`: 1 for vectors, 2 for series, 3 for
-images, 4 for volumes), and how it is shrunk for a trial (`tiny`)."""
+images, 4 for volumes), what it can be conditioned on (`conditioning`; all of `CONDITIONS` where it does not say), and
+how it is shrunk for a trial (`tiny`)."""
 
 DISCRIMINATORS = {"mlp": DiscriminatorMLP, "conv": DiscriminatorConv}
 """Discriminators by name: what a generator is trained against, of vectors and of images."""
@@ -66,6 +68,7 @@ DISCRIMINATORS = {"mlp": DiscriminatorMLP, "conv": DiscriminatorConv}
 __all__ = [
     "ABSENT",
     "ADM",
+    "CONDITIONS",
     "DDPM",
     "DISCRIMINATORS",
     "EDM2",
@@ -95,14 +98,17 @@ __all__ = [
     "NCSNv2",
     "Network",
     "OwnNetwork",
+    "Several",
     "SongUNet",
     "TableMLP",
     "UViT",
     "VectorHead",
     "WideResNetClassifier",
+    "channels",
     "check_outputs",
     "head_on",
     "init_head",
+    "inside",
     "last_norm",
     "level_sizes",
     "no_condition",

@@ -66,6 +66,7 @@ class ADM(nn.Module):
 
     role = "scores"
     ranks = (2, 3, 4)
+    conditioning = ("label",)
     tiny: ClassVar[dict[str, object]] = {
         "features": 8,
         "channel_multipliers": (1, 1),

@@ -54,6 +54,7 @@ class DiT(nn.Module):
 
     role = "scores"
     ranks = (2, 3, 4)
+    conditioning = ("label", "vector")
     tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 1, "heads": 2}
 
     features: Count = 384

@@ -40,6 +40,7 @@ class MLP(nn.Module):
 
     role = "scores"
     ranks = (1,)
+    conditioning = ("label", "vector")
     tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 1}
 
     features: Annotated[int, Ge(4), MultipleOf(4)] = 128

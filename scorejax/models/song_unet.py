@@ -29,6 +29,8 @@ class SongUNet(NCSNpp):
         augment_dim: length of labels of augmentation, which the collection of variables "augment" holds; zeros without.
     """
 
+    conditioning = ("label",)
+
     channel_multipliers: Multipliers = (2, 2, 2)
     attention_resolutions: Sequence[Count] = (16,)
     scale_by_sigma: bool = False

@@ -47,6 +47,7 @@ class TableMLP(nn.Module):
 
     role = "scores"
     ranks = (1,)
+    conditioning = ("label", "vector")
     tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 1, "waves": 2}
 
     features: Annotated[int, Ge(4), MultipleOf(4)] = 128

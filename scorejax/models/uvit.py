@@ -41,6 +41,7 @@ class UViT(nn.Module):
 
     role = "scores"
     ranks = (2, 3, 4)
+    conditioning = ("label", "vector")
     tiny: ClassVar[dict[str, object]] = {"features": 16, "depth": 2, "heads": 2}
 
     features: Count = 512

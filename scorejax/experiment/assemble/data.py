@@ -37,6 +37,8 @@ def dataset(config: Config, split: str = "train", *, like: data.Dataset | None =
         examples = data.load(source, split, classes=c.classes, **settings)
         if like is not None:
             data.compare(like, examples, ("train", split))
+    if c.flip and any(condition.kind == "field" for condition in examples.conditions):
+        raise ConfigError(f"data.flip mirrors images, but not the fields that those of {c.name!r} are given")
     if c.flip and len(examples.shape) != 3:
         what = f"vectors of {examples.shape[0]} numbers" if len(examples.shape) == 1 else f"shapes {examples.shape}"
         raise ConfigError(f"data.flip mirrors images, but {c.name!r} holds {what}")

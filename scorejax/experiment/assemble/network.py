@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -145,18 +146,57 @@ def condition(config: Config, form: Form) -> dict[str, object]:
     Raises:
         ConfigError: the data have no labels, or the network takes no condition.
     """
-    name, parameters = config.model.name, takes(config.model.find())
     if not form.labeled:
         raise ConfigError(f"recipe.conditional needs class labels or embeddings; {config.data.name!r} has none")
-    if not {"condition", "conditions"} & parameters:
-        fitting = [name for name, kind in models.NETWORKS.items() if "condition" in takes(kind)]
-        raise ConfigError(f"model = {name!r} takes no conditions; choose {', '.join(fitting)}")
     if form.embedding is None:
+        _check_conditioning(config, form, "label", "class labels")
         return {"num_classes": form.num_classes}
-    sequences = len(form.embedding) == 2
-    if sequences and 3 not in getattr(config.model.find(), "ranks", (3,)):
-        raise ConfigError(f"model = {name!r} has no attention for sequences [N, L, D]; give labels of shape [N, D]")
-    return {"condition": "sequence" if sequences else "vector", "condition_dim": form.embedding[-1]}
+    kind = "sequence" if len(form.embedding) == 2 else "vector"
+    _check_conditioning(config, form, kind, f"a {kind} as a condition")
+    return {"condition": kind, "condition_dim": form.embedding[-1]}
+
+
+def conditional(config: Config, form: Form, process: SDE) -> nn.Module:
+    """The network of scores of a config, given what the data are labeled with.
+
+    Raises:
+        ConfigError: the data have no labels, or the network does not take their kind.
+    """
+    if {each.kind for each in form.conditions} <= {"scalar", "vector"}:
+        return network(config, form, "scores", process, **condition(config, form))
+    with user_errors("recipe.conditional"):
+        supplied = models.inside(form.conditions)
+    if supplied:
+        needed = str(supplied["condition"])
+        _check_conditioning(config, form, needed, f"the conditions {', '.join(map(str, form.conditions))}")
+    *sides, channels = form.shape
+    wide = dataclasses.replace(form, shape=(*sides, channels + models.channels(form.conditions)))
+    return models.Several(network(config, wide, "scores", process, **supplied), form.conditions)
+
+
+def _check_conditioning(config: Config, form: Form, kind: str, what: str) -> None:
+    """Refuse a network that takes no such condition."""
+    if kind in _conditioning(config.model.find()):
+        return
+    rank = len(form.shape)
+    fitting = [
+        name
+        for name, each in models.NETWORKS.items()
+        if getattr(each, "role", "scores") == "scores"
+        and rank in getattr(each, "ranks", (rank,))
+        and kind in _conditioning(each)
+    ]
+    raise ConfigError(
+        f"model = {config.model.name!r} does not take {what}; for data = {config.data.name!r}, whose examples have "
+        f"shape {form.shape}, choose {', '.join(fitting) or 'another condition: no network takes this one'}"
+    )
+
+
+def _conditioning(kind: Any) -> tuple[str, ...]:
+    """What a network can be conditioned on."""
+    if not {"condition", "conditions"} & takes(kind):
+        return ()
+    return getattr(kind, "conditioning", models.CONDITIONS)
 
 
 def init_params(key: jax.Array, module: nn.Module, shape: tuple[int, ...]) -> PyTree:

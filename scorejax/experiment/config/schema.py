@@ -180,6 +180,12 @@ SCHEMA: Values = {
     ),
     "eval": {
         "after_training": Setting(bool, True, "evaluate when training ends"),
+        "condition": Setting(
+            tuple[str, ...],
+            (),
+            "what samples are given, of data with named conditions: NAME=VALUE, where VALUE is a number, a class, "
+            "(1,2,3), a file .npy or none; what is not named is absent; unset: as the first examples of the data",
+        ),
         "seed": Setting(Seed, 43, "of everything random in evaluation"),
         "batch": Setting(Count, 256, "examples in a call, over all devices"),
         "split": Setting(str, "test", "of the data, whose examples are measured"),

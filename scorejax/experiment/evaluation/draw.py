@@ -99,6 +99,8 @@ def _ledger(model: Subject, workdir: str | Path, held: tuple) -> Ledger:
     depends = {**settings(model), "sampler": sampler, "seed": c.seed, **variances.about(model.fitted)}
     if model.config.guidance.name != "none":
         depends["guidance"] = {**chosen(model.config, "guidance"), "held": fingerprint(held[2])}
+    if c.condition:
+        depends["condition"] = {"given": list(c.condition), "held": fingerprint(model.classes.labels)}
     ledger = Ledger(Path(workdir) / "samples", f"step-{model.step}", max(c.samples, c.grid, 1), depends)
     gray_levels = model.form.gray_levels
     about = {**depends, "to_levels": TO_LEVELS if gray_levels else None, "gray_levels": gray_levels}

@@ -23,7 +23,7 @@ from scorejax.runtime.errors import RunError
 from scorejax.runtime.files import DamagedError, read_json, set_aside, write_json
 from scorejax.runtime.ledger import digest
 
-DRAWN = ("sampler", "guidance", "eval.seed")
+DRAWN = ("sampler", "guidance", "eval.seed", "eval.condition")
 """What samples depend on, apart from the model."""
 _LONGEST = 120  # characters of a name that says what differs
 _SETTINGS = "settings"
@@ -35,6 +35,8 @@ def settings(config: Config, keys: Iterable[str]) -> Values:
     wanted, everything = ("init_from", *keys), flatten(json.loads(json.dumps(to_dict(config))))
     found = {key: value for key, value in everything.items() if any(f"{key}.".startswith(f"{one}.") for one in wanted)}
     # left out where it is not set, as in results that are older than it
+    if not config.eval.condition:
+        found.pop("eval.condition", None)
     return found if config.eval.average is None else found | {"eval.average": config.eval.average}
 
 

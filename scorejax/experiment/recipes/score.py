@@ -33,6 +33,7 @@ from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
 from scorejax.models import pretrained
 from scorejax.numerics import keys as keys_lib
+from scorejax.numerics.conditions import owners
 from scorejax.numerics.ranges import Below1, Positive
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import VarianceHead
@@ -81,7 +82,8 @@ class Score(Recipe):
                 bounds (range: improved DDPM), or around the forward variance (around_forward: Sohl-Dickstein et al.
                 2015).
             conditional: whether the network takes the labels of the data as a condition.
-            label_dropout: chance that training hides an example's label; above 0 the run can be guided.
+            label_dropout: chance that training hides an example's label; above 0 the run can be guided. Of several
+                conditions each is hidden with this chance, and all of them together too.
         """
         super().__init__(given)
         self.predicts, self.sigma_data = predicts, sigma_data
@@ -117,8 +119,9 @@ class Score(Recipe):
                 f"sde.shape = {self.sde.shape}, but an example of {form.name} has the shape {form.shape}: set "
                 f"sde.shape={','.join(map(str, form.shape))}"
             )
-        condition = networks.condition(self.config, form) if self.conditional else {}
-        return networks.network(self.config, form, "scores", self.sde, **condition)
+        if self.conditional:
+            return networks.conditional(self.config, form, self.sde)
+        return networks.network(self.config, form, "scores", self.sde)
 
     @property
     def _about(self) -> scores.About:
@@ -162,7 +165,7 @@ class Score(Recipe):
         condition = batch.labels if self.conditional else None
         if condition is not None and self.null_condition is not None:
             hiding = keys_lib.fold_in(keys, _HIDING)
-            condition = guidance.drop_labels(hiding, condition, self.null_condition, self.label_dropout)
+            condition = self._hidden(hiding, condition)
         sde = scores.process_of(self.sde, params)
         t = batch.whole(functools.partial(self.objective.draw, carry))
         learns_range = getattr(self.network, "learned_range", False)
@@ -175,6 +178,14 @@ class Score(Recipe):
         if carry is None:
             return losses, None, {}
         return losses, self.objective.remember(carry, batch.gather(t), batch.gather(lax.stop_gradient(losses))), {}
+
+    def _hidden(self, keys: Array, condition: Array) -> Array:
+        """The conditions of a batch, some of them hidden: several each by itself."""
+        several = self.given.form.conditions
+        if len(several) > 1:
+            return guidance.drop_each(keys, condition, owners(several), self.label_dropout)
+        assert self.null_condition is not None
+        return guidance.drop_labels(keys, condition, self.null_condition, self.label_dropout)
 
     def model(self, params: Params) -> Model:
         sde = scores.process_of(self.sde, params)

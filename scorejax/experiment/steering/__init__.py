@@ -112,7 +112,7 @@ def _about(config: Config, trained: Trained, wanted: Array | None = None) -> Abo
     def labels() -> Array | np.ndarray | None:
         return given.examples.labels if wanted is None else wanted
 
-    return About(config, trained.model, given.form, given.space, labels)
+    return About(config, trained.model, given.form, given.space, labels, wanted)
 
 
 __all__ = [

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
@@ -29,6 +30,8 @@ class Classes:
         scale: how strongly; 1 is the plain conditional law.
         interval: of the log SNR, where it acts; None: everywhere.
         last: a function of the score so steered; None: none.
+        dropped: which numbers of rows of several conditions are absent in what is moved away from, bool `[D]`; None:
+            `away` says it.
     """
 
     labels: Array | None = None
@@ -37,6 +40,7 @@ class Classes:
     scale: float = static(default=1.0)
     interval: tuple[float, float] | None = static(default=None)
     last: Callable[[Score], Score] | None = static(default=None)  # noqa: RUF009
+    dropped: Array | None = None
 
     def followed_by(self, transform: Callable[[Score], Score]) -> Classes:
         """The same, and then another transform of the score."""
@@ -68,6 +72,7 @@ class Classes:
             scale = guidance.interval(self.scale, known, *self.interval, outside=off)
         if self.logits is None and model.conditional and labels is not None and model.score is not None:
             away = labels if self.away is None else self.away
+            away = away if self.dropped is None else jnp.where(self.dropped, jnp.nan, labels)
             return guidance.classifier_free_batched(model.score, labels, away, scale)
         if model.score is None and model.restore is not None:
             return model.restore

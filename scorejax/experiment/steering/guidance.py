@@ -20,12 +20,13 @@ from annotated_types import MinLen
 from jax import Array
 
 from scorejax import data
+from scorejax.experiment import conditions as named
 from scorejax.experiment.config import Config, Part
 from scorejax.experiment.model import Model
 from scorejax.experiment.steering.classes import Classes
 from scorejax.experiment.steering.tasks import NOISE, Task
 from scorejax.numerics.ranges import Finite, Limitless, Natural
-from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.sdes import SDE
 
 
@@ -38,6 +39,7 @@ class About(NamedTuple):
         form: of its data.
         space: model space.
         labels: reads the labels of its training data, where samples are wanted of embeddings.
+        wanted: labels that a caller asks for, in their place.
     """
 
     config: Config
@@ -45,6 +47,7 @@ class About(NamedTuple):
     form: data.Form
     space: data.Space
     labels: Callable[[], Array | np.ndarray | None] = lambda: None
+    wanted: Array | None = None
 
     @property
     def sde(self) -> SDE:
@@ -95,12 +98,14 @@ class ByLabels(Guidance):
         scale: how strongly toward the class; 1 is the plain conditional law.
         interval: (low, high) of the log SNR between which that acts; None: everywhere.
         negative: class to move away from.
+        drop: names of the conditions whose difference counts; None: all of them.
     """
 
     labels: Annotated[tuple[Natural, ...], MinLen(1)] | None = None
     scale: Finite = 1.0
     interval: tuple[Limitless, Limitless] | None = None
     negative: Natural | None = None
+    drop: Annotated[tuple[str, ...], MinLen(1)] | None = None
 
     def classes(self, about: About) -> Classes:
         model, form = about.model, about.form
@@ -115,7 +120,13 @@ class ByLabels(Guidance):
             away = None
         else:
             away = jnp.asarray(null_condition(model))
-        return Classes(wanted, away, None, self.scale, checked_interval(self.interval))
+        dropped = None
+        if self.drop is not None:
+            if away is None or self.negative is not None:
+                raise ConfigError("guidance.drop says what guidance.scale moves away from: set a scale other than 1")
+            with user_errors("guidance.drop"):
+                dropped = jnp.asarray(named.known_numbers(form, self.drop))
+        return Classes(wanted, away, None, self.scale, checked_interval(self.interval), dropped=dropped)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +143,7 @@ class OfImages(ByLabels):
         if about.model.conditional:
             return super().classes(about)
         given = {"labels": self.labels, "interval": self.interval, "negative": self.negative}
-        given["scale"] = None if self.scale == 1.0 else self.scale
+        given |= {"scale": None if self.scale == 1.0 else self.scale, "drop": self.drop}
         if set_ := [key for key, value in given.items() if value is not None]:
             raise ConfigError(
                 f"guidance.{set_[0]} is set, but this network takes no class labels (recipe.conditional = False): "
@@ -158,9 +169,16 @@ class OfImages(ByLabels):
 
 def conditions(about: About) -> Array | None:
     """What samples are drawn for, in turn: each class `[K]`, or the embeddings `[K, ...]` of the first examples."""
+    c = about.config.eval
+    if c.condition and not (about.model.conditional and about.form.conditions):
+        why = "this network takes no conditions" if not about.model.conditional else f"{about.form.name!r} has none"
+        raise ConfigError(f"eval.condition = {','.join(c.condition)} names conditions, but {why} by name")
     if not about.model.conditional:
         return None
-    c = about.config.eval
+    if c.condition and about.wanted is None:
+        with user_errors("eval.condition"):
+            given = named.from_shell(about.form, c.condition)
+            return named.rows_of(about.form, given, absence=about.model.null_condition is not None)
     if not about.form.embeddings:
         return jnp.arange(about.form.num_classes)
     labels = about.labels()
