@@ -1,4 +1,4 @@
-"""Named conditions of the user's own: arrays called `condition.NAME`, brought to one row of numbers for each example."""
+"""Named conditions of the user's own: arrays called `condition.NAME`, brought to one row of numbers an example."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def _kind(where: object, name: str, array: np.ndarray, sides: tuple[int, ...]) -
             return ("vector" if rank == 2 else "sequence"), array.shape[1:]
     field = f", or fields, floats [N, {', '.join(map(str, sides))}, K] with the sides of the examples" if sides else ""
     raise ValueError(
-        f"{where}: condition {name!r} is {array.dtype} of shape {array.shape}; conditions are classes, whole numbers or "
-        f"texts [N], scalars, floats [N], vectors, floats [N, K], sequences, floats [N, L, K]{field}."
+        f"{where}: condition {name!r} is {array.dtype} of shape {array.shape}; conditions are classes, whole numbers "
+        f"or texts [N], scalars, floats [N], vectors, floats [N, K], sequences, floats [N, L, K]{field}."
     )
 
 
@@ -148,5 +148,5 @@ def _numbers(
     mean = np.nanmean(seen, axis=0)
     deviation = np.nanstd(seen, axis=0)
     deviation = np.where(deviation > 1e-14 * np.abs(mean), deviation, 1.0)
-    scale = {"mean": tuple(map(float, mean)), "deviation": tuple(map(float, deviation))}
-    return Condition(name, kind, shape, **scale), values
+    own = Condition(name, kind, shape, mean=tuple(map(float, mean)), deviation=tuple(map(float, deviation)))
+    return own, values

@@ -14,8 +14,8 @@ from scorejax.data.conditions import PREFIX, names_in
 from scorejax.data.dataset import Dataset
 from scorejax.data.lazy import Examples, Lazy
 
-WANTED = "{'x': examples [N, ...]} with 'labels' [N] and 'condition.NAME' if any, an array of examples, a scorejax.data.Dataset, or a grain \
-MapDataset"
+WANTED = "{'x': examples [N, ...]} with 'labels' [N] and 'condition.NAME' if any, an array of examples, a \
+scorejax.data.Dataset, or a grain MapDataset"
 _THREADS = 8
 WITHOUT = Reading()
 """How arrays are read that come without settings."""

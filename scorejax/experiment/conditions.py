@@ -1,9 +1,10 @@
-"""Named conditions that a person asks for: from the shell `NAME=VALUE`, in Python `{NAME: value}`; as rows of numbers."""
+"""Named conditions that a person asks for: from the shell `NAME=VALUE`, in Python `{NAME: value}`; as rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,8 +35,8 @@ def rows_of(form: Form, given: Mapping[str, object], *, absence: bool) -> Array:
     found = {name: None if given.get(name) is None else _values(each, given[name]) for name, each in known.items()}
     if not absence and (left := [name for name, values in found.items() if values is None]):
         raise ValueError(
-            f"condition {left[0]!r} is not given, but this network never saw an example without it: give it a value, or "
-            "train with recipe.label_dropout=0.1"
+            f"condition {left[0]!r} is not given, but this network never saw an example without it: give it a value, "
+            "or train with recipe.label_dropout=0.1"
         )
     counts = {name: len(values) for name, values in found.items() if values is not None and len(values) > 1}
     if len(set(counts.values())) > 1:
@@ -92,7 +93,7 @@ def _parsed(condition: Condition | None, text: str) -> object:
         raise ValueError(f"condition {condition.name!r} is a {condition.kind} of numbers, got {text!r}") from None
 
 
-def _values(condition: Condition, given: object) -> np.ndarray:
+def _values(condition: Condition, given: Any) -> np.ndarray:
     """Values `[K, *shape]` of a condition, in the user's units; classes by their number."""
     if condition.kind == "class":
         return _classes(condition, given)
@@ -107,7 +108,7 @@ def _values(condition: Condition, given: object) -> np.ndarray:
     return array
 
 
-def _classes(condition: Condition, given: object) -> np.ndarray:
+def _classes(condition: Condition, given: Any) -> np.ndarray:
     """Classes `[K]` by their number."""
     array = np.atleast_1d(np.asarray(given))
     names, choices = list(condition.class_names), ", ".join(condition.class_names)

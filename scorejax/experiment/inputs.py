@@ -81,7 +81,8 @@ def conditions(form: data.Form, condition: ArrayLike | Given, *, absence: bool =
     if form.conditions:
         if not isinstance(condition, Mapping):
             raise ValueError(
-                f"the data have the conditions {', '.join(map(str, form.conditions))}: give condition={{NAME: value, ...}}"
+                f"the data have the conditions {', '.join(map(str, form.conditions))}: give "
+                "condition={NAME: value, ...}"
             )
         return named.rows_of(form, condition, absence=absence)
     if isinstance(condition, Mapping):

@@ -177,7 +177,9 @@ class Record:
 
 def _conditions(values: Mapping[str, Any]) -> tuple[Condition, ...]:
     """The named conditions of a stored form; older versions had none."""
-    lists = [{k: tuple(v) if isinstance(v, list) else v for k, v in each.items()} for each in values.get("conditions", ())]
+    lists: list[dict[str, Any]] = [
+        {k: tuple(v) if isinstance(v, list) else v for k, v in each.items()} for each in values.get("conditions", ())
+    ]
     return tuple(Condition(**each) for each in lists)
 
 

@@ -18,7 +18,7 @@ class Several(nn.Module):
       network puts out for these channels is left out.
     * Classes (one-hot), scalars and vectors are one vector `v` of the network inside, which takes each number next to a
       one where it is known; see `models.condition`.
-    * With a sequence, its tokens `[c, 1]` are attended to, and the others are one more token, `Dense([known v, known])`,
+    * With a sequence, its tokens `[c, 1]` are attended to, and the others are one more, `Dense([known v, known])`,
       which is there even when all of them are absent.
 
     Attributes:

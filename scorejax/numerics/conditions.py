@@ -1,7 +1,7 @@
 """What an example is given by name: classes, numbers, vectors, sequences and fields, as one row of numbers.
 
-Several conditions travel together: their numbers one after the other, in units in which each has mean 0 and deviation 1,
-a class by its number. NaN is a number that is absent, so that zero is a value like any other. A row of numbers is
+Several conditions travel together: their numbers one after the other, in units in which each has mean 0 and deviation
+1, a class by its number. NaN is a number that is absent, so that zero is a value like any other. A row of numbers is
 batched, sent to devices, guided and stored like any vector; `Condition` says what lies where in it.
 """
 
@@ -25,8 +25,8 @@ class Condition:
 
     Attributes:
         name: what it is called.
-        kind: a class, a scalar, a vector `[K]`, a sequence of vectors `[L, K]`, or a field `[*sides, K]`, with the sides
-            of the example.
+        kind: a class, a scalar, a vector `[K]`, a sequence of vectors `[L, K]`, or a field `[*sides, K]`, with the
+            sides of the example.
         shape: of its value; empty for a class and a scalar.
         classes: number of classes; 0 for all else.
         class_names: a name for each class; may be empty.
@@ -52,10 +52,11 @@ class Condition:
         return f"{self.name} ({self.kind}{f' of {self.classes}' if self.classes else ''}{sides})"
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
-        """Return values `[..., *shape]` in the user's units as they stand in a row, float32; classes by their number."""
+        """Return values `[..., *shape]` in the user's units as they stand in a row; classes by their number."""
         values = np.asarray(values, np.float64)
         if self.kind != "class":
-            values = (values - np.asarray(self.mean)) / np.asarray(self.deviation)
+            mean, deviation = (np.asarray(each) if self.shape else each[0] for each in (self.mean, self.deviation))
+            values = (values - mean) / deviation
         return values.astype(np.float32)
 
 

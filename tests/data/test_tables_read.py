@@ -33,15 +33,27 @@ def test_columns_can_be_what_the_others_are_given(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"condition": ("kind",)}, "column 'kind' holds the text 'a' in line 2"),
+        ({"condition": ("mixed",)}, "column 'mixed' holds the text 'a' in line 2"),
         ({"condition": ("heat",)}, "data.condition names 'heat'"),
-        ({"condition": ("mass",), "labels": "kind"}, "both set"),
     ],
 )
 def test_conditions_that_are_none_are_named(tmp_path, settings, words):
-    path = table(tmp_path, [f"{i},{i / 7},3,a" for i in range(20)])
+    path = table(tmp_path, [f"{i},{i / 7},3,{'a' if i < 2 else i}" for i in range(20)])
+    path.write_text(path.read_text().replace("kind", "mixed", 1))
     with pytest.raises(ValueError, match=words):
-        load("csv", path=path, **{"columns": ("radius",), **settings})
+        load("csv", "train", path=path, **{"columns": ("radius",), **settings})
+
+
+def test_a_column_of_texts_is_a_class_next_to_numbers(tmp_path):
+    path = table(tmp_path, [f"{i},{i / 7},{i % 2},{'' if i == 4 else 'ab'[i % 2]}" for i in range(20)])
+    train = load("csv", "train", path=path, columns=("mass",), condition=("radius", "kind"), labels="temperature")
+    assert [(each.name, each.kind) for each in train.conditions] == [
+        ("radius", "scalar"),
+        ("kind", "class"),
+        ("temperature", "class"),
+    ]
+    np.testing.assert_array_equal(train.labels[:5, 1], [0, 1, 0, 1, np.nan])
+    np.testing.assert_array_equal(train.labels[:5, 2], [0, 1, 0, 1, 0])
 
 
 def test_numbers_as_labels_are_offered_as_conditions(tmp_path):
