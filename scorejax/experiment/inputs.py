@@ -119,6 +119,11 @@ def conditions(form: data.Form, condition: ArrayLike | Given, *, absence: bool =
     return jnp.asarray(array, jnp.int32)
 
 
+def wanted(form: data.Form, model: Model, condition: ArrayLike | Given | None) -> Array | None:
+    """Return conditions `[K, ...]` that samples are wanted of, see `conditions`; None where none are given."""
+    return None if condition is None else conditions(form, condition, absence=model.null_condition is not None)
+
+
 def condition_of_each(form: data.Form, model: Model, condition: ArrayLike | Given | None, count: int) -> Array | None:
     """Return the condition of each of `count` examples; None for a model that takes none.
 
@@ -136,7 +141,8 @@ def condition_of_each(form: data.Form, model: Model, condition: ArrayLike | Give
             raise ValueError("this model takes no condition: train one with recipe.conditional=true")
         return None
     if condition is not None:
-        given = conditions(form, condition, absence=model.null_condition is not None)
+        given = wanted(form, model, condition)
+        assert given is not None
         if len(given) not in (1, count):
             raise ValueError(f"{len(given)} conditions for {count} examples; give one for all, or one for each")
         return jnp.broadcast_to(given, (count, *given.shape[1:]))

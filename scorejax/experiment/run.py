@@ -178,8 +178,7 @@ class Run:
         if isinstance(guidance, str):
             own.guidance = guidance
         steering.refuse_images(own)
-        absence = self.model.null_condition is not None
-        wanted = None if condition is None else inputs.conditions(self.form, condition, absence=absence)
+        wanted = inputs.wanted(self.form, self.model, condition)
         classes = steering.classes(own, self._trained, wanted)
         if wanted is not None and not self.model.conditional and classes.logits is None:
             raise ValueError("this model takes no condition: train one with recipe.conditional=true, or leave it out")

@@ -29,7 +29,7 @@ FREE_TEXT = {
     ),
     "classifier": "a folder",
     "axes": "letters in any order, which the source checks",
-    **dict.fromkeys(("groups", "columns", "labels", "condition", "feature"), "the data know"),
+    **dict.fromkeys(("groups", "columns", "labels", "condition", "drop", "feature"), "the data know"),
     "sections": "counts, which the grid holds against its steps",
     "samplers": "parts with keys of section sampler, which the sweep reads",
 }
