@@ -176,7 +176,8 @@ def conditional(config: Config, form: Form, process: SDE) -> nn.Module:
 
 def _check_conditioning(config: Config, form: Form, kind: str, what: str) -> None:
     """Refuse a network that takes no such condition."""
-    if kind in _conditioning(config.model.find()):
+    taken = _conditioning(config.model.find())
+    if kind in taken:
         return
     rank = len(form.shape)
     fitting = [
@@ -187,7 +188,7 @@ def _check_conditioning(config: Config, form: Form, kind: str, what: str) -> Non
         and kind in _conditioning(each)
     ]
     raise ConfigError(
-        f"model = {config.model.name!r} does not take {what}; for data = {config.data.name!r}, whose examples have "
+        f"model = {config.model.name!r} {f'does not take {what}' if taken else 'takes no conditions'}; for data = {config.data.name!r}, whose examples have "
         f"shape {form.shape}, choose {', '.join(fitting) or 'another condition: no network takes this one'}"
     )
 
