@@ -147,5 +147,5 @@ def test_sequences_of_ones_own_become_cross_attention(tmp_path):
 
 def test_a_network_that_knows_no_conditions_is_named():
     recipe = make_recipe(small("data=digits", "model=ncsnv2", "recipe.conditional=true"))
-    with pytest.raises(ConfigError, match="'ncsnv2' takes no conditions; for data = 'digits'.* choose ddpmpp, ncsnpp"):
+    with pytest.raises(ConfigError, match=r"'ncsnv2' takes no conditions; for data = 'digits'.* choose ddpmpp, ncsnpp"):
         recipe.shapes()

@@ -187,9 +187,10 @@ def _check_conditioning(config: Config, form: Form, kind: str, what: str) -> Non
         and rank in getattr(each, "ranks", (rank,))
         and kind in _conditioning(each)
     ]
+    why = f"does not take {what}" if taken else "takes no conditions"
     raise ConfigError(
-        f"model = {config.model.name!r} {f'does not take {what}' if taken else 'takes no conditions'}; for data = {config.data.name!r}, whose examples have "
-        f"shape {form.shape}, choose {', '.join(fitting) or 'another condition: no network takes this one'}"
+        f"model = {config.model.name!r} {why}; for data = {config.data.name!r}, whose examples have shape "
+        f"{form.shape}, choose {', '.join(fitting) or 'another condition: no network takes this one'}"
     )
 
 
