@@ -23,6 +23,6 @@ def get_config() -> Config:
     config.optim.update({"lr": 2e-3, "warmup": 50, "decay": "cosine"})
     config.ema.update({"decay": 0.995, "warmup": True})
     config.train.update({"steps": 240, "batch": 128, "log_every": 40, "checkpoint_every": 120})
-    config.sampler.update({"stepper": "dpm_solver", "steps": 20, "time_grid": "karras", "clip": "none"})
+    config.sampler.update({"stepper": "dpm_solver", "steps": 20, "time_grid": "karras"})
     config.eval.update({"batch": 150, "samples": 150, "grid": 64, "rtol": 1e-3, "atol": 1e-3})
     return config

@@ -21,7 +21,7 @@ def get_config() -> Config:
     config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})
     config.ema.update({"decay": 0.998, "warmup": True})
     config.train.update({"steps": 1700, "batch": 64, "log_every": 50, "checkpoint_every": 250})
-    config.sampler.update({"stepper": "dpm_solver", "steps": 20, "time_grid": "karras", "clip": "none"})
+    config.sampler.update({"stepper": "dpm_solver", "steps": 20, "time_grid": "karras"})
     config.eval.update({"batch": 200, "likelihood_examples": 1000, "rtol": 1e-3, "atol": 1e-3})
     config.eval.update({"samples": 400, "grid": 100, "features": "mnist_classifier", "reference_examples": 10_000})
     return config
