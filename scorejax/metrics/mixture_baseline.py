@@ -30,8 +30,9 @@ def mixture_bits_per_dim(train: np.ndarray, test: np.ndarray, most: int = 8, see
     """Fit mixtures of 1, 2, 4, ... up to `most` Gaussians with full covariances; return the bits/dim of the best one.
 
     `p(x) = sum_k pi_k N(x; m_k, C_k)`, fitted to standardized columns by at most 50 rounds of expectation
-    maximization. The number of components is the one with the greatest likelihood on a fifth of the training examples, and the mixture is then
-    fitted to all of them. Numbers of levels, of an integer type, are dequantized by uniform noise of one draw.
+    maximization. The number of components is the one with the greatest likelihood on a fifth of the training examples,
+    and the mixture is then fitted to all of them. Numbers of levels, of an integer type, are dequantized by uniform
+    noise of one draw.
 
     Args:
         train: `[N, ...]`.
