@@ -154,13 +154,13 @@ def test_the_readme_shows_what_the_first_command_prints():
     bits |= {"gaussian_baseline": numbers("Gaussian baseline")[0], "uniform_baseline": numbers("uniform baseline")[0]}
     bits |= {"levels": 17, "failed": 0, "examples": 297, "of": 297, "verdict": verdict(bits)}
     distance, floor = numbers("Frechet distance")[:2]
-    drawn = {"metrics": ["frechet"], "n": 150, "nfe": 81, "features": RandomConv().name, "frechet_floor": floor}
+    drawn = {"metrics": ["frechet"], "n": 150, "nfe": 21, "features": RandomConv().name, "frechet_floor": floor}
     drawn |= {"frechet_called": "Frechet distance", "frechet_distance": distance}
     drawn["notes"] = [re.search(r"^  note: (.*)$", shown, re.MULTILINE)[1]]
     report = {"step": 240, "split": "test", "data": "digits", "likelihood": bits, "samples": drawn}
     *printed, where = shown.splitlines()
     assert summary(report, EVALUATIONS).splitlines() == printed
-    assert where == "  results in runs/vp_digits/eval/step-240.json, pictures in runs/vp_digits/samples/"
+    assert where == "  results in runs/edm_digits/eval/step-240.json, pictures in runs/edm_digits/samples/"
 
 
 @pytest.mark.slow
