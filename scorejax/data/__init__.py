@@ -16,6 +16,7 @@ from scorejax.data.given import given, stamp
 from scorejax.data.identity import describe, fingerprint_of
 from scorejax.data.lazy import Examples, Lazy, blocks
 from scorejax.data.maps import ChannelMap, Normalization, Transform
+from scorejax.data.missing import complete
 from scorejax.data.permutation import indices, indices_on_host
 from scorejax.data.remarks import mention_duplicates, mention_repeated
 from scorejax.data.space import GrayLevels, Space, Vectors, moments, standardizing
@@ -49,6 +50,7 @@ __all__ = [
     "bin_width",
     "blocks",
     "compare",
+    "complete",
     "describe",
     "eval_batches",
     "example_keys",

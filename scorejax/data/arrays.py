@@ -18,6 +18,7 @@ from scorejax.data.finite import not_finite
 from scorejax.data.labels import Labels, read_labels
 from scorejax.data.layout import examples_of
 from scorejax.data.lazy import Examples, chosen
+from scorejax.data.missing import check_missing, masked
 from scorejax.data.walk import TEST, splits_of
 
 GrayCount: TypeAlias = Annotated[int, Interval(ge=2, le=256)]
@@ -35,6 +36,7 @@ class Reading(NamedTuple):
         groups: the key of an array of whole numbers or texts `[N]`: examples of one group stay in one split.
         held_out: which examples of `x` are the test split: every k-th, or the last ones.
         test_fraction: their share.
+        missing: whether NaN in examples is a number that is missing.
     """
 
     axes: str | None = None
@@ -43,6 +45,7 @@ class Reading(NamedTuple):
     groups: str | None = None
     held_out: HeldOut = "every"
     test_fraction: float = 0.1
+    missing: bool = False
 
 
 class Keys(NamedTuple):
@@ -53,17 +56,19 @@ class Keys(NamedTuple):
         labels: of labels; empty without.
         own_splits: whether the arrays are split already.
         conditions: of each named condition its arrays, by the name of the examples that they belong to.
+        masks: of examples by their name: nonzero where a number is known.
     """
 
     examples: Mapping[str, str]
     labels: Mapping[str, str]
     own_splits: bool
     conditions: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    masks: Mapping[str, str] = MappingProxyType({})
 
     def read(self) -> set[str]:
         """The names of all of these arrays."""
         given = (key for arrays in self.conditions.values() for key in arrays.values())
-        return {*self.examples.values(), *self.labels.values(), *given}
+        return {*self.examples.values(), *self.labels.values(), *given, *self.masks.values()}
 
 
 def find_keys(where: Path | str, names: Sequence[str], groups: str | None = None) -> Keys:
@@ -94,7 +99,12 @@ def find_keys(where: Path | str, names: Sequence[str], groups: str | None = None
         raise ValueError(f"{where} {why}; data.groups = {groups!r} names an array next to 'x' by which it is split.")
     if keys["test"].lower() not in (*TEST, "x"):
         notice.inform(f"{where}: its key {keys['test']!r} serves as the test split")
-    found = Keys(keys, labels, own, given)
+    masks = {key: f"{key}_mask" if own else "mask" for key in dict.fromkeys(keys.values())}
+    if absent := [key for key in masks.values() if key not in names]:
+        if len(absent) < len(masks):
+            raise ValueError(f"{where} holds no {absent[0]!r}; give a mask to all splits, or to none.")
+        masks = {}
+    found = Keys(keys, labels, own, given, masks)
     if unread := sorted(set(names) - found.read() - {groups}):
         notice.warn(
             f"{where}: keys not read: {', '.join(unread)}; examples are read from "
@@ -135,19 +145,26 @@ def read_split(
         ValueError: arrays that are no examples, numbers that are not finite, or labels that do not fit.
     """
     check_split(source, split, tuple(keys.examples))
-    examples = {k: examples_of(where, k, stored[k], how.axes) for k in dict.fromkeys(keys.examples.values())}
+    missing = how.missing or bool(keys.masks)
+    if missing and how.quantum is not None:
+        raise ValueError(f"{where}: data.quantum does not go with missing numbers; leave it unset: they are densities.")
+    arrays = {k: stored[k] for k in dict.fromkeys(keys.examples.values())}
+    arrays |= {k: masked(where, k, arrays[k], stored[mask]) for k, mask in keys.masks.items()}
+    examples = {k: examples_of(where, k, array, how.axes) for k, array in arrays.items()}
     in_test = None if keys.own_splits else _in_test(where, stored, len(examples["x"]), how)
     for key, array in examples.items():
-        if bad := not_finite(array):
+        if missing:
+            check_missing(where, key, array)
+        elif bad := not_finite(array):
             part = "" if in_test is None else f" ({'test' if in_test[bad[0]] else 'train'} split)"
-            raise ValueError(f"{where}: row {bad[0]} of {key!r}{part}, {bad[1]}; remove such rows, or fill them in.")
+            raise ValueError(f"{where}: row {bad[0]} of {key!r}{part}, {bad[1]}; remove such rows, fill them in, or set data.missing=nan.")
     gray, levels = _levels(where, list(examples.values()), how)
     if gray is None and levels is None:
         examples = {k: as_floats(array) if array.dtype.kind != "f" else array for k, array in examples.items()}
     found = examples[keys.examples[split]]
     if in_test is not None:
         found = chosen(found, in_test == (split == "test"))
-    settings: dict = {"gray_levels": gray, "levels": levels}
+    settings: dict = {"gray_levels": gray, "levels": levels, "missing": missing}
     if keys.conditions:
         rows = _rows(where, stored, keys, examples, in_test)
         own = rows.arrays[keys.examples[split]]

@@ -20,6 +20,7 @@ from scorejax.data.finite import not_finite
 from scorejax.data.folder import folder
 from scorejax.data.hdf5 import hdf5
 from scorejax.data.labels import mention_absent
+from scorejax.data.missing import check_missing
 from scorejax.data.npz import npz
 from scorejax.data.own import loaded
 from scorejax.data.packaged import diabetes, eeg, elevation
@@ -83,7 +84,9 @@ def load(
     examples = loaded(factory, split, settings, called)
     known = None if examples.labels is None else np.where(np.isnan(examples.labels), 0, examples.labels)  # NaN: absent
     for what, array in (("examples", examples.examples), ("labels", known)):
-        if array is not None and (bad := not_finite(array)):
+        if what == "examples" and examples.missing:
+            check_missing(examples.name, what, examples.examples)
+        elif array is not None and (bad := not_finite(array)):
             raise ValueError(f"{examples.name}: row {bad[0]} of the {what} of split {split!r}, {bad[1]}.")
     examples = examples if classes is None else subset(examples, classes)
     if split == "train":

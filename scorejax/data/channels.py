@@ -96,6 +96,8 @@ class Channels(Space):
         slopes = self.map.log_slope(x)
         if self.levels is not None and not self._counted:
             slopes = slopes + math.log(self.levels.quantum)
+        # what is missing has no volume
+        slopes = jnp.where(jnp.isnan(x), 0.0, slopes)
         return jnp.sum(slopes.reshape(len(x), -1), axis=1)
 
     def log_volume(self, dimension: int) -> float:

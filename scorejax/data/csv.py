@@ -11,6 +11,7 @@ import numpy as np
 from scorejax.data.arrays import Fraction, HeldOut, Reading, find_keys, read_split
 from scorejax.data.conditions import PREFIX
 from scorejax.data.dataset import Dataset
+from scorejax.data.missing import Missing
 from scorejax.numerics.ranges import Positive
 
 _MISSING = ("", "na", "n/a", "nan", "null", "none", "-")
@@ -28,6 +29,7 @@ def csv(
     groups: str | None = None,
     held_out: HeldOut = "every",
     test_fraction: Fraction = 0.1,
+    missing: Missing = "refuse",
 ) -> Dataset:
     """Read a table from a text file with commas, semicolons or tabs, whose first line names the columns.
 
@@ -45,6 +47,7 @@ def csv(
         groups: a column; rows of one group stay in one split.
         held_out: which rows are the test split: `every` k-th row or group, or the `last` ones.
         test_fraction: their share.
+        missing: what NaN in examples is: a mistake (refuse), or a number that is missing (nan).
 
     Raises:
         FileNotFoundError: no such file.
@@ -60,7 +63,7 @@ def csv(
         if unknown := [name for name in asked if name not in header]:
             raise ValueError(f"{where}: data.{what} names {unknown[0]!r}; its columns are {_some(header)}.")
     names = columns or tuple(name for name in header if name not in (labels, groups, *(condition or ())))
-    stored: dict[str, np.ndarray] = {"x": _numbers(where, header, rows, names)}
+    stored: dict[str, np.ndarray] = {"x": _numbers(where, header, rows, names, holes=missing == "nan")}
     for name in condition or ():
         stored[PREFIX + name] = _given(where, header, rows, name)
     if labels is not None:
@@ -68,7 +71,7 @@ def csv(
     if groups is not None:
         stored[groups] = np.asarray([row[header.index(groups)] for row in rows])
     keys = find_keys(where, list(stored), groups)
-    how = Reading("NC", None, quantum, groups, held_out, test_fraction)
+    how = Reading("NC", None, quantum, groups, held_out, test_fraction, missing == "nan")
     return read_split(where, where.stem, split, stored, keys, how, "csv")
 
 

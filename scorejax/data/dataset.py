@@ -44,6 +44,7 @@ class Dataset:
             that are multiples of a quantum; None for floating numbers.
         conditions: what lies where in the labels, if they are rows of several named conditions, float32 `[N, D]`, where
             NaN is absent.
+        missing: whether NaN in examples is a number that is missing.
 
     Raises:
         ValueError: the arrays do not have the shapes and types above, or a value is out of its range; the message says
@@ -58,6 +59,7 @@ class Dataset:
     label_names: tuple[str, ...] = ()
     levels: Levels | None = None
     conditions: tuple[Condition, ...] = ()
+    missing: bool = False
 
     def __post_init__(self) -> None:
         for what in ("examples", "labels"):

@@ -29,6 +29,7 @@ class Form:
         levels: the values that counted numbers may have; None for floating ones.
         dtype: of the numbers, in the user's units.
         conditions: what lies where in an embedding that is a row of several named conditions.
+        missing: whether NaN in examples is a number that is missing.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Form:
     levels: Levels | None = None
     dtype: str = "float32"
     conditions: tuple[Condition, ...] = ()
+    missing: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset) -> Form:
@@ -57,6 +59,7 @@ class Form:
             if dataset.examples.dtype.kind == "f"
             else dataset.examples.dtype.name,
             conditions=dataset.conditions,
+            missing=dataset.missing,
         )
 
     @property

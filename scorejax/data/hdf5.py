@@ -13,6 +13,7 @@ from scorejax.data.arrays import Fraction, GrayCount, HeldOut, Reading, find_key
 from scorejax.data.dataset import Dataset
 from scorejax.data.lazy import Examples, Lazy
 from scorejax.data.optional import needed
+from scorejax.data.missing import Missing
 from scorejax.numerics.ranges import Positive
 
 
@@ -80,6 +81,7 @@ def hdf5(
     groups: str | None = None,
     held_out: HeldOut = "every",
     test_fraction: Fraction = 0.1,
+    missing: Missing = "refuse",
 ) -> Dataset:
     """Read arrays of an HDF5 file, as `npz` does those of its files, without copying them into memory.
 
@@ -93,6 +95,7 @@ def hdf5(
         groups: the name of an array `[N]` next to `x`; examples of one group stay in one split.
         held_out: which of `x` is the test split: `every` k-th example or group, or the `last` ones.
         test_fraction: share of the test split where the file has none of its own.
+        missing: what NaN in examples is: a mistake (refuse), or a number that is missing (nan).
 
     Raises:
         FileNotFoundError: no such file.
@@ -109,5 +112,5 @@ def hdf5(
         prefix = f"{name}/" if name else ""
         stored = {key: Hdf5Array(where, prefix + key) for key in found if hasattr(found[key], "shape")}
     keys = find_keys(where, list(stored), groups)
-    how = Reading(axes, gray_levels, quantum, groups, held_out, test_fraction)
+    how = Reading(axes, gray_levels, quantum, groups, held_out, test_fraction, missing == "nan")
     return read_split(where, where.stem, split, stored, keys, how, "hdf5")

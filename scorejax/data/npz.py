@@ -4,6 +4,7 @@ from pathlib import Path
 
 from scorejax.data.arrays import Fraction, GrayCount, HeldOut, Reading, find_keys, read_split
 from scorejax.data.dataset import Dataset
+from scorejax.data.missing import Missing
 from scorejax.numerics import array_files
 from scorejax.numerics.ranges import Positive
 
@@ -18,6 +19,7 @@ def npz(
     groups: str | None = None,
     held_out: HeldOut = "every",
     test_fraction: Fraction = 0.1,
+    missing: Missing = "refuse",
 ) -> Dataset:
     """Read tables `[N, D]`, series `[N, L, C]`, images `[N, H, W, C]` or volumes from an `.npz` or `.npy` file.
 
@@ -41,6 +43,7 @@ def npz(
         groups: the key of an array `[N]` next to `x`; examples of one group stay in one split.
         held_out: which of `x` is the test split: `every` k-th example or group, or the `last` ones.
         test_fraction: share of the test split where the file has none of its own.
+        missing: what NaN in examples is: a mistake (refuse), or a number that is missing (nan).
 
     Raises:
         FileNotFoundError: no such file.
@@ -56,5 +59,5 @@ def npz(
     keys = find_keys(where, list(array_files.headers(where)), groups)
     wanted = keys.read() | ({groups} if groups else set())
     stored = array_files.mapped(where, wanted)
-    how = Reading(axes, gray_levels, quantum, groups, held_out, test_fraction)
+    how = Reading(axes, gray_levels, quantum, groups, held_out, test_fraction, missing == "nan")
     return read_split(where, where.stem, split, stored, keys, how, "npz")

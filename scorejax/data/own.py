@@ -14,7 +14,7 @@ from scorejax.data.conditions import PREFIX, names_in
 from scorejax.data.dataset import Dataset
 from scorejax.data.lazy import Examples, Lazy
 
-WANTED = "{'x': examples [N, ...]} with 'labels' [N] and 'condition.NAME' if any, an array of examples, a \
+WANTED = "{'x': examples [N, ...]} with 'labels' [N], 'mask' and 'condition.NAME' if any, an array of examples, a \
 scorejax.data.Dataset, or a grain MapDataset"
 _THREADS = 8
 WITHOUT = Reading()
@@ -87,9 +87,9 @@ def loaded(
     arrays = _arrays(found, called)
     splits = ("train", "test") if whole else (split,)
     labels = dict.fromkeys(splits, "labels") if "labels" in arrays else {}
-    given = names_in(list(arrays))
+    given, masks = names_in(list(arrays)), {"x": "mask"} if "mask" in arrays else {}
     if not given or whole or split == "train":
-        keys = Keys(dict.fromkeys(splits, "x"), labels, not whole, {name: {"x": PREFIX + name} for name in given})
+        keys = Keys(dict.fromkeys(splits, "x"), labels, not whole, {name: {"x": PREFIX + name} for name in given}, masks)
         return read_split(called, called, split, arrays, keys, how, called)
     # conditions are brought to the units of the training split, which is therefore read too
     both = {"train": _arrays(factory("train", **settings), called), split: arrays}
@@ -102,6 +102,7 @@ def loaded(
         {each: f"{each} labels" for each in both} if labels else {},
         own_splits=True,
         conditions={name: {f"{each} x": f"{each} {PREFIX}{name}" for each in both} for name in given},
+        masks={f"{each} x": f"{each} mask" for each in both} if masks else {},
     )
     return read_split(called, called, split, stored, keys, how, called)
 
@@ -111,7 +112,7 @@ def _arrays(found: object, called: str) -> dict[str, Examples]:
     if isinstance(found, Mapping):
         if "x" not in found:
             raise ValueError(f"data source {called!r} returned the keys {sorted(map(str, found))}; return {WANTED}.")
-        known = ("x", "labels", *(PREFIX + name for name in names_in([str(key) for key in found])))
+        known = ("x", "labels", "mask", *(PREFIX + name for name in names_in([str(key) for key in found])))
         unknown = sorted(str(key) for key in found if key not in known)
         if unknown:
             raise ValueError(f"data source {called!r} returned the keys {', '.join(unknown)} too; return {WANTED}.")
@@ -121,7 +122,7 @@ def _arrays(found: object, called: str) -> dict[str, Examples]:
     if isinstance(found, Sequence) and not isinstance(found, (str, bytes, list, tuple)):  # as a MapDataset is
         one = found[0] if len(found) else None
         if isinstance(one, Mapping):
-            names = [key for key in one if key in ("x", "labels") or str(key).startswith(PREFIX)]
+            names = [key for key in one if key in ("x", "labels", "mask") or str(key).startswith(PREFIX)]
             if "x" not in names:
                 raise ValueError(f"data source {called!r} has elements with the keys {sorted(one)}; wanted 'x'.")
             return {key: Elements(found, key, called) for key in names}

@@ -41,7 +41,8 @@ def mention_repeated(train: Dataset) -> None:
     rows = spread(len(train), max(1, min(_VALUES, _VALUES // each + 1)))
     x = np.asarray(train.examples[rows]).reshape(-1, train.shape[-1])
     for i, column in enumerate(x[:, :64].T):
-        known = np.unique(column[np.isfinite(column)])
+        column = column[np.isfinite(column)]
+        known = np.unique(column)
         share = 1 - len(known) / max(1, len(column))
         if len(known) > 1 and share > MOST:
             gap = float(np.diff(known).min())

@@ -13,6 +13,7 @@ from scorejax.data.dataset import Dataset
 from scorejax.data.hdf5 import parts
 from scorejax.data.lazy import Examples, Lazy
 from scorejax.data.optional import needed
+from scorejax.data.missing import Missing
 from scorejax.numerics.ranges import Positive
 
 
@@ -41,6 +42,7 @@ def zarr(
     groups: str | None = None,
     held_out: HeldOut = "every",
     test_fraction: Fraction = 0.1,
+    missing: Missing = "refuse",
 ) -> Dataset:
     """Read arrays of a zarr store, as `npz` does those of its files, without copying them into memory.
 
@@ -54,6 +56,7 @@ def zarr(
         groups: the name of an array `[N]` next to `x`; examples of one group stay in one split.
         held_out: which of `x` is the test split: `every` k-th example or group, or the `last` ones.
         test_fraction: share of the test split where the store has none of its own.
+        missing: what NaN in examples is: a mistake (refuse), or a number that is missing (nan).
 
     Raises:
         FileNotFoundError: no such store.
@@ -71,5 +74,5 @@ def zarr(
     else:
         stored = {key: ZarrArray(array) for key, array in found.arrays()}
     keys = find_keys(where, list(stored), groups)
-    how = Reading(axes, gray_levels, quantum, groups, held_out, test_fraction)
+    how = Reading(axes, gray_levels, quantum, groups, held_out, test_fraction, missing == "nan")
     return read_split(where, where.stem, split, stored, keys, how, "zarr")

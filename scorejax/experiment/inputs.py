@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,9 @@ from scorejax.experiment import conditions as named
 from scorejax.experiment.conditions import Given
 from scorejax.experiment.model import Model
 from scorejax.numerics import doors
+
+Condition: TypeAlias = int | str | Sequence[int] | Sequence[str] | ArrayLike | Given
+"""A class by number or name, several of them, an embedding, or one of these for each example; conditions by name."""
 
 
 def examples(form: data.Form, x: ArrayLike) -> Array | np.ndarray:
@@ -30,7 +34,8 @@ def examples(form: data.Form, x: ArrayLike) -> Array | np.ndarray:
     if levels is None:
         if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
             raise ValueError(f"x is {array.dtype}; vectors of real numbers are needed")
-        doors.check_finite(array, "x")
+        if not form.missing:
+            doors.check_finite(array, "x")
         return array if isinstance(array, np.ndarray) else jnp.asarray(array, jnp.result_type(float))
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(

@@ -61,6 +61,7 @@ class Model:
             log SNR. Data cleaner than the log SNR `cleanest` pass for that clean. None: for its own process alone.
         variance_head: `(sde, score) -> VarianceHead`, of a head that was trained next to this score.
         dequantizer: `(keys [B], raw [B, ...]) -> (noise in (0, 1), its log density [B])`.
+        observes: whether points may hold NaN, a number that is missing; see `scores.observed`.
         conditional: whether the score takes a condition.
         null_condition: the condition that stands for none; None if the model was not trained with one.
         num_classes: how many classes the condition or the logits have; 0 for none.
@@ -84,6 +85,7 @@ class Model:
     variance_head: Partial | None = None
     dequantizer: Partial | None = None
     conditional: bool = static(default=False)
+    observes: bool = static(default=False)
     binarizes: bool = static(default=False)
     temperature: float = static(default=1.0)
     sample_nfe: int = static(default=1)

@@ -141,6 +141,7 @@ class Record:
             "scale": None if plain else list(vectors.scale),
             "levels": None if form.levels is None else dataclasses.asdict(form.levels),
             "dtype": form.dtype,
+            "missing": form.missing,
             "conditions": [dataclasses.asdict(condition) for condition in form.conditions],
             "map": None if self.map is None else dataclasses.asdict(self.map),
             "fingerprint": self.fingerprint,
@@ -165,6 +166,7 @@ class Record:
             levels=_levels(values),
             dtype=str(values.get("dtype", "float32" if values["gray_levels"] is None else "uint8")),
             conditions=_conditions(values),
+            missing=bool(values.get("missing", False)),
         )
         vectors = data.Vectors()
         if shift is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,9 +25,10 @@ from scorejax import data, samplers
 from scorejax.experiment import config as configs
 from scorejax.experiment import inputs, steering
 from scorejax.experiment import workdir as workdir_lib
-from scorejax.experiment.evaluation import draw, normalized, restoration, sweep, variances
+from scorejax.experiment.evaluation import draw, imputation, normalized, restoration, sweep, variances
 from scorejax.experiment.evaluation.density import LogProb, compiled_log_density, with_error
 from scorejax.experiment.evaluation.subject import BITS, Subject
+from scorejax.experiment.inputs import Condition
 from scorejax.experiment.model import Model
 from scorejax.experiment.trained import Trained, restore
 from scorejax.numerics import doors
@@ -37,8 +38,6 @@ from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score
 from scorejax.sdes import SDE
 
-Condition: TypeAlias = int | str | Sequence[int] | Sequence[str] | ArrayLike | Mapping[str, Any]
-"""A class by number or name, several of them, an embedding, or one of these for each example; conditions by name."""
 Guidance: TypeAlias = str | Callable[[Score], Score]
 """Guidance as the shell names it, such as "classifier_free:scale=2", or a function of the score."""
 
@@ -81,8 +80,7 @@ class Run:
         self._drawing: dict[str, Callable[..., dict[str, Array]]] = {}
 
     def __repr__(self) -> str:
-        can = ", ".join(self.model.can())
-        return f"<run of {self.form.name} at step {self.step} in {self.workdir}: {can}>"
+        return f"<run of {self.form.name} at step {self.step} in {self.workdir}: {', '.join(self.model.can())}>"
 
     @property
     def sde(self) -> SDE:
@@ -139,6 +137,10 @@ class Run:
         fn = self._drawing.setdefault(json.dumps(configs.to_dict(subject.config)["sampler"]), fn)
         batches = parallel.map_batches(fn, held, stop=n, batch_size=min(batch, n))
         return np.concatenate([rows["x"] for *_, rows in draw.in_units(self.space, batches)])
+
+    def impute(self, x: ArrayLike, **how: Any) -> np.ndarray:
+        """Return examples `[B, ...]` whose NaN are drawn given the rest; see `evaluation.imputation.imputed`."""
+        return imputation.imputed(self._trained, np.asarray(x), **how)
 
     def restore(self, x: ArrayLike, *, batch: int = 256, **how: Any) -> np.ndarray:
         """Return images `[B, H, W, C]` freed of the degradation that the model was trained to undo, gray levels uint8.
@@ -221,11 +223,8 @@ class Run:
         given = self._given(condition, len(raw))
         probes = c.probes if self.form.levels else max(2, c.probes)
         settings = {name: c[name] for name in ("divergence", "rtol", "atol")} | {"probes": probes} | solver
-        fixed = {
-            "space": self.space,
-            "passes": max(2, c.likelihood_passes) if passes is None else passes,
-            "solver": tuple(sorted(settings.items())),
-        }
+        fixed: dict[str, Any] = {"space": self.space, "solver": tuple(sorted(settings.items()))}
+        fixed["passes"] = max(2, c.likelihood_passes) if passes is None else passes
         keys = keys_lib.per_example(jax.random.fold_in(jax.random.key(seed), BITS), len(raw))
         if not doors.known(raw):
             return with_error(compiled_log_density(model, keys, raw, given, **fixed), of_log_z)

@@ -20,6 +20,7 @@ from scorejax.models.mlp_classifier import MLPClassifier
 from scorejax.models.multiscale_conv import MultiscaleConv
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.nice import NICE
+from scorejax.models.observed import Observed
 from scorejax.models.own import Network, OwnNetwork, check_outputs
 from scorejax.models.refinenet import NCSN, NCSNv2
 from scorejax.models.several import Several, channels, inside
@@ -97,6 +98,7 @@ __all__ = [
     "NCSNpp",
     "NCSNv2",
     "Network",
+    "Observed",
     "OwnNetwork",
     "Several",
     "SongUNet",

@@ -156,6 +156,29 @@ def condition(config: Config, form: Form) -> dict[str, object]:
     return {"condition": kind, "condition_dim": form.embedding[-1]}
 
 
+def unconditional(config: Config, form: Form, process: SDE) -> nn.Module:
+    """The network of scores of a config, without a condition."""
+    return network(config, form, "scores", process)
+
+
+def check_missing(config: Config, process: SDE) -> None:
+    """Refuse what does not go with missing numbers: all but the denoising of each number by itself.
+
+    Raises:
+        ConfigError: there is something.
+    """
+    if config.objective.name != "denoising":
+        raise ConfigError(f"objective = {config.objective.name!r} counts what is missing; set objective = 'denoising'")
+    if gaussian(process, "data.missing").by_modes:
+        raise ConfigError(f"sde = {config.sde.name!r} mixes what is known with what is missing; set sde = 'vp' or 've'")
+    c = config.eval
+    for key, value in (("bound", c.bound), ("denoising", c.denoising), ("elbo", c.elbo), ("mixture", c.mixture)):
+        if value:
+            raise ConfigError(f"eval.{key} = {value} is of examples without missing numbers; set eval.{key}=0")
+    if config.train.validate_every:
+        raise ConfigError("train.validate_every is of examples without missing numbers; set train.validate_every=0")
+
+
 def conditional(config: Config, form: Form, process: SDE) -> nn.Module:
     """The network of scores of a config, given what the data are labeled with.
 

@@ -153,6 +153,8 @@ def gaussian_baseline(train: np.ndarray, test: np.ndarray) -> Result:
 
     With no more examples than dimensions some of these have no variance, and the number no meaning.
     """
+    if train.dtype.kind == "f" and np.isnan(train).any():
+        return {"gaussian_baseline": None, "gaussian_baseline_reason": "some numbers are missing"}
     dim, reason = math.prod(train.shape[1:]), None
     if len(train) <= dim:
         reason = f"it needs more training examples than an example has numbers: {len(train)} for {dim}"

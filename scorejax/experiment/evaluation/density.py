@@ -16,7 +16,10 @@ from scorejax import data, likelihood
 from scorejax.experiment.model import Model
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
+from scorejax.scores.observed import missing_log_prob, observed
 from scorejax.scores.predictions import Score
+from scorejax.sdes import LinearSDE
+from scorejax.sdes.corruption import check_kind
 
 
 class LogProb(NamedTuple):
@@ -27,7 +30,7 @@ class LogProb(NamedTuple):
             their log probability that dequantization gives; NaN where `ok` is false.
         stderr: standard error of `value`, `[B]`: over the probes of floating numbers, over the passes of counted ones;
             NaN for one of them alone, zero where the trace is exact.
-        bits_per_dim: `-value / (D log 2)`, `[B]`.
+        bits_per_dim: `-value / (D log 2)`, `[B]`, with `D` the numbers of an example that are not missing.
         nfe: network evaluations, `[B]`.
         ok: whether the solver arrived, `[B]`.
     """
@@ -72,6 +75,9 @@ def log_density(
         x = space.to_model(None, raw)
         value, stderr, nfe, ok = _of_vectors(model, x, keys, condition, solver)
         value += space.log_volumes(x)
+        if model.observes:
+            bits = -value / (jnp.log(2.0) * jnp.sum(jnp.isfinite(x).reshape(len(x), -1), axis=1))
+            return LogProb(value, stderr, bits, nfe, ok)
     return LogProb(value, stderr, likelihood.bits_per_dim(value, dimension, 1.0), nfe, ok)
 
 
@@ -105,7 +111,14 @@ def _of_vectors(
         value = doors.per_row(x, model.log_prob(keys, x), "a model's log_prob")
         return value, jnp.zeros_like(value), jnp.ones(len(x), jnp.int32), jnp.isfinite(value)
     assert model.sde is not None  # a score counts only together with its process
-    found = likelihood.log_prob(keys, model.sde, _score(model, condition), x, **solver)
+    score = _score(model, condition)
+    if model.observes:
+        sde, known = check_kind(model.sde, LinearSDE, "the density of what is known"), jnp.isfinite(x)
+        found = likelihood.log_prob(keys, sde, observed(sde, score, known), jnp.where(known, x, 0.0), **solver)
+        missing = jnp.sum(~known.reshape(len(x), -1), axis=1)
+        value = found.value - missing * missing_log_prob(sde, solver.get("prior", "marginal"))
+        return value, found.stderr, found.nfe, found.ok
+    found = likelihood.log_prob(keys, model.sde, score, x, **solver)
     return found.value, found.stderr, found.nfe, found.ok
 
 

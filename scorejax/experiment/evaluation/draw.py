@@ -188,8 +188,9 @@ def _data_next_to(model: Subject, x: np.ndarray) -> np.ndarray:
     """As many examples as samples; the samples themselves where the data are not there any more."""
     try:
         found = model.trained.recipe.given.examples
+        found = data_lib.complete(found) if found.missing else found
         return found.examples[np.arange(min(len(x), len(found)))]
-    except ConfigError as error:
+    except (ConfigError, ValueError) as error:
         logging.warning("samples are drawn without data next to them: %s", error)
         return x
 

@@ -80,7 +80,8 @@ def examples(config: Config) -> data_lib.Dataset:
     """The real examples of `eval.reference_split`."""
     split = config.eval.reference_split
     with asked_by("eval.reference_split", split):
-        return assemble.dataset(config, split)
+        found = assemble.dataset(config, split)
+        return data_lib.complete(found) if found.missing else found
 
 
 def compute(

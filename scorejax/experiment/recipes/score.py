@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Literal, TypeAlias
@@ -38,6 +39,7 @@ from scorejax.numerics.ranges import Below1, Positive
 from scorejax.objectives import LossHistory
 from scorejax.reverse.variance import VarianceHead
 from scorejax.runtime.errors import ConfigError, user_errors
+from scorejax.scores.observed import observed
 from scorejax.scores.predictions import Score as ScoreFunction
 from scorejax.scores.predictions import check_prediction
 from scorejax.sdes import SDE
@@ -57,6 +59,7 @@ class Score(Recipe):
 
     uses = ("sde", "model", "objective", "sampler", "guidance", "sweep")
     maps_scores = True
+    takes_missing = True  # numbers of examples, see `models.Observed`
 
     def __init__(
         self,
@@ -119,9 +122,12 @@ class Score(Recipe):
                 f"sde.shape = {self.sde.shape}, but an example of {form.name} has the shape {form.shape}: set "
                 f"sde.shape={','.join(map(str, form.shape))}"
             )
-        if self.conditional:
-            return networks.conditional(self.config, form, self.sde)
-        return networks.network(self.config, form, "scores", self.sde)
+        if form.missing:
+            networks.check_missing(self.config, self.sde)
+            form = dataclasses.replace(form, shape=(*form.shape[:-1], 2 * form.shape[-1]))
+        make = networks.conditional if self.conditional else networks.unconditional
+        made = make(self.config, form, self.sde)
+        return models.Observed(made) if self.given.form.missing else made
 
     @property
     def _about(self) -> scores.About:
@@ -174,7 +180,13 @@ class Score(Recipe):
         score = Partial(_given, of(dropout_key=batch.device_key), condition)
         head = self._variances(sde, module, params, condition, batch.device_key) if learns_range else None
         trained = () if coefficients(self.config.objective) is None else (params["weighting"],)
-        losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, batch.x, t, carry, *trained)
+        x = batch.x
+        if self.given.form.missing:
+            known = jnp.isfinite(x)
+            score, x = observed(networks.gaussian(sde, "data.missing"), score, known, spread=0.0), jnp.where(known, x, 0.0)
+        losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, x, t, carry, *trained)
+        if self.given.form.missing and self.config.objective.own().get("reduction", "mean") == "mean":
+            losses = losses / jnp.mean(known, axis=range(1, x.ndim))  # the mean over what is known
         if carry is None:
             return losses, None, {}
         return losses, self.objective.remember(carry, batch.gather(t), batch.gather(lax.stop_gradient(losses))), {}
@@ -197,6 +209,7 @@ class Score(Recipe):
             score=scores.score(sde, self.network, params, self.predicts, **self._about),
             learned_range=of_range,
             bound_bits=trained_bound,
+            observes=self.given.form.missing,
             conditional=self.conditional,
             null_condition=self.null_condition,
             num_classes=self.given.form.num_classes if self.conditional else 0,

@@ -1,0 +1,59 @@
+"""Examples of which some numbers are missing: a network that is given what is known, and which numbers that are."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Observed(nn.Module):
+    """A network whose input may hold NaN, a number that is missing: it is given `[m x, m]`, with `m` one where x is known.
+
+    What the network puts out for the second half of the channels is left out.
+
+    Attributes:
+        network: of scores, for twice the channels of an example.
+    """
+
+    network: nn.Module
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, labels: jax.Array, condition: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Evaluate the network; what it says of numbers that are missing means nothing."""
+        known, channels = jnp.isfinite(x), x.shape[-1]
+        ones = known.astype(x.dtype)
+        if x.ndim == 2 and getattr(self.network, "scale_by_sigma", False):
+            # such networks of tables divide their input by this, which a mask is to survive
+            ones = ones * jnp.sqrt(1 + jnp.square(labels.astype(x.dtype)))[:, None]
+        wide = jnp.concatenate([jnp.where(known, x, 0), ones], axis=-1)
+        out = self.network(wide, labels, condition, train)  # pyright: ignore[reportCallIssue]
+        halves = jnp.split(out, 2, axis=-1) if self.learned_range else [out]
+        return jnp.concatenate([half[..., :channels] for half in halves], axis=-1)
+
+    @property
+    def condition(self) -> str | None:
+        """As of the network inside."""
+        return getattr(self.network, "condition", None)
+
+    @property
+    def condition_dim(self) -> int | None:
+        """As of the network inside."""
+        return getattr(self.network, "condition_dim", None)
+
+    @property
+    def num_classes(self) -> int | None:
+        """As of the network inside."""
+        return getattr(self.network, "num_classes", None)
+
+    @property
+    def learned_range(self) -> bool:
+        """As of the network inside."""
+        return bool(getattr(self.network, "learned_range", False))
+
+    @property
+    def progressive(self) -> str | None:
+        """As of the network inside, which decides where its last feature map is."""
+        return getattr(self.network, "progressive", None)

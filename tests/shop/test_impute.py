@@ -1,0 +1,43 @@
+"""Examples with holes: they are filled in, and what was known comes back as it was; what takes no holes says so."""
+
+import numpy as np
+import pytest
+from runs import out_of_a_hat, small
+
+from scorejax.experiment.evaluation.imputation import imputed
+from scorejax.experiment.recipe import make_recipe
+from scorejax.experiment.trained import Trained
+from scorejax.runtime.errors import ConfigError
+
+RNG = np.random.default_rng(0)
+X = 100 + RNG.standard_normal((60, 2))
+X[::3, 1] = np.nan
+
+
+def config_of(folder, *overrides):
+    np.savez(folder / "x.npz", x=X)
+    return small(f"data=npz:path={folder / 'x.npz'}:missing=nan", "sampler.steps=2", *overrides)
+
+
+def test_holes_are_filled_in(tmp_path):
+    config = config_of(tmp_path)
+    recipe = make_recipe(config)
+    trained = Trained(config, recipe, out_of_a_hat(recipe.shapes()), 0)
+    found = imputed(trained, X[:4], rounds=2)
+    np.testing.assert_array_equal(found[~np.isnan(X[:4])], X[:4][~np.isnan(X[:4])])
+    assert np.isfinite(found).all() and found.dtype == np.float64
+    with pytest.raises(ValueError, match="infinite"):
+        imputed(trained, np.full((1, 2), np.inf))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("objective=implicit",), "counts what is missing; set objective = 'denoising'"),
+        (("eval.denoising=4",), "examples without missing numbers; set eval.denoising=0"),
+        (("train.validate_every=4",), "set train.validate_every=0"),
+    ],
+)
+def test_what_takes_no_holes_says_so(tmp_path, overrides, words):
+    with pytest.raises(ConfigError, match=words):
+        make_recipe(config_of(tmp_path, *overrides)).shapes()
