@@ -157,7 +157,8 @@ def read_split(
             check_missing(where, key, array)
         elif bad := not_finite(array):
             part = "" if in_test is None else f" ({'test' if in_test[bad[0]] else 'train'} split)"
-            raise ValueError(f"{where}: row {bad[0]} of {key!r}{part}, {bad[1]}; remove such rows, fill them in, or set data.missing=nan.")
+            do = "remove such rows, fill them in, or set data.missing=nan"
+            raise ValueError(f"{where}: row {bad[0]} of {key!r}{part}, {bad[1]}; {do}.")
     gray, levels = _levels(where, list(examples.values()), how)
     if gray is None and levels is None:
         examples = {k: as_floats(array) if array.dtype.kind != "f" else array for k, array in examples.items()}

@@ -67,6 +67,4 @@ def complete(examples: Dataset) -> Dataset:
             "against them; set eval.samples=0"
         )
     labels = None if examples.labels is None else examples.labels[whole]
-    return dataclasses.replace(
-        examples, examples=chosen(examples.examples, whole), labels=labels, missing=False
-    )
+    return dataclasses.replace(examples, examples=chosen(examples.examples, whole), labels=labels, missing=False)

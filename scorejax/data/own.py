@@ -89,7 +89,9 @@ def loaded(
     labels = dict.fromkeys(splits, "labels") if "labels" in arrays else {}
     given, masks = names_in(list(arrays)), {"x": "mask"} if "mask" in arrays else {}
     if not given or whole or split == "train":
-        keys = Keys(dict.fromkeys(splits, "x"), labels, not whole, {name: {"x": PREFIX + name} for name in given}, masks)
+        keys = Keys(
+            dict.fromkeys(splits, "x"), labels, not whole, {name: {"x": PREFIX + name} for name in given}, masks
+        )
         return read_split(called, called, split, arrays, keys, how, called)
     # conditions are brought to the units of the training split, which is therefore read too
     both = {"train": _arrays(factory("train", **settings), called), split: arrays}

@@ -12,8 +12,8 @@ from scorejax.data.arrays import Fraction, GrayCount, HeldOut, Reading, find_key
 from scorejax.data.dataset import Dataset
 from scorejax.data.hdf5 import parts
 from scorejax.data.lazy import Examples, Lazy
-from scorejax.data.optional import needed
 from scorejax.data.missing import Missing
+from scorejax.data.optional import needed
 from scorejax.numerics.ranges import Positive
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 class Observed(nn.Module):
-    """A network whose input may hold NaN, a number that is missing: it is given `[m x, m]`, with `m` one where x is known.
+    """A network whose input may hold NaN, a number that is missing: given `[m x, m]`, with `m` one where x is known.
 
     What the network puts out for the second half of the channels is left out.
 

@@ -17,8 +17,8 @@ def observed(sde: LinearSDE, score: Score, known: Array, *, spread: float = 1.0)
     """Return the score of the known numbers' law times `N(0, spread^2)` for each of the others.
 
     A model that is given NaN for what is missing, and was trained on what is known alone, has there the score of the
-    marginal law of the known numbers. The others have `-x / (alpha_t^2 spread^2 + sigma_t^2)`, so that they change neither
-    the known ones nor a density, but for a factor that is known exactly: see `missing_log_prob`.
+    marginal law of the known numbers. The others have `-x / (alpha_t^2 spread^2 + sigma_t^2)`, so that they change
+    neither the known ones nor a density, but for a factor that is known exactly: see `missing_log_prob`.
 
     Args:
         sde: the forward process, which treats each number by itself.

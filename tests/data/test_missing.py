@@ -50,7 +50,11 @@ def test_a_table_of_text_has_holes(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "settings", "words"),
     [
-        ({"x": X, "mask": KNOWN[:, :2]}, {}, r"the mask of 'x' is bool of shape \(40, 2\), but 'x' has shape \(40, 3\)"),
+        (
+            {"x": X, "mask": KNOWN[:, :2]},
+            {},
+            r"the mask of 'x' is bool of shape \(40, 2\), but 'x' has shape \(40, 3\)",
+        ),
         ({"x": X, "mask": np.arange(40)[:, None] != 7 * np.ones((1, 3))}, {}, "row 7 of 'x' is wholly missing"),
         ({"x": HOLES}, {}, r"or set data\.missing=nan"),
         ({"x": np.where(KNOWN, X, np.inf)}, {"missing": "nan"}, "holds an infinite number"),

@@ -156,9 +156,17 @@ def condition(config: Config, form: Form) -> dict[str, object]:
     return {"condition": kind, "condition_dim": form.embedding[-1]}
 
 
-def unconditional(config: Config, form: Form, process: SDE) -> nn.Module:
-    """The network of scores of a config, without a condition."""
-    return network(config, form, "scores", process)
+def of_scores(config: Config, form: Form, process: SDE, *, conditional: bool) -> nn.Module:
+    """The network of scores of a config, given labels if conditional, and which numbers are missing where some are.
+
+    Raises:
+        ConfigError: it does not fit the data, or settings do not go with missing numbers.
+    """
+    if form.missing:
+        check_missing(config, process)
+        form = dataclasses.replace(form, shape=(*form.shape[:-1], 2 * form.shape[-1]))
+    made = with_labels(config, form, process) if conditional else network(config, form, "scores", process)
+    return models.Observed(made) if form.missing else made
 
 
 def check_missing(config: Config, process: SDE) -> None:
@@ -179,7 +187,7 @@ def check_missing(config: Config, process: SDE) -> None:
         raise ConfigError("train.validate_every is of examples without missing numbers; set train.validate_every=0")
 
 
-def conditional(config: Config, form: Form, process: SDE) -> nn.Module:
+def with_labels(config: Config, form: Form, process: SDE) -> nn.Module:
     """The network of scores of a config, given what the data are labeled with.
 
     Raises:

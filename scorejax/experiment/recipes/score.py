@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Literal, TypeAlias
@@ -122,12 +121,7 @@ class Score(Recipe):
                 f"sde.shape = {self.sde.shape}, but an example of {form.name} has the shape {form.shape}: set "
                 f"sde.shape={','.join(map(str, form.shape))}"
             )
-        if form.missing:
-            networks.check_missing(self.config, self.sde)
-            form = dataclasses.replace(form, shape=(*form.shape[:-1], 2 * form.shape[-1]))
-        make = networks.conditional if self.conditional else networks.unconditional
-        made = make(self.config, form, self.sde)
-        return models.Observed(made) if self.given.form.missing else made
+        return networks.of_scores(self.config, form, self.sde, conditional=self.conditional)
 
     @property
     def _about(self) -> scores.About:
@@ -180,13 +174,13 @@ class Score(Recipe):
         score = Partial(_given, of(dropout_key=batch.device_key), condition)
         head = self._variances(sde, module, params, condition, batch.device_key) if learns_range else None
         trained = () if coefficients(self.config.objective) is None else (params["weighting"],)
-        x = batch.x
+        x, known = batch.x, jnp.isfinite(batch.x)
         if self.given.form.missing:
-            known = jnp.isfinite(x)
-            score, x = observed(networks.gaussian(sde, "data.missing"), score, known, spread=0.0), jnp.where(known, x, 0.0)
+            linear = networks.gaussian(sde, "data.missing")
+            score, x = observed(linear, score, known, spread=0.0), jnp.where(known, x, 0.0)
         losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, x, t, carry, *trained)
         if self.given.form.missing and self.config.objective.own().get("reduction", "mean") == "mean":
-            losses = losses / jnp.mean(known, axis=range(1, x.ndim))  # the mean over what is known
+            losses = losses / jnp.mean(known.reshape(len(x), -1), axis=1)  # the mean over what is known
         if carry is None:
             return losses, None, {}
         return losses, self.objective.remember(carry, batch.gather(t), batch.gather(lax.stop_gradient(losses))), {}
