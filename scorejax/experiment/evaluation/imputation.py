@@ -68,7 +68,7 @@ def imputed(
     def fill(params: Any, sent: Array, known: Array, given: Array | None) -> Array:
         score = trained.recipe.model(params).score_given(given)
         held = guidance.replacement(arguments["stepper"], guidance.known(sent, known))
-        own = arguments | {"stepper": guidance.resampling(held, rounds, jump)}
+        own: dict[str, Any] = arguments | {"stepper": guidance.resampling(held, rounds, jump)}
         key = jax.random.fold_in(jax.random.key(seed), SAMPLES)
         return samplers.sample(keys_lib.per_example(key, len(sent)), sde, score, sent.shape, **own).x
 
