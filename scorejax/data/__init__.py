@@ -3,6 +3,7 @@
 What a batch holds is a function of the seed and the step alone (`permutation`), however it is fed (`feeders`).
 """
 
+from scorejax.data.augment import AUGMENTATIONS, Augmentation
 from scorejax.data.batch import example_keys, flip, from_bytes, prepare, to_bytes
 from scorejax.data.catalog import SOURCES, Source, load, source
 from scorejax.data.channels import Channels
@@ -26,9 +27,11 @@ from scorejax.data.vectors import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, gaussian_e
 from scorejax.likelihood.gray_levels import bin_width, to_levels, to_model
 
 __all__ = [
+    "AUGMENTATIONS",
     "GAUSSIAN_COVARIANCE",
     "GAUSSIAN_MEAN",
     "SOURCES",
+    "Augmentation",
     "ChannelMap",
     "Channels",
     "Dataset",

@@ -23,14 +23,12 @@ from scorejax.models.adm_layers import (
     places_down,
     places_up,
 )
+from scorejax.models.augment import with_augmentation
 from scorejax.models.condition import check_condition
 from scorejax.models.embedding import check_labels, cosines_first
 from scorejax.models.layers import Dtype, GroupNorm
 from scorejax.models.resampling import double_to, halve
 from scorejax.numerics.ranges import Below1, Count, Natural
-
-AUGMENT = "augment"
-"""The collection of variables in which `{"labels": [B, augment_dim]}` says how each example was augmented."""
 
 
 class ADM(nn.Module):
@@ -141,8 +139,7 @@ class ADM(nn.Module):
     def _noise(self, labels: jax.Array, condition: jax.Array | None) -> jax.Array:
         """The vector of the noise and the condition, `[B, 4 features]`."""
         waves = cosines_first(labels, self.features)
-        if self.augment_dim:
-            waves = waves + augmented(self, self.features, len(labels), self.augment_dim)
+        waves = with_augmentation(self, waves, self.features, len(labels))
         h = nn.Dense(4 * self.features, dtype=self.dtype, name="noise_0")(waves)
         h = nn.Dense(4 * self.features, dtype=self.dtype, name="noise_1")(nn.silu(h))
         if condition is None or self.num_classes is None:
@@ -172,20 +169,3 @@ class DhariwalUNet(ADM):
 
     qkv_order: Order = "edm"
     group_size: Count = 4
-
-
-def augmented(network: nn.Module, features: int, batch: int, augment_dim: int) -> jax.Array:
-    """What the labels of augmentation add to the waves of the noise, `[B, features]`; zeros without augmentation.
-
-    For use inside a compact method of a network.
-
-    Raises:
-        ValueError: the labels have another shape.
-    """
-    labels = jnp.zeros((batch, augment_dim))
-    if network.has_variable(AUGMENT, "labels"):
-        given = jnp.asarray(network.get_variable(AUGMENT, "labels"))
-        if given.shape != labels.shape:
-            raise ValueError(f"labels of augmentation have shape {labels.shape}, got {given.shape}")
-        labels = given
-    return nn.Dense(features, use_bias=False, name="augment")(labels)

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorejax.models.augment import with_augmentation
 from scorejax.models.condition import check_condition, condition_vector
 from scorejax.models.embedding import check_labels, cosines_first, smooth_label_features
 from scorejax.models.layers import Dtype, divide_score
@@ -20,7 +21,7 @@ from scorejax.models.patches import (
     positions,
     unpatchify,
 )
-from scorejax.numerics.ranges import Count
+from scorejax.numerics.ranges import Count, Natural
 
 WAVES = 256
 
@@ -48,6 +49,7 @@ class DiT(nn.Module):
             process, slow enough for solvers that take long steps.
         scale_by_sigma: divide the output by the label, a sigma (VE).
         centered_input: whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
+        augment_dim: length of labels of augmentation, which the collection of variables "augment" holds; zeros without.
         dtype: type to compute in, e.g. bfloat16. Parameters, norms and output are float32.
         remat: recompute the blocks in the backward pass instead of storing what is inside them.
     """
@@ -68,6 +70,7 @@ class DiT(nn.Module):
     embedding: Literal["positional", "smooth"] = "positional"
     scale_by_sigma: bool = False
     centered_input: bool = True
+    augment_dim: Natural = 0
     dtype: Dtype = jnp.float32
     remat: bool = False
 
@@ -113,6 +116,7 @@ class DiT(nn.Module):
         normal = nn.initializers.normal(0.02)
         h = nn.Dense(self.features, kernel_init=normal, dtype=self.dtype, name="noise_0")(waves)
         h = nn.Dense(self.features, kernel_init=normal, dtype=self.dtype, name="noise_1")(nn.silu(h))
+        h = with_augmentation(self, h, self.features, len(labels))
         added = condition_vector(condition, self.num_classes, self.features, self.dtype)
         return h if added is None else h + added
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from scorejax.models import unet_fields
+from scorejax.models.augment import with_augmentation
 from scorejax.models.condition import Tokens, check_condition, tokens
 from scorejax.models.embedding import NoiseEmbedding, check_labels, noise_level
 from scorejax.models.layers import (
@@ -24,7 +25,7 @@ from scorejax.models.layers import (
     residual_sum,
 )
 from scorejax.models.resampling import Resampling
-from scorejax.numerics.ranges import Below1, Count, NonNegative, Positive
+from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive
 
 MakeBlock: TypeAlias = Callable[..., jax.Array]
 """`(features, name, channels, *, resample)`: run a residual block of that name on features `[B, H, W, C]`."""
@@ -80,6 +81,7 @@ class NCSNpp(nn.Module):
         group_size: fewest channels in a group of the norms; there are at most 32 groups.
         padding: what lies beyond an edge: zeros, or the other side ("circular"), for data around a circle, whose sides
             are then multiples of 2 for each halving. One for all sides or one for each.
+        augment_dim: length of labels of augmentation, which the collection of variables "augment" holds; zeros without.
         dtype: type to compute in, e.g. bfloat16. Parameters, norms, softmax and output are float32.
         remat: recompute the blocks in the backward pass instead of storing what is inside them. Neither
             parameters nor values depend on it.
@@ -116,6 +118,7 @@ class NCSNpp(nn.Module):
     nonlinearity: Nonlinearity = "silu"
     group_size: Count = 4
     padding: unet_fields.Paddings = ("zeros",)
+    augment_dim: Natural = 0
     dtype: Dtype = jnp.float32
     remat: bool = False
 
@@ -161,7 +164,8 @@ class NCSNpp(nn.Module):
     def _noise(self, labels: jax.Array, condition: jax.Array | None) -> jax.Array | None:
         """The vector that every block adds, before its nonlinearity."""
         about = self.embedding, self.fourier_scale, self.num_classes, self.noise_levels, self.nonlinearity, self.dtype
-        return NoiseEmbedding(self.features, *about, name="embedding")(labels, condition)
+        h = NoiseEmbedding(self.features, *about, name="embedding")(labels, condition)
+        return with_augmentation(self, h, 4 * self.features, len(labels))
 
     def _down(self, image: jax.Array, res_block: MakeBlock, attention: Attend) -> list[jax.Array]:
         """All activations on the way down, from `conv_in` on, in order: the skips of the way up."""

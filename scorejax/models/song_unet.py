@@ -9,12 +9,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorejax.models.adm import augmented
+from scorejax.models.augment import with_augmentation
 from scorejax.models.embedding import GaussianFourier, sinusoidal
 from scorejax.models.layers import NONLINEARITIES, dense_init
 from scorejax.models.ncsnpp import NCSNpp
 from scorejax.models.unet_fields import Embedding, Multipliers, ProgressiveInput
-from scorejax.numerics.ranges import Count, Natural
+from scorejax.numerics.ranges import Count
 
 
 class SongUNet(NCSNpp):
@@ -25,8 +25,7 @@ class SongUNet(NCSNpp):
     progressive_input=residual`. The label is what EDM calls c_noise, see `recipe.noise_label`. A class label
     `num_classes` means "no class": zeros in the place of the classes.
 
-    Attributes: those of `NCSNpp`, with other defaults, and
-        augment_dim: length of labels of augmentation, which the collection of variables "augment" holds; zeros without.
+    Attributes: those of `NCSNpp`, with other defaults.
     """
 
     conditioning = ("label",)
@@ -38,7 +37,6 @@ class SongUNet(NCSNpp):
     embedding: Embedding = "positional"
     fir: bool = False
     progressive_input: ProgressiveInput = "none"
-    augment_dim: Natural = 0
 
     def _noise(self, labels: jax.Array, condition: jax.Array | None) -> jax.Array | None:
         act = NONLINEARITIES[self.nonlinearity]
@@ -55,8 +53,7 @@ class SongUNet(NCSNpp):
             # a label beyond the classes is a row of zeros
             class_of = jax.nn.one_hot(condition, self.num_classes) * math.sqrt(self.num_classes)
             h = h + nn.Dense(width, kernel_init=dense_init(), dtype=self.dtype, name="classes")(class_of)
-        if self.augment_dim:
-            h = h + augmented(self, width, len(labels), self.augment_dim)
+        h = with_augmentation(self, h, width, len(labels))
         h = act(nn.Dense(4 * self.features, kernel_init=dense_init(), dtype=self.dtype, name="noise_0")(h))
         # the second nonlinearity is that of the blocks
         return nn.Dense(4 * self.features, kernel_init=dense_init(), dtype=self.dtype, name="noise_1")(h)

@@ -8,11 +8,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorejax.models.augment import with_augmentation
 from scorejax.models.condition import check_condition, condition_vector
 from scorejax.models.embedding import check_labels, cosines_first
 from scorejax.models.layers import Dtype, conv3x3
 from scorejax.models.patches import Perceptron, SelfAttention, check_patches, dense, patchify, unpatchify
-from scorejax.numerics.ranges import Count
+from scorejax.numerics.ranges import Count, Natural
 
 _POSITION = nn.initializers.truncated_normal(0.02)
 
@@ -35,6 +36,7 @@ class UViT(nn.Module):
         condition_dim: length of a vector.
         last_conv: whether a 3x3 convolution ends the network, as for pixels.
         centered_input: whether images live in [-1, 1]; if not, in [0, 1], and are mapped to `2x - 1` first.
+        augment_dim: length of labels of augmentation, which the collection of variables "augment" holds; zeros without.
         dtype: type to compute in, e.g. bfloat16. Parameters, norms and output are float32.
         remat: recompute the blocks in the backward pass instead of storing what is inside them.
     """
@@ -53,6 +55,7 @@ class UViT(nn.Module):
     condition_dim: int | None = None
     last_conv: bool = True
     centered_input: bool = True
+    augment_dim: Natural = 0
     dtype: Dtype = jnp.float32
     remat: bool = False
 
@@ -70,7 +73,8 @@ class UViT(nn.Module):
         sides, channels = x.shape[1:-1], x.shape[-1]
         image = x.astype(self.dtype) if self.centered_input else 2 * x.astype(self.dtype) - 1
         patches = dense(self.features, "patches", self.dtype)(patchify(image, self.patch))
-        first = [cosines_first(labels, self.features).astype(self.dtype)]
+        noise = with_augmentation(self, cosines_first(labels, self.features), self.features, len(labels))
+        first = [noise.astype(self.dtype)]
         if (added := condition_vector(condition, self.num_classes, self.features, self.dtype)) is not None:
             first.insert(0, added)
         h = jnp.concatenate([*(token[:, None] for token in first), patches], axis=1)

@@ -156,7 +156,7 @@ def condition(config: Config, form: Form) -> dict[str, object]:
     return {"condition": kind, "condition_dim": form.embedding[-1]}
 
 
-def of_scores(config: Config, form: Form, process: SDE, *, conditional: bool) -> nn.Module:
+def of_scores(config: Config, form: Form, process: SDE, *, conditional: bool, **more: object) -> nn.Module:
     """The network of scores of a config, given labels if conditional, and which numbers are missing where some are.
 
     Raises:
@@ -165,7 +165,9 @@ def of_scores(config: Config, form: Form, process: SDE, *, conditional: bool) ->
     if form.missing:
         check_missing(config, process)
         form = dataclasses.replace(form, shape=(*form.shape[:-1], 2 * form.shape[-1]))
-    made = with_labels(config, form, process) if conditional else network(config, form, "scores", process)
+    made = (
+        with_labels(config, form, process, **more) if conditional else network(config, form, "scores", process, **more)
+    )
     return models.Observed(made) if form.missing else made
 
 
@@ -187,14 +189,14 @@ def check_missing(config: Config, process: SDE) -> None:
         raise ConfigError("train.validate_every is of examples without missing numbers; set train.validate_every=0")
 
 
-def with_labels(config: Config, form: Form, process: SDE) -> nn.Module:
+def with_labels(config: Config, form: Form, process: SDE, **more: object) -> nn.Module:
     """The network of scores of a config, given what the data are labeled with.
 
     Raises:
         ConfigError: the data have no labels, or the network does not take their kind.
     """
     if {each.kind for each in form.conditions} <= {"scalar", "vector"}:
-        return network(config, form, "scores", process, **condition(config, form))
+        return network(config, form, "scores", process, **condition(config, form), **more)
     with user_errors("recipe.conditional"):
         supplied = models.inside(form.conditions)
     if supplied:

@@ -13,15 +13,18 @@ import numpy as np
 from jax import Array
 
 from scorejax import objectives, reverse
-from scorejax.experiment.config import Part, takes
+from scorejax.experiment.assemble.score import stand_in
+from scorejax.experiment.config import Config, Part, takes
 from scorejax.experiment.config.schema import TIME_SAMPLING
 from scorejax.objectives import LossHistory, TimesBy
 from scorejax.objectives.time_sampling import divided_out
 from scorejax.objectives.weighting import COEFFICIENTS, Trained
 from scorejax.reverse.variance import VarianceHead
+from scorejax.runtime.errors import ConfigError
 from scorejax.scores.predictions import Score as ScoreFunction
 from scorejax.sdes import SDE, LinearSDE
 from scorejax.sdes.discrete import Chain
+from scorejax.sdes.learned import Learned
 
 
 class Objective(NamedTuple):
@@ -41,6 +44,71 @@ class Objective(NamedTuple):
     remember: Callable[[LossHistory, Array, Array], LossHistory] = lambda history, t, losses: history
     history: Callable[[], LossHistory | None] = lambda: None
     is_continuous_bound: bool = False
+
+
+def of_config(config: Config, process: SDE, *, gray_levels: int | None, sigma_data: float) -> Objective:
+    """The objective of section `objective`, by what its factory takes.
+
+    One that takes `chain` is a bound whose terms are the levels of a chain; one that takes `gray_levels` is a bound
+    in bits/dim, which needs to know those of the data. All others hold at any time of any process.
+
+    Args:
+        config: the run's.
+        process: the forward process, as it is before training.
+        gray_levels: of the data.
+        sigma_data: the deviation of the data that a weighting may ask for.
+
+    Raises:
+        ConfigError: it does not fit the process or the network.
+    """
+    c, sde = config.objective, stand_in(process)
+    factory, settings = c.find(), c.own()
+    parameters, time_sampling = takes(factory), times_by(c.time_sampling)
+    of_chain, of_bound = "chain" in parameters, "centered" in parameters
+    learns_range = bool(getattr(config.model, "learned_range", None))
+    if of_chain != learns_range:
+        bounds = ", ".join(name for name, other in objectives.OBJECTIVES.items() if "chain" in takes(other))
+        raise ConfigError(
+            f"objective = {c.name!r} {'needs' if of_chain else 'does not go with'} model.learned_range=true: the "
+            f"bounds of a chain ({bounds}) train the variances, and no other objective does"
+        )
+    if isinstance(sde, Learned) and not (of_bound and not of_chain):
+        raise ConfigError(
+            f"sde = 'learned' is learned by the bound in continuous time alone: set objective = 'continuous_vlb', "
+            f"got {c.name!r}"
+        )
+    if of_chain and not isinstance(sde, Chain):
+        raise ConfigError(
+            f"objective = {c.name!r} is the bound of a chain of levels, got sde = {config.sde.name!r}; set "
+            "sde = 'ddpm', or objective = 'continuous_vlb'"
+        )
+    if of_bound:
+        count = "gray_levels" if "gray_levels" in parameters else "levels"
+        settings |= {count: gray_levels, "centered": config.data.centered}
+    if "time_sampling" in parameters:
+        settings["time_sampling"] = time_sampling
+    if (weighting := named_weighting(c)) is not None:
+        settings["weighting"] = weighting_by(weighting, sigma_data)
+    function = functools.partial(factory, **settings)
+    if of_chain:
+        assert isinstance(sde, Chain)  # refused above
+        return bound_of_chain(function, sde, time_sampling, "proposal" in parameters)
+    objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
+
+    def loss(
+        keys: Array,
+        sde: SDE,
+        score: ScoreFunction,
+        head: VarianceHead | None,
+        x0: Array,
+        t: Array,
+        history: LossHistory | None,
+        coefficients: Array | None = None,
+    ) -> Array:
+        return trained_by(function, coefficients)(keys, sde, score, x0, t=t)
+
+    try_out(trained_by(function, coefficients(c)), sde)
+    return Objective(drawn(sde, time_sampling), loss, is_continuous_bound=of_bound)
 
 
 def try_out(function: Callable[..., Array], sde: SDE) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
+from scorejax.models.augment import AUGMENT
 from scorejax.numerics.trees import PyTree
 from scorejax.reverse.variance import AroundForward, LearnedRange, VarianceHead
 from scorejax.scores.predictions import make_conditional_score
@@ -104,6 +105,7 @@ def score(
     sigma_data: float = 0.5,
     noise_label: NoiseLabel = "process",
     dropout_key: Array | None = None,
+    augmented: Array | None = None,
 ) -> Partial:
     """The network as `(x, t, condition) -> score`.
 
@@ -115,8 +117,9 @@ def score(
         sigma_data: for `predicts = "edm"`.
         noise_label: what the network is given about the noise.
         dropout_key: turns dropout on.
+        augmented: labels `[B, n]` of how the examples were augmented; None: zeros, which stand for not at all.
     """
-    carried = (_of_network(params), dropout_key)
+    carried = (_of_network(params), dropout_key, *(() if augmented is None else (augmented,)))
     label = process.label if noise_label == "process" else _LogRatio(process, noise_label)
     bound = make_conditional_score(process, _Apply(module), carried, predicts, label=label, sigma_data=sigma_data)
     return bound if isinstance(bound, Partial) else Partial(bound)
@@ -210,10 +213,13 @@ class _Apply:
     half: int = 0
 
     def __call__(self, carried: tuple, x: Array, label: Array, condition: Array | None) -> Array:
-        params, dropout_key = carried
+        params, dropout_key, *augmented = carried
         train = dropout_key is not None
         rngs = {"dropout": dropout_key} if train else None
-        out = jnp.asarray(self.module.apply({"params": params}, x, label, condition, train, rngs=rngs))
+        variables = {"params": params}
+        if augmented:  # where the objective asks for several points of an example, they come in turns
+            variables[AUGMENT] = {"labels": jnp.tile(augmented[0], (len(x) // len(augmented[0]), 1))}
+        out = jnp.asarray(self.module.apply(variables, x, label, condition, train, rngs=rngs))
         return jnp.split(out, 2, axis=-1)[self.half] if getattr(self.module, "learned_range", False) else out
 
 

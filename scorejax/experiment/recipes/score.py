@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -13,21 +13,12 @@ import numpy as np
 from jax import Array, lax
 from jax.tree_util import Partial
 
-from scorejax import guidance, models, objectives
+from scorejax import guidance, models
+from scorejax.experiment.assemble import augmentation
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble import score as scores
 from scorejax.experiment.assemble.data import fitting
-from scorejax.experiment.assemble.objective import (
-    Objective,
-    bound_of_chain,
-    coefficients,
-    drawn,
-    named_weighting,
-    times_by,
-    trained_by,
-    try_out,
-    weighting_by,
-)
+from scorejax.experiment.assemble.objective import Objective, coefficients, of_config
 from scorejax.experiment.config import takes
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
@@ -42,10 +33,9 @@ from scorejax.scores.observed import observed
 from scorejax.scores.predictions import Score as ScoreFunction
 from scorejax.scores.predictions import check_prediction
 from scorejax.sdes import SDE
-from scorejax.sdes.discrete import DDPM, Chain
-from scorejax.sdes.learned import Learned
+from scorejax.sdes.discrete import DDPM
 
-_OBJECTIVE, _HIDING = 1, 2  # streams of an example's key; 0 prepares the example
+_OBJECTIVE, _HIDING, _AUGMENT = 1, 2, 3  # streams of an example's key; 0 prepares the example
 
 
 Predicts: TypeAlias = Literal[
@@ -70,6 +60,7 @@ class Score(Recipe):
         reverse_variance: scores.ReverseVariance = "range",
         conditional: bool = False,
         label_dropout: Below1 = 0.0,
+        augment: Annotated[augmentation.Augment, augmentation.AUGMENT] = "none",
     ) -> None:
         """Check the settings.
 
@@ -86,8 +77,10 @@ class Score(Recipe):
             conditional: whether the network takes the labels of the data as a condition.
             label_dropout: chance that training hides an example's label; above 0 the run can be guided. Of several
                 conditions each is hidden with this chance, and all of them together too.
+            augment: how examples of training are changed at random, with labels that say how and are zero in sampling.
         """
         super().__init__(given)
+        self.augment = augmentation.chosen(augment)
         self.predicts, self.sigma_data = predicts, sigma_data
         self.noise_label: scores.NoiseLabel = noise_label
         self.reverse_variance: scores.ReverseVariance = reverse_variance
@@ -111,6 +104,12 @@ class Score(Recipe):
             )
         with user_errors("section objective"):
             self._objective(None)  # found out here, not inside the compiled step
+        if self.augment is not None and {"chain", "centered"} & takes(self.config.objective.find()):
+            raise ConfigError(
+                f"recipe.augment = {self.config.recipe.augment.name!r} trains on other examples than those of the "
+                f"data, of which objective = {self.config.objective.name!r} is a bound: set recipe.augment=none, or "
+                "objective=denoising"
+            )
 
     @functools.cached_property
     def network(self) -> nn.Module:
@@ -121,7 +120,10 @@ class Score(Recipe):
                 f"sde.shape = {self.sde.shape}, but an example of {form.name} has the shape {form.shape}: set "
                 f"sde.shape={','.join(map(str, form.shape))}"
             )
-        return networks.of_scores(self.config, form, self.sde, conditional=self.conditional)
+        labels = augmentation.of_network(self.augment, form)
+        module = networks.of_scores(self.config, form, self.sde, conditional=self.conditional, **labels)
+        augmentation.check(module, labels, self.config)
+        return module
 
     @property
     def _about(self) -> scores.About:
@@ -159,6 +161,9 @@ class Score(Recipe):
         """The objective that training minimizes."""
         return self._objective(self.given.space.gray_levels)
 
+    def _objective(self, gray_levels: int | None) -> Objective:
+        return of_config(self.config, self.sde, gray_levels=gray_levels, sigma_data=self.sigma_data)
+
     def loss(
         self, params: Params, carry: LossHistory | None, batch: Batch, keys: Array
     ) -> tuple[Array, LossHistory | None, Metrics]:
@@ -171,10 +176,14 @@ class Score(Recipe):
         learns_range = getattr(self.network, "learned_range", False)
         module = scores.run_once(self.network) if learns_range else self.network
         of = functools.partial(scores.score, sde, module, params, self.predicts, **self._about)
-        score = Partial(_given, of(dropout_key=batch.device_key), condition)
+        x, labels = batch.x, None
+        if self.augment is not None:
+            x, changes = self.augment(keys_lib.fold_in(keys, _AUGMENT), x)
+            labels = changes if self.augment.labeled else None
+        score = Partial(_given, of(dropout_key=batch.device_key, augmented=labels), condition)
         head = self._variances(sde, module, params, condition, batch.device_key) if learns_range else None
         trained = () if coefficients(self.config.objective) is None else (params["weighting"],)
-        x, known = batch.x, jnp.isfinite(batch.x)
+        known = jnp.isfinite(x)
         if self.given.form.missing:
             linear = networks.gaussian(sde, "data.missing")
             score, x = observed(linear, score, known, spread=0.0), jnp.where(known, x, 0.0)
@@ -230,63 +239,8 @@ class Score(Recipe):
         params, step = pretrained.load(path, self.network, max(shape[:2]), channels=shape[-1])
         return self._complete(params, self._fitting), step
 
-    # ---- Objectives ----------------------------------------------------------------------------------------------
-
-    def _objective(self, gray_levels: int | None) -> Objective:
-        """The objective of section `objective`, by what its factory takes.
-
-        One that takes `chain` is a bound whose terms are the levels of a chain; one that takes `gray_levels` is a bound
-        in bits/dim, which needs to know those of the data. All others hold at any time of any process.
-        """
-        c, sde = self.config.objective, scores.stand_in(self.sde)
-        factory, settings = c.find(), c.own()
-        parameters, time_sampling = takes(factory), times_by(c.time_sampling)
-        of_chain, of_bound = "chain" in parameters, "centered" in parameters
-        learns_range = bool(getattr(self.config.model, "learned_range", None))
-        if of_chain != learns_range:
-            bounds = ", ".join(name for name, other in objectives.OBJECTIVES.items() if "chain" in takes(other))
-            raise ConfigError(
-                f"objective = {c.name!r} {'needs' if of_chain else 'does not go with'} model.learned_range=true: the "
-                f"bounds of a chain ({bounds}) train the variances, and no other objective does"
-            )
-        if isinstance(sde, Learned) and not (of_bound and not of_chain):
-            raise ConfigError(
-                f"sde = 'learned' is learned by the bound in continuous time alone: set objective = 'continuous_vlb', "
-                f"got {c.name!r}"
-            )
-        if of_chain and not isinstance(sde, Chain):
-            raise ConfigError(
-                f"objective = {c.name!r} is the bound of a chain of levels, got sde = {self.config.sde.name!r}; set "
-                "sde = 'ddpm', or objective = 'continuous_vlb'"
-            )
-        if of_bound:
-            count = "gray_levels" if "gray_levels" in parameters else "levels"
-            settings |= {count: gray_levels, "centered": self.config.data.centered}
-        if "time_sampling" in parameters:
-            settings["time_sampling"] = time_sampling
-        if (weighting := named_weighting(c)) is not None:
-            settings["weighting"] = weighting_by(weighting, self.sigma_data)
-        function = functools.partial(factory, **settings)
-        if of_chain:
-            assert isinstance(sde, Chain)  # refused above
-            return bound_of_chain(function, sde, time_sampling, "proposal" in parameters)
-        objectives.time_density(sde, jnp.full(1, sde.t_max), time_sampling)
-
-        def loss(
-            keys: Array,
-            sde: SDE,
-            score: ScoreFunction,
-            head: VarianceHead | None,
-            x0: Array,
-            t: Array,
-            history: LossHistory | None,
-            coefficients: Array | None = None,
-        ) -> Array:
-            return trained_by(function, coefficients)(keys, sde, score, x0, t=t)
-
-        try_out(trained_by(function, coefficients(c)), sde)
-        return Objective(drawn(sde, time_sampling), loss, is_continuous_bound=of_bound)
-
 
 def _given(score: Callable[..., Array], condition: Array | None, x: Array, t: Array) -> Array:
+    if condition is not None and len(x) > len(condition):  # several points of an example come in turns
+        condition = jnp.tile(condition, (len(x) // len(condition), *[1] * (condition.ndim - 1)))
     return score(x, t, condition)
