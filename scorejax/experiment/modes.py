@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import jax
 
-from scorejax.experiment import averages, checks, recipes, record, rehearsal, steering
+from scorejax.experiment import averages, by_data, checks, recipes, record, rehearsal, steering
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config, flatten, to_dict
 from scorejax.experiment.evaluation import calibrate as calibration
@@ -32,6 +32,7 @@ def run(mode: str, config: Config, workdir: str | Path) -> str | None:
     Raises:
         RunError: what is wrong with the config, the workdir or the data, in one line.
     """
+    config = by_data.settled(config, workdir)
     # A folder that is not there has no other writer: training makes it, and locks it then.
     with workdir_lib.writing(workdir) if Path(workdir).is_dir() else contextlib.nullcontext():
         if mode != "train":

@@ -12,7 +12,7 @@ import importlib
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from scorejax.experiment.config import names
 from scorejax.experiment.config import values as values_lib
@@ -21,6 +21,8 @@ from scorejax.experiment.config.settings import REQUIRED, Factory, Setting, sett
 from scorejax.experiment.config.values import Kind, Place, Value
 from scorejax.runtime.errors import ConfigError, user_errors
 
+AUTO = "auto"
+"""What a number is set to that is to be read off the training data."""
 _USER_ERRORS = (ValueError, TypeError, KeyError, FileNotFoundError)  # what `user_errors` explains
 
 
@@ -40,6 +42,7 @@ class Seam(Place):
         closed: whether it takes no parts but those of its table.
         nested: settings of its parts that name parts themselves, by the name of the setting, for rooms that know no
             configs; it holds for settings that take any text.
+        by_data: settings of its parts, `part.setting`, that may be `auto`: read off the training data before a run.
     """
 
     table: str | Mapping[str, Factory]
@@ -51,6 +54,7 @@ class Seam(Place):
     makes: str | None = None
     closed: bool = False
     nested: Mapping[str, Seam] = field(default_factory=dict)
+    by_data: frozenset[str] = frozenset()
 
     def entries(self) -> Mapping[str, Factory]:
         """The parts by name."""
@@ -82,7 +86,8 @@ class Seam(Place):
         factory = self.find(name)
         filled = self.supplied | (factory.keywords.keys() if isinstance(factory, functools.partial) else set())
         own = {key: value for key, value in settings_of(factory).items() if key not in filled}
-        return {key: self._below(key, value) if key in self.nested else value for key, value in own.items()}
+        own |= {key: self._below(key, own[key]) for key in self.nested if key in own}
+        return {key: _by_data(value) if f"{name}.{key}" in self.by_data else value for key, value in own.items()}
 
     def _below(self, key: str, setting: Setting) -> Setting:
         """A setting that names a part of its own, if it is a text without choices."""
@@ -173,6 +178,11 @@ def make(
     if missing:
         raise ConfigError(f"{where}: {name} needs {', '.join(missing)}; set --config.{where}.{missing[0]}=VALUE")
     taken = inspect.signature(factory).parameters
+    if asked := [key for key, value in given.items() if f"{name}.{key}" in seam.by_data and value == AUTO]:
+        raise ConfigError(
+            f"{where}.{asked[0]} = {AUTO} is read off the training data, which was not done yet: take the config that "
+            "scorejax.experiment.by_data.settled(config) returns, or give a number"
+        )
     extra = {key: value for key, value in supplied.items() if key in taken}
     # Of the package's own parts other errors than these are faults of the package, and keep their traceback.
     foreign = (Exception,) if ":" in name and name not in seam.entries() else ()
@@ -192,6 +202,11 @@ def make(
                 "docs/extending.md"
             )
     return made
+
+
+def _by_data(setting: Setting) -> Setting:
+    """A number that may be read off the data."""
+    return replace(setting, hint=setting.hint | Literal["auto"])
 
 
 def _is_value(word: str, kind: Kind | Place) -> bool:

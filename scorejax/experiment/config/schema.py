@@ -62,7 +62,12 @@ STEPPER = Seam(
 TIME_GRID = Seam(
     "scorejax.experiment.assemble:GRIDS", "time grid", "auto", supplied=frozenset({"t_min", "fitted", "stepper"})
 )
-TIME_SAMPLING = Seam("scorejax.objectives:TIMES", "law of times", "uniform")
+TIME_SAMPLING = Seam(
+    "scorejax.objectives:TIMES",
+    "law of times",
+    "uniform",
+    by_data=frozenset({"lognormal.mean", "lognormal.std"}),
+)
 _FOR_WEIGHTINGS = frozenset({"sigma_data", "coefficients"})
 _BASE = Seam("scorejax.objectives:FIXED_WEIGHTINGS", "weighting", "edm", supplied=_FOR_WEIGHTINGS)
 WEIGHTING = Seam(
@@ -77,7 +82,13 @@ SCHEMA: Values = {
         str | None, None, "published weights: what training starts from, and what is evaluated if nothing was trained"
     ),
     # What kind of training this is, with its own settings.
-    "recipe": Seam("scorejax.experiment.recipes:RECIPES", "recipe", "score", makes="scorejax.experiment.recipe:Recipe"),
+    "recipe": Seam(
+        "scorejax.experiment.recipes:RECIPES",
+        "recipe",
+        "score",
+        makes="scorejax.experiment.recipe:Recipe",
+        by_data=frozenset({"score.sigma_data"}),
+    ),
     "data": Seam(
         "scorejax.data:SOURCES",
         "data source",
@@ -92,6 +103,7 @@ SCHEMA: Values = {
         "vp",
         supplied=frozenset({"key"}),
         makes="scorejax.sdes:SDE",
+        by_data=frozenset({"edm.sigma_min", "edm.sigma_max", "ve.sigma_min", "ve.sigma_max"}),
     ),
     "model": Seam(
         "scorejax.models:NETWORKS",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scorejax.experiment.config import values as values_lib
-from scorejax.experiment.config.parts import Seam, make, reject
+from scorejax.experiment.config.parts import AUTO, Seam, make, reject
 from scorejax.experiment.config.section import Help, Section
 from scorejax.experiment.config.settings import REQUIRED, Factory, Setting, declared, shown
 from scorejax.experiment.config.values import Kind, Value, Values
@@ -252,6 +252,12 @@ class Part(Config):
         """
         given = {key: _format(value) if key == "dtype" else value for key, value in self.own().items()}
         return make(self._seam, self._fields["name"], given, supplied, self._path, *positional)
+
+    def by_data(self) -> list[str]:
+        """The settings that are to be read off the data, and were not yet."""
+        name = self._fields["name"]
+        known = [key for key in self._own_keys() if f"{name}.{key}" in self._seam.by_data]
+        return [key for key in known if self._fields[key] == AUTO]
 
     def factory(self) -> Factory:
         """The part as a function of what the program supplies."""
