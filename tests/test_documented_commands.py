@@ -80,6 +80,7 @@ CONTEXTS = [
     ["eval.features=inception"],
     ["model=ddpmpp"],
     ["sde=colored"],
+    ["sde=edm"],
     *([f"recipe={name}"] for name in RECIPES),
 ]
 
