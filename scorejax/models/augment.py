@@ -7,6 +7,8 @@ way whether it was trained with augmentation or not: `model.apply({"params": par
 
 from __future__ import annotations
 
+from typing import overload
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,10 @@ AUGMENT = "augment"
 """The collection of variables in which `{"labels": [B, augment_dim]}` says how each example was augmented."""
 
 
+@overload
+def with_augmentation(network: nn.Module, h: jax.Array, features: int, batch: int) -> jax.Array: ...
+@overload
+def with_augmentation(network: nn.Module, h: None, features: int, batch: int) -> jax.Array | None: ...
 def with_augmentation(network: nn.Module, h: jax.Array | None, features: int, batch: int) -> jax.Array | None:
     """Return the vector of the noise `[B, features]` plus a dense map of the labels of augmentation.
 
