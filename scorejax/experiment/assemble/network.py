@@ -185,12 +185,14 @@ def check_missing(config: Config, process: SDE) -> None:
     for key, value in (("bound", c.bound), ("denoising", c.denoising), ("elbo", c.elbo), ("mixture", c.mixture)):
         if value:
             raise ConfigError(f"eval.{key} = {value} is of examples without missing numbers; set eval.{key}=0")
+    if config.recipe.get("augment", "none") not in ("none", None):
+        raise ConfigError("recipe.augment moves what is missing; set recipe.augment=none, or leave data.missing unset")
     if config.train.validate_every:
         raise ConfigError("train.validate_every is of examples without missing numbers; set train.validate_every=0")
 
 
 def with_labels(config: Config, form: Form, process: SDE, **more: object) -> nn.Module:
-    """The network of scores of a config, given what the data are labeled with.
+    """The network of scores of a config, given what the data are labeled with, and `more` if it has such fields.
 
     Raises:
         ConfigError: the data have no labels, or the network does not take their kind.
