@@ -185,7 +185,7 @@ def check_missing(config: Config, process: SDE) -> None:
     for key, value in (("bound", c.bound), ("denoising", c.denoising), ("elbo", c.elbo), ("mixture", c.mixture)):
         if value:
             raise ConfigError(f"eval.{key} = {value} is of examples without missing numbers; set eval.{key}=0")
-    if config.recipe.get("augment", "none") not in ("none", None):
+    if "augment" in config.recipe and config.recipe.augment.name != "none":
         raise ConfigError("recipe.augment moves what is missing; set recipe.augment=none, or leave data.missing unset")
     if config.train.validate_every:
         raise ConfigError("train.validate_every is of examples without missing numbers; set train.validate_every=0")
