@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scorejax.__main__ import parse
-from scorejax.experiment import checks, modes
+from scorejax.experiment import by_data, checks, modes
 from scorejax.experiment import config as configs
 from scorejax.experiment.config import reading
 from scorejax.experiment.evaluation import quality, sweep
@@ -49,6 +49,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 # The configs of the runs that commands go on with.
 RUNS = {
     "RUN": "vp_digits",
+    "runs/edm_digits": "edm_digits",
     "runs/vp_digits": "vp_digits",
     "runs/vp_mnist": "vp_mnist",
     "runs/vp_mnist-conditional": "vp_mnist:conditional",
@@ -183,7 +184,7 @@ def test_a_command_is_read_and_its_parts_fit(path, command, monkeypatch):
     configs.override(config, overrides(given))
     if "conditional" not in config.name and config.guidance.name == "classifier_free":
         config.recipe.update({"conditional": True, "label_dropout": 0.1})
-    checks.check(config)
+    checks.check(by_data.settled(config))
     config.guidance.make()
     for metric in config.eval.metrics:
         quality.metric(metric)

@@ -116,24 +116,23 @@ def zero_or_not(setting):
     """A tree of settings without its numbers, but for what zero leaves out."""
     if isinstance(setting, dict):
         return {name: zero_or_not(value) for name, value in setting.items()}
+    if isinstance(setting, (tuple, list)) and all(isinstance(each, (int, float)) for each in setting):
+        return len(setting) > 0
     return setting != 0 if isinstance(setting, (int, float)) and not isinstance(setting, bool) else setting
 
 
 def step_of(run) -> str:
-    """What the step of the tiny run is made of, but for numbers that are constants in its program."""
+    """What the loss of the tiny run is made of: all but its network, the data, and numbers that are constants in it."""
     config = tiny(run).to_dict()
-    whole = [config[section] for section in ("recipe", "model")]
-    numbers_aside = [zero_or_not(config[section]) for section in ("sde", "objective", "optim", "ema")]
-    aside = ("name", "size", "crop", "path", "data_dir", "resident_mib")
-    examples = {name: value for name, value in config["data"].items() if name not in aside}
-    source = config["data"]["name"]
-    kind = source if source in BUILT_IN else SIDES.get(source, (0, 3))[1]
-    return json.dumps((whole, numbers_aside, examples, kind), sort_keys=True, default=str)
+    parts = [zero_or_not(config[section]) for section in ("recipe", "sde", "objective")]
+    return json.dumps((parts, config["data"]["dequantize"]), sort_keys=True, default=str)
 
 
 # Other data, class labels, weights of the loss, or twice the blocks hardly change the tiny step: each network takes it
-# once. Of runs whose steps differ in a few constants, one is looked at.
-DISTINCT = list({network_of(run): run for run in reversed(RUNS)}.values())
+# once. Of runs whose losses differ in a few constants one is looked at, with any network.
+BY_MODES = ("blur", "blurring", "ihdm")  # longer to compile than others
+SIMPLE_LAST = sorted(reversed(RUNS), key=lambda run: read(*run).get("sde", {}).get("name") not in BY_MODES)
+DISTINCT = list({network_of(run): run for run in SIMPLE_LAST}.values())
 STEPS = {step_of(run): run for run in [*reversed(RUNS), *DISTINCT]}
 UNTAKEN = [run for run in STEPS.values() if run not in DISTINCT]
 

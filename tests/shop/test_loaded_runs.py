@@ -176,7 +176,7 @@ def test_the_script_of_the_readme_runs(images, tmp_path, monkeypatch):
         block for block in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "sj.load(" in block
     ]
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "vp_digits").symlink_to(images.workdir)
+    (tmp_path / "runs" / "edm_digits").symlink_to(images.workdir)
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(script, names)
