@@ -192,6 +192,7 @@ def test_a_command_is_read_and_its_parts_fit(path, command, monkeypatch):
         checks.check(sweep.with_sampler(config, sampler, 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "text"), SETTINGS)
 def test_a_setting_is_one_of_a_config(page, text):
     """A key alone is asked for; a value is set."""

@@ -161,6 +161,7 @@ def test_parts_are_ordinary_objects_in_python(outside, monkeypatch):
     assert np.abs(np.abs(draw.x) - 2).max() < 1.5
 
 
+@pytest.mark.slow
 def test_a_process_of_ones_own_drift_is_found_and_fits(tmp_path, monkeypatch):
     """The example of docs/processes.md: its objective is traced, its prior is what its drift leaves as it is."""
     monkeypatch.chdir(tmp_path)

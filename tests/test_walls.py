@@ -41,6 +41,7 @@ def run(source, **environment):
     return subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_importing_the_mathematics_imports_nothing_heavy():
     done = run("import sys, scorejax; print(*sorted({name.split('.')[0] for name in sys.modules}))")
     assert done.returncode == 0, done.stderr

@@ -32,6 +32,7 @@ def standard_normal(y):
     return stats.norm.logpdf(y).sum(tuple(range(1, y.ndim)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("transform", ["none", "log", "log1p", "asinh"])
 @pytest.mark.parametrize("normalize", NORMALIZE)

@@ -54,6 +54,7 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_sees():
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[17:], b), uninterrupted, resumed)
 
 
+@pytest.mark.slow
 def test_the_parts_of_all_processes_make_up_the_batch():
     whole = run(Resident(IMAGES, 8, seed=2), 3, 5)[1]
     here, there = (Streamed(IMAGES, 8, seed=2, parts=4, local=p) for p in ((0, 1), (2, 3)))

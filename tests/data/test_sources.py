@@ -330,6 +330,7 @@ def test_malformed_sets_are_refused(bad):
         Dataset("wrong", **bad)
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_no_reader():
     readers = {"tensorflow_datasets", "sklearn", "PIL", "h5py", "zarr"}
     code = f"import sys, scorejax.data; print(sys.modules.keys() & {readers})"

@@ -61,6 +61,7 @@ def test_forward_mode_has_an_adjoint_of_its_own():
         np.testing.assert_allclose(found(AT, ALONG), slope(decode), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [log_prob, decode, sample])
 def test_forward_mode_without_it_fails_with_the_remedy(function):
     with pytest.raises(TypeError, match="custom_vjp") as error:

@@ -97,6 +97,7 @@ def test_the_modes_of_data_are_those_of_their_covariance_and_color_the_noise():
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)  # all modes drown at one time
 
 
+@pytest.mark.slow
 def test_the_prior_of_heat_dissipation_is_the_law_of_the_blurred_data():
     sde = sj.ihdm(shape=(4, 4, 1), blur_max=3.0, std=0.05, n=10)
     x = np.random.default_rng(0).standard_normal((3000, 4, 4, 1)).cumsum(1) + 1.0

@@ -73,6 +73,7 @@ def test_fine_modes_die_first_and_in_the_mirrored_order_last():
     np.testing.assert_allclose(coarse.rate.ravel()[ranks[0]], mirrored.rate.ravel()[ranks[1]][::-1], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_without_blur_it_is_the_plain_chain_to_the_last_bit():
     """With no growth, or with one mode of which all are alike; samples of the same key too."""
     plain, t = sj.ddpm(), jnp.linspace(1e-3, 1.0, 40)
@@ -175,6 +176,7 @@ def steppers(sde, score, statistic):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n if n == "blur" else pytest.param(n, marks=pytest.mark.slow) for n in MODAL])
 def test_every_family_of_samplers_reaches_gaussian_data_mode_by_mode(name, given_noise):
     """The whole run is an affine map. With the optimal variance of every mode it is exact in any number of steps."""
@@ -200,6 +202,7 @@ def test_the_range_of_the_data_bounds_no_variance_of_a_mode():
     assert np.any(free.variance > free.posterior + free.data**2)  # by which a pixel would be bounded
 
 
+@pytest.mark.slow
 @BY_NAME
 def test_a_step_with_fresh_noise_has_the_signal_of_the_predicted_data(name, given_noise):
     """`alpha_s^2 Var(E[x_0 | x_t]) + noise^2 sigma_s^2` in every mode, narrower than the data."""
@@ -219,6 +222,7 @@ def test_a_step_with_fresh_noise_has_the_signal_of_the_predicted_data(name, give
     np.testing.assert_allclose(mean, at(s)[0], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_variance_of_ancestral_steps_is_short_and_that_of_reverse_diffusion_long(given_noise):
     """Modes of data variance 1/4 in 100 steps: 0.2192 and 0.2644, and 0.25 with the optimum of every mode.
 

@@ -115,6 +115,7 @@ def test_the_gap_is_half_the_integrated_squared_error_of_the_score(form):
     assert np.all(np.abs(found.value - cost - gap) < 4 * np.asarray(found.stderr) + 1e-3), (found.value - cost, gap)
 
 
+@pytest.mark.slow
 def test_the_offset_is_the_cost_of_taking_the_last_noise_away():
     """Data N(0, v): q(x | x_eps) is linear in x_eps, so everything is Gaussian and known."""
     v, sde = 0.4, sj.vp(t_min=0.1)  # the same key twice: all but the offset cancels
@@ -131,6 +132,7 @@ def test_the_offset_is_the_cost_of_taking_the_last_noise_away():
     np.testing.assert_allclose(with_offset.value - without.value, decode - entropy, atol=0.03)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_honest():
     sde, n = sj.vp(t_min=1e-3), 400
     x = jnp.broadcast_to(X[1], (n, 2))

@@ -92,6 +92,7 @@ def plan(name):
     return {"stepper": made}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LOOPS else ()) for n in SAMPLERS])
 def test_a_clip_holds_every_sampler_in_the_range_and_leaves_what_lies_there_as_it_is(name):
     """At the last time, before any denoising; one program, whose score and bounds are arguments."""

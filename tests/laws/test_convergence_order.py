@@ -26,6 +26,7 @@ def exact_flow(sde, x, t, s):
     return mean[1] + (np.asarray(x) - mean[0]) * scale[1] / scale[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "steps"), [("euler", (80, 160, 320)), ("heun", (40, 80, 160)), ("rk4", (40, 80, 160))]
 )

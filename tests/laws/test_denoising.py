@@ -61,6 +61,7 @@ def test_the_exact_score_is_the_minimiser(drawn):
     assert loss(1.0, 0.0) < min(loss(0.9, 0.0), loss(1.1, 0.0), loss(1.0, 0.2), loss(1.0, -0.2))
 
 
+@pytest.mark.slow
 def test_weightings_are_the_squared_errors_they_name():
     sde, t = sj.cosine(), np.array([0.1, 0.5, 0.8], np.float32)
     x0 = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)

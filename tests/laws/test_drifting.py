@@ -56,6 +56,7 @@ def test_the_law_on_a_grid_is_that_of_a_mixture_where_there_is_a_formula():
 # ---- The process ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_prior_of_the_double_well_is_normalized_and_drawn_from():
     with jax.enable_x64(True):
         x = jnp.linspace(-3.0, 3.0, 61)[:, None]

@@ -68,6 +68,7 @@ def test_the_bound_of_a_mixture_is_that_of_the_golden_numbers():
         assert np.all(np.abs(found.kl.mean(0) - terms) < 4.5 * found.kl.std(0) / 4000**0.5)
 
 
+@pytest.mark.slow
 def test_a_kl_term_averages_to_its_closed_form(gamma):
     """E KL = (optimal / variance - 1 + log(variance / posterior)) / 2 for the exact score."""
     with jax.enable_x64(True):
@@ -307,6 +308,7 @@ def test_clipping_the_predicted_data_changes_the_bound_it_belongs_to():
     assert bound((-0.2, 0.2)).mean() > bound(None).mean() + 1.0
 
 
+@pytest.mark.slow
 def test_a_process_with_a_rate_for_every_mode_has_a_bound_but_no_decoder_of_gray_levels():
     sde = PerMode(rates=np.array([1.0, 4.0]), t_min=0.01, t_max=1.0)
     law = sj.analytic.gaussian([0.0, 0.0], [0.5, 0.5])

@@ -38,6 +38,7 @@ def test_the_stein_score_of_a_new_point_is_that_of_one_more_sample():
     np.testing.assert_allclose(found, larger(NEW)[:, -1], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_spectral_score_has_the_coefficients_that_partial_integration_gives():
     """By its definition, with the gradients of the eigenfunctions taken by differentiation."""
     count, width = len(PLANE), 1.5

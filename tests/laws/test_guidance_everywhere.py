@@ -176,6 +176,7 @@ ERRORS = {
 
 
 # `renoise` makes the samples narrower the more steps it takes, and reaches no law
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in STEPPERS if n not in (*LOOPS, "renoise")])
 def test_every_family_of_samplers_reaches_the_posterior_of_gaussian_data(name, given_noise):
     given_noise(lambda noise, _: noise)

@@ -275,6 +275,7 @@ def test_what_does_not_fit_is_refused(make, words):
         make()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "deviation"), [(1.0, 1.0), (2.0, 0.66673), (3.0, 0.44453)])
 def test_a_normal_law_led_away_from_a_wider_one_is_narrower_than_the_product_of_densities(scale, deviation):
     # d log x / d sigma = sigma (c / (1 + sigma^2) + (1 - c) / (2.25 + sigma^2)); the product has .80178 and .68825

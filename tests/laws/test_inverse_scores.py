@@ -42,6 +42,7 @@ def relative(found, exact):
     return float(jnp.sqrt(jnp.sum((found - exact) ** 2) / jnp.sum(exact**2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["vp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("ve", "own rate for every mode"))]
 )
@@ -52,6 +53,7 @@ def test_moment_matching_is_exact_for_gaussian_data(name):
     np.testing.assert_allclose(found, exact, rtol=2e-3, atol=2e-4 * float(jnp.abs(exact).max()))
 
 
+@pytest.mark.slow
 def test_the_pseudoinverse_score_is_exact_for_standard_normal_data_alone():
     sde, normal = sj.vp(), sj.analytic.gaussian(np.zeros(2), np.eye(2))
     scores = []
@@ -179,6 +181,7 @@ def test_the_jacobian_of_the_posterior_mean_is_the_covariance_and_positive():
     assert len(parts(exact)[0]) == 2
 
 
+@pytest.mark.slow
 def test_nan_where_the_mask_measures_nothing_changes_nothing():
     sde = sj.vp()
     mask = operators.mask(np.array([True, False]))

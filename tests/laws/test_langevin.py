@@ -59,6 +59,7 @@ def test_a_samples_own_norm_is_refused_where_its_step_has_no_mean(norm):
         stationary_variance(langevin(0.1, norm=norm), 2, 2, 4)
 
 
+@pytest.mark.slow
 def test_correctors_mix_from_a_wrong_start():
     law = sj.analytic.gaussian([0.5, -1.0], [[0.6, 0.3], [0.3, 0.4]])
     score, n = law.score(SDE), 4000

@@ -104,6 +104,7 @@ def run_step(stepper, keys, sde, score, x, t, memory):
     return stepper.step(keys, sde, score, x, t, t, memory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("snr", "epsilon"), [(0.316, 2e-5), (0.176, 6.2e-6), (0.128, 3.3e-6), (0.095, 1.8e-6)])
 def test_the_corrector_ald_takes_the_same_updates(snr, epsilon):
     """`epsilon = 2 (snr sigma_min)^2`, the published pairs; to rounding for the exact epsilon."""
@@ -131,6 +132,7 @@ def test_the_variance_after_a_level_is_technique_4s(ratio, steps, relative, expe
     np.testing.assert_allclose(jnp.mean(x**2) / 0.25, expected, rtol=5 * (2 / 200_000) ** 0.5)
 
 
+@pytest.mark.slow
 def test_a_chain_trains_on_the_objective_of_ncsn():
     """At level n: `sigma^2 / 2 |s(x_0 + sigma noise, label) + noise / sigma|^2`, labels from the largest sigma down."""
     sde, sigmas = sj.smld(0.1, 2.0, 20), np.geomspace(0.1, 2.0, 20)

@@ -23,6 +23,7 @@ def exact(x, t):
     return -((a + v) * x - cross * x[:, ::-1]) / ((a + v) ** 2 - cross**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", [sj.vp(), sj.ve()], ids=["vp", "ve"])
 def test_the_density_of_what_is_known_does_not_see_the_rest(sde):
     """Next to known numbers of unit variance: what each missing one counts is taken off."""

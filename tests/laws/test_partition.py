@@ -68,6 +68,7 @@ def test_the_quantile_of_an_interval_is_that_of_students_law(chains, expected):
     assert partitions.quantile_95(chains) == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.slow
 def test_chains_that_begin_in_the_law_of_the_energy_know_its_constant_exactly():
     """All laws of the path are one, so every weight is Z, whatever the moves do."""
     found = partitions.annealed_importance_sampling(

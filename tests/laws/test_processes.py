@@ -184,6 +184,7 @@ def test_the_posterior_is_gaussian_conditioning(name):
         np.testing.assert_allclose(got.ravel(), expected.ravel(), rtol=1e-8, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_simulating_the_forward_sde_gives_the_marginal():
     """Euler-Maruyama forwards in data space, with rotated per-mode coefficients, ends in `q(x_t | x_0)`."""
     u = rotation(3)

@@ -47,6 +47,7 @@ def test_the_score_is_the_gradient_of_the_density():
             np.testing.assert_allclose(law.score_at(sde, x, t), gradient, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_exact_score_gives_the_exact_likelihood():
     law, sde = random_field(16, 1), sj.vp()
     x = law.sample(jax.random.key(0), 3)

@@ -146,6 +146,7 @@ ADAPTIVE = [pytest.param(n, "none", marks=() if n == "vp" else pytest.mark.slow)
 ADAPTIVE += [pytest.param(n, "langevin", marks=pytest.mark.slow) for n in WHOLE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "corrector"), ADAPTIVE)
 def test_the_adaptive_sampler_reaches_the_law_of_the_data(name, corrector):
     sde = PROCESSES[name]

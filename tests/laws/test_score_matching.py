@@ -194,6 +194,7 @@ def test_objectives_of_a_density_become_objectives_of_a_process_by_one_wrapper()
     np.testing.assert_array_equal(wrapped, sj.objectives.denoising(KEY, sde, score, x0, **whole))
 
 
+@pytest.mark.slow
 def test_a_timed_energy_keeps_its_cheap_form():
     """Finite differences of `score_from_energy` ask the energy alone: no gradient of it is in the program."""
     sde, x0 = sj.vp(), jnp.ones((2, 3))

@@ -53,6 +53,7 @@ def test_times_of_the_flow():
 PAIRS = [(name, sde) for name in LAWS for sde in (sj.vp(), FLOW)] + [("lognormal", sj.ve()), ("lognormal", EDM)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sde"), PAIRS, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
 def test_times_lie_inside_and_no_end_is_an_atom(name, sde):
     u = jnp.concatenate([jnp.linspace(0.0, 1.0, 41), jnp.array([1e-6, 1 - 1e-6])])

@@ -69,6 +69,7 @@ def test_the_two_forms_of_the_cost_differ_by_a_constant_of_the_ends(gamma):
         np.testing.assert_allclose(difference, 19.327913550, atol=2e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [1.0, 0.3])
 def test_the_optimal_path_is_never_worse_than_an_even_one(gamma, eta):
     cost = trajectories.path_cost(LINEAR, gamma, eta)
@@ -117,6 +118,7 @@ def test_trajectories_refuse_what_they_cannot_visit(gamma):
             call()
 
 
+@pytest.mark.slow
 def test_the_optimal_grid_is_the_optimal_trajectory_of_what_was_fitted(gamma):
     found = sj.samplers.GRIDS["optimal"](LINEAR, 9, eta=0.5, fitted={"analytic": gamma}.get)
     np.testing.assert_array_equal(found, trajectories.optimal(LINEAR, gamma, 10, eta=0.5))

@@ -32,6 +32,7 @@ def losses(coefficients, base=None, reduction="mean"):
     return found.reshape(len(LEVELS), EACH), gradient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_at_the_best_coefficients_every_level_has_the_loss_1_plus_u_and_no_gradient(reduction):
     with jax.enable_x64():

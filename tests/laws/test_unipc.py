@@ -65,6 +65,7 @@ def weights(stepper, done, t):
     return stepper.step(None, VP, score, jnp.zeros((4, 1)), t, t - 0.1, memory).x[:, 0]
 
 
+@pytest.mark.slow
 def test_the_variants_differ_only_where_there_is_a_single_difference():
     """Else their weights solve the same equations, and `B` cancels."""
     kept = float(VP.sigma(0.5) / VP.sigma(0.6))

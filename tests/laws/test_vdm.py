@@ -79,6 +79,7 @@ def test_the_bound_of_any_process_is_that_of_its_ends_however_times_are_drawn(ti
         np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_ends_and_leave_the_shape_alone(given_noise):
     with jax.enable_x64(True):
         slope = jax.jit(jax.grad(bound(given_noise)))(bent(ends=(-3.0, 2.0)))

@@ -59,6 +59,7 @@ def test_sampling_with_new_parameters_does_not_compile_again(stepper, compilatio
     assert again(call, compilations) == 0
 
 
+@pytest.mark.slow
 def test_log_prob_with_new_parameters_does_not_compile_again(compilations):
     def call(scale):
         sde = sj.vp(beta_max=20.0 * scale, t_min=0.1)

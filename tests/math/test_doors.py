@@ -254,6 +254,7 @@ WRONG_SCORES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", SCORES)
 @pytest.mark.parametrize("kind", WRONG_SCORES)
 def test_a_score_of_another_shape_is_refused_and_not_broadcast(call, kind):
@@ -274,6 +275,7 @@ NOT_PER_EXAMPLE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", NOT_PER_EXAMPLE)
 def test_a_density_is_one_number_per_example(call):
     for wrong in (lambda x, t: jnp.sum(x, 1, keepdims=True), lambda x, t: jnp.sum(x), lambda x, t: x):

@@ -133,6 +133,7 @@ def test_the_corrector_runs_at_the_time_the_sampler_has_reached():
         np.testing.assert_allclose(seen, [a, a, b, b] if first else [a, b, b, c], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_encoding_and_decoding_are_inverse():
     score, x = LAW.score(SDE), LAW.sample(jax.random.key(1), 6)
     latent = sj.encode(SDE, score, x, rtol=1e-6, atol=1e-6)

@@ -60,6 +60,7 @@ def test_every_setting_has_a_default_of_its_declared_plain_type(kind, name):
         assert isinstance(parameter.default, (*(d for d in declared if d in PLAIN), type(None)))
 
 
+@pytest.mark.slow
 def test_every_entry_is_made_by_its_defaults():
     for make in sj.sdes.SDES.values():
         asked = {"shape": (2,)} if "shape" in inspect.signature(make).parameters else {}

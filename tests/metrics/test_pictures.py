@@ -111,6 +111,7 @@ def test_arrays_that_are_not_images_are_refused_with_the_reason(tmp_path, bad):
 KINDS = [(9,), (1, 1), (30, 2), (1, 30, 2), (4, 4, 9), (2, 1, 6, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("shape", KINDS, ids=str)
 def test_every_kind_of_example_has_a_picture(tmp_path, shape):

@@ -11,6 +11,7 @@ SHAPE = (7, 5, 2)
 Z = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("centered", "low"), [(True, -1.0), (False, 0.0)])
 def test_a_generator_maps_each_latent_by_itself_to_gray_values_of_the_data(centered, low, make_params):
     model = GeneratorConv(features=4, centered_input=centered)

@@ -45,6 +45,7 @@ def run(model, params, x, labels):
     return np.asarray(op_by_op.run(apply.trace(params, x, labels), params, x, labels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rank"), CASES)
 def test_the_output_has_the_shape_of_the_examples_or_with_a_learned_range_twice_the_channels(name, rank):
     model, shape = tiny(name, learned_range=True), SHAPES[rank]
@@ -53,6 +54,7 @@ def test_the_output_has_the_shape_of_the_examples_or_with_a_learned_range_twice_
     assert (out.shape, out.dtype) == ((2, *shape[:-1], channels), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rank"), MARKED)
 def test_each_row_is_mapped_by_itself_and_feels_its_own_noise_label(name, rank):
     model, shape = tiny(name), SHAPES[rank]

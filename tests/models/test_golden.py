@@ -37,6 +37,7 @@ def score(network, sde, params=None, apply=None):
     return sj.make_score(SDES[sde], apply or r.apply, params, predicts(sde), label=SDES[sde].label)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_outputs_equal_those_of_the_reference(network):
     r = reference(network)

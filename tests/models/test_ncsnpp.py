@@ -29,6 +29,7 @@ def shapes(model, shape, **kwargs):
     return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape), jnp.ones(shape[0]), **kwargs)["params"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "size", "count"),
     [

@@ -27,6 +27,7 @@ def changed(**settings):
     return {**CONFIG, "model": {**CONFIG["model"], **settings}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ncsn", "ncsnv2"])
 @pytest.mark.parametrize("channel_ddof", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_outputs_equal_those_of_the_reference_under_either_variance_over_channels(name, channel_ddof):

@@ -30,6 +30,7 @@ def in_a_plane(params, padding):
     return jax.tree.map(lambda leaf: reduced(leaf) if leaf.ndim == 4 else leaf, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", ["zeros", "circular"])
 def test_an_image_of_one_column_is_a_series(make_params, padding):
     model = DDPM(**MEANS, padding=(padding,))
@@ -55,6 +56,7 @@ CIRCLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "padding", "model"), CIRCLES, ids=["means", "mixed", "filters"])
 def test_around_a_circle_no_place_is_special(make_params, shape, padding, model):
     """A shift by a whole pixel of the coarsest level goes through; where zeros lie beyond the edge it does not."""
@@ -74,6 +76,7 @@ def test_the_same_network_with_zeros_beyond_the_edge_knows_where_it_is(make_para
     assert np.abs(np.roll(out[:2], 2, axis=1) - out[2:]).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(5, 1), (33, 13), (1, 2), (9, 5, 2), (6, 1, 1), (5, 7, 6, 3), (1, 4, 9, 1)], ids=str)
 def test_any_sides_and_channels_have_a_network(shape):
     for model in (DDPMpp(**MEANS), NCSNpp(**TINY, progressive_input="input_skip", progressive="output_skip")):
@@ -81,6 +84,7 @@ def test_any_sides_and_channels_have_a_network(shape):
         assert init(jnp.zeros((2, *shape)), jnp.ones(2))[0].shape == (2, *shape)
 
 
+@pytest.mark.slow
 def test_rows_of_a_batch_of_volumes_do_not_know_of_each_other(make_params):
     model = DDPMpp(**{**MEANS, "attention_resolutions": (5,)})
     x = RNG.standard_normal((2, 5, 3, 4, 2)).astype(np.float32)

@@ -29,6 +29,7 @@ def test_the_published_number_of_parameters(fields, side, expected):
     assert count(SongUNet(**fields), (side, side, 3)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [{}, NCSNPP])
 def test_classes_and_augmentation_are_added_to_the_waves(kind):
     fields = {"features": 4, "channel_multipliers": (1, 1), "blocks_per_level": 1, "attention_resolutions": ()} | kind

@@ -109,6 +109,7 @@ def test_networks_of_every_dimension(make_params, kind, sides):
     np.testing.assert_allclose(moved[1:], out[1:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_dit_starts_at_nothing():
     model, x = DiT(**SMALL), jnp.ones((1, 4, 4, 1))
     out, given = jax.jit(lambda key: model.init_with_output(key, x, jnp.ones(1)))(jax.random.key(0))

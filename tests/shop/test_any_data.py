@@ -36,6 +36,7 @@ def of_kind(folder, kind):
     return x, small("recipe=exact_recipes:White", f"data=npz:path={folder / 'x.npz'}", *settings, *few)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [kind if kind == "series of 16 bits" else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
 )

@@ -68,6 +68,7 @@ def refused(what, config, can):
     return pytest.raises(ConfigError, match=said)
 
 
+@pytest.mark.slow
 def test_an_evaluation_measures_what_a_model_can_or_is_refused(kind, capsys):
     config, folder, can, sections, _ = kind
     if sections is None:
@@ -99,6 +100,7 @@ def test_an_evaluation_measures_what_a_model_can_or_is_refused(kind, capsys):
         assert level["log_snr"] is None and level["accuracy"] > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sample", "sweep", "calibrate"])
 def test_a_mode_works_or_says_what_the_model_can_do(kind, mode, capsys):
     config, folder, can, _, works = kind

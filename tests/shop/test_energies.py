@@ -86,6 +86,7 @@ def test_energies_that_run_apart_and_chains_that_run_away_are_not_trusted_and_ar
     assert "2.0% of the chains ran away" in energies.remark({"went_back": 0.0, "rescued_chains": 0.02}, 10.0)
 
 
+@pytest.mark.slow
 def test_chains_that_run_away_never_enter_the_gradient():
     recipe = made("energy:chains=6:langevin_steps=1:step_size=0.01", "energy_mlp:features=4:depth=1")
     params = recipe.init(jax.random.key(0))
@@ -142,6 +143,7 @@ def test_what_chains_cannot_be_is_refused():
 # ---- Score matching
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "warned"), [("silu", False), ("relu", True)])
 def test_an_energy_without_curvature_is_warned_of_where_score_matching_trains_it(activation, warned, caplog):
     recipe = made("energy:matching=sliced", f"energy_mlp:features=4:depth=2:activation={activation}")
@@ -180,6 +182,7 @@ def unnormalized(tmp_path_factory):
 UNREAD = ("sampler.steps=1000", "sampler.t_min=none", "eval.likelihood_examples=64")
 
 
+@pytest.mark.slow
 def test_an_energy_has_bits_per_dim_with_an_interval_that_holds_the_truth(unnormalized, capsys):
     report = unnormalized[0]["partition"]
     assert abs(report["log_z"] + 3) < 4 * report["log_z_standard_error"] < 0.8

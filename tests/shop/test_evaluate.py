@@ -16,6 +16,7 @@ from scorejax.experiment.evaluation import bits, draw, evaluate, quality, report
 from scorejax.runtime.ledger import Ledger
 
 
+@pytest.mark.slow
 def test_bits_per_dim_of_the_exact_score_is_the_truth_and_every_example_counts_once_in_batches_of_any_size(tmp_path):
     config = config_of("Gaussian", "eval.likelihood_examples=37", "eval.rtol=1e-5", "eval.atol=1e-5")
     model, train = subject_of(config)
@@ -52,6 +53,7 @@ def test_a_cut_off_evaluation_goes_on_where_it_stopped(tmp_path):
     assert whole["bits_per_dim"] == pytest.approx(whole["truth"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_of_the_exact_score_lie_at_the_floor(tmp_path):
     config = config_of("Gaussian", "sampler.steps=200", "eval.samples=2000", "eval.batch=500")
     config.eval.reference_examples = 0

@@ -107,6 +107,7 @@ def test_weights_depend_on_the_key_alone_and_have_the_shapes_that_are_restored(t
     assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), params)
 
 
+@pytest.mark.slow
 def test_a_loss_is_one_finite_number_for_each_example_and_the_carry_keeps_its_form(trained):
     _, params, carry, batch, keys, loss = trained
     losses, after, metrics = loss(params, carry, batch, keys)

@@ -15,6 +15,7 @@ from scorejax.experiment.evaluation import controlled
 from scorejax.experiment.trained import restore
 
 
+@pytest.mark.slow
 def test_inpainting_keeps_what_is_known_and_draws_the_rest(tmp_path, train):
     report, rows = control(tmp_path, "guidance=inpaint")
     test = assemble.dataset(config_of(), "test")
@@ -45,6 +46,7 @@ def test_an_exact_measurement_is_met_and_its_blind_part_is_the_models(tmp_path):
     assert rows["x"].reshape(4, 4, 2, 4, 2).std((2, 4)).mean() > 1.0
 
 
+@pytest.mark.slow
 def test_results_depend_neither_on_the_batch_nor_on_its_other_images(tmp_path, folder):
     asked = ("guidance=restore", "guidance.sigma_y=0.1", f"guidance.input={folder}")
     _, four = control(tmp_path / "4", *asked)
@@ -92,6 +94,7 @@ def test_measured_images_are_restored_without_a_truth_to_compare_with(tmp_path, 
     np.testing.assert_array_equal(rows["measured"][:, ::2, ::2, 0], small)
 
 
+@pytest.mark.slow
 def test_an_edit_keeps_the_more_the_shorter_it_is_and_what_the_mask_holds(tmp_path):
     short, _ = control(tmp_path, "guidance=edit", "guidance.t0=0.002")
     long, _ = control(tmp_path, "guidance=edit", "guidance.t0=0.9")

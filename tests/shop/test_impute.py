@@ -19,6 +19,7 @@ def config_of(folder, *overrides):
     return small(f"data=npz:path={folder / 'x.npz'}:missing=nan", "sampler.steps=2", *overrides)
 
 
+@pytest.mark.slow
 def test_holes_are_filled_in(tmp_path):
     config = config_of(tmp_path)
     recipe = make_recipe(config)

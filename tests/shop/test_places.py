@@ -24,6 +24,7 @@ def content(workdir, pattern):
     return {path.name: path.read_bytes() for path in (workdir / "samples").glob(pattern)}
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_other_things_keeps_what_is_there(tmp_path):
     bits = evaluated(tmp_path, *BITS)["step-7.json"]
     both = evaluated(tmp_path, *SAMPLES)["step-7.json"]
@@ -80,6 +81,7 @@ def test_samples_are_called_after_what_differs_from_the_runs_own_config(tmp_path
     assert places.title(config_of("Gaussian", "sampler.steps=4", *overrides), tmp_path) == title
 
 
+@pytest.mark.slow
 def test_pages_of_two_samplers_lie_next_to_each_other_though_the_runs_config_was_changed_between(tmp_path):
     where = []
     for steps in (2, 3, 2):

@@ -86,6 +86,7 @@ def beyond(found: Found) -> list[float]:
     return senseless + [end + past[type(limit)][1] for end, limit in ends if math.isfinite(end)]
 
 
+@pytest.mark.slow
 def test_no_door_lets_in_what_is_no_number_of_the_range():
     for found in NUMBERS:
         config = configs.override(configs.base(), found.given)

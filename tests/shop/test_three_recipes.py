@@ -343,6 +343,7 @@ def test_the_discriminator_has_a_rate_of_its_own():
             np.testing.assert_allclose(leaf, -rate, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_samples_of_a_generator_follow_their_keys():
     recipe = made("adversarial:latents=3", "generator_mlp:features=8")
     model = recipe.model(stirred(recipe))

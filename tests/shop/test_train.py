@@ -41,6 +41,7 @@ def parts_of(config):
     return recipe, feeder, make_update(recipe, optimizer, feeder), parallel.replicate(state)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_the_files_that_the_manual_names(whole):
     names = {path.name for path in whole.iterdir()}
     assert {"checkpoints", "config.json", "metrics.jsonl", "tensorboard"} <= names
@@ -48,6 +49,7 @@ def test_a_run_leaves_the_files_that_the_manual_names(whole):
     assert {"loss", "grad_norm", "lr"} <= read_log(whole)[0].keys()
 
 
+@pytest.mark.slow
 def test_a_run_resumed_half_way_is_the_uninterrupted_run_bit_for_bit(whole, tmp_path):
     assert train(small("train.steps=4"), tmp_path) == Finished(4, None)
     half = stored(small(), tmp_path)
