@@ -65,11 +65,11 @@ def test_a_network_learns_the_law_of_what_is_known():
 
     def loss(params, key):
         keys = jax.random.split(key, 4)
-        z = jax.random.normal(keys[0], (256, 2))
+        z = jax.random.normal(keys[0], (512, 2))
         x = jnp.stack([z[:, 0], RHO * z[:, 0] + (1 - RHO**2) ** 0.5 * z[:, 1]], axis=1)
-        known = jax.random.uniform(keys[1], (256, 2)) > 0.3
+        known = jax.random.uniform(keys[1], (512, 2)) > 0.3
         of = observed(SDE, score(params), known, spread=0.0)
-        t = jax.random.uniform(keys[2], (256,), minval=1e-3)
+        t = jax.random.uniform(keys[2], (512,), minval=1e-3)
         each = sj.objectives.denoising(
             keys[3], SDE, of, jnp.where(known, x, 0), t=t, reduction="sum", weighting=lambda sde, t: sde.alpha(t) ** -2
         )
