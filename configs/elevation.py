@@ -22,7 +22,7 @@ def get_config() -> Config:
     config.objective.update({"weighting": "edm", "time_sampling": "lognormal:mean=-1.5:std=2.4"})
     config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})
     config.ema.update({"decay": 0.998, "warmup": True})
-    config.train.update({"steps": 2500, "batch": 64, "log_every": 100, "checkpoint_every": 250})
+    config.train.update({"steps": 1200, "batch": 64, "log_every": 100, "checkpoint_every": 250})
     config.sampler.update({"stepper": "heun", "steps": 30, "time_grid": "karras", "clip": "none"})
     config.eval.update({"batch": 100, "likelihood_examples": 100, "rtol": 1e-3, "atol": 1e-3, "samples": 500})
     config.eval.update({"denoising": 200, "grid": 16, "metrics": ("frechet", "spectrum", "energy_distance")})
