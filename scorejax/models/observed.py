@@ -6,8 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorejax.models.wider import Wider
 
-class Observed(nn.Module):
+
+class Observed(Wider):
     """A network whose input may hold NaN, a number that is missing: given `[m x, m]`, with `m` one where x is known.
 
     What the network puts out for the second half of the channels is left out.
@@ -15,8 +17,6 @@ class Observed(nn.Module):
     Attributes:
         network: of scores, for twice the channels of an example.
     """
-
-    network: nn.Module
 
     @nn.compact
     def __call__(
@@ -30,8 +30,7 @@ class Observed(nn.Module):
             ones = ones * jnp.sqrt(1 + jnp.square(labels.astype(x.dtype)))[:, None]
         wide = jnp.concatenate([jnp.where(known, x, 0), ones], axis=-1)
         out = self.network(wide, labels, condition, train)  # pyright: ignore[reportCallIssue]
-        halves = jnp.split(out, 2, axis=-1) if self.learned_range else [out]
-        return jnp.concatenate([half[..., :channels] for half in halves], axis=-1)
+        return self.of_examples(out, channels)
 
     @property
     def condition(self) -> str | None:
@@ -47,13 +46,3 @@ class Observed(nn.Module):
     def num_classes(self) -> int | None:
         """As of the network inside."""
         return getattr(self.network, "num_classes", None)
-
-    @property
-    def learned_range(self) -> bool:
-        """As of the network inside."""
-        return bool(getattr(self.network, "learned_range", False))
-
-    @property
-    def progressive(self) -> str | None:
-        """As of the network inside, which decides where its last feature map is."""
-        return getattr(self.network, "progressive", None)

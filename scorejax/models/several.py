@@ -8,10 +8,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorejax.models.wider import Wider
 from scorejax.numerics.conditions import Condition, length, parts
 
 
-class Several(nn.Module):
+class Several(Wider):
     """A network that is given classes, numbers, vectors, sequences and fields together.
 
     * Fields are more channels of the input, each value next to a one where it is known: `[known c, known]`. What the
@@ -27,7 +28,6 @@ class Several(nn.Module):
         conditions: what a row of numbers holds.
     """
 
-    network: nn.Module
     conditions: tuple[Condition, ...]
 
     @nn.compact
@@ -60,8 +60,7 @@ class Several(nn.Module):
             values = [jnp.concatenate([part, jnp.ones_like(part[..., :1])], axis=-1) for part in sequences]
             inner = jnp.concatenate([*values, *self._token(inner, values[0].shape[-1])], axis=1)
         out = self.network(wide, labels, inner, train)  # pyright: ignore[reportCallIssue]
-        halves = jnp.split(out, 2, axis=-1) if self.learned_range else [out]
-        return jnp.concatenate([half[..., :channels] for half in halves], axis=-1)
+        return self.of_examples(out, channels)
 
     def _token(self, vector: jax.Array | None, width: int) -> list[jax.Array]:
         """A token `[B, 1, width]` of all that is no sequence."""
@@ -79,16 +78,6 @@ class Several(nn.Module):
     def condition_dim(self) -> int:
         """The length of a row."""
         return length(self.conditions)
-
-    @property
-    def learned_range(self) -> bool:
-        """As of the network inside."""
-        return bool(getattr(self.network, "learned_range", False))
-
-    @property
-    def progressive(self) -> str | None:
-        """As of the network inside, which decides where its last feature map is."""
-        return getattr(self.network, "progressive", None)
 
 
 def channels(conditions: Sequence[Condition]) -> int:

@@ -1,0 +1,32 @@
+"""What lies around a network that is given more channels than its examples have."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Wider(nn.Module):
+    """A network around another one, which puts out channels for all that it is given.
+
+    Attributes:
+        network: of scores, for more channels than an example has.
+    """
+
+    network: nn.Module
+
+    def of_examples(self, out: jax.Array, channels: int) -> jax.Array:
+        """Return the first channels of what the network puts out, of both halves if it learns ranges."""
+        halves = jnp.split(out, 2, axis=-1) if self.learned_range else [out]
+        return jnp.concatenate([half[..., :channels] for half in halves], axis=-1)
+
+    @property
+    def learned_range(self) -> bool:
+        """As of the network inside."""
+        return bool(getattr(self.network, "learned_range", False))
+
+    @property
+    def progressive(self) -> str | None:
+        """As of the network inside, which decides where its last feature map is."""
+        return getattr(self.network, "progressive", None)
