@@ -41,7 +41,7 @@ def plane(config: Config) -> None:
     config.data.update({"side": 32, "dimensions": 2, "power": 3.0, "count": 8000})
     config.model.update({"features": 16, "attention_resolutions": (8,)})
     config.objective.time_sampling = "lognormal:mean=-0.767:std=1.093"
-    config.train.update({"steps": 2500, "batch": 32})
+    config.train.update({"steps": 1600, "batch": 32})
     config.eval.update({"batch": 50, "likelihood_examples": 100, "samples": 500, "denoising": 200})
 
 

@@ -77,6 +77,8 @@ class Given:
         uci: the folder of the UCI tables.
         settings: those of the part.
         allowed: names of the pictures that it has declared.
+        again: whether what is there is made again.
+        found: what was there already, so that the time of the part is not that of its command.
     """
 
     work: Path
@@ -86,6 +88,7 @@ class Given:
     data_dir: str | None = None
     uci: str | None = None
     again: bool = False
+    found: list[str] = field(default_factory=list)
 
     def picture(self, name: str) -> Path:
         """Where a declared picture is to be written: `docs/images/slides-NAME.png`."""
@@ -107,6 +110,7 @@ class Given:
         if where.exists() and not self.again:
             there = read_json(where, dict, "delete it")
             if there.get("settings") == settings:
+                self.found.append(name)
                 return there["value"]
         value = _plain(make())
         write_json(where, {"settings": settings, "value": value})
@@ -132,7 +136,9 @@ class Given:
         # a finished run is recognized by its own record, so that nothing is rehearsed or compiled a second time
         ended = folder / "trained.json"
         wanted = {"config": config, "settings": list(given)}
-        if not (ended.exists() and not self.again and read_json(ended, dict, "delete it") == wanted):
+        if ended.exists() and not self.again and read_json(ended, dict, "delete it") == wanted:
+            self.found.extend([] if shared else [name])
+        else:
             self.main(f"--config={config}", f"--workdir={folder}", *(f"--config.{text}" for text in given))
             write_json(ended, wanted)
         return folder
@@ -235,7 +241,8 @@ def compute(
         raise Refused(f"{each.name} declares pictures that it did not write: {', '.join(absent)}")
     kind = jax.devices()[0].device_kind
     device = {"cpu": "two cores of a CPU" if os.cpu_count() == 2 else "a CPU"}.get(kind, kind)
-    made = {"settings": settings, "numbers": numbers, "seconds": round(time.perf_counter() - began), "device": device}
+    seconds = None if given.found else round(time.perf_counter() - began)
+    made = {"settings": settings, "numbers": numbers, "seconds": seconds, "device": device}
     write_json(where, made)
     return True
 

@@ -35,7 +35,8 @@ class Augmentation(abc.ABC):
         Raises:
             ValueError: nothing of this kind can be done to them.
         """
-        return self._count(shape) if self.labeled else 0 * self._count(shape)
+        count = self._count(shape)  # refuses what cannot be changed, with labels or without
+        return count if self.labeled else 0
 
     @abc.abstractmethod
     def _count(self, shape: tuple[int, ...]) -> int:

@@ -37,7 +37,7 @@ def masked(where: object, key: str, x: Examples, mask: Examples) -> np.ndarray:
 
 
 def check_missing(where: object, key: str, examples: Examples) -> None:
-    """Refuse an infinite number, and an example of which nothing is known.
+    """Refuse an infinite number, and an example whose numbers are all missing.
 
     Raises:
         ValueError: there is one; the message says where.
@@ -54,7 +54,7 @@ def check_missing(where: object, key: str, examples: Examples) -> None:
 
 
 def complete(examples: Dataset) -> Dataset:
-    """Return the examples of which nothing is missing.
+    """Return the examples whose numbers are all known.
 
     Raises:
         ValueError: fewer than two are.

@@ -12,7 +12,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from scorejax.data import Form
-from scorejax.numerics.conditions import Condition, length
+from scorejax.numerics.conditions import Condition, owners
 
 _FILES = (".npy",)
 
@@ -129,20 +129,17 @@ def _classes(condition: Condition, given: Any) -> np.ndarray:
     return array
 
 
-def known_numbers(form: Form, names: Sequence[str]) -> np.ndarray:
+def numbers_of(form: Form, names: Sequence[str]) -> np.ndarray:
     """Return which numbers of a row belong to the conditions with these names, bool `[D]`.
 
     Raises:
         ValueError: there is no such condition.
     """
-    found, place = np.zeros(length(form.conditions), bool), 0
-    if unknown := [name for name in names if name not in {each.name for each in form.conditions}]:
+    places = {each.name: i for i, each in enumerate(form.conditions)}
+    if unknown := [name for name in names if name not in places]:
         there = ", ".join(map(str, form.conditions)) or "none by name"
         raise ValueError(f"there is no condition {unknown[0]!r}; the data have {there}")
-    for each in form.conditions:
-        found[place : place + each.size] = each.name in names
-        place += each.size
-    return found
+    return np.isin(owners(form.conditions), [places[name] for name in names])
 
 
 Given = Mapping[str, ArrayLike | str | None]

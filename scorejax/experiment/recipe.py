@@ -180,6 +180,8 @@ class Recipe(abc.ABC):
     """Whether samples can be drawn of what it trains."""
     maps_scores: ClassVar[bool] = False
     """Whether its attribute `network` maps `(x, label[, condition])` to an array of the shape of `x`."""
+    takes_missing: ClassVar[bool] = False
+    """Whether NaN in an example may be a number that is missing."""
     process: Corruption | None = None
     """What its sampler steps on, if not the process of section `sde`."""
     section: ClassVar[str | None] = None
@@ -258,8 +260,7 @@ class Recipe(abc.ABC):
         Raises:
             ConfigError: this kind of training has none.
         """
-        name = self.config.recipe.name
-        raise ConfigError(f"init_from = {path!r}: there are no published weights for recipe {name!r}")
+        raise ConfigError(f"init_from = {path!r}: recipe {self.config.recipe.name!r} has no published weights")
 
     def placed(self, frozen: Params | None) -> Self:
         """Return the recipe whose frozen neighbor has these weights, such as the arguments of a compiled program."""
@@ -294,7 +295,5 @@ def make_recipe(
     """
     kind = config.recipe.find()
     if not (isinstance(kind, type) and issubclass(kind, Recipe)):
-        raise ConfigError(
-            f"recipe {config.recipe.name!r} is no Recipe; derive it from scorejax.experiment.recipe.Recipe"
-        )
+        raise ConfigError(f"recipe {config.recipe.name!r} is no scorejax.experiment.recipe.Recipe; derive it from that")
     return config.recipe.make(Given(config, examples, beside, record))

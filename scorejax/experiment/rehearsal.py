@@ -55,7 +55,7 @@ def rehearse(config: Config, workdir: str | Path) -> None:
             test = assemble.dataset(config, config.eval.split, like=train)
     logging.info("%s", data.describe(train, test))
     recipe = make_recipe(config, train)
-    if train.missing and not getattr(recipe, "takes_missing", False):
+    if train.missing and not recipe.takes_missing:
         raise ConfigError(f"recipe {config.recipe.name!r} does not take data with missing numbers; set recipe=score")
     if recipe.maps_scores and (network := getattr(recipe, "network", None)) is not None:
         networks.check_own(config, network, train.shape)

@@ -140,6 +140,7 @@ class Run:
 
     def impute(self, x: ArrayLike, **how: Any) -> np.ndarray:
         """Return examples `[B, ...]` whose NaN are drawn given the rest; see `evaluation.imputation.imputed`."""
+        self._need("impute", "score")
         return imputation.imputed(self._trained, np.asarray(x), **how)
 
     def restore(self, x: ArrayLike, *, batch: int = 256, **how: Any) -> np.ndarray:
@@ -223,8 +224,8 @@ class Run:
         given = self._given(condition, len(raw))
         probes = c.probes if self.form.levels else max(2, c.probes)
         settings = {name: c[name] for name in ("divergence", "rtol", "atol")} | {"probes": probes} | solver
-        fixed: dict[str, Any] = {"space": self.space, "solver": tuple(sorted(settings.items()))}
-        fixed["passes"] = max(2, c.likelihood_passes) if passes is None else passes
+        passes = max(2, c.likelihood_passes) if passes is None else passes
+        fixed: dict[str, Any] = {"space": self.space, "passes": passes, "solver": tuple(sorted(settings.items()))}
         keys = keys_lib.per_example(jax.random.fold_in(jax.random.key(seed), BITS), len(raw))
         if not doors.known(raw):
             return with_error(compiled_log_density(model, keys, raw, given, **fixed), of_log_z)

@@ -99,7 +99,7 @@ def drop_labels(key: Array, condition: Array, null_condition: Array | float, pro
 
 
 def drop_each(key: Array, conditions: Array, owners: ArrayLike, probability: float) -> Array:
-    """Return rows of several conditions, of which each is absent (NaN) with this probability, by itself.
+    """Return rows of several conditions, each of them absent (NaN) with this probability, by itself.
 
     With the same probability all of them are, so that both one and all can be led away from in guidance.
 

@@ -23,7 +23,7 @@ from scorejax.models.nice import NICE
 from scorejax.models.observed import Observed
 from scorejax.models.own import Network, OwnNetwork, check_outputs
 from scorejax.models.refinenet import NCSN, NCSNv2
-from scorejax.models.several import Several, channels, inside
+from scorejax.models.several import Several, condition_inside, field_channels
 from scorejax.models.song_unet import SongUNet
 from scorejax.models.table_mlp import TableMLP
 from scorejax.models.unet_fields import level_sizes
@@ -106,11 +106,11 @@ __all__ = [
     "UViT",
     "VectorHead",
     "WideResNetClassifier",
-    "channels",
     "check_outputs",
+    "condition_inside",
+    "field_channels",
     "head_on",
     "init_head",
-    "inside",
     "last_norm",
     "level_sizes",
     "no_condition",

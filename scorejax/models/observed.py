@@ -1,4 +1,4 @@
-"""Examples of which some numbers are missing: a network that is given what is known, and which numbers that are."""
+"""A network for examples with missing numbers: it is given the known ones, and which these are."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ class Several(Wider):
       which is there even when all of them are absent.
 
     Attributes:
-        network: of scores, for `channels(conditions)` channels more than an example has, and for what
-            `inside(conditions)` says.
+        network: of scores, for `field_channels(conditions)` channels more than an example has, and for what
+            `condition_inside(conditions)` says.
         conditions: what a row of numbers holds.
     """
 
@@ -80,12 +80,12 @@ class Several(Wider):
         return length(self.conditions)
 
 
-def channels(conditions: Sequence[Condition]) -> int:
+def field_channels(conditions: Sequence[Condition]) -> int:
     """Return how many channels fields add to the input of a network."""
     return sum(2 * each.shape[-1] for each in conditions if each.kind == "field")
 
 
-def inside(conditions: Sequence[Condition]) -> dict[str, object]:
+def condition_inside(conditions: Sequence[Condition]) -> dict[str, object]:
     """Return the fields of the network inside that say what it is conditioned on.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Scores of laws of which only some numbers are known: the marginal of these, next to a normal law of the others."""
+"""Scores of points with missing numbers: the marginal law of the known ones, next to a normal law of the others."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ MOST_DIRECTIONS = 1024
 _ENOUGH = 10  # examples for each number, for that
 _MOST_CHANNELS = 16  # whose correlation is taken into account, frequency by frequency
 _BLOCK = 2**22  # numbers transformed at a time
-_QUARTILES = 2.0 * 1.2815515655446004  # deviations of a normal law between its 10th and its 90th percentile
+_BETWEEN_TENTHS = 2.0 * 1.2815515655446004  # deviations of a normal law between its 10th and its 90th percentile
 
 
 class DataLevels(NamedTuple):
@@ -52,7 +52,7 @@ def data_levels(variances: np.ndarray, *, center: np.ndarray | float = 0.0, quan
     """
     lam, mean = np.asarray(variances, np.float64).ravel(), np.asarray(center, np.float64)
     if not (lam.size and np.all(np.isfinite(lam)) and lam.min() >= 0.0 and lam.max() > 0.0):
-        raise ValueError(f"the noise of data needs finite variances of which one is above zero, got {variances}")
+        raise ValueError(f"the noise of data needs finite variances, at least one of them above zero, got {variances}")
 
     def log_ratio(kept: float) -> float:
         """Where so much of the numbers that vary is kept, by bisection."""
@@ -68,7 +68,7 @@ def data_levels(variances: np.ndarray, *, center: np.ndarray | float = 0.0, quan
     least = max(0.2 * math.sqrt(some.min()), 0.002 * sigma_data, 0.0 if quantum is None else 0.128 * quantum)
     most = 10.0 * math.sqrt(max(some.max(), float(np.sum(mean**2))))
     tenths = log_ratio(0.1) - log_ratio(0.9)
-    return DataLevels(sigma_data, log_ratio(0.5), tenths / _QUARTILES, least, most)
+    return DataLevels(sigma_data, log_ratio(0.5), tenths / _BETWEEN_TENTHS, least, most)
 
 
 def principal_variances(x: np.ndarray, periodic: Sequence[bool] | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Examples of which some numbers are missing: scores and densities of what is known, and a network that learns them."""
+"""Examples with missing numbers: scores and densities of the known ones, and a network that learns them."""
 
 import jax
 import jax.numpy as jnp

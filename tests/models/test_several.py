@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import scorejax as sj
-from scorejax.models import MLP, DDPMpp, DiT, Several, UViT, channels, inside
+from scorejax.models import MLP, DDPMpp, DiT, Several, UViT, condition_inside, field_channels
 from scorejax.models.embedding import smooth_label_features
 from scorejax.numerics.conditions import Condition, length, owners
 from scorejax.sdes.times import log_snr
@@ -131,7 +131,7 @@ def test_what_is_added_by_a_field_a_number_and_a_class_is_added_to_samples():
     ids=["dit", "uvit", "sequence", "range"],
 )
 def test_a_network_of_one_condition_takes_several(network, conditions):
-    whole = Several(dataclasses.replace(network, **inside(conditions)), conditions)
+    whole = Several(dataclasses.replace(network, **condition_inside(conditions)), conditions)
     given = np.full((2, length(conditions)), np.nan, np.float32)
     x, labels = np.zeros((2, SIDE, 2), np.float32), np.ones(2, np.float32)
     out, variables = jax.eval_shape(whole.init_with_output, jax.random.key(0), x, labels, given)
@@ -140,10 +140,13 @@ def test_a_network_of_one_condition_takes_several(network, conditions):
 
 
 def test_what_lies_where():
-    assert channels(THREE) == 2 and inside(THREE) == {"condition": "vector", "condition_dim": 4}
-    assert inside((FIELD,)) == {} and inside((*THREE, TEXT)) == {"condition": "sequence", "condition_dim": 5}
+    assert field_channels(THREE) == 2 and condition_inside(THREE) == {"condition": "vector", "condition_dim": 4}
+    assert condition_inside((FIELD,)) == {} and condition_inside((*THREE, TEXT)) == {
+        "condition": "sequence",
+        "condition_dim": 5,
+    }
     with pytest.raises(ValueError, match="one length, got text 4, notes 5"):
-        inside((TEXT, Condition("notes", "sequence", (3, 5))))
+        condition_inside((TEXT, Condition("notes", "sequence", (3, 5))))
     with pytest.raises(ValueError, match=r"floats of shape \(2, 5\); NaN is absent; got one of shape \(2, 4\)"):
         jax.eval_shape(NETWORK.init, jax.random.key(0), np.zeros((2, SIDE, 1)), np.ones(2), np.zeros((2, 4)))
     assert MLP.conditioning == ("label", "vector")

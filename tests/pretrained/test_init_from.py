@@ -174,5 +174,5 @@ def test_weights_of_another_network_are_refused(run, tmp_path):
 
 def test_a_kind_of_training_without_published_weights_says_so(run, tmp_path):
     config.override(run, ["recipe=classifier", "model=wide_resnet:depth=10:width=1"])
-    with pytest.raises(RunError, match=r"there are no published weights for recipe 'classifier'"):
+    with pytest.raises(RunError, match=r"recipe 'classifier' has no published weights"):
         restore(run, tmp_path / "run")

@@ -18,6 +18,7 @@ from scorejax.runtime.errors import ConfigError
 
 TYPES = (np.uint8, np.int8, np.uint16, np.int32, bool, np.float32, np.float64)
 SIDES = {1: (), 2: (40,), 3: (24, 24), 4: (9, 9, 9)}  # the longest, by the rank of an example
+PATCHED = ("dit", "uvit")  # which cut examples into patches, and refuse sides that these do not divide
 FEW = (
     "train.steps=2", "train.batch=4", "train.log_every=1", "train.checkpoint_every=2", "eval.after_training=false",
     "sampler.steps=2", "eval.samples=4", "eval.grid=4", "eval.batch=4", "optim.warmup=1",
@@ -56,8 +57,8 @@ def test_any_array_is_trained_on_drawn_and_pictured_or_refused_with_the_reason(s
     try:
         modes.run("train", config, folder)
     except ConfigError as refused:
-        assert len(str(refused)) > 40, "a reason"
-        pytest.skip(f"{name} on {x.dtype} {x.shape[1:]} is refused: {refused}")
+        assert "divide" in str(refused) and name in PATCHED, refused
+        return
     modes.run("sample", saved_config(folder), folder)
     drawn = np.load(next(folder.glob("samples/*/x.npy")))
     wide = x.dtype == np.int32  # more levels than float32 has integers, taken for floating numbers

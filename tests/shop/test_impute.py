@@ -1,5 +1,6 @@
 """Examples with holes: they are filled in, and what was known comes back as it was; what takes no holes says so."""
 
+import jax
 import numpy as np
 import pytest
 from runs import out_of_a_hat, small
@@ -27,6 +28,14 @@ def test_holes_are_filled_in(tmp_path):
     found = imputed(trained, X[:4], rounds=2)
     np.testing.assert_array_equal(found[~np.isnan(X[:4])], X[:4][~np.isnan(X[:4])])
     assert np.isfinite(found).all() and found.dtype == np.float64
+    compiled = []
+    listener = lambda event, _, **__: compiled.append(event) if "backend_compile" in event else None  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    try:
+        again = imputed(trained, X[3:7], rounds=2, seed=1)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listener)
+    assert not compiled and again[0, 0] == X[3, 0] and again[0, 1] != found[3, 1]
     with pytest.raises(ValueError, match="infinite"):
         imputed(trained, np.full((1, 2), np.inf))
 

@@ -9,7 +9,7 @@ from runs import out_of_a_hat, small
 from scorejax import data
 from scorejax.experiment import config as configs
 from scorejax.experiment import inputs, steering
-from scorejax.experiment.conditions import from_shell, known_numbers
+from scorejax.experiment.conditions import from_shell, numbers_of
 from scorejax.experiment.recipe import make_recipe
 from scorejax.experiment.record import Record
 from scorejax.experiment.trained import Trained
@@ -36,7 +36,7 @@ def test_what_is_asked_for_by_name_is_a_row_in_the_units_of_the_network(tmp_path
     rows = ask(["level=(10,14)", "kind=(ant,2)", "wind=none"])
     np.testing.assert_array_equal(rows[:, :4], [[0, 0, np.nan, np.nan], [2, 2, np.nan, np.nan]])
     assert np.isnan(rows[:, 4:]).all()
-    np.testing.assert_array_equal(known_numbers(FORM, ("kind", "map")), [False, True, False, False, *16 * [True]])
+    np.testing.assert_array_equal(numbers_of(FORM, ("kind", "map")), [False, True, False, False, *16 * [True]])
 
 
 @pytest.mark.parametrize(

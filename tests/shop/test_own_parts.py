@@ -75,7 +75,7 @@ def own(tmp_path, monkeypatch):
         ("sde=plain_parts:Missing", ["has no 'Missing'"]),
         ("sde=./plain_parts:Plain", ["no name of a module"]),
         ("sampler.stepper=builtins:dict", ["no signature"]),
-        ("recipe=plain_parts:Plain", ["is no Recipe"]),
+        ("recipe=plain_parts:Plain", ["is no scorejax.experiment.recipe.Recipe"]),
         ("head=plain_parts:Plain", ["choose one of variance_head"]),
         ("train.batch=0", ["'train.batch'", "at least 1"]),
     ],

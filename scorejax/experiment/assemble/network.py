@@ -200,12 +200,12 @@ def with_labels(config: Config, form: Form, process: SDE, **more: object) -> nn.
     if {each.kind for each in form.conditions} <= {"scalar", "vector"}:
         return network(config, form, "scores", process, **condition(config, form), **more)
     with user_errors("recipe.conditional"):
-        supplied = models.inside(form.conditions)
+        supplied = models.condition_inside(form.conditions)
     if supplied:
         needed = str(supplied["condition"])
         _check_conditioning(config, form, needed, f"the conditions {', '.join(map(str, form.conditions))}")
     *sides, channels = form.shape
-    wide = dataclasses.replace(form, shape=(*sides, channels + models.channels(form.conditions)))
+    wide = dataclasses.replace(form, shape=(*sides, channels + models.field_channels(form.conditions)))
     return models.Several(network(config, wide, "scores", process, **supplied), form.conditions)
 
 

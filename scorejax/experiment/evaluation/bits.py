@@ -18,6 +18,7 @@ from scorejax.experiment import assemble
 from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation.density import log_density
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
+from scorejax.experiment.evaluation.report import counted
 from scorejax.experiment.evaluation.subject import BITS, Subject, carried, fingerprint, settings
 from scorejax.experiment.evaluation.variances import restored_beside
 from scorejax.experiment.model import Model
@@ -73,8 +74,6 @@ def bits_per_dim(
         "evaluations_mean": float(rows["nfe"].mean()),
         **baselines(model, train, test, chosen),
     }
-    if c.mixture:
-        result |= _mixture(c.mixture, *_counted(model, train, test, chosen))
     if c.bound:
         bounds = rows["bound"].astype(np.float64)
         result["bound"] = float(bounds.mean())
@@ -119,24 +118,18 @@ def verdict(bits: Result) -> str | None:
 
 
 def baselines(model: Subject, train: data_lib.Dataset, test: data_lib.Dataset, chosen: np.ndarray) -> Result:
-    """The bits/dim of a Gaussian with the moments of training examples, and of the uniform law over all levels."""
-    count = model.form.level_count
+    """The bits/dim of a Gaussian and, if asked for, of a mixture of them, and of the uniform law over all levels."""
+    c, count, levels = model.config.eval, model.form.level_count, model.form.levels
+    found = train.examples[data_lib.spread(len(train), c.baseline_examples)], test.examples[chosen]
+    if levels is not None and model.form.gray_levels is None:
+        found = tuple(levels.index(each) for each in found)
+    fitted_to, measured = map(np.asarray, found)
     return {
-        **gaussian_baseline(*_counted(model, train, test, chosen)),
+        **gaussian_baseline(fitted_to, measured),
+        **(_mixture(c.mixture, fitted_to, measured) if c.mixture else {}),
         "uniform_baseline": metrics.uniform_bits_per_dim(count) if count else None,
         **({"counted": True} if count and model.form.gray_levels is None else {}),
     }
-
-
-def _counted(
-    model: Subject, train: data_lib.Dataset, test: data_lib.Dataset, chosen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The training examples that baselines are fitted to, and the chosen test examples, as numbers of levels."""
-    fitted_to = data_lib.spread(len(train), model.config.eval.baseline_examples)
-    found, levels = (train.examples[fitted_to], test.examples[chosen]), model.form.levels
-    if levels is not None and model.form.gray_levels is None:
-        found = tuple(levels.index(each) for each in found)
-    return np.asarray(found[0]), np.asarray(found[1])
 
 
 def _mixture(components: int, train: np.ndarray, test: np.ndarray) -> Result:
@@ -256,9 +249,10 @@ def baseline_lines(bits: Result) -> list[str]:
     elif "gaussian_baseline_reason" in bits:
         lines.append(f"  Gaussian baseline   none: {bits['gaussian_baseline_reason']}")
     if bits.get("mixture_baseline") is not None:
-        lines.append(
-            f"  mixture baseline    {bits['mixture_baseline']:.4f} bits/dim   ({bits['mixture_components']} Gaussians)"
-        )
+        of = counted(bits["mixture_components"], "Gaussian")
+        lines.append(f"  mixture baseline    {bits['mixture_baseline']:.4f} bits/dim   ({of})")
+    elif "mixture_baseline_reason" in bits:
+        lines.append(f"  mixture baseline    none: {bits['mixture_baseline_reason']}")
     if bits["uniform_baseline"] is not None:
         lines.append(f"  uniform baseline    {bits['uniform_baseline']:.4f} bits/dim   ({bits['levels']:,} {kind})")
     if "bound" in bits:

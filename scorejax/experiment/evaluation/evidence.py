@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from scorejax import data, likelihood
-from scorejax.experiment.evaluation.bits import baselines, verdict
+from scorejax.experiment.evaluation.bits import baseline_lines, baselines, verdict
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import EVIDENCE, Subject, carried, settings
 from scorejax.numerics import keys
@@ -64,7 +64,7 @@ def bound(held: Held, workdir: str | Path) -> Result:
     if not binary:
         result |= baselines(model, held.train, test, chosen)
         if test.levels is None:  # of a density, which needs a volume to be a probability
-            bits = ("bits_per_dim", "standard_error", "gaussian_baseline")
+            bits = ("bits_per_dim", "standard_error", "gaussian_baseline", "mixture_baseline")
             result["units"] = dict.fromkeys(bits, "bits/dim of bin width 1")
     if said := verdict(result):
         result["verdict"] = said
@@ -101,20 +101,14 @@ def _lines(found: Result) -> list[str]:
     ]
     if temperatures:
         lines[-1] = f"{lines[-1][:-1]}, {100 * found['accepted']:.0f} % of moves accepted)"
-    if found["gaussian_baseline"] is not None:
-        lines.append(f"  Gaussian baseline   {found['gaussian_baseline']:.4f} bits/dim")
-    if found["uniform_baseline"] is not None:
-        lines.append(f"  uniform baseline    {found['uniform_baseline']:.4f} bits/dim")
-    if "verdict" in found:
-        lines.append(f"  verdict             {found['verdict']}")
-    return lines
+    return lines + baseline_lines(found)
 
 
 def _prepare(held: Held) -> Work:
     return lambda workdir: bound(held, workdir)
 
 
-READS = ("seed", "split", "likelihood_examples", "evidence", "evidence_temperatures", "baseline_examples")
+READS = ("seed", "split", "likelihood_examples", "evidence", "evidence_temperatures", "baseline_examples", "mixture")
 EVALUATION = Evaluation(
     "evidence",
     ("evidence",),
@@ -123,7 +117,9 @@ EVALUATION = Evaluation(
     _lines,
     without="eval.evidence=0",
     units={
-        **dict.fromkeys(("bits_per_dim", "standard_error", "gaussian_baseline", "uniform_baseline"), "bits/dim"),
+        **dict.fromkeys(
+            ("bits_per_dim", "standard_error", "gaussian_baseline", "mixture_baseline", "uniform_baseline"), "bits/dim"
+        ),
         **dict.fromkeys(("nats", "nats_standard_error"), "nats"),
         "effective_samples": "draws",
     },

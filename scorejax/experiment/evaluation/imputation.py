@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from scorejax import data, guidance, samplers
 from scorejax.experiment import assemble, inputs
@@ -64,13 +63,16 @@ def imputed(
     given = inputs.condition_of_each(form, trained.model, condition, len(x))
     arguments: dict[str, Any] = dict(assemble.sampler(config, sde, data_range=space.interval))
 
-    @jax.jit
-    def fill(params: Any, sent: Array, known: Array, given: Array | None) -> Array:
-        score = trained.recipe.model(params).score_given(given)
-        held = guidance.replacement(arguments["stepper"], guidance.known(sent, known))
-        own: dict[str, Any] = arguments | {"stepper": guidance.resampling(held, rounds, jump)}
-        key = jax.random.fold_in(jax.random.key(seed), SAMPLES)
-        return samplers.sample(keys_lib.per_example(key, len(sent)), sde, score, sent.shape, **own).x
-
-    found = space.decode(np.asarray(fill(trained.params, sent, jnp.asarray(known), given)))
+    held = guidance.replacement(arguments.pop("stepper"), guidance.known(sent, jnp.asarray(known)))
+    key = jax.random.fold_in(jax.random.key(seed), SAMPLES)
+    # what is drawn is compiled once for all examples of a shape: score and stepper are arguments of the program
+    drawn = samplers.sample(
+        keys_lib.per_example(key, len(sent)),
+        sde,
+        trained.model.score_given(given),
+        sent.shape,
+        stepper=guidance.resampling(held, rounds, jump),
+        **arguments,
+    )
+    found = space.decode(np.asarray(drawn.x))
     return np.where(known, x, found)

@@ -118,7 +118,7 @@ def _lines(p: Result) -> list[str]:
     return lines + bits.baseline_lines(p) + ([f"  note: {p['note']}"] if "note" in p else [])
 
 
-READS = ("partition", "seed", "split", "likelihood_examples", "likelihood_passes", "baseline_examples")
+READS = ("partition", "seed", "split", "likelihood_examples", "likelihood_passes", "baseline_examples", "mixture")
 EVALUATION = Evaluation(
     "partition",
     ("energy",),
@@ -129,7 +129,7 @@ EVALUATION = Evaluation(
     units={
         **dict.fromkeys(("log_z", "log_z_standard_error", "log_z_low", "log_z_high"), "nats"),
         **dict.fromkeys(("bits_per_dim", "standard_error", "standard_error_of_examples", "low", "high"), "bits/dim"),
-        **dict.fromkeys(("gaussian_baseline", "uniform_baseline"), "bits/dim"),
+        **dict.fromkeys(("gaussian_baseline", "mixture_baseline", "uniform_baseline"), "bits/dim"),
         "acceptance": "share of the moves",
         "ess": "chains",
     },

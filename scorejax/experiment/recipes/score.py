@@ -48,7 +48,7 @@ class Score(Recipe):
 
     uses = ("sde", "model", "objective", "sampler", "guidance", "sweep")
     maps_scores = True
-    takes_missing = True  # numbers of examples, see `models.Observed`
+    takes_missing = True
 
     def __init__(
         self,
@@ -106,9 +106,9 @@ class Score(Recipe):
             self._objective(None)  # found out here, not inside the compiled step
         if self.augment is not None and {"chain", "centered"} & takes(self.config.objective.find()):
             raise ConfigError(
-                f"recipe.augment = {self.config.recipe.augment.name!r} trains on other examples than those of the "
-                f"data, of which objective = {self.config.objective.name!r} is a bound: set recipe.augment=none, or "
-                "objective=denoising"
+                f"recipe.augment = {self.config.recipe.augment.name!r} trains on changed examples, and "
+                f"objective = {self.config.objective.name!r} is a bound for those of the data: set "
+                "recipe.augment=none, or objective=denoising"
             )
 
     @functools.cached_property
@@ -183,16 +183,22 @@ class Score(Recipe):
         score = Partial(_given, of(dropout_key=batch.device_key, augmented=labels), condition)
         head = self._variances(sde, module, params, condition, batch.device_key) if learns_range else None
         trained = () if coefficients(self.config.objective) is None else (params["weighting"],)
-        known = jnp.isfinite(x)
+        share = None
         if self.given.form.missing:
-            linear = networks.gaussian(sde, "data.missing")
-            score, x = observed(linear, score, known, spread=0.0), jnp.where(known, x, 0.0)
+            score, x, share = self._of_known(sde, score, x)
         losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, x, t, carry, *trained)
-        if self.given.form.missing and self.config.objective.own().get("reduction", "mean") == "mean":
-            losses = losses / jnp.mean(known.reshape(len(x), -1), axis=1)  # the mean over what is known
+        losses = losses if share is None else losses / share
         if carry is None:
             return losses, None, {}
         return losses, self.objective.remember(carry, batch.gather(t), batch.gather(lax.stop_gradient(losses))), {}
+
+    def _of_known(self, sde: SDE, score: ScoreFunction, x: Array) -> tuple[ScoreFunction, Array, Array]:
+        """The score and the examples of a loss to which missing numbers add nothing, and what to divide it by."""
+        known = jnp.isfinite(x)
+        score = observed(networks.gaussian(sde, "data.missing"), score, known, spread=0.0)
+        is_mean = self.config.objective.reduction == "mean"
+        share = jnp.mean(known.reshape(len(x), -1), axis=1) if is_mean else jnp.ones(len(x))
+        return score, jnp.where(known, x, 0.0), share
 
     def _hidden(self, keys: Array, condition: Array) -> Array:
         """The conditions of a batch, some of them hidden: several each by itself."""

@@ -125,7 +125,7 @@ class ByLabels(Guidance):
             if away is None or self.negative is not None:
                 raise ConfigError("guidance.drop says what guidance.scale moves away from: set a scale other than 1")
             with user_errors("guidance.drop"):
-                dropped = jnp.asarray(named.known_numbers(form, self.drop))
+                dropped = jnp.asarray(named.numbers_of(form, self.drop))
         return Classes(wanted, away, None, self.scale, checked_interval(self.interval), dropped=dropped)
 
 
