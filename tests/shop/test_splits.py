@@ -78,5 +78,9 @@ def test_a_baseline_that_cannot_be_had_says_why(x, reason):
         "standard_error": 0.1,
         "uniform_baseline": None,
         "failed": 0,
+        "mixture_baseline": None,
+        "mixture_baseline_reason": "too few",
     }
-    assert any("Gaussian baseline   none: " in line for line in bits.EVALUATION.lines(numbers))
+    lines = bits.EVALUATION.lines(numbers)
+    assert any("Gaussian baseline   none: " in line for line in lines)
+    assert "  mixture baseline    none: too few" in lines
