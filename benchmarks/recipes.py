@@ -7,7 +7,8 @@ Trains `configs/vp_digits.py` and `configs/edm_digits.py` (or those of MNIST) by
 are the CPU seconds of each training, which another job on the machine does not change much; bits/dim of test examples;
 and the Frechet distance of as many samples for each budget of network evaluations, from the same noise. With a
 deterministic sampler the distances of one row differ by its discretization alone, not by chance. Other settings, such
-as `train.steps=600`, go to both trainings. What is trained or measured in the folder already is not done again.
+as `train.steps=600`, go to both trainings and their evaluations. What is trained or
+measured in the folder already is not done again.
 """
 
 from __future__ import annotations
@@ -69,13 +70,13 @@ def main() -> None:
             seconds = main_py(config, f"--workdir={run}", "--config.eval.after_training=false", *given)
             write_json(run / "seconds.json", {"cpu": seconds})
         seconds = read_json(run / "seconds.json", dict, "delete it")["cpu"]
-        bits = measured(run / "bits.json", f"--workdir={run}", "--config.eval.samples=0")["likelihood"]
+        bits = measured(run / "bits.json", f"--workdir={run}", "--config.eval.samples=0", *given)["likelihood"]
         found = [
             measured(
                 run / f"{args.stepper}-{n}.json", f"--workdir={run}", "--config.eval.likelihood_examples=1",
                 "--config.eval.exact=false", f"--config.eval.samples={args.samples}",
                 f"--config.sampler.stepper={args.stepper}", f"--config.sampler.steps={n}",
-                f"--config.sampler.time_grid={GRIDS[name]}",
+                f"--config.sampler.time_grid={GRIDS[name]}", *given,
             )["samples"]
             for n in args.budgets
         ]  # fmt: skip

@@ -61,6 +61,7 @@ class Model:
             log SNR. Data cleaner than the log SNR `cleanest` pass for that clean. None: for its own process alone.
         variance_head: `(sde, score) -> VarianceHead`, of a head that was trained next to this score.
         dequantizer: `(keys [B], raw [B, ...]) -> (noise in (0, 1), its log density [B])`.
+        self_conditioned: whether the score has a place for its last estimate of the data, which a sampler fills.
         observes: whether points may hold NaN, a number that is missing; see `scores.observed`.
         conditional: whether the score takes a condition.
         null_condition: the condition that stands for none; None if the model was not trained with one.
@@ -85,6 +86,7 @@ class Model:
     variance_head: Partial | None = None
     dequantizer: Partial | None = None
     conditional: bool = static(default=False)
+    self_conditioned: bool = static(default=False)
     observes: bool = static(default=False)
     binarizes: bool = static(default=False)
     temperature: float = static(default=1.0)
@@ -97,18 +99,31 @@ class Model:
         """The names of the capabilities that are there."""
         return [name for name in CAPABILITIES if getattr(self, name) is not None]
 
+    def described(self) -> str:
+        """The same for a message, with what kind of score there is."""
+        if self.sde is None:
+            kind = "score without a forward process"
+        elif not self.sde.moves:
+            kind = "score of one noise level"
+        else:
+            kind = "self-conditioned score" if self.self_conditioned else "score"
+        return ", ".join(kind if name == "score" else name for name in self.can())
+
     def offers(self, *capabilities: str) -> bool:
         """Whether the model has one of these capabilities.
 
         A score counts only together with its process. On one that does not move it is no diffusion, and counts as
-        `chains`: samples are drawn from it by Langevin chains. A restoration counts as `generation` too if the law
-        of the last level of its degradation is known.
+        `chains`: samples are drawn from it by Langevin chains. One that is given its last estimate of the data is no
+        function of point and time, and counts as `steps`: a sampler hands the estimate on. A restoration counts as
+        `generation` too if the law of the last level of its degradation is known.
         """
         there = set(self.can())
         if self.sde is None:
             there.discard("score")
         elif not self.sde.moves and "score" in there:
             there = (there - {"score"}) | {"chains"}
+        elif self.self_conditioned and "score" in there:
+            there = (there - {"score"}) | {"steps"}
         if self.degradation is not None and self.degradation.starts:
             there.add("generation")
         return bool(there & set(capabilities))
@@ -133,6 +148,8 @@ class Model:
         return Partial(_given, self.score, condition)
 
 
+TO_DRAW = ("sample", "score", "chains", "steps", "generation")
+"""Capabilities of which samples need one, see `Model.offers`."""
 CAPABILITIES = (
     "score",
     "energy",
@@ -159,4 +176,4 @@ def _at_any_time(energy: Callable[[Array], Array], x: Array, t: Array) -> Array:
     return energy(x)
 
 
-__all__ = ["CAPABILITIES", "ConditionalScore", "Logits", "Model", "VarianceHead"]
+__all__ = ["CAPABILITIES", "TO_DRAW", "ConditionalScore", "Logits", "Model", "VarianceHead"]

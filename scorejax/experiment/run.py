@@ -29,7 +29,7 @@ from scorejax.experiment.evaluation import draw, imputation, normalized, restora
 from scorejax.experiment.evaluation.density import LogProb, compiled_log_density, with_error
 from scorejax.experiment.evaluation.subject import BITS, Subject
 from scorejax.experiment.inputs import Condition
-from scorejax.experiment.model import Model
+from scorejax.experiment.model import TO_DRAW, Model
 from scorejax.experiment.trained import Trained, restore
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
@@ -130,7 +130,7 @@ class Run:
         """
         if n < 1 or batch < 1:
             raise ValueError(f"n = {n} samples in batches of {batch} were asked for; both must be at least 1")
-        self._need("sample", "sample", "score", "chains", "generation")
+        self._need("sample", *TO_DRAW)
         subject = self._subject(seed, condition, guidance, stepper, steps)
         fn, held = draw.batch_function(subject)
         # the same function again, so that nothing is compiled twice: it depends on the sampler alone
@@ -293,8 +293,7 @@ class Run:
             raise ValueError(self._lacks(what, " or ".join(dict.fromkeys(capabilities))))
 
     def _lacks(self, what: str, needed: str) -> str:
-        can = ", ".join(self.model.can()) or "nothing of this kind"
         if self.model.score is not None and not self.model.offers("score"):
-            needed = needed.replace("score", "score that has a forward process")
-            can = can.replace("score", "score of the data alone")
+            needed = needed.replace("score", "score that is a function of point and time")
+        can = self.model.described() or "nothing of this kind"
         return f"{what} needs {needed}; recipe {self.config.recipe.name!r} makes a model with {can}"

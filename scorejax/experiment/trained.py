@@ -74,14 +74,12 @@ class Trained(NamedTuple):
         Raises:
             ConfigError: it has none of them.
         """
-        model = self.model
-        if model.offers(*capabilities):
+        if self.model.offers(*capabilities):
             return
-        kinds = {True: "score", False: "score of one noise level", None: "score without a forward process"}
-        can = ", ".join(model.can()).replace("score", kinds[None if model.sde is None else model.sde.moves])
         raise ConfigError(
             f"{what} needs a model with {' or '.join(dict.fromkeys(capabilities))}; recipe {self.config.recipe.name!r} "
-            f"makes one with {can or 'none of the capabilities'}: leave it out, or choose another --mode or --workdir"
+            f"makes one with {self.model.described() or 'none of the capabilities'}: leave it out, or choose another "
+            "--mode or --workdir"
         )
 
     @property

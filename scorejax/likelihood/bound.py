@@ -18,7 +18,8 @@ from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.trees import as_pytree
 from scorejax.scores.jacobian import score_and_products
-from scorejax.scores.predictions import Score, as_score
+from scorejax.scores.predictions import Score
+from scorejax.scores.self_conditioning import of_point_and_time
 from scorejax.sdes.corruption import Time, check_kind, check_moves, per_batch
 from scorejax.sdes.linear import LinearSDE
 
@@ -105,7 +106,7 @@ def likelihood_bound(
     if law is None and not sde.prior_is_noise:
         law = Partial(_own_prior, sde)
     return _estimate(
-        keys, sde, as_score(score), x, law,
+        keys, sde, of_point_and_time(score, "bound"), x, law,
         times=times, chunk=chunk, chunks=samples // chunk, divergence=divergence, probes=probes, offset=offset,
     )  # fmt: skip
 

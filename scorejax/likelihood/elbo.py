@@ -22,7 +22,8 @@ from scorejax.likelihood.prior import drawn_prior_term, noise_variance
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.reverse import ReverseChain, Transition, transition
-from scorejax.scores.predictions import Score, as_score, tweedie
+from scorejax.scores.predictions import Score, tweedie
+from scorejax.scores.self_conditioning import of_point_and_time
 from scorejax.sdes.corruption import Time, check_kind, check_moves, per_batch
 from scorejax.sdes.discrete import Chain
 from scorejax.sdes.float64 import evaluate
@@ -116,7 +117,7 @@ def elbo(
         noise_variance(sde) if prior_variance is None else jnp.asarray(prior_variance),
     )
     return _elbo(
-        keys_lib.per_example(key, points.shape[0]), sde, as_score(score), points, chain, last, numbers,
+        keys_lib.per_example(key, points.shape[0]), sde, of_point_and_time(score, "elbo"), points, chain, last, numbers,
         _proposal(proposal, terms, len(posterior)),
         levels=levels, centered=centered, endpoints=endpoints, cdf=cdf, terms=terms,
     )  # fmt: skip

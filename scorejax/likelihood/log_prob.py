@@ -19,7 +19,8 @@ from scorejax.numerics.adjoints import check_adjoint, hint_at_adjoint
 from scorejax.numerics.trees import as_pytree
 from scorejax.samplers.ode import solve
 from scorejax.scores.jacobian import score_and_products, value_and_products
-from scorejax.scores.predictions import Score, as_score, probability_flow
+from scorejax.scores.predictions import Score, probability_flow
+from scorejax.scores.self_conditioning import of_point_and_time
 from scorejax.sdes.corruption import SDE, check_kind, check_moves, per_batch
 from scorejax.sdes.linear import LinearSDE
 
@@ -101,7 +102,7 @@ def log_prob(
     law = named_prior(sde, prior) if prior_logp is None else as_pytree(prior_logp)
     with hint_at_adjoint():
         return _solve(
-            sde, as_score(score), x, vectors, rtol, atol, law,
+            sde, of_point_and_time(score, "log_prob"), x, vectors, rtol, atol, law,
             exact=divergence == "exact", max_steps=max_steps, adjoint=check_adjoint(adjoint),
         )  # fmt: skip
 

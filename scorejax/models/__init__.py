@@ -23,6 +23,7 @@ from scorejax.models.nice import NICE
 from scorejax.models.observed import Observed
 from scorejax.models.own import Network, OwnNetwork, check_outputs
 from scorejax.models.refinenet import NCSN, NCSNv2
+from scorejax.models.self_conditioned import SelfConditioned
 from scorejax.models.several import Several, condition_inside, field_channels
 from scorejax.models.song_unet import SongUNet
 from scorejax.models.table_mlp import TableMLP
@@ -100,6 +101,7 @@ __all__ = [
     "Network",
     "Observed",
     "OwnNetwork",
+    "SelfConditioned",
     "Several",
     "SongUNet",
     "TableMLP",

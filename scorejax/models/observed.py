@@ -24,25 +24,7 @@ class Observed(Wider):
     ) -> jax.Array:
         """Evaluate the network; what it says of numbers that are missing means nothing."""
         known, channels = jnp.isfinite(x), x.shape[-1]
-        ones = known.astype(x.dtype)
-        if x.ndim == 2 and getattr(self.network, "scale_by_sigma", False):
-            # such networks of tables divide their input by this, which a mask is to survive
-            ones = ones * jnp.sqrt(1 + jnp.square(labels.astype(x.dtype)))[:, None]
+        ones = self.as_it_is(known.astype(x.dtype), labels)  # a mask is no number to be scaled
         wide = jnp.concatenate([jnp.where(known, x, 0), ones], axis=-1)
         out = self.network(wide, labels, condition, train)  # pyright: ignore[reportCallIssue]
         return self.of_examples(out, channels)
-
-    @property
-    def condition(self) -> str | None:
-        """As of the network inside."""
-        return getattr(self.network, "condition", None)
-
-    @property
-    def condition_dim(self) -> int | None:
-        """As of the network inside."""
-        return getattr(self.network, "condition_dim", None)
-
-    @property
-    def num_classes(self) -> int | None:
-        """As of the network inside."""
-        return getattr(self.network, "num_classes", None)

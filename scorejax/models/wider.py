@@ -21,6 +21,35 @@ class Wider(nn.Module):
         halves = jnp.split(out, 2, axis=-1) if self.learned_range else [out]
         return jnp.concatenate([half[..., :channels] for half in halves], axis=-1)
 
+    def as_it_is(self, values: jax.Array, labels: jax.Array) -> jax.Array:
+        """Return what to give the network so that `values [B, ...]` reach it as they are.
+
+        Networks of tables that scale by sigma divide their whole input by it.
+        """
+        if values.ndim != 2 or not self.scale_by_sigma:
+            return values
+        return values * jnp.sqrt(1 + jnp.square(labels.astype(values.dtype)))[:, None]
+
+    @property
+    def condition(self) -> str | None:
+        """As of the network inside."""
+        return getattr(self.network, "condition", None)
+
+    @property
+    def condition_dim(self) -> int | None:
+        """As of the network inside."""
+        return getattr(self.network, "condition_dim", None)
+
+    @property
+    def num_classes(self) -> int | None:
+        """As of the network inside."""
+        return getattr(self.network, "num_classes", None)
+
+    @property
+    def scale_by_sigma(self) -> bool:
+        """As of the network inside."""
+        return bool(getattr(self.network, "scale_by_sigma", False))
+
     @property
     def learned_range(self) -> bool:
         """As of the network inside."""

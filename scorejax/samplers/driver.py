@@ -19,6 +19,7 @@ from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.adjoints import hint_at_adjoint
 from scorejax.samplers.stepper import Memory, Step, Stepper
+from scorejax.scores import self_conditioning
 from scorejax.scores.clipping import Clip, Interval, clipped, clipped_data
 from scorejax.scores.predictions import Score, as_score, energy_of, tweedie
 from scorejax.sdes.corruption import Corruption, check_kind, check_moves
@@ -169,33 +170,37 @@ def _run(
     below = jnp.concatenate([times[2:], times[-1:]])  # the level under the one a step arrives at
 
     def body(carry, inputs):
-        x, memory, corrector_memory, nfe = carry
+        x, memory, corrector_memory, nfe, x0 = carry
         i, t, s, under = inputs
+        given = self_conditioning.given(score, x0)
 
         def correct(x, memory, t, s):
             if corrector is None:
                 return x, memory, 0
-            return _advance(corrector, keys_lib.fold_in(keys, 2 * i + 1), sde, score, x, t, s, memory)
+            return _advance(corrector, keys_lib.fold_in(keys, 2 * i + 1), sde, given, x, t, s, memory)
 
         # even streams are the stepper's and odd ones the corrector's, so that adding a corrector moves no other noise
         first = second = 0
         if corrector_first:
             x, corrector_memory, first = correct(x, corrector_memory, t, s)
-        x, memory, used = _advance(stepper, keys_lib.fold_in(keys, 2 * i), sde, score, x, t, s, memory)
+        if x0 is not None:  # at the point where the stepper begins, so that the compiled program evaluates it once
+            x0 = self_conditioning.estimate(cast(LinearSDE, sde), given, x, _spread(t, x))
+        x, memory, used = _advance(stepper, keys_lib.fold_in(keys, 2 * i), sde, given, x, t, s, memory)
         if not corrector_first:
             x, corrector_memory, second = correct(x, corrector_memory, s, under)
-        return (x, memory, corrector_memory, nfe + first + used + second), x if keep else None
+        return (x, memory, corrector_memory, nfe + first + used + second, x0), x if keep else None
 
     # a stream of its own again, next to that of the prior
     memory = stepper.begin(keys_lib.fold_in(keys, 2**32 - 2), sde, x, times)
     # counts are part of the carry because a step may make as many evaluations as its data ask for
     kind = cast(LinearSDE, sde)  # `_prepared` has found it to be of the kind that it needs
     memories = memory, () if corrector is None else corrector.init(kind, x, times)
-    carry = (x, *memories, jnp.zeros((), jnp.int32))
-    (x, _, _, nfe), states = jax.lax.scan(body, carry, (jnp.arange(n), times[:-1], times[1:], below))
+    first = jnp.zeros_like(x) if self_conditioning.is_self_conditioned(score) else None
+    carry = (x, *memories, jnp.zeros((), jnp.int32), first)
+    (x, _, _, nfe, x0), states = jax.lax.scan(body, carry, (jnp.arange(n), times[:-1], times[1:], below))
     if denoise:
         # a last step to no noise at all, without which images keep the visible noise of `t_min`
-        x, nfe = _predicted(sde, score, x, times[-1]), nfe + 1
+        x, nfe = _predicted(sde, self_conditioning.given(score, x0), x, times[-1]), nfe + 1
     return x, nfe, states
 
 
@@ -248,6 +253,8 @@ def _prepared(sde: Corruption, times: Array | np.ndarray, score: Score, stepper:
     if stepper is None:
         return stepper
     check_kind(sde, stepper.process, f"the stepper {type(stepper).__name__}")
+    if self_conditioning.is_self_conditioned(score):
+        check_kind(sde, LinearSDE, "self-conditioning, an estimate of the data by Tweedie's formula,")
     if not stepper.stays:
         check_moves(sde, f"the stepper {type(stepper).__name__}")
     if (energy := energy_of(score)) is not None:

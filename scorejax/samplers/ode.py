@@ -20,7 +20,8 @@ from scorejax.numerics.ranges import Count, Positive
 from scorejax.numerics.trees import PyTree, register_dataclass, static
 from scorejax.samplers.driver import Sample
 from scorejax.samplers.stepper import Step, Stepper
-from scorejax.scores.predictions import Score, as_score, probability_flow
+from scorejax.scores.predictions import Score, probability_flow
+from scorejax.scores.self_conditioning import of_point_and_time
 from scorejax.sdes.corruption import SDE, Corruption, Time, check_kind, check_moves
 
 State = TypeVar("State")  # a tree of arrays [B, ...]
@@ -281,7 +282,14 @@ def _transport(
 ) -> Sample:
     check_moves(check_kind(sde, SDE, "the probability-flow ODE"), "the probability-flow ODE")
     with hint_at_adjoint():
-        return _integrate(sde, as_score(score), x, t0, t1, adaptive_probability_flow(rtol, atol, adjoint=adjoint))
+        return _integrate(
+            sde,
+            of_point_and_time(score, "the probability-flow ODE"),
+            x,
+            t0,
+            t1,
+            adaptive_probability_flow(rtol, atol, adjoint=adjoint),
+        )
 
 
 @jax.jit

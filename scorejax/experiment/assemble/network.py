@@ -156,19 +156,29 @@ def condition(config: Config, form: Form) -> dict[str, object]:
     return {"condition": kind, "condition_dim": form.embedding[-1]}
 
 
-def of_scores(config: Config, form: Form, process: SDE, *, conditional: bool, **more: object) -> nn.Module:
+def of_scores(
+    config: Config, form: Form, process: SDE, *, conditional: bool, self_conditioned: bool, **more: object
+) -> nn.Module:
     """The network of scores of a config, given labels if conditional, and which numbers are missing where some are.
 
     Raises:
         ConfigError: it does not fit the data, or settings do not go with missing numbers.
     """
+    around = models.SelfConditioned if self_conditioned else None
     if form.missing:
         check_missing(config, process)
+        if self_conditioned:
+            raise ConfigError(
+                "recipe.self_conditioning estimates whole examples; set recipe.self_conditioning=0, or leave "
+                "data.missing unset"
+            )
+        around = models.Observed
+    if around is not None:
         form = dataclasses.replace(form, shape=(*form.shape[:-1], 2 * form.shape[-1]))
     made = (
         with_labels(config, form, process, **more) if conditional else network(config, form, "scores", process, **more)
     )
-    return models.Observed(made) if form.missing else made
+    return made if around is None else around(made)
 
 
 def check_missing(config: Config, process: SDE) -> None:

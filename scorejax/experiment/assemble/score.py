@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeAlias, TypedDict
+from typing import Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
 
 import flax.linen as nn
 import jax
@@ -18,9 +18,11 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.models.augment import AUGMENT
+from scorejax.models.self_conditioned import ESTIMATE
 from scorejax.numerics.trees import PyTree
 from scorejax.reverse.variance import AroundForward, LearnedRange, VarianceHead
 from scorejax.scores.predictions import make_conditional_score
+from scorejax.scores.self_conditioning import Estimate
 from scorejax.sdes import SDE, LinearSDE
 from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.discrete import Chain
@@ -35,10 +37,11 @@ ReverseVariance: TypeAlias = Literal["range", "around_forward"]
 
 
 class About(TypedDict):
-    """How a network is preconditioned, see `score`."""
+    """How a network is preconditioned, and what else it is given, see `score`."""
 
     sigma_data: float
     noise_label: NoiseLabel
+    self_conditioned: NotRequired[bool]
 
 
 class Applied(Protocol):
@@ -106,6 +109,7 @@ def score(
     noise_label: NoiseLabel = "process",
     dropout_key: Array | None = None,
     augmented: Array | None = None,
+    self_conditioned: bool = False,
 ) -> Partial:
     """The network as `(x, t, condition) -> score`.
 
@@ -118,8 +122,10 @@ def score(
         noise_label: what the network is given about the noise.
         dropout_key: turns dropout on.
         augmented: labels `[B, n]` of how the examples were augmented; None: zeros, which stand for not at all.
+        self_conditioned: the network has a place for the estimate of the data that a sampler hands on.
     """
-    carried = (_of_network(params), dropout_key, *(() if augmented is None else (augmented,)))
+    place = Estimate() if self_conditioned else None
+    carried = _Carried(_of_network(params), dropout_key, augmented, place)
     label = process.label if noise_label == "process" else _LogRatio(process, noise_label)
     bound = make_conditional_score(process, _Apply(module), carried, predicts, label=label, sigma_data=sigma_data)
     return bound if isinstance(bound, Partial) else Partial(bound)
@@ -147,7 +153,7 @@ def learned_range(
         kind: what the second half of its output says: `range`, `2 v - 1` of a variance between two bounds;
             `around_forward`, for a chain, by how much it differs from the forward variance.
     """
-    carried = (_of_network(params), dropout_key)
+    carried = _Carried(_of_network(params), dropout_key)
     second = _Second(_Apply(module, half=1), process.label, share=kind == "range")
     network = Partial(second, carried, condition)
     if kind == "range":
@@ -205,6 +211,25 @@ class _LogRatio:
         return 0.25 * log_ratio if self.kind == "log_ratio" else log_ratio - jnp.log(2.0)
 
 
+class _Carried(NamedTuple):
+    """What a network is run with, next to points, labels and conditions; see `score`."""
+
+    params: PyTree
+    dropout_key: Array | None = None
+    augmented: Array | None = None
+    estimate: Estimate | None = None
+
+    def collections(self, count: int) -> dict[str, dict[str, Array]]:
+        """The variables of the network for so many points; where an example has several, they come in turns."""
+        x0 = None if self.estimate is None else self.estimate.x0
+        given = {AUGMENT: ("labels", self.augmented), ESTIMATE: ("x0", x0)}
+        return {"params": self.params} | {
+            collection: {name: jnp.tile(value, (count // len(value), *[1] * (value.ndim - 1)))}
+            for collection, (name, value) in given.items()
+            if value is not None
+        }
+
+
 @dataclasses.dataclass(frozen=True)
 class _Apply:
     """`apply_fn` of a linen network; of one with a learned range one half: 0 the prediction, 1 the range."""
@@ -212,14 +237,10 @@ class _Apply:
     module: Applied
     half: int = 0
 
-    def __call__(self, carried: tuple, x: Array, label: Array, condition: Array | None) -> Array:
-        params, dropout_key, *augmented = carried
-        train = dropout_key is not None
-        rngs = {"dropout": dropout_key} if train else None
-        variables = {"params": params}
-        if augmented:  # where the objective asks for several points of an example, they come in turns
-            variables[AUGMENT] = {"labels": jnp.tile(augmented[0], (len(x) // len(augmented[0]), 1))}
-        out = jnp.asarray(self.module.apply(variables, x, label, condition, train, rngs=rngs))
+    def __call__(self, carried: _Carried, x: Array, label: Array, condition: Array | None) -> Array:
+        train = carried.dropout_key is not None
+        rngs = {"dropout": carried.dropout_key} if train else None
+        out = jnp.asarray(self.module.apply(carried.collections(len(x)), x, label, condition, train, rngs=rngs))
         return jnp.split(out, 2, axis=-1)[self.half] if getattr(self.module, "learned_range", False) else out
 
 
@@ -245,7 +266,7 @@ class _Second:
     label: Callable[[Array], Array]
     share: bool
 
-    def __call__(self, carried: tuple, condition: Array | None, x: Array, t: Array) -> Array:
+    def __call__(self, carried: _Carried, condition: Array | None, x: Array, t: Array) -> Array:
         value = self.apply_fn(carried, x, self.label(t), condition)
         return 0.5 * (1.0 + value) if self.share else value
 

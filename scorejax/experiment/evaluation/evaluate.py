@@ -37,6 +37,7 @@ from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.compute import COMPILED, Compiled
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result
 from scorejax.experiment.evaluation.subject import Subject
+from scorejax.experiment.model import TO_DRAW
 from scorejax.experiment.recipe import Params, make_recipe
 from scorejax.experiment.trained import Trained, restore
 from scorejax.experiment.training.state import hardly_averaged
@@ -161,7 +162,7 @@ def sample(config: Config, workdir: str | Path, *, rehearsed: bool = True) -> np
         RunError: no readable checkpoint, or a config that does not fit.
     """
     model = subject(config, workdir)
-    model.trained.need("--mode=sample", "sample", "score", "chains", "generation")
+    model.trained.need("--mode=sample", *TO_DRAW)
     model = variances.with_fitted(model, workdir)
     if not rehearsed:
         with trial.rehearsing("the samples or their picture", "change sections sampler and guidance") as folder:

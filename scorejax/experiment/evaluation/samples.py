@@ -9,6 +9,7 @@ from scorejax.experiment.config import Config, to_dict
 from scorejax.experiment.evaluation import draw, places, quality, saturation, variances
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import Subject
+from scorejax.experiment.model import TO_DRAW
 from scorejax.experiment.recipe import make_recipe
 from scorejax.runtime import parallel
 
@@ -56,7 +57,7 @@ def _check(config: Config) -> None:
 READS = ("samples", "metrics", "features", "stats", "reference_split", "reference_examples", "split")
 EVALUATION = Evaluation(
     "samples",
-    ("sample", "score", "chains", "generation"),
+    TO_DRAW,
     lambda config: config.eval.samples > 0,
     _prepare,
     quality.lines,

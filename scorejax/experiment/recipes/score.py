@@ -32,10 +32,11 @@ from scorejax.runtime.errors import ConfigError, user_errors
 from scorejax.scores.observed import observed
 from scorejax.scores.predictions import Score as ScoreFunction
 from scorejax.scores.predictions import check_prediction
+from scorejax.scores.self_conditioning import in_training
 from scorejax.sdes import SDE
 from scorejax.sdes.discrete import DDPM
 
-_OBJECTIVE, _HIDING, _AUGMENT = 1, 2, 3  # streams of an example's key; 0 prepares the example
+_OBJECTIVE, _HIDING, _AUGMENT, _ESTIMATED = 1, 2, 3, 4  # streams of an example's key; 0 prepares the example
 
 
 Predicts: TypeAlias = Literal[
@@ -61,6 +62,7 @@ class Score(Recipe):
         conditional: bool = False,
         label_dropout: Below1 = 0.0,
         augment: Annotated[augmentation.Augment, augmentation.AUGMENT] = "none",
+        self_conditioning: Below1 = 0.0,
     ) -> None:
         """Check the settings.
 
@@ -78,8 +80,12 @@ class Score(Recipe):
             label_dropout: chance that training hides an example's label; above 0 the run can be guided. Of several
                 conditions each is hidden with this chance, and all of them together too.
             augment: how examples of training are changed at random, with labels that say how and are zero in sampling.
+            self_conditioning: chance that an example of training is given the network's own estimate of the data, as
+                more channels; 0.5 as published. Above 0, a sampler hands the estimate on from step to step, and there
+                is no likelihood. 0: no such channels.
         """
         super().__init__(given)
+        self.self_conditioning = self_conditioning
         self.augment = augmentation.chosen(augment)
         self.predicts, self.sigma_data = predicts, sigma_data
         self.noise_label: scores.NoiseLabel = noise_label
@@ -104,12 +110,29 @@ class Score(Recipe):
             )
         with user_errors("section objective"):
             self._objective(None)  # found out here, not inside the compiled step
+        if self_conditioning:
+            networks.gaussian(self.sde, "recipe.self_conditioning")
+            self._check_self_conditioning()
         if self.augment is not None and {"chain", "centered"} & takes(self.config.objective.find()):
             raise ConfigError(
                 f"recipe.augment = {self.config.recipe.augment.name!r} trains on changed examples, and "
                 f"objective = {self.config.objective.name!r} is a bound for those of the data: set "
                 "recipe.augment=none, or objective=denoising"
             )
+
+    def _check_self_conditioning(self) -> None:
+        """Refuse what needs a score of point and time alone."""
+        alone = {
+            f"objective={self.config.objective.name}": self.config.objective.name != "denoising",
+            "model.learned_range=true": bool(getattr(self.config.model, "learned_range", False)),
+            f"recipe.augment={self.config.recipe.augment.name}": self.augment is not None,
+        }
+        for setting, is_set in alone.items():
+            if is_set:
+                raise ConfigError(
+                    f"recipe.self_conditioning gives the network its last estimate, and does not go with {setting}: "
+                    "set recipe.self_conditioning=0, or change that setting"
+                )
 
     @functools.cached_property
     def network(self) -> nn.Module:
@@ -121,14 +144,18 @@ class Score(Recipe):
                 f"sde.shape={','.join(map(str, form.shape))}"
             )
         labels = augmentation.of_network(self.augment, form)
-        module = networks.of_scores(self.config, form, self.sde, conditional=self.conditional, **labels)
+        module = networks.of_scores(
+            self.config, form, self.sde, conditional=self.conditional,
+            self_conditioned=bool(self.self_conditioning), **labels,
+        )  # fmt: skip
         augmentation.check(module, labels, self.config)
         return module
 
     @property
     def _about(self) -> scores.About:
-        """How the network is preconditioned."""
-        return {"sigma_data": self.sigma_data, "noise_label": self.noise_label}
+        """How the network is preconditioned, and what else it is given."""
+        about: scores.About = {"sigma_data": self.sigma_data, "noise_label": self.noise_label}
+        return about | {"self_conditioned": True} if self.self_conditioning else about
 
     @property
     def null_condition(self) -> float | None:
@@ -184,6 +211,9 @@ class Score(Recipe):
         head = self._variances(sde, module, params, condition, batch.device_key) if learns_range else None
         trained = () if coefficients(self.config.objective) is None else (params["weighting"],)
         share = None
+        if self.self_conditioning:
+            used = keys_lib.uniform(keys_lib.fold_in(keys, _ESTIMATED), keys.shape) < self.self_conditioning
+            score = in_training(networks.gaussian(sde, "recipe.self_conditioning"), score, used)
         if self.given.form.missing:
             score, x, share = self._of_known(sde, score, x)
         losses = self.objective.loss(keys_lib.fold_in(keys, _OBJECTIVE), sde, score, head, x, t, carry, *trained)
@@ -218,6 +248,7 @@ class Score(Recipe):
             score=scores.score(sde, self.network, params, self.predicts, **self._about),
             learned_range=of_range,
             bound_bits=trained_bound,
+            self_conditioned=bool(self.self_conditioning),
             observes=self.given.form.missing,
             conditional=self.conditional,
             null_condition=self.null_condition,

@@ -53,7 +53,7 @@ def classes(config: Config, trained: Trained, wanted: Array | None = None) -> Cl
         ConfigError: settings that do not fit, a label that does not exist, or a network or classifier that cannot do
             it.
     """
-    if not trained.model.offers("score"):
+    if not trained.model.offers("score", "steps"):
         if config.guidance.name == "none":
             return Classes()
         need(config, trained)

@@ -69,7 +69,7 @@ class About(NamedTuple):
 class Guidance(abc.ABC):
     """What samples are steered by; its fields are its settings."""
 
-    needs: ClassVar[tuple[str, ...]] = ("score",)
+    needs: ClassVar[tuple[str, ...]] = ("score", "steps")
     """Capabilities; the model must have at least one of them."""
 
     @abc.abstractmethod
