@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypedDict
 
 import flax.linen as nn
 import jax
@@ -41,7 +41,7 @@ class About(TypedDict):
 
     sigma_data: float
     noise_label: NoiseLabel
-    self_conditioned: NotRequired[bool]
+    self_conditioned: bool
 
 
 class Applied(Protocol):

@@ -154,8 +154,11 @@ class Score(Recipe):
     @property
     def _about(self) -> scores.About:
         """How the network is preconditioned, and what else it is given."""
-        about: scores.About = {"sigma_data": self.sigma_data, "noise_label": self.noise_label}
-        return about | {"self_conditioned": True} if self.self_conditioning else about
+        return {
+            "sigma_data": self.sigma_data,
+            "noise_label": self.noise_label,
+            "self_conditioned": bool(self.self_conditioning),
+        }
 
     @property
     def null_condition(self) -> float | None:
