@@ -1,7 +1,8 @@
-"""Averages of weights of any length, made after the training of the snapshots that it left in `averages/`.
+"""What a training leaves in `averages/`: weights of the least validation loss, and averages of any length.
 
 A snapshot `STEP.npz` holds the averages by power functions of the lengths of `ema.lengths`, as float32. The average
-that `--mode=ema` makes of them is `length-LENGTH.npz`, which no longer needs the snapshots.
+that `--mode=ema` makes of them after the training is `length-LENGTH.npz`, which no longer needs the snapshots. `best.npz`
+holds the averaged weights of the step whose denoising loss of examples held out was the least of the run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from scorejax.runtime.errors import CheckpointError, ConfigError, os_errors, rea
 from scorejax.runtime.files import replacing
 
 FOLDER = "averages"
-_LENGTHS, _STEP = "lengths", "step"
+BEST = "best.npz"
+_LENGTHS, _STEP, _LOSS = "lengths", "step", "loss"
 _FAR = 0.1  # a misfit of windows that is worth a warning
 
 
@@ -51,12 +53,19 @@ def steps(workdir: str | Path) -> list[int]:
 
 
 def check(config: Config) -> None:
-    """Refuse a length of a run that keeps no snapshots.
+    """Refuse averaged weights that a run does not keep.
 
     Raises:
         ConfigError: it keeps none.
     """
-    if not config.ema.lengths:
+    if config.eval.best and config.eval.average is not None:
+        raise ConfigError(f"eval.best and eval.average = {config.eval.average} are two choices; set one of them")
+    if config.eval.best and not config.train.validate_every:
+        raise ConfigError(
+            "eval.best takes the weights of the least validation loss: set train.validate_every, such as a twentieth "
+            "of train.steps, or leave eval.best at false"
+        )
+    if config.eval.average is not None and not config.ema.lengths:
         raise ConfigError(
             f"eval.average = {config.eval.average} is made of snapshots, and this run keeps none: train with "
             "ema.lengths=0.05,0.10 and ema.snapshot_every, or leave eval.average at none"
@@ -104,6 +113,34 @@ def read(workdir: str | Path, shapes: PyTree, length: float) -> tuple[PyTree, in
             arrays = _arrays(path, [name for name, _ in _leaves(shapes)])
             return _tree(path, shapes, arrays), int(_arrays(path, [_STEP])[_STEP])
     return _combined(workdir, shapes, length)
+
+
+def keep_best(workdir: str | Path, step: int, params: PyTree, loss: float) -> None:
+    """Keep the averaged weights of a step if its validation loss is less than all before, also of an earlier start.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    path = _folder(workdir) / BEST
+    if not parallel.is_main_process() or (path.is_file() and float(_arrays(path, [_LOSS])[_LOSS]) <= loss):
+        return
+    _write(path, {_STEP: np.asarray(step), _LOSS: np.asarray(loss, np.float64), **dict(_leaves(params))})
+
+
+def read_best(workdir: str | Path, shapes: PyTree) -> tuple[PyTree, int]:
+    """Return the averaged weights of the least validation loss, and their step.
+
+    Raises:
+        CheckpointError: there are none, or they cannot be read.
+    """
+    path = _folder(workdir) / BEST
+    if not path.is_file():
+        raise CheckpointError(
+            f"no {path}: eval.best takes the weights of the least validation loss, which a training with "
+            "train.validate_every keeps; train with it, or leave eval.best at false"
+        )
+    arrays = _arrays(path, [_STEP, *(name for name, _ in _leaves(shapes))])
+    return _tree(path, shapes, arrays), int(arrays[_STEP])
 
 
 def _combined(workdir: str | Path, shapes: PyTree, length: float) -> tuple[PyTree, int]:

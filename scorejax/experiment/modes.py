@@ -45,8 +45,7 @@ def train(config: Config, workdir: str | Path) -> str | None:
     """Train, then evaluate; goes on where an earlier run stopped."""
     checks.check(config, jax.device_count())
     workdir_lib.check(workdir, config)
-    if config.eval.average is not None:
-        averages.check(config)
+    averages.check(config)
     if config.train.steps > max(checkpoint.steps(workdir), default=0):
         rehearsal.rehearse(config, workdir)
     preview = functools.partial(_preview, config, workdir)

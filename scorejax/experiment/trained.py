@@ -91,7 +91,8 @@ class Trained(NamedTuple):
 def restore(config: Config, workdir: str | Path, step: int | None = None) -> Trained:
     """The model of a run: averaged weights of its newest whole checkpoint; if it has none, those of `init_from`.
 
-    With `eval.average` they are the average of that length, made of the snapshots of the run.
+    With `eval.average` they are the average of that length, made of the snapshots of the run; with `eval.best` those of
+    the least validation loss.
 
     Args:
         config: the run's.
@@ -105,6 +106,8 @@ def restore(config: Config, workdir: str | Path, step: int | None = None) -> Tra
     if config.init_from and not checkpoint.steps(workdir):
         workdir_lib.adopt(workdir, config)
         return Trained(config, recipe, *recipe.load(config.init_from))
+    if config.eval.best:
+        return Trained(config, recipe, *averages.read_best(workdir, recipe.shapes()))
     if config.eval.average is not None:
         return Trained(config, recipe, *averages.read(workdir, recipe.shapes(), config.eval.average))
     restored = checkpoint.restore_ema(workdir, recipe.shapes(), step)

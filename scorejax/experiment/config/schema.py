@@ -207,6 +207,7 @@ SCHEMA: Values = {
             "length of the average of weights that is evaluated, relative to the training, made of the snapshots of "
             "ema.lengths; none: the average of ema.decay",
         ),
+        "best": Setting(bool, False, "evaluate the weights of the least denoising loss of train.validate_every"),
         "exact": Setting(bool, True, "measure bits/dim; false: leave them out"),
         "likelihood_examples": Setting(Natural, 0, "examples whose bits/dim are measured; 0: all"),
         "likelihood_passes": Setting(Count, 1, "dequantizations of each example"),

@@ -21,10 +21,12 @@ from scorejax.experiment.evaluation.density import volumes
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import DENOISING, Subject, carried
 from scorejax.experiment.recipe import Params, Recipe
+from scorejax.experiment.training.loop import VALIDATION_LOSS
 from scorejax.experiment.trained import Trained
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
+from scorejax.runtime.writers import read_log
 from scorejax.sdes import SDE, LinearSDE
 
 VALIDATED = 256  # examples of each split, in the middle of training
@@ -113,7 +115,7 @@ class Validation:
         self.config, self.recipe, self.held, self.workdir = config, recipe, (train, test), workdir
         self.compute = compute
         self._errors: Denoising | None = None
-        self._curve: dict[str, list[tuple[float, float]]] = {"held out": [], "training": []}
+        self._curve: dict[str, list[tuple[float, float]]] = {}
 
     def __call__(self, params: Params, step: int) -> Mapping[str, float]:
         """Return the mean error of the predicted noise, held out and of training examples, for the log.
@@ -130,12 +132,15 @@ class Validation:
         self._errors = self._errors or Denoising(subject, *self.held, VALIDATED)
         levels, errors = self._errors.of(subject, silent=True)
         held_out, training = (float(np.mean(each / np.exp(2.0 * levels))) for each in errors)
-        for name, value in (("held out", held_out), ("training", training)):
-            self._curve[name].append((step, value))
+        found = {VALIDATION_LOSS: held_out, "validation_training_loss": training}
+        before = read_log(self.workdir) if not self._curve else []  # of a run that goes on
+        for name, key in (("held out", VALIDATION_LOSS), ("training", "validation_training_loss")):
+            points = self._curve.setdefault(name, [(each["step"], each[key]) for each in before if key in each])
+            points.append((step, found[key]))
         if parallel.is_main_process():
             labels = ("step", "mean squared error of the predicted noise")
             pictures.save_curves(Path(self.workdir) / "samples" / "validation.png", self._curve, labels=labels)
-        return {"validation_loss": held_out, "validation_training_loss": training}
+        return found
 
 
 def measure(held: Held, workdir: str | Path) -> Result:

@@ -37,6 +37,7 @@ def settings(config: Config, keys: Iterable[str]) -> Values:
     # left out where it is not set, as in results that are older than it
     if not config.eval.condition:
         found.pop("eval.condition", None)
+    found |= {"eval.best": True} if config.eval.best else {}
     return found if config.eval.average is None else found | {"eval.average": config.eval.average}
 
 

@@ -23,6 +23,8 @@ from scorejax.runtime.writers import Writer
 
 Preview: TypeAlias = Callable[[Params, int], None]
 Validate: TypeAlias = Callable[[Params, int], Mapping[str, float]]
+VALIDATION_LOSS = "validation_loss"
+"""Of the numbers that `Validate` returns, the one whose least value says which weights are best."""
 IN_VAIN = 50
 """Steps in a row that lead back to the averaged weights, after which there is no hope."""
 Remark: TypeAlias = Callable[[Mapping[str, float]], str | None]
@@ -193,10 +195,13 @@ class Bookkeeper:
             self.draw(parallel.to_host(state.ema), step)
 
     def validate(self, state: State, step: int) -> None:
-        """Measure the averaged weights and log the numbers, if there is something to measure them by."""
+        """Measure the averaged weights, log the numbers and keep the best, if there is something to measure them by."""
         if self.measure is not None:
             self.flush()
-            self.writer.scalars(step, self.measure(parallel.to_host(state.ema), step))
+            params = parallel.to_host(state.ema)
+            found = self.measure(params, step)
+            self.writer.scalars(step, found)
+            averages.keep_best(self.workdir, step, params, found[VALIDATION_LOSS])
 
     def confirm(self, step: int, metrics: Metrics) -> None:
         """Refuse the last state if the first of these losses, which is its own, is not finite."""
