@@ -1,8 +1,8 @@
 """What a training leaves in `averages/`: weights of the least validation loss, and averages of any length.
 
 A snapshot `STEP.npz` holds the averages by power functions of the lengths of `ema.lengths`, as float32. The average
-that `--mode=ema` makes of them after the training is `length-LENGTH.npz`, which no longer needs the snapshots. `best.npz`
-holds the averaged weights of the step whose denoising loss of examples held out was the least of the run.
+that `--mode=ema` makes of them after the training is `length-LENGTH.npz`, which no longer needs the snapshots.
+`best.npz` holds the averaged weights of the step whose denoising loss of examples held out was the least of the run.
 """
 
 from __future__ import annotations

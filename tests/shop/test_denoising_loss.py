@@ -41,7 +41,7 @@ def test_the_weights_of_the_least_loss_are_kept_and_evaluated(run, tmp_path):
     averages.keep_best(tmp_path / "run", 9, {"w": np.zeros_like(at[0])}, 1e9)  # worse: the better one stays
     assert restore(config, tmp_path / "run").step == 4
     (tmp_path / "run/averages/best.npz").unlink()
-    with pytest.raises(CheckpointError, match="train with it, or leave eval.best at false"):
+    with pytest.raises(CheckpointError, match=r"train with it, or leave eval\.best at false"):
         restore(config, tmp_path / "run")
 
 

@@ -21,8 +21,8 @@ from scorejax.experiment.evaluation.density import volumes
 from scorejax.experiment.evaluation.evaluation import Evaluation, Held, Result, Work
 from scorejax.experiment.evaluation.subject import DENOISING, Subject, carried
 from scorejax.experiment.recipe import Params, Recipe
-from scorejax.experiment.training.loop import VALIDATION_LOSS
 from scorejax.experiment.trained import Trained
+from scorejax.experiment.training.loop import VALIDATION_LOSS
 from scorejax.numerics import keys
 from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
