@@ -74,13 +74,16 @@ def _lazy(name: str, home: str) -> types.ModuleType:
     return module
 
 
-# What lies in a room and is used often has a short name, as an attribute and as a module. The two that need
+# What lies in a room and is used often has a short name, as an attribute and as a module. Those that need
 # more than JAX are imported on first use: `import scorejax` stays light.
 config = _lazy("config", "scorejax.experiment.config")
 pretrained = _lazy("pretrained", "scorejax.models.pretrained")
+calibration = _lazy("calibration", "scorejax.metrics.calibration")
+worlds = _lazy("worlds", "scorejax.posterior.worlds")
 for _module in (
     analytic,
     bases,
+    calibration,
     config,
     estimators,
     gamma,
@@ -90,6 +93,7 @@ for _module in (
     times,
     trajectories,
     variance,
+    worlds,
 ):
     _short = "trajectories" if _module is trajectories else _module.__name__.rpartition(".")[2]
     sys.modules[f"scorejax.{_short}"] = _module
@@ -105,6 +109,7 @@ __all__ = [
     "bits_per_dim",
     "blur",
     "blurring",
+    "calibration",
     "colored",
     "config",
     "cosine",
@@ -148,4 +153,5 @@ __all__ = [
     "variance",
     "ve",
     "vp",
+    "worlds",
 ]

@@ -22,6 +22,7 @@ ROOMS = {  # which folders make up each part of the house; a folder that is in n
         "samplers",
         "guidance",
         "likelihood",
+        "posterior",
     ),
     "networks": ("models",),
     "workshop": ("data", "metrics", "pictures", "runtime", "experiment"),

@@ -20,6 +20,7 @@ from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.host_arrays import host_array
 from scorejax.numerics.trees import register_dataclass
+from scorejax.scores import conditioning
 from scorejax.scores.grid_law import GridLaw as GridLaw
 from scorejax.scores.grid_law import on_grid as on_grid
 from scorejax.scores.predictions import Score, tweedie
@@ -96,10 +97,46 @@ class Mixture:
         """Return `E[x_0 | x_t = x]`, shaped like `x`."""
         return tweedie(sde, x, t, self.score_at(sde, x, t))
 
+    def responsibilities(self, x: Array) -> Array:
+        """Return the probabilities `[B, K]` of the components that a point `x [B, D]` may come from."""
+        x = self._points(x)
+        ones = jnp.ones(x.shape[0], x.dtype)
+        return jax.nn.softmax(self._components(x, ones, 0.0 * ones)[0], axis=1)
+
+    def measured(self, operator: conditioning.Measures, sigma_y: float | Array) -> Mixture:
+        """Return the law of a measurement `y = A x + sigma_y n`; its density at `y` is the evidence `p(y)`.
+
+        Args:
+            operator: the measurement `A` of points `[B, D]`, from `scorejax.guidance.operators`.
+            sigma_y: standard deviation of its noise.
+        """
+        return Mixture(*conditioning.measured(self._parts(), operator, sigma_y))
+
+    def given(self, operator: conditioning.Measures, y: Array | np.ndarray, sigma_y: float | Array) -> Mixture:
+        """Return the law of `x` given one measurement `y = A x + sigma_y n`: the exact posterior, a mixture again.
+
+            w_k' ~ w_k N(y; A m_k, S_k),   m_k' = m_k + K_k (y - A m_k),   C_k' = C_k - K_k A C_k,
+            S_k = A C_k A^T + sigma_y^2,   K_k = C_k A^T S_k^{-1}
+
+        Several measurements at once are a `jax.vmap` of it.
+
+        Args:
+            operator: the measurement `A` of points `[B, D]`, from `scorejax.guidance.operators`.
+            y: one measurement, as the operator returns it, with an axis of one row or without.
+            sigma_y: standard deviation of its noise; 0 where `A C_k A^T` can be inverted.
+
+        Raises:
+            ValueError: on several measurements, or one of another shape.
+        """
+        return Mixture(*conditioning.given(self._parts(), operator, y, sigma_y))
+
     def score(self, sde: LinearSDE) -> Score:
         """Return the exact score of this law under a process, for every sampler and likelihood."""
         check_kind(sde, LinearSDE, "a mixture of Gaussians under a process")
         return Partial(_mixture_score, self, sde)
+
+    def _parts(self) -> conditioning.Parts:
+        return conditioning.Parts(self.log_weights, self.means, self.axes, self.variances)
 
     def _points(self, x: Array) -> Array:
         return doors.points(x, shape=(*np.shape(x)[:1], self.means.shape[1]), finite=False)

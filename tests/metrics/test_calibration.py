@@ -1,0 +1,130 @@
+"""Figures of calibration: on their nominal values for exact draws, and off them by the stated amounts for others."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+import scorejax as sj
+from scorejax import calibration
+
+KEY, DRAWS = jax.random.key(0), 99
+
+
+def narrow(world, factor):
+    """Draws that are `factor` times as far from the posterior mean as exact ones."""
+
+    def draw(key, y, n):
+        mean = world.exact(y).mean
+        return mean + factor * (world.draw(key, y, n) - mean)
+
+    return draw
+
+
+def measured(world, factor, replicates):
+    return calibration.run(
+        KEY, world.simulate, narrow(world, factor), replicates=replicates, chunk=250,
+        exact=world.exact, regions=world.regions, log_density=world.log_joint,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["w1", *(pytest.param(n, marks=pytest.mark.slow) for n in ("w2", "w3"))])
+def test_exact_draws_have_every_nominal_figure(name):
+    found = measured(getattr(sj.worlds, name)(), 1.0, 1000)
+    for figure in (found.coverage, found.directions, found.hpd):
+        assert abs(figure.value - 0.9) < 0.02 + figure.stderr
+    assert min(found.sbc.value, found.sbc.kolmogorov, found.tarp.value) > 0.01
+    assert abs(found.sbc.spread.value - 1.0) < 4.0 * found.sbc.spread.stderr
+    assert abs(found.gap_db.value - 10.0 * np.log10(1.0 + 1.0 / DRAWS)) < 4.0 * found.gap_db.stderr
+    assert abs(found.std_ratio.value - 1.0) < 0.01
+    assert found.shares.value < 0.05
+    assert found.verdict().startswith("calibrated")
+
+
+@pytest.mark.slow
+def test_narrow_draws_are_seen_by_coverage_ranks_regions_and_balls():
+    found = measured(sj.worlds.w2(), 0.8, 1000)
+    assert found.coverage.value < 0.84
+    assert found.hpd.value < 0.8
+    assert found.sbc.value < 1e-6
+    assert found.tarp.value < 1e-3
+    assert abs(found.std_ratio.value - 0.8) < 0.01
+    assert found.verdict().startswith("too narrow")
+
+
+def test_ranks_at_least_four_times_in_five_show_a_posterior_that_is_a_fifth_too_narrow():
+    rng, seen = np.random.default_rng(0), 0
+    for _ in range(600):
+        draws = 0.8 * rng.standard_normal((250, DRAWS))
+        ranks = (draws < rng.standard_normal((250, 1))).sum(axis=1)
+        seen += calibration.sbc(ranks, DRAWS).value < 0.05
+    assert seen >= 480
+
+
+def test_ties_are_broken_evenly():
+    truth, draws = jnp.zeros(4000), jnp.zeros((19, 4000))
+    ranks = np.asarray(jax.jit(calibration.ranks)(KEY, truth, draws))
+    assert calibration.sbc(ranks, 19).value > 0.01
+    assert set(ranks) == set(range(20))
+
+
+def test_the_score_of_a_normal_posterior_is_nearly_blind_to_its_width():
+    # quantiles in the place of draws and of truths
+    grid = norm.ppf((np.arange(1500) + 0.5) / 1500)
+    for ratio in (1.0, 0.8, 0.5):
+        value = calibration.crps(grid, np.broadcast_to(ratio * grid, (1500, 1500))).value
+        np.testing.assert_allclose(value, (np.sqrt(2.0 * (1.0 + ratio**2)) - ratio) / np.sqrt(np.pi), atol=1e-3)
+
+
+def test_the_gap_of_exact_draws_is_that_of_their_number():
+    rng = np.random.default_rng(0)
+    truth, means = rng.standard_normal((20_000, 3)), rng.standard_normal((20_000, 3)) / np.sqrt(50)
+    found = calibration.mmse_gap(truth, means, np.zeros_like(truth))
+    assert abs(found.value - 10.0 * np.log10(1.0 + 1.0 / 50)) < 4.0 * found.stderr
+    assert found.stderr < 0.02
+
+
+def test_distances_of_one_law_are_at_their_floor_and_their_errors_are_the_scatter():
+    rng = np.random.default_rng(0)
+    values = [calibration.mmd(*rng.standard_normal((2, 100, 3)), seed=i) for i in range(40)]
+    z = np.array([found.value / found.stderr for found in values])
+    assert abs(z.mean()) < 0.6
+    assert 0.6 < z.std() < 1.5
+    x, y = rng.standard_normal((2, 300, 2))
+    assert calibration.sliced_wasserstein(x, y + 1.0).value > 0.3
+    assert calibration.mmd(x, y + 1.0).value > 5.0 * calibration.mmd(x, y + 1.0).stderr
+    assert calibration.c2st(x, y + 3.0, epochs=30).value > 0.9
+
+
+def test_the_number_of_replicates_follows_from_the_question():
+    assert calibration.replicates_for(0.02) == 865
+    assert [calibration.replicates_to_see(p) for p in (0.88, 0.87, 0.92)] == [1856, 843, 1666]
+
+
+def few():
+    return sj.worlds.w1()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: calibration.coverage(np.zeros(5), 50), "no 0.05 can be cut off exactly"),
+        (lambda: calibration.sbc(np.zeros(500, int), 50), "20 bins must divide the 51 ranks"),
+        (lambda: calibration.sbc(np.zeros(50, int), 99), "at least 100 replicates"),
+        (lambda: calibration.run(KEY, few().simulate, few().draw, replicates=100, draws=50), "divided by 20"),
+        (lambda: calibration.run(KEY, few().simulate, few().draw, replicates=10), "at least 100 replicates, got 10"),
+        (lambda: calibration.run(KEY, few().simulate, few().draw, replicates=100, regions=few().regions), "exact="),
+        (lambda: calibration.replicates_to_see(0.9), "must differ"),
+        (lambda: calibration.replicates_for(1.5), "between 0 and 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_a_verdict_needs_four_hundred_ranks():
+    found = calibration.Calibration(np.zeros((100, 2)), 99, 0.9, *[calibration.Measured(0.9, 0.01)] * 9)
+    with pytest.raises(ValueError, match="200 ranks are too few"):
+        found.verdict()
