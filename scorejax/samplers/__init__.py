@@ -16,7 +16,8 @@ from scorejax.samplers.ode import adaptive_probability_flow, decode, encode, int
 from scorejax.samplers.predictors import ancestral, euler_maruyama, probability_flow, reverse_diffusion
 from scorejax.samplers.renoise import renoise
 from scorejax.samplers.reverse_chain import ChainPart, ChainStepper, analytic, analytic_dpm, npr, reverse_chain, sn
-from scorejax.samplers.stepper import Step, Stepper
+from scorejax.samplers.sde_dpm_solver import sde_dpm_solver
+from scorejax.samplers.stepper import Kernel, Step, Stepper
 from scorejax.samplers.unipc import unipc
 from scorejax.scores.clipping import dynamic_threshold
 
@@ -26,6 +27,7 @@ __all__ = [
     "STEPPERS",
     "ChainPart",
     "ChainStepper",
+    "Kernel",
     "Sample",
     "Step",
     "Stepper",
@@ -58,6 +60,7 @@ __all__ = [
     "reverse_chain",
     "reverse_diffusion",
     "sample",
+    "sde_dpm_solver",
     "sn",
     "trajectory",
     "ula",
@@ -73,6 +76,7 @@ STEPPERS: dict[str, Callable[..., Stepper]] = {
     "ddim": ddim,
     "dpm_solver": dpm_solver,
     "dpm_solver_adaptive": dpm_solver_adaptive,
+    "sde_dpm_solver": sde_dpm_solver,
     "unipc": unipc,
     "euler": euler,
     "heun": heun,

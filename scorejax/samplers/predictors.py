@@ -13,10 +13,9 @@ import numpy as np
 from jax import Array
 
 from scorejax import reverse
-from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.trees import register_dataclass, static
 from scorejax.reverse import VARIANCES, ReverseChain
-from scorejax.samplers.stepper import Step, Stepper
+from scorejax.samplers.stepper import Kernel, Step, Stepper
 from scorejax.scores.predictions import Score, reverse_drift, tweedie
 from scorejax.scores.predictions import probability_flow as flow_drift
 from scorejax.sdes.corruption import SDE, Corruption
@@ -33,10 +32,12 @@ class EulerMaruyama(Stepper):
 
     process: ClassVar[type[Corruption]] = SDE
 
-    def step(self, keys: Array, sde: SDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+    def kernel(self, sde: SDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Kernel:
         h = t - s
-        mean = x - h * reverse_drift(sde, score)(x, t)
-        return Step(_add_noise(keys, sde, mean, t, jnp.sqrt(h) * sde.diffusion(t)))
+        return Kernel(x - h * reverse_drift(sde, score)(x, t), jnp.sqrt(h) * sde.diffusion(t))
+
+    def step(self, keys: Array, sde: SDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+        return self.kernel(sde, score, x, t, s, memory).draw(keys, sde, t)
 
 
 @register_dataclass
@@ -50,7 +51,7 @@ class ReverseDiffusion(Stepper):
         a, v = sde.transition(s, t)
         weight = 0.5 * v if self.ode else v
         mean = sde.scale(2.0 - a, t, x) + sde.scale(weight, t, score(x, t))
-        return Step(mean if self.ode else _add_noise(keys, sde, mean, t, jnp.sqrt(v)))
+        return Step(mean) if self.ode else Kernel(mean, jnp.sqrt(v)).draw(keys, sde, t)
 
 
 @register_dataclass
@@ -60,12 +61,15 @@ class Ancestral(Stepper):
 
     variance: str = static(default="posterior")
 
-    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+    def kernel(self, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Kernel:
         c_t, c_0, v = sde.posterior(s, t)
         data = tweedie(sde, x, t, score(x, t))
         mean = sde.scale(c_t, t, x) + sde.scale(c_0, t, data)
         variance = v if self.variance == "posterior" else sde.transition(s, t)[1]
-        return Step(_add_noise(keys, sde, mean, t, jnp.sqrt(variance)))
+        return Kernel(mean, jnp.sqrt(variance))
+
+    def step(self, keys: Array, sde: LinearSDE, score: Score, x: Array, t: Array, s: Array, memory: tuple[()]) -> Step:
+        return self.kernel(sde, score, x, t, s, memory).draw(keys, sde, t)
 
     def chain(self, sde: LinearSDE, times: Array | np.ndarray) -> ReverseChain:
         return reverse.chain(sde, times, variance=self.variance)
@@ -135,7 +139,3 @@ def probability_flow(method: Method = "euler") -> ProbabilityFlow:
     if method not in ODE_METHODS:
         raise ValueError(f"probability_flow: unknown method {method!r}; choose one of {', '.join(ODE_METHODS)}")
     return ProbabilityFlow(method)
-
-
-def _add_noise(keys: Array, sde: SDE, mean: Array, t: Array, std: Array) -> Array:
-    return mean + sde.scale(std, t, keys_lib.normal(keys, mean.shape, mean.dtype))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 from jax import Array
 
+from scorejax.numerics import keys as keys_lib
 from scorejax.reverse.chain import ReverseChain
 from scorejax.reverse.variance import UnboundHead, VarianceHead
 from scorejax.scores.predictions import Score
@@ -41,6 +42,25 @@ class Step(NamedTuple):
     x: Array
     memory: Memory = ()
     nfe: Array | int | None = None
+
+
+class Kernel(NamedTuple):
+    """The Gaussian that a step draws from, `N(mean, std^2)`, whose width depends on the times alone.
+
+    Attributes:
+        mean: `[B, ...]`.
+        std: a coefficient of the process: a scalar, or one per mode.
+        memory: as of `Step`.
+    """
+
+    mean: Array
+    std: Array
+    memory: Memory = ()
+
+    def draw(self, keys: Array, sde: Process, t: Array) -> Step:
+        """Return the step that draws from it."""
+        noise = keys_lib.normal(keys, self.mean.shape, self.mean.dtype)
+        return Step(self.mean + sde.scale(self.std, t, noise), self.memory)
 
 
 class Stepper(abc.ABC):
@@ -115,6 +135,17 @@ class Stepper(abc.ABC):
             times: decreasing times `[n + 1]`.
         """
         return None
+
+    def kernel(self, sde: Process, score: Score, x: Array, t: Array, s: Array, memory: Memory) -> Kernel | None:
+        """Return the Gaussian that a step from `t` to `s` draws from; None if it is no draw from one.
+
+        A sampler that weighs its points, such as `posterior.smc`, asks for it. Arguments as of `step`.
+        """
+        return None
+
+    def taken(self, memory: Memory, take: Callable[[Array], Array]) -> Memory:
+        """Return the memory of points of which `take` chooses some, `[B, ...] -> [B, ...]`."""
+        return memory
 
     def with_energy(self, energy: Callable[[Array, Array], Array]) -> Stepper:
         """Return the stepper with the energy `(x [B, ...], t [B]) -> nats [B]` behind the score, if it asks for one."""

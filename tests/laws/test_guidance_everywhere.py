@@ -116,6 +116,7 @@ STEPPERS = {
     "renoise": [lambda: samplers.renoise()],
     "reverse_chain": [samplers.reverse_chain, *(partial(samplers.reverse_chain, head) for head in HEADS.values())],
     "reverse_diffusion": [lambda: samplers.reverse_diffusion()],
+    "sde_dpm_solver": [lambda: samplers.sde_dpm_solver()],
     "sn": [lambda: samplers.sn(fitted=HEADS.get)],
     "ula": [lambda: samplers.ula(1e-3, 2)],
     "unipc": [lambda: samplers.unipc(3)],
@@ -171,7 +172,7 @@ def test_every_stepper_steps_with_a_guided_score_as_with_the_conditional_laws_ow
 ERRORS = {
     "analytic_dpm": 0.02, "ancestral": 0.2, "cold": 0.12, "ddim": 0.12, "dpm_solver": 5e-3, "euler": 0.1,
     "euler_maruyama": 0.1, "heun": 0.02, "npr": 0.2, "probability_flow": 1e-5, "reverse_chain": 0.2,
-    "reverse_diffusion": 0.2, "sn": 0.2, "unipc": 5e-3,
+    "reverse_diffusion": 0.2, "sde_dpm_solver": 0.02, "sn": 0.2, "unipc": 5e-3,
 }  # fmt: skip
 
 
