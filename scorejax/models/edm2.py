@@ -12,17 +12,19 @@ import jax.numpy as jnp
 
 from scorejax.models.adm_layers import Multipliers, Place, check_levels, heads_of, places_down, places_up
 from scorejax.models.condition import check_condition
-from scorejax.models.edm2_layers import MPBlock, MPConv, MPDense, MPFourier, mp_cat, mp_silu, mp_sum
+from scorejax.models.edm2_layers import MPBlock, MPConv, MPDense, MPFourier, mp_cat, mp_silu, mp_sum, normalized
 from scorejax.models.embedding import check_labels
 from scorejax.models.resampling import double_to, halve
 from scorejax.numerics.ranges import Below1, Count, Natural
+from scorejax.numerics.trees import PyTree
 
 
 class EDM2(nn.Module):
     """U-Net without biases and norms that are learned: a map `(image, noise label) -> image`; series and volumes too.
 
-    Weights are normalized wherever they are used, so that only their directions are learned. The defaults are the
-    network S; XS has 128 features, M 256, L 320, XL 384, XXL 448. The label is `ln(sigma) / 4`
+    Weights are normalized wherever they are used, so that only their directions are learned. A training also keeps them
+    so after each step (`project`): else they grow, and the learning rate, in units of their size, falls. The defaults
+    are the network S; XS has 128 features, M 256, L 320, XL 384, XXL 448. The label is `ln(sigma) / 4`
     (`recipe.noise_label=log_ratio`). A class label `num_classes` means "no class": zeros in the place of the classes.
 
     `model.apply({"params": params}, x, labels, condition=None, train=False, rngs={"dropout": key})`
@@ -58,6 +60,13 @@ class EDM2(nn.Module):
     num_classes: int | None = None
     condition: str = "label"
     condition_dim: int | None = None
+
+    @staticmethod
+    def project(params: PyTree) -> PyTree:
+        """Return the parameters with each kernel normalized, where training keeps them."""
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: normalized(leaf) if getattr(path[-1], "key", None) == "kernel" else leaf, params
+        )
 
     @nn.compact
     def __call__(

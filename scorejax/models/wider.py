@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from scorejax.numerics.trees import PyTree
 
 
 class Wider(nn.Module):
@@ -29,6 +33,12 @@ class Wider(nn.Module):
         if values.ndim != 2 or not self.scale_by_sigma:
             return values
         return values * jnp.sqrt(1 + jnp.square(labels.astype(values.dtype)))[:, None]
+
+    @property
+    def project(self) -> Callable[[PyTree], PyTree] | None:
+        """Of the parameters of the network inside, where training keeps them; None for one that leaves them free."""
+        inside = getattr(self.network, "project", None)
+        return None if inside is None else lambda params: {**params, "network": inside(params["network"])}
 
     @property
     def condition(self) -> str | None:

@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from published import count
 
-from scorejax.models import EDM2
+from scorejax.experiment.assemble.parameters import with_network
+from scorejax.experiment.assemble.training import kept_by
+from scorejax.models import EDM2, Observed
 from scorejax.models.edm2_layers import MPConv, MPDense, MPFourier, mp_cat, mp_silu, mp_sum
 
 COUNTS = {
@@ -65,3 +68,21 @@ def test_only_directions_of_weights_count_and_no_class_is_zeros():
     out, longer, one = both(params)
     assert out.shape == x.shape and np.abs(longer - out).max() < 0.02 * np.abs(out).max()
     assert np.abs(one[0] - out[0]).max() > 1e-3 and np.allclose(one[1], out[1], atol=1e-4)
+
+
+def test_a_training_keeps_each_output_of_a_kernel_at_its_size():
+    """Also where the network lies in another one, and next to parameters of the process."""
+    inner = {"conv": {"kernel": jnp.full((3, 3, 2, 4), 5.0)}, "gain": jnp.float32(2.0)}
+    wide = Observed(EDM2(**EDM2.tiny))
+    for change, params in ((EDM2.project, inner), (wide.project, {"network": inner, "token": {"kernel": jnp.ones(2)}})):
+        whole = {"network": params, "process": jnp.ones(3)}
+        step = kept_by(lambda tree, change=change: with_network(tree, change))
+        down = jax.tree.map(lambda leaf: jnp.linspace(0.1, 1.0, leaf.size).reshape(leaf.shape), whole)
+        moved = optax.apply_updates(whole, step.update(down, step.init(whole), whole)[0])
+        found = moved["network"].get("network", moved["network"])
+        sizes = jnp.sqrt(jnp.mean(jnp.square(found["conv"]["kernel"]), axis=(0, 1, 2)))
+        np.testing.assert_allclose(sizes, 1.0, rtol=1e-3)
+        np.testing.assert_allclose(found["gain"], inner["gain"] + down["process"][0])
+        np.testing.assert_allclose(moved["process"], whole["process"] + down["process"], rtol=1e-6)
+        if "token" in params:
+            np.testing.assert_allclose(moved["network"]["token"]["kernel"], jnp.array([1.1, 2.0]), rtol=1e-6)

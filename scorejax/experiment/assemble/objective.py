@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from scorejax import objectives, reverse
-from scorejax.experiment.assemble.score import stand_in
+from scorejax.experiment.assemble.parameters import stand_in
 from scorejax.experiment.config import Config, Part, takes
 from scorejax.experiment.config.schema import TIME_SAMPLING
 from scorejax.objectives import LossHistory, TimesBy

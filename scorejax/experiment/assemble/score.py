@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, TypedDict
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
+from scorejax.experiment.assemble.parameters import of_network
 from scorejax.models.augment import AUGMENT
 from scorejax.models.self_conditioned import ESTIMATE
 from scorejax.numerics.trees import PyTree
@@ -26,7 +26,6 @@ from scorejax.scores.self_conditioning import Estimate
 from scorejax.sdes import SDE, LinearSDE
 from scorejax.sdes.corruption import check_kind
 from scorejax.sdes.discrete import Chain
-from scorejax.sdes.learned import Learned
 
 NoiseLabel: TypeAlias = Literal["process", "log_ratio", "log_half_ratio"]
 """What a network is given about the noise: the label of its process, or, of the ratio `r = sigma / alpha`, either
@@ -49,54 +48,6 @@ class Applied(Protocol):
 
     def apply(self, variables: PyTree, /, *args: PyTree, **options: PyTree) -> PyTree:
         """Run the network with these variables."""
-
-
-def with_process(process: SDE, params: PyTree, examples: Callable[[], np.ndarray] | None = None) -> PyTree:
-    """All that a checkpoint holds: the parameters of a network, and what its process learns or takes from the data.
-
-    Args:
-        process: the forward process.
-        params: of the network.
-        examples: of the training data, in the units of the model, for a process that is fitted to them.
-    """
-    if isinstance(process, Learned):
-        return {"network": params, "process": {"gamma_min": process.gamma_min, "gamma_max": process.gamma_max}}
-    if not process.asks_for_data:
-        return params
-    with jax.ensure_compile_time_eval():  # numbers, also where a compiled program makes the parameters
-        found = process.fit(_made_up(process) if examples is None else examples())
-    # flat, so that no decay of weights takes them for weights
-    return {"network": params, "process": {name: jnp.asarray(v, jnp.float32).ravel() for name, v in found.items()}}
-
-
-def with_weighting(params: PyTree, coefficients: Array | None) -> PyTree:
-    """The same with what the weighting of the loss trains, which is no part of the score."""
-    if coefficients is None:
-        return params
-    return (params if "process" in params else {"network": params}) | {"weighting": coefficients}
-
-
-def process_of(process: SDE, params: PyTree) -> SDE:
-    """The process with what it learned, or took from the data, put in; any other as it is."""
-    if isinstance(process, Learned):
-        return process.replace(**params["process"])
-    if not process.asks_for_data:
-        return process
-    with jax.ensure_compile_time_eval():
-        shapes = {name: value.shape for name, value in process.fit(_made_up(process)).items()}
-    held = jax.lax.stop_gradient(params["process"])
-    return process.fitted({name: held[name].reshape(shape) for name, shape in shapes.items()})
-
-
-def stand_in(process: SDE) -> SDE:
-    """The process as it is when it is fitted to two made-up examples, to try out what will be done with it."""
-    return process_of(process, with_process(process, {}))
-
-
-def _made_up(process: SDE) -> np.ndarray:
-    """Two examples that say no more than the shape."""
-    assert process.shape is not None  # what is fitted to examples is made for their shape
-    return np.stack([np.zeros(process.shape), np.ones(process.shape)]).astype(np.float32)
 
 
 def score(
@@ -125,7 +76,7 @@ def score(
         self_conditioned: the network has a place for the estimate of the data that a sampler hands on.
     """
     place = Estimate() if self_conditioned else None
-    carried = _Carried(_of_network(params), dropout_key, augmented, place)
+    carried = _Carried(of_network(params), dropout_key, augmented, place)
     label = process.label if noise_label == "process" else _LogRatio(process, noise_label)
     bound = make_conditional_score(process, _Apply(module), carried, predicts, label=label, sigma_data=sigma_data)
     return bound if isinstance(bound, Partial) else Partial(bound)
@@ -153,7 +104,7 @@ def learned_range(
         kind: what the second half of its output says: `range`, `2 v - 1` of a variance between two bounds;
             `around_forward`, for a chain, by how much it differs from the forward variance.
     """
-    carried = _Carried(_of_network(params), dropout_key)
+    carried = _Carried(of_network(params), dropout_key)
     second = _Second(_Apply(module, half=1), process.label, share=kind == "range")
     network = Partial(second, carried, condition)
     if kind == "range":
@@ -290,8 +241,3 @@ class _Logits:
         train = dropout_key is not None
         rngs = {"dropout": dropout_key} if train else None
         return jnp.asarray(self.module.apply({"params": params}, x, label, train, self.headless, rngs=rngs))
-
-
-def _of_network(params: PyTree) -> PyTree:
-    """The parameters of the network, out of what `with_process` and `with_weighting` made."""
-    return params["network"] if {"network"} < set(params) <= {"network", "process", "weighting"} else params

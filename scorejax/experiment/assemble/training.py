@@ -11,6 +11,7 @@ import optax
 from jax.typing import ArrayLike
 
 from scorejax.experiment.config import Config
+from scorejax.numerics.trees import PyTree
 from scorejax.runtime.errors import ConfigError
 
 STEPS_PER_CALL = 10
@@ -40,6 +41,16 @@ def optimizer(config: Config) -> optax.GradientTransformation:
         mask = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)  # noqa: E731
         steps.append(optax.add_decayed_weights(c.weight_decay, mask))
     return optax.chain(*steps, optax.scale_by_learning_rate(learning_rate(config)))
+
+
+def kept_by(project: Callable[[PyTree], PyTree]) -> optax.GradientTransformation:
+    """Steps that end where `project` puts the parameters; last in a chain."""
+
+    def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+        there = project(optax.apply_updates(params, updates))
+        return jax.tree.map(lambda new, old: new - old, there, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def check_numbers(config: Config, devices: int = 1) -> None:

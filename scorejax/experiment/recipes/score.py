@@ -10,15 +10,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array, lax
 from jax.tree_util import Partial
 
 from scorejax import guidance, models
-from scorejax.experiment.assemble import augmentation
+from scorejax.experiment.assemble import augmentation, parameters
 from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble import score as scores
 from scorejax.experiment.assemble.data import fitting
 from scorejax.experiment.assemble.objective import Objective, coefficients, of_config
+from scorejax.experiment.assemble.training import kept_by
 from scorejax.experiment.config import takes
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
@@ -178,7 +180,7 @@ class Score(Recipe):
     def _complete(self, params: Params, examples: Callable[[], np.ndarray] | None = None) -> Params:
         """All that is trained or kept next to the network: what belongs to its process, and to the weighting."""
         trained = coefficients(self.config.objective)
-        return scores.with_weighting(scores.with_process(self.sde, params, examples), trained)
+        return parameters.with_weighting(parameters.with_process(self.sde, params, examples), trained)
 
     def _fitting(self) -> np.ndarray:
         return fitting(self.given.examples, self.given.space)
@@ -201,7 +203,7 @@ class Score(Recipe):
         if condition is not None and self.null_condition is not None:
             hiding = keys_lib.fold_in(keys, _HIDING)
             condition = self._hidden(hiding, condition)
-        sde = scores.process_of(self.sde, params)
+        sde = parameters.process_of(self.sde, params)
         t = batch.whole(functools.partial(self.objective.draw, carry))
         learns_range = getattr(self.network, "learned_range", False)
         module = scores.run_once(self.network) if learns_range else self.network
@@ -241,8 +243,14 @@ class Score(Recipe):
         assert self.null_condition is not None
         return guidance.drop_labels(keys, condition, self.null_condition, self.label_dropout)
 
+    def optimizer(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+        project = getattr(self.network, "project", None)
+        if project is None:
+            return optimizer
+        return optax.chain(optimizer, kept_by(lambda params: parameters.with_network(params, project)))
+
     def model(self, params: Params) -> Model:
-        sde = scores.process_of(self.sde, params)
+        sde = parameters.process_of(self.sde, params)
         learns_range = getattr(self.network, "learned_range", False)
         of_range = Partial(functools.partial(self._variances, sde, self.network), params) if learns_range else None
         trained_bound = Partial(functools.partial(self.bound_bits, sde)) if self.objective.is_continuous_bound else None
