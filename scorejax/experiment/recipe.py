@@ -9,21 +9,21 @@ from __future__ import annotations
 import abc
 import copy
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple, Self, TypeAlias
 
 import jax
 import optax
-from jax import Array, lax
+from jax import Array
 
 from scorejax import data
 from scorejax.experiment.assemble.data import dataset
+from scorejax.experiment.batch import Batch
 from scorejax.experiment.config import Config, Setting
 from scorejax.experiment.model import Model
 from scorejax.experiment.record import Record
 from scorejax.numerics.ranges import Below1, Count, Natural, NonNegative, Positive
 from scorejax.numerics.trees import PyTree
-from scorejax.runtime import parallel
 from scorejax.runtime.errors import ConfigError
 from scorejax.sdes.corruption import Corruption
 
@@ -100,11 +100,9 @@ class Given:
     @functools.cached_property
     def record(self) -> Record:
         """What the run remembers of its data."""
-        if self._record is not None:
-            return self._record
-        if self.beside is not None:
+        if self.beside is not None and self._record is None:
             return self.beside.recipe.given.record
-        return Record.of_config(self.examples, self.config)
+        return self._record or Record.of_config(self.examples, self.config)
 
     @property
     def form(self) -> data.Form:
@@ -134,39 +132,6 @@ class Beside(NamedTuple):
     def model(self) -> Model:
         """The capabilities of the model."""
         return self.recipe.model(self.params)
-
-
-class Batch(NamedTuple):
-    """One device's part of a batch.
-
-    Attributes:
-        x: examples in model space, `[b, ...]`, mirrored and dequantized as section `data` says.
-        raw: the same as they were sent to the device, mirrored: numbers of levels, or floats of model space.
-        labels: theirs, `[b, ...]`, or None.
-        step: optimizer steps taken before, int32.
-        device_key: a key of this step and this device, for dropout and the like.
-        whole_key: a key of this step that all devices share.
-        part: which part of the whole batch this is.
-        parts: of how many.
-    """
-
-    x: Array
-    raw: Array
-    labels: Array | None
-    step: Array
-    device_key: Array
-    whole_key: Array
-    part: Array
-    parts: int
-
-    def whole(self, draw: Callable[[Array, int], Array]) -> Array:
-        """This device's part of what `draw(key, n) -> [n, ...]` gives for the whole batch, such as stratified times."""
-        count = len(self.x)
-        return lax.dynamic_slice_in_dim(draw(self.whole_key, count * self.parts), self.part * count, count)
-
-    def gather(self, values: Array) -> Array:
-        """The `values [b, ...]` of all devices in the order of their parts, `[n, ...]`."""
-        return parallel.gather(values)
 
 
 class Recipe(abc.ABC):
@@ -237,8 +202,7 @@ class Recipe(abc.ABC):
     def trusts(self, metrics: Metrics) -> Array | None:
         """Return whether a step may be followed, by its metrics, the means over all devices; None: any finite one.
 
-        After a step that may not be, or whose numbers are not finite, training goes on from the averaged weights, and
-        the average stays as it was. Such steps are counted in the metric `went_back`.
+        After others training goes on from the averaged weights, which stay, and counts them in the metric `went_back`.
         """
         return None
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from annotated_types import MinLen
 
+from scorejax.models.dropout import Dropout
 from scorejax.models.layers import Dtype, GroupNorm, conv3x3
 from scorejax.models.resampling import Resample
 from scorejax.numerics.ranges import Positive
@@ -94,7 +95,7 @@ class ScaledBlock(nn.Module):
         both = nn.Dense(2 * self.features, dtype=self.dtype, name="embedding")(nn.silu(embedding))
         scale, shift = jnp.split(jnp.expand_dims(both, tuple(range(1, h.ndim - 1))), 2, axis=-1)
         h = GroupNorm(EPSILON, self.group_size, name="norm_1")(h) * (1 + scale) + shift
-        h = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(nn.silu(h).astype(self.dtype))
+        h = Dropout(self.dropout, name="dropout")(nn.silu(h).astype(self.dtype), train)
         h = conv(self.features, "conv_1", x, 0.0, self.dtype)(h)
         if x.shape[-1] != self.features:
             x = nn.Dense(self.features, dtype=self.dtype, name="shortcut")(x)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorejax.models.dropout import Dropout
 from scorejax.models.mlp import dense
 from scorejax.numerics.ranges import Below1, Count, Positive
 
@@ -129,7 +130,7 @@ class Conditioner(nn.Module):
             new = nn.silu(dense(self.features, f"dense_{i}", jnp.float32)(h))
             # The first layer changes the width, so that there is nothing to add to.
             h = new if i == 0 else h + new
-        h = nn.Dropout(self.dropout, deterministic=not train)(h)
+        h = Dropout(self.dropout)(h, train)
         a, b = jnp.split(dense(2 * y.shape[1], "dense_out", jnp.float32, 0.0)(h), 2, axis=1)
         free = 1 - mask
         # A bounded log scale keeps `exp` and its inverse finite, even far away from the data.

@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorejax.models.dropout import Dropout
+
 EPSILON = 1e-4
 SILU_SCALE = 0.596
 """The root mean square of `silu(z)` for standard normal `z`, as published."""
@@ -137,7 +139,7 @@ class MPBlock(nn.Module):
         h = MPConv(self.features, name="conv_0")(mp_silu(x))
         scale = MPDense(self.features, name="embedding")(embedding, self.param("gain", nn.initializers.zeros, ())) + 1
         h = mp_silu(h * jnp.expand_dims(scale, tuple(range(1, h.ndim - 1))))
-        h = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(h)
+        h = Dropout(self.dropout, name="dropout")(h, train)
         h = MPConv(self.features, name="conv_1")(h)
         if not self.down and channels != self.features:
             x = MPDense(self.features, name="shortcut")(x)

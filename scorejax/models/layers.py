@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from scorejax.models.condition import Tokens
+from scorejax.models.dropout import Dropout
 
 Dtype: TypeAlias = jax.typing.DTypeLike
 """The type that a layer computes in, such as `jnp.bfloat16`."""
@@ -169,7 +170,7 @@ class ResBlock(nn.Module):
             shift = nn.Dense(self.features, kernel_init=dense_init(), dtype=self.dtype, name="embedding")
             h = h + jnp.expand_dims(shift(act(embedding)), tuple(range(1, h.ndim - 1)))
         h = act(GroupNorm(group_size=self.group_size, name="norm_1")(h)).astype(self.dtype)
-        h = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(h)
+        h = Dropout(self.dropout, name="dropout")(h, train)
         h = conv3x3(self.features, "conv_1", self.init_scale, self.dtype, padding=self.padding)(h)
         if self.resample is not None or channels != self.features:
             init = dense_init(self.shortcut_scale)

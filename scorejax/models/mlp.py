@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, MultipleOf
 
 from scorejax.models.condition import check_condition, condition_vector
+from scorejax.models.dropout import Dropout
 from scorejax.models.embedding import check_labels, smooth_label_features
 from scorejax.models.layers import Dtype, dense_init, divide_score
 from scorejax.numerics.ranges import Below1, Count
@@ -122,7 +123,7 @@ def branch(
     scale, shift = jnp.split(dense(2 * features, f"{name}_embedding", dtype)(embedding), 2, axis=-1)
     h = nn.silu(h * (1 + scale) + shift)
     h = nn.silu(dense(features, f"{name}_dense_0", dtype)(h))
-    h = nn.Dropout(dropout, deterministic=not train, name=f"{name}_dropout")(h)
+    h = Dropout(dropout, name=f"{name}_dropout")(h, train)
     return dense(features, f"{name}_dense_1", dtype)(h)
 
 

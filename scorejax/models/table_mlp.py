@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, MultipleOf
 
 from scorejax.models.condition import check_condition, condition_vector
+from scorejax.models.dropout import Dropout
 from scorejax.models.embedding import check_labels, smooth_label_features
 from scorejax.models.layers import Dtype, divide_score
 from scorejax.models.mlp import dense
@@ -109,7 +110,7 @@ class TableMLP(nn.Module):
         scale, shift = jnp.split(self._dense(2 * self.features, f"{name}_embedding")(embedding), 2, axis=-1)
         h = nn.silu(_norm(h).astype(self.dtype) * (1 + scale) + shift)
         h = nn.silu(self._dense(self.features, f"{name}_dense_0")(h))
-        h = nn.Dropout(self.dropout, deterministic=not train, name=f"{name}_dropout")(h)
+        h = Dropout(self.dropout, name=f"{name}_dropout")(h, train)
         return self._dense(self.features, f"{name}_dense_1")(h)
 
     def _dense(self, features: int, name: str, scale: float = 1.0) -> nn.Dense:

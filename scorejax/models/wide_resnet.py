@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Ge
 
+from scorejax.models.dropout import Dropout
 from scorejax.models.embedding import NoiseEmbedding, check_labels
 from scorejax.models.layers import Dtype, GroupNorm
 from scorejax.numerics.ranges import Below1, Count, Positive
@@ -143,7 +144,7 @@ class WideBlock(nn.Module):
             shift = nn.Dense(self.features, dtype=self.dtype, name="embedding")
             h = h + shift(nn.silu(embedding))[:, None, None, :]
         h = nn.relu(GroupNorm(name="norm_1")(h)).astype(self.dtype)
-        h = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(h)
+        h = Dropout(self.dropout, name="dropout")(h, train)
         return x + _conv(self.features, "conv_1", self.dtype)(h)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scorejax.models.dropout import Dropout
 from scorejax.models.embedding import sinusoidal, smooth_label_features
 from scorejax.models.layers import AttentionBlock, GroupNorm, ResBlock, group_count
 
@@ -52,6 +53,25 @@ def test_attention_does_not_care_about_the_order_of_pixels():
 
     apply = jax.jit(lambda x: block.apply({"params": params}, x))
     np.testing.assert_allclose(apply(permuted(x)), permuted(np.asarray(apply(x))), atol=1e-4)
+
+
+def test_dropout_is_drawn_by_the_place_of_an_example_in_the_whole_batch():
+    x, key = jnp.ones((4, 500)), jax.random.key(0)
+    layer = Dropout(0.25)
+
+    @jax.jit
+    def dropped(x, places):
+        return layer.apply({"batch": {"places": places}}, x, True, rngs={"dropout": key})
+
+    whole = dropped(x, jnp.arange(4))
+    np.testing.assert_array_equal(dropped(x[:2], jnp.array([3, 1])), whole[jnp.array([3, 1])])
+    twice = dropped(jnp.concatenate([x, x]), jnp.arange(4))  # two points of each example, in turns
+    np.testing.assert_array_equal(twice[:4], whole)
+    assert not np.array_equal(twice[4:], whole)
+    np.testing.assert_allclose(np.unique(whole), [0, 4 / 3], rtol=1e-6)
+    assert abs(np.mean(twice > 0) - 0.75) < 5 * np.sqrt(0.75 * 0.25 / twice.size)
+    with pytest.raises(ValueError, match="5 points were given for the 4 examples"):
+        dropped(jnp.ones((5, 3)), jnp.arange(4))
 
 
 def test_dropout_acts_in_training_only_and_follows_its_key():

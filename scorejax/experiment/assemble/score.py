@@ -18,6 +18,7 @@ from jax.tree_util import Partial
 
 from scorejax.experiment.assemble.parameters import of_network
 from scorejax.models.augment import AUGMENT
+from scorejax.models.dropout import DropoutKeys, in_training
 from scorejax.models.self_conditioned import ESTIMATE
 from scorejax.numerics.trees import PyTree
 from scorejax.reverse.variance import AroundForward, LearnedRange, VarianceHead
@@ -58,7 +59,7 @@ def score(
     *,
     sigma_data: float = 0.5,
     noise_label: NoiseLabel = "process",
-    dropout_key: Array | None = None,
+    dropout: DropoutKeys | None = None,
     augmented: Array | None = None,
     self_conditioned: bool = False,
 ) -> Partial:
@@ -71,12 +72,12 @@ def score(
         predicts: what it puts out, see `make_score`.
         sigma_data: for `predicts = "edm"`.
         noise_label: what the network is given about the noise.
-        dropout_key: turns dropout on.
+        dropout: what it draws from in training.
         augmented: labels `[B, n]` of how the examples were augmented; None: zeros, which stand for not at all.
         self_conditioned: the network has a place for the estimate of the data that a sampler hands on.
     """
     place = Estimate() if self_conditioned else None
-    carried = _Carried(of_network(params), dropout_key, augmented, place)
+    carried = _Carried(of_network(params), dropout, augmented, place)
     label = process.label if noise_label == "process" else _LogRatio(process, noise_label)
     bound = make_conditional_score(process, _Apply(module), carried, predicts, label=label, sigma_data=sigma_data)
     return bound if isinstance(bound, Partial) else Partial(bound)
@@ -87,7 +88,7 @@ def learned_range(
     module: Applied,
     params: PyTree,
     condition: Array | None,
-    dropout_key: Array | None = None,
+    dropout: DropoutKeys | None = None,
     *,
     kind: ReverseVariance = "range",
 ) -> VarianceHead:
@@ -100,11 +101,11 @@ def learned_range(
         module: the network.
         params: its parameters, as `with_process` made them.
         condition: `[B, ...]`, for a conditional network.
-        dropout_key: turns dropout on.
+        dropout: what it draws from in training.
         kind: what the second half of its output says: `range`, `2 v - 1` of a variance between two bounds;
             `around_forward`, for a chain, by how much it differs from the forward variance.
     """
-    carried = _Carried(of_network(params), dropout_key)
+    carried = _Carried(of_network(params), dropout)
     second = _Second(_Apply(module, half=1), process.label, share=kind == "range")
     network = Partial(second, carried, condition)
     if kind == "range":
@@ -123,7 +124,7 @@ def logits(
     module: nn.Module,
     params: PyTree,
     *,
-    dropout_key: Array | None = None,
+    dropout: DropoutKeys | None = None,
     headless: bool = False,
     cleanest: float | None = None,
 ) -> Partial:
@@ -137,11 +138,11 @@ def logits(
         process: the forward process.
         module: the network.
         params: its parameters.
-        dropout_key: turns dropout on.
+        dropout: what it draws from in training.
         headless: features instead of logits: the last feature map `[B, H', W', C]`, or `[B, C]` of vectors.
         cleanest: the largest log signal-to-noise ratio that the network is given; cleaner data pass for this clean.
     """
-    return Partial(_Logits(module, headless, cleanest), process, params, dropout_key)
+    return Partial(_Logits(module, headless, cleanest), process, params, dropout)
 
 
 def by_log_snr(module: nn.Module) -> bool:
@@ -166,7 +167,7 @@ class _Carried(NamedTuple):
     """What a network is run with, next to points, labels and conditions; see `score`."""
 
     params: PyTree
-    dropout_key: Array | None = None
+    dropout: DropoutKeys | None = None
     augmented: Array | None = None
     estimate: Estimate | None = None
 
@@ -189,9 +190,9 @@ class _Apply:
     half: int = 0
 
     def __call__(self, carried: _Carried, x: Array, label: Array, condition: Array | None) -> Array:
-        train = carried.dropout_key is not None
-        rngs = {"dropout": carried.dropout_key} if train else None
-        out = jnp.asarray(self.module.apply(carried.collections(len(x)), x, label, condition, train, rngs=rngs))
+        more, rngs = in_training(carried.dropout)
+        variables, train = carried.collections(len(x)) | more, carried.dropout is not None
+        out = jnp.asarray(self.module.apply(variables, x, label, condition, train, rngs=rngs))
         return jnp.split(out, 2, axis=-1)[self.half] if getattr(self.module, "learned_range", False) else out
 
 
@@ -230,7 +231,7 @@ class _Logits:
     headless: bool
     cleanest: float | None
 
-    def __call__(self, process: LinearSDE, params: PyTree, dropout_key: Array | None, x: Array, t: Array) -> Array:
+    def __call__(self, process: LinearSDE, params: PyTree, dropout: DropoutKeys | None, x: Array, t: Array) -> Array:
         t = jnp.broadcast_to(t, x.shape[:1])
         if by_log_snr(self.module):
             label = process.mean_log_snr(t)
@@ -238,6 +239,6 @@ class _Logits:
             x = process.scale(jax.lax.rsqrt(process.alpha(t) ** 2 + process.variance(t)), t, x)
         else:
             label = process.label(t)
-        train = dropout_key is not None
-        rngs = {"dropout": dropout_key} if train else None
-        return jnp.asarray(self.module.apply({"params": params}, x, label, train, self.headless, rngs=rngs))
+        more, rngs = in_training(dropout)
+        variables = {"params": params, **more}
+        return jnp.asarray(self.module.apply(variables, x, label, dropout is not None, self.headless, rngs=rngs))

@@ -76,7 +76,7 @@ class Classifier(Recipe):
 
     def loss(self, params: Params, carry: None, batch: Batch, keys: Array) -> tuple[Array, None, Metrics]:
         t = batch.whole(lambda key, n: objectives.draw_times(key, self.sde, n, self.time_sampling))
-        logits = scores.logits(self.sde, self.network, params, dropout_key=batch.device_key)
+        logits = scores.logits(self.sde, self.network, params, dropout=batch.dropout)
         keys = keys_lib.fold_in(keys, _OBJECTIVE)
         assert batch.labels is not None  # the network is refused for data without classes
         return self.entropy(keys, self.sde, logits, batch.x, batch.labels, t=t), None, {}

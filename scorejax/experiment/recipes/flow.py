@@ -20,6 +20,7 @@ from scorejax.experiment.assemble import network as networks
 from scorejax.experiment.assemble.matching import MATCHING, Matching
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.models.dropout import DropoutKeys, in_training
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import NonNegative
 from scorejax.runtime.errors import ConfigError
@@ -84,7 +85,7 @@ class Flow(Recipe):
         if self.matching is not None:
             score = score_matching.of_energy(Partial(self.law.energy, params))
             return self.matching(keys_lib.fold_in(keys, _OBJECTIVE), score, y), None, {}
-        log_prob = self.law.log_density(params, y, dropout_key=batch.device_key) + log_slope
+        log_prob = self.law.log_density(params, y, dropout=batch.dropout) + log_slope
         dimension = self.given.form.dimension
         bits = likelihood.bits_per_dim(log_prob + self.given.space.log_volumes(batch.x), dimension, 1.0)
         return -log_prob, None, {"bits_per_dim": bits}
@@ -112,10 +113,10 @@ class _Law:
         y, log_slope = self.unbounded(x)
         return self.log_density(params, y) + log_slope
 
-    def log_density(self, params: Params, y: Array, *, dropout_key: Array | None = None) -> Array:
+    def log_density(self, params: Params, y: Array, *, dropout: DropoutKeys | None = None) -> Array:
         """The log density of what the network sees, in nats, `[B]`."""
-        training = {} if dropout_key is None else {"train": True, "rngs": {"dropout": dropout_key}}
-        result: Params = self.network.apply({"params": params}, y, **training)
+        more, rngs = in_training(dropout)
+        result: Params = self.network.apply({"params": params, **more}, y, train=dropout is not None, rngs=rngs)
         z, log_det = result
         return jnp.sum(jax.scipy.stats.norm.logpdf(z).reshape(len(y), -1), axis=1) + log_det
 

@@ -24,6 +24,7 @@ from scorejax.experiment.assemble.data import dataset, fitting
 from scorejax.experiment.config import Seam, takes
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.models.dropout import DropoutKeys, in_training
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import Natural
 from scorejax.numerics.trees import PyTree
@@ -131,7 +132,7 @@ class Restoration(Recipe):
         process = self._known(None)
         t = process.time_of(keys_lib.uniform(keys_lib.fold_in(keys, _LEVEL), keys.shape))
         x = process.degrade(batch.x, t, process.draw(keys_lib.fold_in(keys, _DRAW), batch.x.shape))
-        error = self._restore(params, process, batch.device_key)(x, t) - batch.x
+        error = self._restore(params, process, batch.dropout)(x, t) - batch.x
         size = jnp.square(error) if self.squared else jnp.abs(error)
         return jnp.mean(size.reshape(len(x), -1), axis=1), None, {}
 
@@ -139,8 +140,8 @@ class Restoration(Recipe):
         process = self._known(params)
         return Model(degradation=process, restore=self._restore(params, process))
 
-    def _restore(self, params: Params, process: Degradation, dropout_key: Array | None = None) -> Partial:
-        return Partial(_Restore(self.network, self.residual), params["network"], process, dropout_key)
+    def _restore(self, params: Params, process: Degradation, dropout: DropoutKeys | None = None) -> Partial:
+        return Partial(_Restore(self.network, self.residual), params["network"], process, dropout)
 
     # ---- What the data say of the degradation --------------------------------------------------------------------
 
@@ -198,9 +199,9 @@ class _Restore:
     module: nn.Module
     residual: bool
 
-    def __call__(self, params: PyTree, process: Degradation, dropout_key: Array | None, x: Array, t: Array) -> Array:
+    def __call__(self, params: PyTree, process: Degradation, dropout: DropoutKeys | None, x: Array, t: Array) -> Array:
         label = process.label(jnp.broadcast_to(t, x.shape[:1]))
-        train = dropout_key is not None
-        rngs = {"dropout": dropout_key} if train else None
-        out = jnp.asarray(self.module.apply({"params": params}, x, label, None, train, rngs=rngs))
+        more, rngs = in_training(dropout)
+        out = self.module.apply({"params": params, **more}, x, label, None, dropout is not None, rngs=rngs)
+        out = jnp.asarray(out)
         return x + out if self.residual else out

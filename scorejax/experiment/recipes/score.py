@@ -212,8 +212,8 @@ class Score(Recipe):
         if self.augment is not None:
             x, changes = self.augment(keys_lib.fold_in(keys, _AUGMENT), x)
             labels = changes if self.augment.labeled else None
-        score = Partial(_given, of(dropout_key=batch.device_key, augmented=labels), condition)
-        head = self._variances(sde, module, params, condition, batch.device_key) if learns_range else None
+        score = Partial(_given, of(dropout=batch.dropout, augmented=labels), condition)
+        head = self._variances(sde, module, params, condition, batch.dropout) if learns_range else None
         trained = () if coefficients(self.config.objective) is None else (params["weighting"],)
         share = None
         if self.self_conditioning:
@@ -269,7 +269,7 @@ class Score(Recipe):
 
     @property
     def _variances(self) -> Callable[..., VarianceHead]:
-        """`(sde, module, params, condition, dropout_key=None)`: the reverse variances of the network."""
+        """`(sde, module, params, condition, dropout=None)`: the reverse variances of the network."""
         return functools.partial(scores.learned_range, kind=self.reverse_variance)
 
     def bound_bits(self, sde: SDE, keys: Array, score: ScoreFunction, raw: Array, times_per_example: int) -> Array:

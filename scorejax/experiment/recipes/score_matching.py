@@ -17,6 +17,7 @@ from scorejax.experiment.assemble import score as scores
 from scorejax.experiment.assemble.matching import REQUIRED_MATCHING, Matching
 from scorejax.experiment.model import Model
 from scorejax.experiment.recipe import Batch, Given, Metrics, Params, Recipe
+from scorejax.models.dropout import DropoutKeys
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.ranges import NonNegative, Positive
 from scorejax.sdes import LinearSDE
@@ -72,13 +73,13 @@ class ScoreMatching(Recipe):
         keys, x = keys_lib.fold_in(keys, _OBJECTIVE), batch.x
         if self.data_noise:
             x = x + self.data_noise * keys_lib.normal(keys_lib.fold_in(keys, 0), x.shape, x.dtype)
-        score = self._score(params, batch.device_key)
+        score = self._score(params, batch.dropout)
         label = jnp.ones(len(x))
         return self.matching(keys_lib.fold_in(keys, 1), lambda y: score(y, label, None), x), None, {}
 
     def model(self, params: Params) -> Model:
         return Model(sde=self.sde, score=self._score(params))
 
-    def _score(self, params: Params, dropout_key: Array | None = None) -> Partial:
+    def _score(self, params: Params, dropout: DropoutKeys | None = None) -> Partial:
         """The output of the network, which is given the same noise label for every point."""
-        return scores.score(self.sde, self.network, params, "score", dropout_key=dropout_key)
+        return scores.score(self.sde, self.network, params, "score", dropout=dropout)

@@ -205,8 +205,7 @@ def make_update(
     """One optimizer step on one device's part of the batch: `(state, payload, *frozen) -> (state, metrics)`.
 
     Each example's randomness depends on the key, the step and the example's place in the whole batch, so that any
-    number of devices computes the same (dropout excepted, which is drawn per device), and so does any number of pieces
-    that the gradient is accumulated over.
+    number of devices computes the same, and so does any number of pieces that the gradient is accumulated over.
     """
     config, space, parts = recipe.config, recipe.given.space, feeder.parts
     pieces = config.train.accumulate
