@@ -14,7 +14,7 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
-from scorejax import degradations, guidance, likelihood, objectives, reverse, samplers, sdes
+from scorejax import degradations, guidance, likelihood, objectives, posterior, reverse, samplers, sdes
 from scorejax.likelihood import Elbo, LogProb, bits_per_dim, elbo, log_prob
 from scorejax.objectives import score_matching
 from scorejax.reverse import gamma, variance
@@ -135,6 +135,7 @@ __all__ = [
     "make_score",
     "ncsnv2_levels",
     "objectives",
+    "posterior",
     "pretrained",
     "reflected",
     "reverse",

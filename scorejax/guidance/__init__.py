@@ -9,7 +9,7 @@ transformed score, not of its parts: with classifier-free guidance each is two e
 where the scale is 1; with a classifier, one of the network and one of the classifier with its gradient.
 """
 
-from scorejax.guidance import operators
+from scorejax.guidance import likelihoods, operators
 from scorejax.guidance.autoguidance import autoguidance
 from scorejax.guidance.classifier_free import classifier_free, classifier_free_batched, drop_each, drop_labels
 from scorejax.guidance.cold import cold
@@ -18,11 +18,13 @@ from scorejax.guidance.editing import colorize, inpaint, sdedit
 from scorejax.guidance.energies import faithful, realistic
 from scorejax.guidance.experts import class_log_prob, classifier, experts
 from scorejax.guidance.posterior import dps, moment_matching, pigdm
+from scorejax.guidance.potentials import Potential, potential
 from scorejax.guidance.replacement import known, replacement, resampling
 from scorejax.guidance.strength import from_w, interval
 from scorejax.scores.clipping import clipped
 
 __all__ = [
+    "Potential",
     "autoguidance",
     "class_log_prob",
     "classifier",
@@ -41,9 +43,11 @@ __all__ = [
     "inpaint",
     "interval",
     "known",
+    "likelihoods",
     "moment_matching",
     "operators",
     "pigdm",
+    "potential",
     "realistic",
     "replacement",
     "resampling",

@@ -21,6 +21,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from scorejax.guidance import conjugate
+from scorejax.guidance.likelihoods import cleaned, residual
 from scorejax.guidance.operators import Operator
 from scorejax.numerics import doors
 from scorejax.numerics.trees import as_pytree, register_dataclass, static
@@ -69,7 +70,7 @@ def dps(
     if isinstance(sigma_y, Real) and not sigma_y > 0:
         raise ValueError(f"dps: sigma_y must be positive, got {sigma_y}; for exact measurements use pigdm or zeta")
     if isinstance(operator, Operator):
-        forward, y = Partial(_forward, operator), _measured(operator, y)
+        forward, y = Partial(_forward, operator), cleaned(operator, y)
     else:
         forward, y = as_pytree(operator), doors.points(y, "y")
     return Partial(_dps, sde, as_score(score), forward, y, sigma_y, zeta, steps)
@@ -109,8 +110,8 @@ def pigdm(
     """
     check_kind(sde, LinearSDE, "pigdm")
     _check_noise("pigdm", sigma_y)
-    solver = _Solver(iterations, tolerance)
-    return Partial(_pigdm, solver, sde, as_score(score), operator, _measured(operator, y), sigma_y, data_std)
+    solver = Solver(iterations, tolerance)
+    return Partial(_pigdm, solver, sde, as_score(score), operator, cleaned(operator, y), sigma_y, data_std)
 
 
 def moment_matching(
@@ -144,13 +145,13 @@ def moment_matching(
     """
     check_kind(sde, LinearSDE, "moment_matching")
     _check_noise("moment_matching", sigma_y)
-    solver = _Solver(iterations, tolerance)
-    return Partial(_moment_matching, solver, sde, as_score(score), operator, _measured(operator, y), sigma_y)
+    solver = Solver(iterations, tolerance)
+    return Partial(_moment_matching, solver, sde, as_score(score), operator, cleaned(operator, y), sigma_y)
 
 
 @register_dataclass
 @dataclass(frozen=True)
-class _Solver:
+class Solver:
     """How exactly the linear system of every example is solved."""
 
     iterations: int = static()
@@ -164,48 +165,48 @@ def _dps(
     sde: LinearSDE, score: Score, forward: Callable[[Array], Array], y: Array, sigma_y: Array | None,
     zeta: Array | None, steps: Array, x: Array, t: Array,
 ) -> Array:  # fmt: skip
-    data, pull, value = _denoised(sde, score, x, t)
+    data, pull, value = denoised(sde, score, x, t)
     prediction, transpose = jax.vjp(forward, data)
-    residual = _residual(y, prediction)
+    missed = residual(y, prediction)
     if zeta is None:
-        return value + pull(transpose(residual / jnp.asarray(sigma_y) ** 2)[0])[0]
-    squares = jnp.sum(residual**2, axis=tuple(range(1, residual.ndim)), keepdims=True)
+        return value + pull(transpose(missed / jnp.asarray(sigma_y) ** 2)[0])[0]
+    squares = jnp.sum(missed**2, axis=tuple(range(1, missed.ndim)), keepdims=True)
     # a plain norm has no derivative at zero
-    unit = jnp.where(squares > 0.0, residual / jnp.sqrt(jnp.where(squares > 0.0, squares, 1.0)), 0.0)
+    unit = jnp.where(squares > 0.0, missed / jnp.sqrt(jnp.where(squares > 0.0, squares, 1.0)), 0.0)
     kick = zeta * pull(transpose(unit)[0])[0]
     return value + sde.scale(steps / (sde.t_max * sde.diffusion_squared(t)), t, kick)
 
 
 def _pigdm(
-    solver: _Solver, sde: LinearSDE, score: Score, operator: Operator, y: Array, sigma_y: Array, data_std: Array,
+    solver: Solver, sde: LinearSDE, score: Score, operator: Operator, y: Array, sigma_y: Array, data_std: Array,
     x: Array, t: Array,
 ) -> Array:  # fmt: skip
-    data, pull, value = _denoised(sde, score, x, t)
+    data, pull, value = denoised(sde, score, x, t)
     prior, variance = jnp.asarray(data_std) ** 2, sde.variance(t)
     spread = prior * variance / (prior * sde.alpha(t) ** 2 + variance)
 
     def matvec(v: Array) -> Array:
         return sigma_y**2 * v + operator.forward(sde.scale(spread, t, operator.adjoint(v)))
 
-    weighted = solver(matvec, _residual(y, operator.forward(data)))
+    weighted = solver(matvec, residual(y, operator.forward(data)))
     return value + pull(operator.adjoint(weighted))[0]
 
 
 def _moment_matching(
-    solver: _Solver, sde: LinearSDE, score: Score, operator: Operator, y: Array, sigma_y: Array, x: Array, t: Array
+    solver: Solver, sde: LinearSDE, score: Score, operator: Operator, y: Array, sigma_y: Array, x: Array, t: Array
 ) -> Array:
-    data, pull, value = _denoised(sde, score, x, t)
+    data, pull, value = denoised(sde, score, x, t)
     ratio = sde.variance(t) / sde.alpha(t)
 
     def matvec(v: Array) -> Array:
         covariance = sde.scale(ratio, t, pull(operator.adjoint(v))[0])
         return sigma_y**2 * v + operator.forward(covariance)
 
-    weighted = solver(matvec, _residual(y, operator.forward(data)))
+    weighted = solver(matvec, residual(y, operator.forward(data)))
     return value + pull(operator.adjoint(weighted))[0]
 
 
-def _denoised(sde: LinearSDE, score: Score, x: Array, t: Array) -> tuple[Array, Callable[[Array], tuple[Array]], Array]:
+def denoised(sde: LinearSDE, score: Score, x: Array, t: Array) -> tuple[Array, Callable[[Array], tuple[Array]], Array]:
     """Return the posterior mean, the products with its transposed Jacobian, and the score: one evaluation."""
 
     def denoise(x: Array) -> tuple[Array, Array]:
@@ -213,22 +214,6 @@ def _denoised(sde: LinearSDE, score: Score, x: Array, t: Array) -> tuple[Array, 
         return tweedie(sde, x, t, value), value
 
     return jax.vjp(denoise, x, has_aux=True)
-
-
-def _residual(y: Array, prediction: Array) -> Array:
-    if y.shape[1:] != prediction.shape[1:] or y.shape[0] not in (1, prediction.shape[0]):
-        raise ValueError(
-            f"the measurement must have the shape {prediction.shape} of what is measured of the samples "
-            f"(or one row for all), got {y.shape}"
-        )
-    return y - prediction
-
-
-def _measured(operator: Operator, y: Array) -> Array:
-    """Return a measurement whose unmeasured part, which may hold anything, is gone."""
-    y = operator.clean(doors.points(y, "y", finite=False))
-    doors.check_finite(y, "y")
-    return y
 
 
 def _forward(operator: Operator, x: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import scorejax as sj
-from scorejax import guidance, likelihood, objectives, reverse, samplers
+from scorejax import guidance, likelihood, objectives, posterior, reverse, samplers
 from scorejax.guidance import operators
 from scorejax.objectives.weighting import WEIGHTINGS
 from scorejax.scores.predictions import PREDICTIONS
@@ -88,6 +88,8 @@ CALLS = {
     "dps": lambda sde: guidance.dps(sde, score, EYE, DATA, sigma_y=0.1),
     "pigdm": lambda sde: guidance.pigdm(sde, score, EYE, DATA, 0.1),
     "moment_matching": lambda sde: guidance.moment_matching(sde, score, EYE, DATA, 0.1),
+    "potential": lambda sde: guidance.potential(sde, score, guidance.likelihoods.gaussian(EYE, DATA, 0.1)),
+    "smc": lambda sde: posterior.smc(KEY, sde, score, (3, 2), particles=2, potential=ENERGY, times=TIMES),
     "faithful": lambda sde: guidance.faithful(sde, lambda x: x, DATA),
     "realistic": lambda sde: guidance.realistic(sde, lambda x, t: x, DATA, DATA),
     "sdedit": lambda sde: guidance.sdedit(KEY, sde, score, DATA, 0.5, stepper=STEPPER, steps=2),
@@ -142,7 +144,7 @@ def test_what_needs_a_drift_and_a_score_takes_it(name):
 
 
 def test_every_public_function_that_takes_a_process_is_asked():
-    rooms = (sj, samplers, objectives, likelihood, guidance, reverse, sj.times, sj.gamma)
+    rooms = (sj, samplers, objectives, likelihood, guidance, posterior, reverse, sj.times, sj.gamma)
     functions = {
         name
         for room in rooms
