@@ -9,7 +9,8 @@ A guided sampler follows an approximation of the posterior's score, and its draw
 shares of modes. `smc` corrects them by weights.
 """
 
+from scorejax.posterior.mala import mala, refine
 from scorejax.posterior.particles import Particles
 from scorejax.posterior.smc import smc
 
-__all__ = ["Particles", "smc"]
+__all__ = ["Particles", "mala", "refine", "smc"]

@@ -90,6 +90,7 @@ CALLS = {
     "moment_matching": lambda sde: guidance.moment_matching(sde, score, EYE, DATA, 0.1),
     "potential": lambda sde: guidance.potential(sde, score, guidance.likelihoods.gaussian(EYE, DATA, 0.1)),
     "smc": lambda sde: posterior.smc(KEY, sde, score, (3, 2), particles=2, potential=ENERGY, times=TIMES),
+    "refine": lambda sde: posterior.refine(KEY, sde, score, DATA, lambda x: x[:, 0]),
     "faithful": lambda sde: guidance.faithful(sde, lambda x: x, DATA),
     "realistic": lambda sde: guidance.realistic(sde, lambda x, t: x, DATA, DATA),
     "sdedit": lambda sde: guidance.sdedit(KEY, sde, score, DATA, 0.5, stepper=STEPPER, steps=2),
