@@ -9,8 +9,10 @@ A guided sampler follows an approximation of the posterior's score, and its draw
 shares of modes. `smc` corrects them by weights.
 """
 
+from scorejax.posterior.decoupled import daps, diffpir
+from scorejax.posterior.gibbs import Chain, split_gibbs
 from scorejax.posterior.mala import mala, refine
 from scorejax.posterior.particles import Particles
 from scorejax.posterior.smc import smc
 
-__all__ = ["Particles", "mala", "refine", "smc"]
+__all__ = ["Chain", "Particles", "daps", "diffpir", "mala", "refine", "smc", "split_gibbs"]

@@ -91,6 +91,13 @@ CALLS = {
     "potential": lambda sde: guidance.potential(sde, score, guidance.likelihoods.gaussian(EYE, DATA, 0.1)),
     "smc": lambda sde: posterior.smc(KEY, sde, score, (3, 2), particles=2, potential=ENERGY, times=TIMES),
     "refine": lambda sde: posterior.refine(KEY, sde, score, DATA, lambda x: x[:, 0]),
+    "split_gibbs": lambda sde: posterior.split_gibbs(
+        KEY, sde, score, (3, 2), likelihood=lambda x: x[:, 0], rho=0.1, sweeps=1
+    ),
+    "daps": lambda sde: posterior.daps(KEY, sde, score, (3, 2), likelihood=lambda x: x[:, 0], times=TIMES),
+    "diffpir": lambda sde: posterior.diffpir(
+        KEY, sde, score, (3, 2), likelihood=guidance.likelihoods.gaussian(EYE, DATA, 0.1), times=TIMES
+    ),
     "faithful": lambda sde: guidance.faithful(sde, lambda x: x, DATA),
     "realistic": lambda sde: guidance.realistic(sde, lambda x, t: x, DATA, DATA),
     "sdedit": lambda sde: guidance.sdedit(KEY, sde, score, DATA, 0.5, stepper=STEPPER, steps=2),
