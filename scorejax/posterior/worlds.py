@@ -7,7 +7,7 @@ mean, standard deviations, and the shares of its modes. All of it works inside c
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -21,6 +21,7 @@ from scorejax.numerics.host_arrays import HostArrays
 from scorejax.numerics.trees import register_dataclass
 from scorejax.posterior.folded import Folded
 from scorejax.posterior.folded import given as folded_given
+from scorejax.posterior.levy import SEEN, STEPS, LevyWorld, Seen, Steps, covariance, noise_of, seen_by
 from scorejax.scores import analytic
 from scorejax.scores.analytic import Mixture
 
@@ -170,6 +171,34 @@ def w3() -> FoldedWorld:
     their shares.
     """
     return FoldedWorld(_two_modes(), 0.2)
+
+
+def levy(steps: Steps = "gaussian", operator: Seen = "identity", *, degrees: float = 1.0) -> LinearWorld | LevyWorld:
+    """Return random walks of 64 places with independent steps, of which a linear function is measured.
+
+    The noise is 25 dB below the measurements. Posteriors of Gaussian steps are Gaussian; those of others are drawn from
+    by Gibbs sampling, whose draws are all that is known of them.
+
+    Args:
+        steps: `gaussian` of variance 1/4, `laplace` of scale 1, `student`, or `bernoulli_laplace`, of which one in ten
+            is not zero.
+        operator: `identity`, `blur`, `sampling` or `fourier`.
+        degrees: of freedom of Student's law: 1 is Cauchy's.
+
+    Raises:
+        ValueError: on an unknown name, or degrees that are not positive.
+    """
+    for what, value, choices in (("steps", steps, STEPS), ("operator", operator, SEEN)):
+        if value not in choices:
+            raise ValueError(f"worlds.levy: unknown {what} {value!r}; choose one of {', '.join(choices)}")
+    if not degrees > 0:
+        raise ValueError(f"worlds.levy: degrees must be positive, got {degrees}")
+    seen = seen_by(operator)
+    walk = LevyWorld(seen, 1.0, degrees=degrees, steps=steps)
+    sigma_y = noise_of(walk)
+    if steps == "gaussian":
+        return LinearWorld(analytic.gaussian(np.zeros(len(covariance())), covariance()), seen, sigma_y)
+    return replace(walk, sigma_y=sigma_y)
 
 
 def _two_modes() -> Mixture:
