@@ -19,6 +19,7 @@ def nothing(x):
     return jnp.zeros(len(x))
 
 
+@pytest.mark.slow
 def test_the_variance_is_that_of_the_law_for_every_step_size():
     x = NORMAL.sample(KEY, 6000)
     for step in (0.2, 0.8):  # without acceptance the variance would be 1 / (1 - step / 2)

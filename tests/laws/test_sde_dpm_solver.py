@@ -40,6 +40,7 @@ def test_the_second_order_quarters_the_error_of_the_variance_when_steps_double(s
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.3)
 
 
+@pytest.mark.slow
 def test_modes_that_stand_still_leave_the_points_finite():
     sde = sj.blur(shape=(2,), growth="log", most=0.6, n=200)
     law = sj.analytic.gaussian([0.0, 0.0], np.eye(2))

@@ -27,10 +27,8 @@ def drawn(y, particles=4, times=TIMES, **options):
     return posterior.smc(KEY, SDE, SCORE, (len(y), 2), particles=particles, times=times, **options)
 
 
-@pytest.mark.parametrize(
-    "stepper", [samplers.ancestral(), pytest.param(samplers.sde_dpm_solver(), marks=pytest.mark.slow)]
-)
-def test_one_particle_is_a_guided_sample(stepper):
+def test_one_particle_is_a_guided_sample():
+    stepper = samplers.sde_dpm_solver()
     found = drawn(Y, 1, stepper=stepper, denoise=False)
     keys = jax.vmap(jax.random.fold_in, (0, None))(sj.numerics.keys.per_example(KEY, 3), 0)
     guided = sj.sample(
@@ -48,23 +46,23 @@ def test_without_a_potential_and_a_likelihood_all_weigh_the_same_and_the_evidenc
     assert found.remark() == ""
 
 
-@pytest.mark.slow
 def test_a_posterior_does_not_depend_on_those_next_to_it():
-    together = drawn(Y)
-    alone = drawn(Y[1:2], start=1)
-    np.testing.assert_allclose(together.x[1], alone.x[0], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(together.log_evidence[1], alone.log_evidence[0], rtol=1e-4)
+    first, other = (drawn(y) for y in (Y, Y.at[0].add(1.0)))
+    np.testing.assert_array_equal(first.x[1:], other.x[1:])
+    np.testing.assert_array_equal(first.log_evidence[1:], other.log_evidence[1:])
+    assert not np.array_equal(first.x[0], other.x[0])
 
 
 @pytest.mark.slow
-def test_the_evidence_is_unbiased():
-    _, y = jax.vmap(WORLD.simulate)(jax.random.split(jax.random.key(1), 400))
-    found = drawn(y, 16, sj.times.log_snr(SDE, 100))
+def test_the_evidence_is_unbiased_and_shares_of_modes_come_out():
+    _, y = jax.vmap(WORLD.simulate)(jax.random.split(jax.random.key(1), 200))
+    found = drawn(y, 64, sj.times.log_snr(SDE, 60))
     ratio = np.asarray(found.log_evidence - WORLD.law.measured(WORLD.operator, WORLD.sigma_y).log_prob(y))
-    assert abs(np.exp(ratio).mean() - 1.0) < 0.02 + 3.0 * np.exp(ratio).std() / 20.0
-    assert 0.05 < ratio.std() < 0.2
-    moments = found.mean() - jax.vmap(lambda y: WORLD.exact(y).mean)(y)
-    assert abs(float(moments.mean())) < 0.1
+    assert abs(np.exp(ratio).mean() - 1.0) < 0.02 + 3.0 * np.exp(ratio).std() / np.sqrt(200)
+    assert 0.02 < ratio.std() < 0.1
+    exact = jax.vmap(WORLD.exact)(y)
+    left = np.sum(np.exp(found.log_weights) * (found.x[:, :, 0] < 0), axis=1)
+    assert np.sqrt(np.mean((left - exact.shares[:, 0]) ** 2)) < 0.06  # guided samples without weights: 0.13
 
 
 def test_a_potential_of_ones_own_is_the_target():
@@ -126,19 +124,3 @@ def test_particles_are_drawn_from_averaged_and_cut_by_their_weights():
 def test_what_does_not_fit_is_refused(options, words):
     with pytest.raises(ValueError, match=words):
         drawn(Y, **options)
-
-
-@pytest.mark.slow
-def test_shares_of_modes_come_out_of_a_guidance_that_gets_them_wrong():
-    times = sj.times.log_snr(SDE, 100)
-
-    def draw(key, y, n):
-        found = posterior.smc(
-            key, SDE, SCORE, (1, 2), particles=64, potential=potential_of(y[None]), times=times,
-        )  # fmt: skip
-        return found.draw(jax.random.fold_in(key, 2**32 - 9), n)[0]
-
-    found = sj.calibration.run(
-        KEY, WORLD.simulate, draw, replicates=100, chunk=100, exact=WORLD.exact, regions=WORLD.regions
-    )
-    assert found.shares.value < 0.065  # guided samples without weights: 0.13

@@ -29,7 +29,7 @@ def double():
         yield
 
 
-@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_mixture_given_a_measurement_is_the_posterior_by_quadrature(double, traced):
     operator, y, sigma = operators.dense(np.array([[1.0, 0.5]]), (2,)), np.array([0.4]), 0.3
     joint = density(TWO_MODES, POINTS) * np.exp(-0.5 * ((y - POINTS @ [1.0, 0.5]) / sigma) ** 2)
