@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="*", type=int, default=[10, 20, 50, 1000])
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--stepper", default="dpm_solver")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     given = [f"--config.{each}" for each in args.settings]
     if args.data_dir:
         given.append(f"--config.data.data_dir={args.data_dir}")
