@@ -26,6 +26,7 @@ from scorejax.posterior.given_data import gaussian_draw, is_linear, langevin_dra
 from scorejax.samplers.driver import sample
 from scorejax.samplers.sde_dpm_solver import sde_dpm_solver
 from scorejax.samplers.stepper import Stepper
+from scorejax.scores.clipping import Clip, Interval, clipped
 from scorejax.scores.predictions import Score, as_score
 from scorejax.sdes.corruption import check_kind, check_moves
 from scorejax.sdes.linear import LinearSDE
@@ -62,6 +63,7 @@ def split_gibbs(
     moves: int = 30,
     x_init: Array | None = None,
     trace: bool = False,
+    clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Chain:
     """Draw from posteriors by split Gibbs sampling; every row of the batch is a chain of its own.
@@ -88,6 +90,7 @@ def split_gibbs(
         moves: Metropolis-adjusted moves of z in a sweep, for likelihoods that have no closed form.
         x_init: points to begin with; draws of the prior if not given.
         trace: keep the points after every sweep.
+        clip: where predicted data are held, as in `sample`.
         start: index of the first chain under one key.
 
     Raises:
@@ -106,8 +109,9 @@ def split_gibbs(
     held = likelihood if isinstance(likelihood, Gaussian) else as_pytree(likelihood)
     if x_init is not None:
         x_init = doors.points(x_init, "x_init", shape=shape)
+    score = as_score(score) if clip is None else clipped(sde, score, clip)
     return _run(
-        keys, sde, as_score(score), held, rhos, stepper, x_init, shape=shape, steps=steps, exact=exact, moves=moves,
+        keys, sde, score, held, rhos, stepper, x_init, shape=shape, steps=steps, exact=exact, moves=moves,
         trace=trace,
     )  # fmt: skip
 

@@ -23,6 +23,7 @@ from scorejax.numerics.trees import as_pytree
 from scorejax.posterior.particles import Particles, effective, systematic
 from scorejax.samplers.predictors import ancestral
 from scorejax.samplers.stepper import Kernel, Memory, Stepper
+from scorejax.scores.clipping import Clip, Interval, as_clip, clipped
 from scorejax.scores.predictions import Score, as_score, tweedie
 from scorejax.sdes.corruption import check_kind, check_moves
 from scorejax.sdes.linear import LinearSDE
@@ -52,6 +53,7 @@ def smc(
     stepper: Stepper | None = None,
     resample: float = 0.5,
     denoise: bool = True,
+    clip: Interval | Clip | None = None,
     start: int | Array = 0,
 ) -> Particles:
     """Draw weighted points of posteriors `p(x_0) p(y | x_0) / p(y)` by twisted sequential Monte Carlo.
@@ -80,6 +82,7 @@ def smc(
             `reverse_diffusion` or `euler_maruyama`.
         resample: particles are drawn anew where their effective number falls below this share of them; 0 never.
         denoise: return the posterior means at the last time, at which the likelihood is taken, as `sample` does.
+        clip: where predicted data are held, of the prior and of the guided chain, as in `sample`.
         start: index of the first posterior under one key.
 
     Raises:
@@ -118,6 +121,7 @@ def smc(
         stepper,
         jnp.asarray(times, jnp.result_type(float)),
         resample,
+        None if clip is None else as_clip(clip),
         shape=shape,
         particles=particles,
         denoise=denoise,
@@ -133,6 +137,7 @@ def _run(
     stepper: Stepper,
     times: Array,
     resample: float | Array,
+    clip: Clip | None,
     *,
     shape: tuple[int, ...],
     particles: int,
@@ -143,7 +148,18 @@ def _run(
     n, rows = times.shape[0] - 1, jnp.arange(shape[0])
 
     def evaluate(x: Array, t: Array) -> Evaluation:
-        return each(lambda x: potential.evaluate(x, jnp.broadcast_to(t, shape[:1])), x)
+        t = jnp.broadcast_to(t, shape[:1])
+
+        def held(x: Array) -> Evaluation:
+            found = potential.evaluate(x, t)
+            if clip is None:
+                return found
+            prior, guided = (
+                clipped(sde, lambda x, t, value=value: value, clip)(x, t) for value in (found.prior, found.guided)
+            )
+            return Evaluation(found.log_value, prior, guided)
+
+        return each(held, x)
 
     def weighed(state: _State, ratio: Array, key: Array, found: Any) -> tuple[_State, Any, Array]:
         """Multiply the weights by a ratio, and draw particles anew, with what was found at them, where few count."""

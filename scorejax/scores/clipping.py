@@ -104,9 +104,16 @@ def clipped(sde: LinearSDE, score: Score, clip: Interval | Clip = (-1.0, 1.0)) -
         ValueError: unless the bounds are two numbers with `low < high`.
     """
     check_kind(sde, LinearSDE, "clipping of predicted data")
-    if not callable(clip):
-        clip = Range(*doors.interval(clip, "clipped: bounds"))
-    return Partial(_clipped, sde, as_score(score), as_pytree(clip))
+    return Partial(_clipped, sde, as_score(score), as_clip(clip, "clipped: bounds"))
+
+
+def as_clip(clip: Interval | Clip, name: str = "clip: bounds") -> Clip:
+    """Return bounds, or a function of predicted data, as a pytree.
+
+    Raises:
+        ValueError: unless the bounds are two numbers with `low < high`.
+    """
+    return as_pytree(clip if callable(clip) else Range(*doors.interval(clip, name)))
 
 
 def clipped_data(restore: Score, clip: Interval | Clip) -> Score:
@@ -115,9 +122,7 @@ def clipped_data(restore: Score, clip: Interval | Clip) -> Score:
     Raises:
         ValueError: as `clipped`.
     """
-    if not callable(clip):
-        clip = Range(*doors.interval(clip, "clip: bounds"))
-    return Partial(_clipped_data, as_score(restore), as_pytree(clip))
+    return Partial(_clipped_data, as_score(restore), as_clip(clip))
 
 
 def _clipped_data(restore: Score, clip: Clip, x: Array, t: Array) -> Array:

@@ -29,7 +29,11 @@ def test_inpainting_keeps_what_is_known_and_draws_the_rest(tmp_path, train):
 
 
 @pytest.mark.parametrize(
-    "method", ["pigdm", *(pytest.param(m, marks=pytest.mark.slow) for m in ("dps", "moment_matching", "ddrm"))]
+    "method",
+    [
+        "pigdm",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("dps", "moment_matching", "ddrm", "smc", "gibbs", "mala")),
+    ],
 )
 def test_every_method_fills_a_mask(tmp_path, method):
     report, _ = control(tmp_path, "guidance=inpaint", f"guidance.method={method}", "guidance.sigma_y=0.05")

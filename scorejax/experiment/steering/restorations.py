@@ -14,6 +14,7 @@ from scorejax import guidance
 from scorejax.experiment.config import Seam
 from scorejax.experiment.steering import measurement
 from scorejax.experiment.steering.guidance import About, OfImages
+from scorejax.experiment.steering.posteriors import gibbs, mala, smc
 from scorejax.experiment.steering.restoration_tasks import ByModes, ByPosteriorScore, ByReplacement, Restoration
 from scorejax.guidance.ddrm import spectrum_of
 from scorejax.guidance.operators import Operator
@@ -125,6 +126,9 @@ METHODS: Mapping[str, Method] = {
     "pigdm": pigdm,
     "moment_matching": moment_matching,
     "ddrm": ddrm,
+    "smc": smc,
+    "gibbs": gibbs,
+    "mala": mala,
 }
 _SUPPLIED = frozenset({"sigma_y", "measured"})
 METHOD = Seam(METHODS, "method", "ddrm", supplied=_SUPPLIED)
