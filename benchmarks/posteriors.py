@@ -1,6 +1,6 @@
 """How well methods draw from posteriors that are known exactly: coverage, widths, errors of means, shares of modes.
 
-    python benchmarks/posteriors.py [--worlds w1 w2 w3] [--only WORD ...] [--replicates=300] [--picture=FILE]
+    python benchmarks/posteriors.py [--worlds w1 w2 w3] [--only WORDS ...] [--replicates=300] [--picture=FILE]
 
 Every method is given the exact score of the prior, so that what is measured is the method and not a network. VP,
 99 draws of each posterior. Columns: coverage of central 90 % intervals of the coordinates and of 90 % regions of
@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -35,7 +36,13 @@ SDE, DRAWS = sj.vp(), 99
 GRID, HALF, SHORT = (sj.times.log_snr(SDE, n) for n in (100, 50, 20))
 SOLVER = samplers.sde_dpm_solver()
 Draw = Callable[[jax.Array, jax.Array, int], jax.Array]
-WORLDS = {name: getattr(sj.worlds, name)() for name in ("w1", "w2", "w3")}
+WORLDS: dict[str, Callable] = {
+    **{name: getattr(sj.worlds, name) for name in ("w1", "w2", "w3")},
+    **{
+        f"levy-{seen}": partial(sj.worlds.levy, "gaussian", seen)
+        for seen in ("identity", "blur", "sampling", "fourier")
+    },
+}
 
 
 class Setting:
@@ -198,7 +205,7 @@ def row(name: str, found: calibration.Calibration, thousands: float) -> str:
         (found.coverage, 3), (found.hpd, 3), (found.std_ratio, 3), (found.gap_db, 3), (found.shares, 3),
     ):  # fmt: skip
         assert each is not None
-        cells.append(f"{each.value:.{digits}f} ± {each.stderr:.{digits}f}")
+        cells.append("not finite" if np.isnan(each.value) else f"{each.value:.{digits}f} ± {each.stderr:.{digits}f}")
     return f"| {name} | {' | '.join(cells)} | {thousands:.1f} |"
 
 
@@ -207,7 +214,7 @@ def picture(where: Path, replicates: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    s = Setting(WORLDS["w1"])
+    s = Setting(WORLDS["w1"]())
     shown = {
         "exact draws": "exact",
         "dps, sigma_y": "dps",
@@ -233,16 +240,16 @@ def picture(where: Path, replicates: int) -> None:
         found = measure(s, draw, replicates)
         bottom.hist(found.ranks[:, 0], bins=np.arange(0, DRAWS + 2, 10) - 0.5, color="C0" if column else "0.3")
         bottom.axhline(replicates / 10, color="C3", lw=1)
-        bottom.set(xlabel=f"rank of the truth; 90 % hold {found.coverage.value:.1%}", ylim=(0, 0.28 * replicates))
+        bottom.set(xlabel=f"90 % intervals hold {found.coverage.value:.1%}", ylim=(0, 0.28 * replicates))
     axes[0, 0].set_ylabel("draws of one posterior")
-    axes[1, 0].set_ylabel(f"{replicates} posteriors")
+    axes[1, 0].set_ylabel(f"ranks, {replicates} posteriors")
     figure.savefig(where, dpi=80)
     print(where)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
+    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=["w1", "w2", "w3"])
     parser.add_argument("--only", nargs="+", help="methods whose names hold one of these")
     parser.add_argument("--replicates", type=int, default=300)
     parser.add_argument("--picture", type=Path)
@@ -251,7 +258,7 @@ def main() -> None:
         picture(args.picture, args.replicates)
         return
     for name in args.worlds:
-        s = Setting(WORLDS[name])
+        s = Setting(WORLDS[name]())
         print(f"\n{name}, {args.replicates} posteriors\n")
         print("| method | coverage | HPD | std | gap, dB | shares | evaluations |\n|---|---|---|---|---|---|---|")
         for method, (draw, thousands) in methods(s).items():

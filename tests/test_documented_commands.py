@@ -42,6 +42,7 @@ PAGES = [
             "metrics",
             "training",
             "networks",
+            "posteriors",
         )
     ),
 ]

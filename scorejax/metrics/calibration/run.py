@@ -166,7 +166,7 @@ def run(
         lines = jax.random.normal(jax.random.fold_in(key_of_lines, 0), (flat.shape[1], DIRECTIONS), flat.dtype)
         lines = lines / jnp.linalg.norm(lines, axis=0)
         scales = jnp.linalg.norm(flat - ref, axis=1), jnp.linalg.norm(at - ref)
-        none = jnp.zeros((0,), flat.dtype)
+        none = jnp.zeros((1,), flat.dtype)  # not empty, which `map` cannot cut into chunks
         found = None if exact is None else exact(y)
         inside = none if regions is None else jnp.mean(regions(x), axis=0)
         if log_density is None:
