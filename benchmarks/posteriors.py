@@ -234,9 +234,7 @@ def picture(where: Path, replicates: int) -> None:
         x = np.asarray(jax.jit(lambda key, draw=draw: draw(key, y, 600))(jax.random.key(1)))
         top, bottom = axes[:, column]
         top.scatter(*x.T, s=4, color="C0" if column else "0.3")
-        top.set(
-            xlim=(-4, 4), ylim=(-1.5, 2.0), title=f"{title}\nleft mode {np.mean(x[:, 0] < 0):.2f} (exact {share:.2f})"
-        )
+        top.set(xlim=(-4, 4), ylim=(-1.5, 2.0), title=f"{title}\nleft {np.mean(x[:, 0] < 0):.2f}, exact {share:.2f}")
         found = measure(s, draw, replicates)
         bottom.hist(found.ranks[:, 0], bins=np.arange(0, DRAWS + 2, 10) - 0.5, color="C0" if column else "0.3")
         bottom.axhline(replicates / 10, color="C3", lw=1)

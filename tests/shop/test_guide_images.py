@@ -128,3 +128,19 @@ def test_a_perceptual_distance_is_reported_where_one_is_given(tmp_path):
         config_of("guidance=inpaint"), tmp_path, perceptual=lambda x, y: jnp.abs(x - y).mean((1, 2, 3))
     )
     assert 0 < report["restored"]["lpips"]["mean"] < 2
+
+
+@pytest.mark.slow
+def test_several_draws_have_a_mean_a_spread_and_hold_the_truth_as_often_as_they_say(tmp_path):
+    # pixels of an exactly known Gaussian law, and the exact score of their posterior
+    asked = ("guidance=restore", "guidance.sigma_y=0.2", "guidance.method=moment_matching", "sampler.steps=30")
+    report, rows = control(tmp_path, *asked, "sampler.stepper=sde_dpm_solver", "guidance.draws=9", "eval.samples=16")
+    own = report["posterior"]
+    assert own["draws"] == 9 and own["nominal_coverage"] == 0.8
+    assert rows["mean"].shape == rows["x"].shape == rows["spread"].shape == rows["rank"].shape
+    assert own["mean"]["psnr"]["mean"] > report["restored"]["psnr"]["mean"]
+    assert own["spread"]["mean"] > 0.5 and 0 <= rows["rank"][rows["rank"] >= 0].max() <= 9
+    single, alone = control(tmp_path / "one", *asked, "sampler.stepper=sde_dpm_solver", "eval.samples=16")
+    np.testing.assert_array_equal(alone["x"], rows["x"])
+    assert report["nfe"] == 9 * single["nfe"]
+    assert len(list((tmp_path / "samples").glob("*-ranks.png"))) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scorejax.experiment import steering
 from scorejax.experiment.config import Config, chosen
-from scorejax.experiment.evaluation import places, quality, restoration, variances
+from scorejax.experiment.evaluation import places, quality, restoration, spread, variances
 from scorejax.experiment.evaluation import report as report_lib
 from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.given import images, read, wanted_labels
@@ -98,6 +98,8 @@ def control(config: Config, workdir: str | Path, *, perceptual: restoration.Dist
         page = Path(workdir) / "samples" / f"{where.stem.removeprefix('guidance-')}.png"
         with replacing(page) as path:
             restoration.save_page(path, form, given, rows, config.eval.grid)
+        if "rank" in rows:
+            spread.save(page.with_name(f"{page.stem}-ranks.png"), rows, report["posterior"]["draws"])
         print(f"{summary(report)}\n  {where}, {page}")
     return report
 
@@ -115,6 +117,8 @@ def summary(report: Result) -> str:
     if "residual" in report:
         noise = f" (noise of the measurement {report['sigma_y']:.4g})" if "sigma_y" in report else ""
         lines.append(f"  residual    {report['residual']['mean']:.4g}{noise}")
+    if "posterior" in report:
+        lines += spread.lines(report)
     if report["failed"]:
         lines.append(
             f"  {report['failed']} images are not finite: take more steps, sampler.stepper=ancestral with "

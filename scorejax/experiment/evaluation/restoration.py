@@ -13,7 +13,7 @@ from scorejax import data as data_lib
 from scorejax import metrics
 from scorejax.experiment import assemble, steering
 from scorejax.experiment import config as configs
-from scorejax.experiment.evaluation import reference, variances
+from scorejax.experiment.evaluation import reference, spread, variances
 from scorejax.experiment.evaluation.evaluation import Result
 from scorejax.experiment.evaluation.given import Given, images
 from scorejax.experiment.evaluation.subject import CONTROLLED, Subject, carried
@@ -21,6 +21,7 @@ from scorejax.experiment.trained import Trained
 from scorejax.numerics import keys
 from scorejax.pictures import save_grid
 from scorejax.runtime import parallel
+from scorejax.samplers import Sample
 
 COLUMNS = 16  # images next to each other on the page
 Distance = Callable[[Array, Array], Array]
@@ -47,10 +48,23 @@ def batch_function(model: Subject, perceptual: Distance | None = None) -> Callab
         of = model.at(params)
         score = classes.score(of, process, labels)
         own = {**sampler, "stepper": variances.of_stepper(sampler["stepper"], head, of, labels)}
-        x, nfe = task.sample(each, process, score, y, (len(index), *model.form.shape), **own)
+
+        def draw(keys: Array) -> Sample:
+            return task.sample(keys, process, score, y, (len(index), *model.form.shape), **own)
+
+        several = None
+        if (draws := getattr(task, "draws", 1)) > 1:
+            several, nfe = spread.drawn(each, draw, draws)
+            x, nfe = several[0], jnp.sum(nfe)
+        else:
+            x, nfe = draw(each)
         rows = {"x": space.from_model(x), "nfe": jnp.broadcast_to(nfe, index.shape)}
-        rows["failed"] = ~jnp.all(jnp.isfinite(x), axis=(1, 2, 3))
+        rows["failed"] = ~jnp.all(jnp.isfinite(x if several is None else jnp.sum(several, axis=0)), axis=(1, 2, 3))
         pictures = {"": rows["x"]}
+        if several is not None:
+            known = isinstance(task, steering.Restoring) and not task.measured
+            rows |= spread.rows(each, several, space, images if known else None)
+            pictures["mean_"] = rows["mean"]
         if isinstance(task, steering.Restoring):
             residual = task.residual(each, x, y).reshape(len(index), -1)
             rows["residual"] = jnp.where(rows["failed"], jnp.nan, jnp.sqrt(jnp.mean(residual**2, axis=1)))
@@ -118,6 +132,9 @@ def measures(task: steering.Task, rows: dict[str, np.ndarray], form: data_lib.Fo
         return {**found, "to_source": of("")}
     found |= {"sigma_y": task.sigma_y} if isinstance(task, steering.Restoration) else {}
     found["residual"] = metrics.mean_and_error(rows["residual"])
+    if "spread" in rows:
+        draws = getattr(task, "draws", 1)
+        found["posterior"] = {**spread.measures(rows, draws), "mean": of("mean_")}
     return found if task.measured else {**found, "restored": of(""), task.compared: of("other_")}
 
 
@@ -160,6 +177,8 @@ def realism(
 def save_page(path: Path, form: data_lib.Form, given: Given, rows: dict[str, np.ndarray], wanted: int) -> None:
     """Pictures under each other: what was measured, the result and, where it is known, the truth; or source and result.
 
+    Of several draws also their mean, and their spread, white where it is largest of all.
+
     Args:
         path: the PNG.
         form: of the data of the model.
@@ -170,6 +189,8 @@ def save_page(path: Path, form: data_lib.Form, given: Given, rows: dict[str, np.
     columns = min(COLUMNS, wanted, len(rows["x"]))
     count = min(wanted, len(rows["x"])) // columns * columns
     kinds: list[metrics.Examples] = [rows["measured"], rows["x"]] if "measured" in rows else [given.images, rows["x"]]
+    if "spread" in rows:
+        kinds += spread.shown(rows, form.gray_levels or 256)
     if "measured" in rows and "psnr" in rows:
         kinds.append(given.images)
     stacked = np.stack([kind[np.arange(count)] for kind in kinds]).reshape(len(kinds), -1, columns, *form.shape)

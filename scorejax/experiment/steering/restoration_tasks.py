@@ -30,6 +30,7 @@ class Restoration(Restoring):
         operator: `A`.
         sigma_y: in the units of the data.
         measured: whether the given images are the measurements, not what is to be found.
+        draws: how often each image is drawn.
     """
 
     compared = "pinv"
@@ -37,6 +38,7 @@ class Restoration(Restoring):
     operator: Operator
     sigma_y: float = static()
     measured: bool = static()
+    draws: int = static(default=1)
 
     def measure(self, keys: Array, x0: Array) -> Array:
         """Return `y` for the images `x0 [B, H, W, C]`, the noise of each by its own key."""

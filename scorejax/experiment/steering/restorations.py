@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, TypeAlias, TypedDict, Unpack
 
 from jax import Array
@@ -147,18 +147,21 @@ class Inpaint(OfImages):
         sigma_y: noise of the measurement, in the units of the data.
         method: how.
         measured: whether the input is what was measured, not what is to be found.
+        draws: how often each image is drawn; of several, their mean and spread are shown too, and it is measured how
+            often they hold the truth.
     """
 
     mask: Annotated[str, measurement.MASK] = "half"
     sigma_y: NonNegative = 0.0
     method: Annotated[str, METHOD_OF_MASKS] = "replacement"
     measured: bool = False
+    draws: Count = 1
 
     def image_task(self, about: About) -> Restoration:
         def make(shape: tuple[int, ...], key: Array) -> Operator:
             return measurement.masked(shape, key, mask=self.mask)
 
-        return _restoration(about, make, self.sigma_y, self.method, self.measured)  # type: ignore[arg-type]
+        return _restoration(about, make, self.sigma_y, self.method, self.measured, self.draws)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,24 +173,27 @@ class Restore(OfImages):
         sigma_y: noise of the measurement, in the units of the data.
         method: how.
         measured: whether the input is what was measured, not what is to be found.
+        draws: how often each image is drawn; of several, their mean and spread are shown too, and it is measured how
+            often they hold the truth.
     """
 
     operator: Annotated[str, measurement.OPERATOR] = "superresolution"
     sigma_y: NonNegative = 0.0
     method: Annotated[str, METHOD] = "ddrm"
     measured: bool = False
+    draws: Count = 1
 
     def image_task(self, about: About) -> Restoration:
-        return _restoration(about, self.operator, self.sigma_y, self.method, self.measured)  # type: ignore[arg-type]
+        return _restoration(about, self.operator, self.sigma_y, self.method, self.measured, self.draws)  # type: ignore[arg-type]
 
 
 def _restoration(
-    about: About, make: measurement.MakeOperator, sigma_y: float, method: Method, measured: bool
+    about: About, make: measurement.MakeOperator, sigma_y: float, method: Method, measured: bool, draws: int
 ) -> Restoration:
     found = measurement.operator(make, about.form.shape, about.key)
     if not sigma_y >= 0:
         raise ConfigError(f"guidance.sigma_y = {sigma_y}; it must not be negative")
-    return method(about, found, sigma_y=sigma_y, measured=measured)
+    return replace(method(about, found, sigma_y=sigma_y, measured=measured), draws=draws)
 
 
 class Measured(TypedDict):
