@@ -72,8 +72,8 @@ def split_gibbs(
     the posterior of a measurement whose noise has the variance `sigma_y^2 + rho^2 A A^T`. With `exact` the likelihood
     of z is narrowed to `sigma_y^2 - rho^2 A A^T`, so that the law is the posterior itself for every
     `rho <= sigma_y / |A|`. A chain moves about rho in a sweep and does not cross between modes. What the reverse SDE
-    gets wrong in its steps is not forgotten: ten sweeps of 20 ancestral steps make draws a sixth too narrow, of
-    `sde_dpm_solver` a fiftieth.
+    gets wrong in its steps is not forgotten: ten sweeps of 20 ancestral steps make draws up to a fifth too
+    narrow, of `sde_dpm_solver` up to a fortieth (`benchmarks/posteriors.py`).
 
     Args:
         key: a typed PRNG key, or one per chain `[B]`.
