@@ -25,9 +25,9 @@ def get_config() -> Config:
     config.objective.update({"weighting": "edm", "time_sampling": "lognormal:mean=-0.765:std=1.163"})
     config.optim.update({"lr": 2e-3, "warmup": 100, "decay": "cosine"})
     config.ema.update({"decay": 0.999, "warmup": True})
-    config.train.update({"steps": 3000, "batch": 64, "log_every": 200, "checkpoint_every": 1000})
+    config.train.update({"steps": 4000, "batch": 256, "log_every": 200, "checkpoint_every": 1000})
     config.sampler.update({"stepper": "heun", "steps": 40, "time_grid": "karras", "clip": "none"})
-    config.eval.update({"batch": 250, "likelihood_examples": 200, "rtol": 1e-4, "atol": 1e-4, "samples": 2000})
+    config.eval.update({"batch": 1000, "likelihood_examples": 200, "rtol": 1e-4, "atol": 1e-4, "samples": 20_000})
     config.eval.update({"denoising": 500, "grid": 16, "metrics": ("frechet", "spectrum:periodic=true")})
     return config
 
