@@ -79,6 +79,7 @@ def _lazy(name: str, home: str) -> types.ModuleType:
 config = _lazy("config", "scorejax.experiment.config")
 pretrained = _lazy("pretrained", "scorejax.models.pretrained")
 calibration = _lazy("calibration", "scorejax.metrics.calibration")
+sbi = _lazy("sbi", "scorejax.experiment.sbi")
 worlds = _lazy("worlds", "scorejax.posterior.worlds")
 for _module in (
     analytic,
@@ -89,6 +90,7 @@ for _module in (
     gamma,
     ncsnv2_levels,
     pretrained,
+    sbi,
     score_matching,
     times,
     trajectories,
@@ -141,6 +143,7 @@ __all__ = [
     "reverse",
     "sample",
     "samplers",
+    "sbi",
     "score_from_energy",
     "score_matching",
     "sdes",
