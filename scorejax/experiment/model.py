@@ -5,7 +5,7 @@ Evaluation, sampling and sweeps ask which of them a model has; none asks what ki
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -150,6 +150,13 @@ class Model:
 
 TO_DRAW = ("sample", "score", "chains", "steps", "generation")
 """Capabilities of which samples need one, see `Model.offers`."""
+
+
+def any_of(capabilities: Sequence[str]) -> str:
+    """Capabilities of which one is needed, for a message; `steps` goes without saying where a score would do."""
+    return " or ".join(each for each in dict.fromkeys(capabilities) if each != "steps" or "score" not in capabilities)
+
+
 CAPABILITIES = (
     "score",
     "energy",
@@ -176,4 +183,4 @@ def _at_any_time(energy: Callable[[Array], Array], x: Array, t: Array) -> Array:
     return energy(x)
 
 
-__all__ = ["CAPABILITIES", "TO_DRAW", "ConditionalScore", "Logits", "Model", "VarianceHead"]
+__all__ = ["CAPABILITIES", "TO_DRAW", "ConditionalScore", "Logits", "Model", "VarianceHead", "any_of"]

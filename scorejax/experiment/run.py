@@ -29,7 +29,7 @@ from scorejax.experiment.evaluation import draw, imputation, normalized, restora
 from scorejax.experiment.evaluation.density import LogProb, compiled_log_density, with_error
 from scorejax.experiment.evaluation.subject import BITS, Subject
 from scorejax.experiment.inputs import Condition
-from scorejax.experiment.model import TO_DRAW, Model
+from scorejax.experiment.model import TO_DRAW, Model, any_of
 from scorejax.experiment.trained import Trained, restore
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
@@ -290,7 +290,7 @@ class Run:
 
     def _need(self, what: str, *capabilities: str) -> None:
         if not self.model.offers(*capabilities):
-            raise ValueError(self._lacks(what, " or ".join(dict.fromkeys(capabilities))))
+            raise ValueError(self._lacks(what, any_of(capabilities)))
 
     def _lacks(self, what: str, needed: str) -> str:
         if self.model.score is not None and not self.model.offers("score"):

@@ -10,7 +10,7 @@ from scorejax.experiment import averages
 from scorejax.experiment import record as record_lib
 from scorejax.experiment import workdir as workdir_lib
 from scorejax.experiment.config import Config
-from scorejax.experiment.model import Model
+from scorejax.experiment.model import Model, any_of
 from scorejax.experiment.recipe import Beside, Params, Recipe, make_recipe
 from scorejax.runtime import checkpoint
 from scorejax.runtime.errors import ConfigError
@@ -77,7 +77,7 @@ class Trained(NamedTuple):
         if self.model.offers(*capabilities):
             return
         raise ConfigError(
-            f"{what} needs a model with {' or '.join(dict.fromkeys(capabilities))}; recipe {self.config.recipe.name!r} "
+            f"{what} needs a model with {any_of(capabilities)}; recipe {self.config.recipe.name!r} "
             f"makes one with {self.model.described() or 'none of the capabilities'}: leave it out, or choose another "
             "--mode or --workdir"
         )

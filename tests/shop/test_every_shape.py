@@ -52,7 +52,7 @@ def test_any_array_is_trained_on_drawn_and_pictured_or_refused_with_the_reason(s
         str(ROOT / "configs/vp_gaussian.py"), [*FEW, *network, f"data=npz:path={tmp_path / 'x.npz'}:axes={axes}"]
     )
     if name in ("ncsn", "ncsnv2", "multiscale_conv"):
-        config = configs.override(config, ["sde=smld:sigma_max=1:n=4"])
+        config = configs.override(config, ["sde=smld:sigma_max=1:n=4", "sampler.t_min=none"])
     folder = tmp_path / "run"
     try:
         modes.run("train", config, folder)
@@ -65,4 +65,4 @@ def test_any_array_is_trained_on_drawn_and_pictured_or_refused_with_the_reason(s
     kind = {np.dtype(np.int32): np.float64, np.dtype(bool): np.uint8}.get(x.dtype, x.dtype)
     assert drawn.dtype == kind and drawn.shape == (4, *x.shape[1:])
     with Image.open(next(folder.glob("samples/*.png"))) as page:
-        assert min(page.size) > 30
+        assert page.width * page.height > 900
