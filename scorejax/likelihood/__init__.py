@@ -10,6 +10,7 @@ from scorejax.likelihood.bits import (
     dequantized_bits,
 )
 from scorejax.likelihood.bound import Bound, likelihood_bound
+from scorejax.likelihood.control import GaussianFit
 from scorejax.likelihood.denoising_errors import (
     DenoisingErrors,
     denoising_errors,
@@ -30,6 +31,7 @@ __all__ = [
     "Dequantizer",
     "Elbo",
     "Evidence",
+    "GaussianFit",
     "LogProb",
     "Partition",
     "annealed_importance_sampling",

@@ -9,10 +9,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from scipy.special import ndtri, stdtrit
 
+from scorejax.likelihood.control import GaussianFit
 from scorejax.likelihood.divergence import check_divergence, probe_vectors
+from scorejax.likelihood.multistep import Grid, check_grid, solve_on_grid
 from scorejax.likelihood.prior import named_prior
+from scorejax.likelihood.probing import check_probing
 from scorejax.numerics import doors
 from scorejax.numerics import keys as keys_lib
 from scorejax.numerics.adjoints import check_adjoint, hint_at_adjoint
@@ -23,6 +28,8 @@ from scorejax.scores.predictions import Score, probability_flow
 from scorejax.scores.self_conditioning import of_point_and_time
 from scorejax.sdes.corruption import SDE, check_kind, check_moves, per_batch
 from scorejax.sdes.linear import LinearSDE
+
+METHODS = ("adaptive", "multistep")
 
 
 class LogProb(NamedTuple):
@@ -35,6 +42,11 @@ class LogProb(NamedTuple):
         ok: whether the solver arrived with a finite value, `[B]`.
         stderr: standard error of `value` from the trace estimate, `[B]`: zero for the exact divergence, NaN for
             one probe, which cannot show its own error.
+        solver_error: how far `value` moves when every second node is left out, `[B]`, in nats; NaN where it is not
+            known: without `doubling`, and by the adaptive solver.
+        dof: degrees of freedom of `stderr`, `[B]`; infinite for the exact divergence, zero for one probe.
+        prior_error: by how much the law of the latents and the prior differ on average over data with the moments of
+            `control` (their Kullback-Leibler divergence), `[B]`, in nats; NaN without `control`.
     """
 
     value: Array
@@ -42,6 +54,37 @@ class LogProb(NamedTuple):
     nfe: Array
     ok: Array
     stderr: Array
+    solver_error: Array | None = None
+    dof: Array | None = None
+    prior_error: Array | None = None
+
+    def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of an interval of the density, each `[B]`, in nats: `value -+ (t stderr + bias)`.
+
+        `t` is Student's for `dof` degrees of freedom, and `bias` the sum of `solver_error` and `prior_error` where they
+        are known: what is NaN there counts as zero, so an interval of the adaptive solver is of its probes alone. It
+        is an interval of the density of the given score under the process, not of the data's law. It is NaN for one
+        probe.
+
+        Args:
+            level: how often it is to hold the truth, between 0 and 1.
+
+        Raises:
+            ValueError: on another level, or a value that does not say its degrees of freedom.
+        """
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"the level of an interval lies between 0 and 1, got {level}")
+        if self.dof is None:
+            raise ValueError(
+                "an interval needs the degrees of freedom of the standard error; take what log_prob returns"
+            )
+        value, stderr = np.asarray(self.value, np.float64), np.asarray(self.stderr, np.float64)
+        dof, bias = np.asarray(self.dof, np.float64), np.zeros_like(value)
+        for part in (self.solver_error, self.prior_error):
+            bias += 0.0 if part is None else np.nan_to_num(np.asarray(part, np.float64), nan=0.0)
+        wide = np.where(np.isinf(dof), ndtri(0.5 + level / 2), stdtrit(np.clip(dof, 1.0, 1e9), 0.5 + level / 2))
+        half = np.where(stderr == 0.0, 0.0, wide * stderr) + bias
+        return value - half, value + half
 
 
 def log_prob(
@@ -58,6 +101,12 @@ def log_prob(
     prior_logp: Callable[[Array], Array] | None = None,
     max_steps: int = 4096,
     adjoint: str = "recompute",
+    method: str = "adaptive",
+    nodes: int = 65,
+    order: int = 4,
+    probing: str | None = None,
+    control: GaussianFit | None = None,
+    doubling: bool = True,
 ) -> LogProb:
     """Return the log density of data under the model's probability-flow ODE (Score-SDE, section 4.3).
 
@@ -67,6 +116,11 @@ def log_prob(
     `probes` Hutchinson vectors fixed along the solve, or summed exactly. Of any other drift they are used on the whole
     flow. Each example is solved with its own step sizes, so its value does not depend on its batch-mates. `x` is
     placed at `sde.t_min`: the value is `log p_{t_min}(x)`.
+
+    `method="multistep"` takes Adams-Bashforth steps on a uniform grid of log-SNR instead, in the coordinates
+    `x / sqrt(alpha^2 + sigma^2)` in which all processes coincide. Each node's score and product serve both the path and
+    the integral of the trace, and the path does not depend on the probes: each node may take new ones, whose errors
+    average out along the path. Evaluations are `nodes`, and half as many again with `doubling`.
 
     The law at `sde.t_max` is by default the end of the forward process, `N(0, sigma^2)` with its `sigma` there. The
     code of Score-SDE takes `N(0, 1)` for VP and sub-VP, here `prior="standard"`. The two are some 1e-4 bits per
@@ -90,21 +144,72 @@ def log_prob(
         prior_logp: the log density `[B]` of any other law there, in place of `prior`.
         max_steps: most solver steps.
         adjoint: how it is differentiated: `recompute` for `jax.grad`; `forward` for `jax.jvp` and `jax.jacfwd`.
+        method: `adaptive` (error-controlled, the default), or `multistep`, on a grid; `rtol`, `atol`, `max_steps` and
+            `adjoint` are of the first, what follows here of the second.
+        nodes: of the grid, both ends counted; an odd number with `doubling`.
+        order: of the steps and of the integral, 1 to 4.
+        probing: which probes the nodes take: `fixed`, the same at each; `fresh`, new ones; `hadamard`, rows of one
+            randomized Hadamard matrix. None: `fresh` on a grid, `fixed` for the adaptive solver, which knows no other.
+        control: a Gaussian fitted to the data, whose exact trace is a control variate of the estimated one.
+        doubling: whether the grid of every second node is solved too, for `solver_error`.
 
     Raises:
         ValueError: on an unknown name, fewer than one probe, data that are not finite floating numbers, or a score of
-            another shape, or a process that does not move.
+            another shape, or a process that does not move; on a grid also for a process with a signal-to-noise ratio of
+            its own for each mode, too few nodes, or a control variate of another size.
     """
     check_moves(check_kind(sde, SDE, "log_prob"), "log_prob")
     x = doors.points(x)
     divergence = check_divergence(divergence, probes)
-    vectors = probe_vectors(keys_lib.per_example(key, x.shape[0]), x, divergence, probes)
+    probing = check_probing(probing, check_method(method, control), divergence)
+    keys = keys_lib.per_example(key, x.shape[0])
     law = named_prior(sde, prior) if prior_logp is None else as_pytree(prior_logp)
+    if method == "multistep":
+        found = Grid(nodes, order, divergence, probes, probing, doubling)
+        return _of_grid(sde, of_point_and_time(score, "log_prob"), x, keys, law, control, found)
+    vectors = probe_vectors(keys, x, divergence, probes)
     with hint_at_adjoint():
         return _solve(
             sde, of_point_and_time(score, "log_prob"), x, vectors, rtol, atol, law,
             exact=divergence == "exact", max_steps=max_steps, adjoint=check_adjoint(adjoint),
         )  # fmt: skip
+
+
+def check_method(method: str, control: GaussianFit | None) -> str:
+    """Return the name in `METHODS`.
+
+    Raises:
+        ValueError: on an unknown one, or a control variate of the adaptive solver.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
+    if method == "adaptive" and control is not None:
+        raise ValueError("control is of a grid; take method='multistep', or leave control out")
+    return method
+
+
+def _of_grid(
+    sde: SDE,
+    score: Score,
+    x: Array,
+    keys: Array,
+    law: Callable[[Array], Array] | None,
+    control: GaussianFit | None,
+    found: Grid,
+) -> LogProb:
+    linear, dimension = check_grid(sde, found), math.prod(x.shape[1:])
+    if control is not None and control.dimension() != dimension:
+        raise ValueError(
+            f"control is fitted to points of {control.dimension()} numbers, and x has {dimension}; fit it to data in "
+            "model units, like x"
+        )
+    solved = solve_on_grid(keys, linear, score, x, law, control, found=found)
+    ok = jnp.isfinite(solved.value) & jnp.all(jnp.isfinite(solved.latent.reshape(x.shape[0], -1)), axis=1)
+    nfe = found.nodes + ((found.nodes + 1) // 2 if found.doubling else 0)
+    return LogProb(
+        jnp.where(ok, solved.value, jnp.nan), solved.latent, jnp.full(x.shape[0], nfe), ok,
+        solved.stderr, solved.solver_error, solved.dof, solved.prior_error,
+    )  # fmt: skip
 
 
 @partial(jax.jit, static_argnames=("exact", "max_steps", "adjoint"))
@@ -138,7 +243,9 @@ def _solve(
     ok = jnp.isfinite(value) & jnp.all(jnp.isfinite(latent.reshape(x.shape[0], -1)), axis=1)
     stderr = jnp.zeros_like(value) if exact else jnp.std(change, axis=1, ddof=1) / change.shape[1] ** 0.5
     # NaN, not the last value before the solver gave up, so that no mean takes it for a density.
-    return LogProb(jnp.where(ok, value, jnp.nan), latent, nfe, ok, stderr)
+    dof = jnp.full_like(value, jnp.inf if exact else change.shape[1] - 1)
+    unknown = jnp.full_like(value, jnp.nan)
+    return LogProb(jnp.where(ok, value, jnp.nan), latent, nfe, ok, stderr, unknown, dof, unknown)
 
 
 def _flow_and_divergence(
