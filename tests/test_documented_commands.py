@@ -43,6 +43,7 @@ PAGES = [
             "training",
             "networks",
             "posteriors",
+            "sbi",
         )
     ),
 ]
@@ -60,6 +61,7 @@ RUNS = {
     "runs/cold_mnist": "cold_mnist",
     "runs/averaged": "vp_moons:tiny",
     "runs/eeg_long": "eeg",
+    "runs/sbi": "vp_moons:tiny",
 }
 # What stands for a value of the reader's own.
 PLACEHOLDERS = {"K": "10", "N": "10", "FILE": "x.npz", "DIR": "x", "TFDS_DIR": "x"}
