@@ -83,7 +83,7 @@ def main() -> None:
     keys, bits = jax.random.split(KEY, len(x)), math.prod(x.shape[1:]) * math.log(2.0)
 
     def multistep(nodes: int) -> sj.LogProb:
-        return sj.log_prob(keys, sde, score, x, method="multistep", nodes=nodes, fresh=False)
+        return sj.log_prob(keys, sde, score, x, method="multistep", nodes=nodes, probing="fixed", doubling=False)
 
     def adaptive(tolerance: float) -> sj.LogProb:
         return sj.log_prob(keys, sde, score, x, rtol=tolerance, atol=tolerance)
