@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     def whole(self, draw: Callable[[Array, int], Array]) -> Array:
         """This device's part of what `draw(key, n) -> [n, ...]` gives for the whole batch, such as stratified times."""
         count = len(self.x)
-        return lax.dynamic_slice_in_dim(draw(self.whole_key, count * self.parts), 0 * count, count)
+        return lax.dynamic_slice_in_dim(draw(self.whole_key, count * self.parts), self.part * count, count)
 
     def gather(self, values: Array) -> Array:
         """The `values [b, ...]` of all devices in the order of their parts, `[n, ...]`."""

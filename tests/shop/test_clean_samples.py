@@ -16,7 +16,9 @@ from scorejax.runtime.errors import ConfigError
 from scorejax.scores.clipping import Range
 
 IMAGES = (-1.0, 1.0)
-THEIR_GRIDS = dict.fromkeys(("dpm_solver", "dpm_solver_adaptive", "unipc"), "log_snr")  # whatever the process
+THEIR_GRIDS = dict.fromkeys(
+    ("dpm_solver", "dpm_solver_adaptive", "sde_dpm_solver", "unipc"), "log_snr"
+)  # whatever the process
 STEPPERS = {name: name for name in samplers.STEPPERS} | {"annealed_langevin": "annealed_langevin:epsilon=1e-9"}
 THEIR_OWN = ("reverse_chain", "analytic", "npr", "sn")
 

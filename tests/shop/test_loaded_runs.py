@@ -224,7 +224,9 @@ def test_what_a_run_cannot_do_is_refused_in_one_line(case, vectors, images):
 def test_a_model_offers_what_its_kind_of_training_gives(tmp_path):
     energy = sj.load(made(tmp_path / "energy", configs.load("energy:tiny")))
     assert energy.sample(2).shape == (2, 2) and energy.score(np.zeros((2, 2), np.float32)).shape == (2, 2)
-    with pytest.raises(ValueError, match=r"encode needs score that has a forward process; .* model with score of the"):
+    with pytest.raises(
+        ValueError, match=r"encode needs score that is a function of point and time; .* model with score of one"
+    ):
         energy.encode(np.zeros((1, 2)))
     with pytest.raises(ValueError, match="the density of an energy needs its partition function"):
         energy.log_prob(np.zeros((1, 2)))
