@@ -6,10 +6,11 @@
 
 The wheel is read as an archive of files (Lueckmann et al., arXiv 2101.04653): observations, and 10,000 reference draws
 of the posterior of each. A posterior is trained on simulations of the prior, the same for all observations, and each
-is judged by C2ST as published: a network of two layers tells its draws from the reference draws, 0.5 if it cannot and 1
-if it always can, in the mean over five folds. Columns: the mean of it over the observations with its standard error,
-its least and its largest; what NPE reaches there with as many simulations, as published; and CPU seconds of training,
-and of drawing for all observations. What was trained in the folder already is not trained again.
+is judged by C2ST as published, the accuracy of a network of two layers that is to say which points are its draws and
+which are reference draws, in the mean over five folds: 0.5 is a guess, 1 is always right. Columns: the mean over the
+observations with its standard error; the least and the largest; what NPE reaches with as many simulations, as published;
+CPU seconds of training, and of drawing for all observations. What was trained in the folder already is not trained
+again.
 """
 
 from __future__ import annotations

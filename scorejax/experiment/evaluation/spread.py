@@ -59,12 +59,11 @@ def measures(found: dict[str, np.ndarray], draws: int) -> Result:
     result: Result = {"draws": draws, "spread": metrics.mean_and_error(np.sqrt(squares.mean(axis=1)))}
     if "rank" in found:
         of_rows = found["rank"].reshape(len(found["rank"]), -1)
-        told = of_rows >= 0
-        inside = ((of_rows > 0) & (of_rows < draws)).sum(axis=1)
-        each = inside[told.any(axis=1)] / told.sum(axis=1)[told.any(axis=1)]
-        result["coverage"] = metrics.mean_and_error(each)
+        decided, inside = of_rows >= 0, (of_rows > 0) & (of_rows < draws)
+        some = decided.any(axis=1)
+        result["coverage"] = metrics.mean_and_error(inside[some].sum(axis=1) / decided[some].sum(axis=1))
         result["nominal_coverage"] = (draws - 1) / (draws + 1)
-        result["pixels"] = float(told.mean())
+        result["pixels"] = float(decided.mean())
     return result
 
 

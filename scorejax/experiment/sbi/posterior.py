@@ -100,8 +100,8 @@ class Posterior:
     def map(self, key: Array, x: ArrayLike) -> Array:
         """Return the parameters of the largest posterior density, `[D]`, of one observation or several.
 
-        Uphill of 64 draws by Adam, along the score at less and less noise; of one observation the best of the ends by
-        its log density.
+        Uphill of 64 draws by Adam, along the score at less and less noise, and then the best of the ends by its
+        log density: of M observations by `sum_i log p(theta | x_i) - (M - 1) log p(theta)`, up to a constant.
 
         Args:
             key: a typed PRNG key.
@@ -113,9 +113,9 @@ class Posterior:
         rows = self._rows(x)
         score = self._given(rows, _STARTS) if len(rows) == 1 else self._composed(key, rows)
         ends = self.prior.from_normal(_uphill(self._sde, score, self.prior, self._drawn(key, score, _STARTS)))
-        if len(rows) > 1:
-            return jnp.median(ends, axis=0)
-        return ends[jnp.argmax(jnp.nan_to_num(self.log_prob(key, ends, x), nan=-jnp.inf))]
+        each = [self.log_prob(key, ends, one) for one in jnp.atleast_2d(jnp.asarray(x, jnp.float32))]
+        density = sum(each) - (len(rows) - 1) * self.prior.log_prob(ends)
+        return ends[jnp.argmax(jnp.nan_to_num(density, nan=-jnp.inf))]
 
     def calibrate(
         self, key: Array, simulate: Callable[[Array], tuple[Array, Array]], replicates: int = 500, **how: Any
