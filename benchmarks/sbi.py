@@ -8,9 +8,9 @@ The wheel is read as an archive of files (Lueckmann et al., arXiv 2101.04653): o
 of the posterior of each. A posterior is trained on simulations of the prior, the same for all observations, and each
 is judged by C2ST as published, the accuracy of a network of two layers that is to say which points are its draws and
 which are reference draws, in the mean over five folds: 0.5 is a guess, 1 is always right. Columns: the mean over the
-observations with its standard error; the least and the largest; what NPE reaches with as many simulations, as published;
-CPU seconds of training, and of drawing for all observations. What was trained in the folder already is not trained
-again.
+observations with its standard error; the least and the largest; what NPE reaches with as many simulations, as
+published; CPU seconds of training, and of drawing for all observations. What was trained in the folder already is not
+trained again.
 """
 
 from __future__ import annotations
