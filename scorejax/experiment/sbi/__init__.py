@@ -5,8 +5,7 @@
     posterior.log_prob(key, theta, x_observed)     # nats [B]
 
 `theta [N, D]` are parameters that were drawn from the prior, `x [N, K]` what the simulator made of each (Sharrock et
-al., arXiv 2210.04872). The training is that of any run, and
-its folder holds all that the posterior needs.
+al., arXiv 2210.04872). The training is that of any run, and its folder holds all that the posterior needs.
 """
 
 from scorejax.experiment.sbi.fitting import fit, load
