@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -41,16 +42,28 @@ class Guided(Restoration):
         likelihood = likelihoods.gaussian(self.operator, y, self.sigma_y)
         return potential(process, score, likelihood, kind=self.kind, data_std=self.data_std)
 
-    def prior(self, process: LinearSDE, score: Score) -> Score:
-        """Return the score of the prior, held where data lie."""
-        return score if self.bounds is None else clipped(process, score, self.bounds)
 
-    def guided(
-        self, keys: Array, process: LinearSDE, score: Score, y: Array, shape: tuple[int, ...], sampler: SamplerArguments
+@dataclass(frozen=True, kw_only=True)
+class ThenCorrected(Guided):
+    """A sample of the guided score, which is corrected afterwards."""
+
+    def sample(
+        self,
+        keys: Array,
+        process: LinearSDE,
+        score: Score,
+        y: Array,
+        shape: tuple[int, ...],
+        **sampler: Unpack[SamplerArguments],
     ) -> samplers.Sample:
-        """Draw by the guided score alone."""
         sampler["clip"] = self.bounds
-        return samplers.sample(keys, process, self.potential(process, score, y).score, shape, **sampler)
+        first = samplers.sample(keys, process, self.potential(process, score, y).score, shape, **sampler)
+        x, nfe = self.corrected(keys_lib.fold_in(keys, _AFTER), process, score, y, first.x)
+        return samplers.Sample(x, first.nfe + nfe)
+
+    @abc.abstractmethod
+    def corrected(self, keys: Array, process: LinearSDE, score: Score, y: Array, x: Array) -> tuple[Array, Array | int]:
+        """Return draws of the posterior, from guided ones `x [B, ...]`, and the evaluations that they took."""
 
 
 @register_dataclass
@@ -85,7 +98,7 @@ class ByParticles(Guided):
 
 @register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class BySweeps(Guided):
+class BySweeps(ThenCorrected):
     """Restoration by exact sweeps of split Gibbs sampling, from a guided sample.
 
     Attributes:
@@ -98,27 +111,17 @@ class BySweeps(Guided):
     sweeps: int = static()
     steps: int = static()
 
-    def sample(
-        self,
-        keys: Array,
-        process: LinearSDE,
-        score: Score,
-        y: Array,
-        shape: tuple[int, ...],
-        **sampler: Unpack[SamplerArguments],
-    ) -> samplers.Sample:
-        first = self.guided(keys, process, score, y, shape, sampler)
+    def corrected(self, keys: Array, process: LinearSDE, score: Score, y: Array, x: Array) -> tuple[Array, Array | int]:
         found = posterior.split_gibbs(
-            keys_lib.fold_in(keys, _AFTER), process, score, shape, exact=True,
-            likelihood=likelihoods.gaussian(self.operator, y, self.sigma_y), rho=self.rho, sweeps=self.sweeps,
-            steps=self.steps, x_init=first.x, clip=self.bounds,
+            keys, process, score, x.shape, exact=True, likelihood=likelihoods.gaussian(self.operator, y, self.sigma_y),
+            rho=self.rho, sweeps=self.sweeps, steps=self.steps, x_init=x, clip=self.bounds,
         )  # fmt: skip
-        return samplers.Sample(found.x, first.nfe + found.nfe)
+        return found.x, found.nfe
 
 
 @register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class ByMoves(Guided):
+class ByMoves(ThenCorrected):
     """Restoration by a guided sample and Metropolis-adjusted moves at the end.
 
     Attributes:
@@ -129,18 +132,8 @@ class ByMoves(Guided):
     moves: int = static()
     noise: float = static()
 
-    def sample(
-        self,
-        keys: Array,
-        process: LinearSDE,
-        score: Score,
-        y: Array,
-        shape: tuple[int, ...],
-        **sampler: Unpack[SamplerArguments],
-    ) -> samplers.Sample:
-        first = self.guided(keys, process, score, y, shape, sampler)
-        found = posterior.refine(
-            keys_lib.fold_in(keys, _AFTER), process, self.prior(process, score), first.x,
-            likelihoods.gaussian(self.operator, y, self.sigma_y), steps=self.moves, noise=self.noise,
-        )  # fmt: skip
-        return samplers.Sample(found.x, first.nfe + jnp.int32(found.nfe))
+    def corrected(self, keys: Array, process: LinearSDE, score: Score, y: Array, x: Array) -> tuple[Array, Array | int]:
+        likelihood = likelihoods.gaussian(self.operator, y, self.sigma_y)
+        prior = score if self.bounds is None else clipped(process, score, self.bounds)
+        found = posterior.refine(keys, process, prior, x, likelihood, steps=self.moves, noise=self.noise)
+        return found.x, jnp.int32(found.nfe)
