@@ -8,6 +8,7 @@ import pytest
 import scorejax as sj
 from scorejax import posterior
 from scorejax.guidance import likelihoods, operators
+from scorejax.numerics.keys import normal
 from scorejax.posterior.decoupled import DiffPIR
 
 KEY, SDE = jax.random.key(0), sj.vp()
@@ -34,15 +35,17 @@ def test_decoupled_annealing_is_right_where_its_guess_of_the_width_is():
         assert int(found.nfe) == 5 * 20 + 1
 
 
-def test_a_step_of_plug_and_play_goes_to_the_least_sum_of_squares_and_takes_the_noise_along():
+@pytest.mark.parametrize("renewed", [0.0, 0.36])
+def test_a_step_of_plug_and_play_goes_to_the_least_sum_of_squares_and_takes_the_noise_along(renewed):
     t, s = jnp.asarray(0.4), jnp.asarray(0.3)
     alpha, sigma = float(SDE.alpha(t)), float(SDE.sigma(t))
     x = np.array([[0.3], [-1.0]], np.float32)
-    stepper = DiffPIR(LIKELIHOOD, 2.0, 0.0)
-    found = jax.jit(lambda x: stepper.step(jax.random.split(KEY, 2), SDE, NORMAL.score(SDE), x, t, s, ()).x)(x)
+    stepper, keys = DiffPIR(LIKELIHOOD, 2.0, renewed), jax.random.split(KEY, 2)
+    found = jax.jit(lambda x: stepper.step(keys, SDE, NORMAL.score(SDE), x, t, s, ()).x)(x)
     rho = 2.0 * 0.5**2 * alpha**2 / sigma**2
     data = (rho * alpha * x + 1.0) / (rho + 1.0)  # argmin (1 - d)^2 + rho (d - alpha x)^2
-    expected = float(SDE.alpha(s)) * data + float(SDE.sigma(s)) * (x - alpha * data) / sigma
+    noise = (1 - renewed) ** 0.5 * (x - alpha * data) / sigma + renewed**0.5 * normal(keys, x.shape)
+    expected = float(SDE.alpha(s)) * data + float(SDE.sigma(s)) * noise
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 

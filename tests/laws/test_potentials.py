@@ -60,6 +60,17 @@ def test_potentials_of_a_gaussian_are_the_law_of_the_measurement_up_to_the_time(
         np.testing.assert_allclose(found, found[0] * np.ones(5), atol=1e-3)
 
 
+def test_a_widened_potential_is_as_wide_as_the_data_are_uncertain():
+    """Kappa times the variance `d^2 sigma^2 / (d^2 alpha^2 + sigma^2)` of normal data more than the noise."""
+    likelihood = likelihoods.gaussian(square, Y, 0.3)
+    potential = guidance.potential(SDE, SCORE, likelihood, kind="widened", kappa=1.7, data_std=2.0)
+    found = jax.jit(lambda x, t: potential(x, t))(X, T)
+    alpha, variance = np.asarray(SDE.alpha(T)), np.asarray(SDE.variance(T))
+    wide = np.sqrt(0.3**2 + 1.7 * 4 * variance / (4 * alpha**2 + variance))
+    data = np.asarray(jax.jit(sj.tweedie)(SDE, X, T, SCORE(X, T)))
+    np.testing.assert_allclose(found, norm.logpdf(Y[0, 0], data[:, 0] ** 2, wide), rtol=1e-4, atol=1e-4)
+
+
 def test_likelihoods_are_normalized_and_count_what_is_measured():
     x = np.array([[0.4, -0.3], [1.2, 0.8]], np.float32)
     mask = operators.mask(np.array([True, False]))

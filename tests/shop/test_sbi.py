@@ -82,6 +82,18 @@ def test_several_observations_are_composed():
 
 
 @pytest.mark.slow
+def test_the_most_probable_parameters_of_several_observations_are_chosen_by_their_density():
+    """Modes at 0 and 2, of which one observation favors the first; three with the prior taken off twice the second."""
+    law = sj.analytic.mixture([0.55, 0.45], [[0.0], [2.0]], [0.3, 0.3])
+    run = types.SimpleNamespace(
+        sde=SDE, model=Model(sde=SDE, score=Partial(lambda y, t, rows: law.score_at(SDE, y, t)), conditional=True)
+    )
+    made = Posterior(run, sj.sbi.normal([0.0], [1.0]), True, np.zeros(1, np.float32), np.ones(1, np.float32))
+    np.testing.assert_allclose(made.map(KEY, jnp.zeros(1)), [0.0], atol=0.02)
+    np.testing.assert_allclose(made.map(KEY, jnp.zeros((3, 1))), [2.0], atol=0.3)
+
+
+@pytest.mark.slow
 def test_what_lies_outside_of_the_bounds_has_no_density():
     flat = posterior(of_prior, BOX)
     theta = jnp.array([[0.0, 2.5, 5.0], [0.9, 2.1, 0.1], [1.1, 2.5, 5.0]])
