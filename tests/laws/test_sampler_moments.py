@@ -132,8 +132,8 @@ def test_every_sampler_and_corrector_reaches_the_law_of_the_data(name, first):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSES)
-def test_every_sampler_keeps_the_weights_of_a_mixture(name):
-    for sampler in SAMPLERS:
+def test_every_family_of_samplers_keeps_the_weights_of_a_mixture(name):
+    for sampler in ("reverse_diffusion", "ancestral", "euler", "rk4"):  # whose noise and slopes the others share
         x = np.asarray(draw(name, MIXTURE, sampler, "none", False).x)
         share = np.mean(x[:, 0] < x[:, 1])
         # five standard errors; a first-order method moves the boundary by up to 2 % more

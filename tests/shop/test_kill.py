@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STEPS = 1500
+STEPS = 900
 RUN = (f"train.steps={STEPS}", "train.checkpoint_every=50", "train.log_every=50", "eval.after_training=false")
 # Reads the newest state of each folder and prints a checksum of every byte of it.
 CHECKSUMS = """

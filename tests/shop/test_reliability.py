@@ -15,7 +15,8 @@ from scorejax.runtime.writers import read_log
 
 pytestmark = pytest.mark.slow
 
-RUN = ("train.steps=4000", "train.checkpoint_every=40", "train.log_every=40", "model.features=64", "train.keep=3")
+STEPS = 2400
+RUN = (f"train.steps={STEPS}", "train.checkpoint_every=40", "train.log_every=40", "model.features=64", "train.keep=3")
 
 
 POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -92,13 +93,13 @@ def test_the_final_state_is_that_of_the_undisturbed_run_bit_for_bit(disturbed, t
     workdir, _ = disturbed
     train(small(*RUN), tmp_path)
     a, b = stored(small(*RUN), workdir), stored(small(*RUN), tmp_path)
-    assert a.step == b.step == 4000
+    assert a.step == b.step == STEPS
     assert same_bits(a.fields, b.fields)
 
 
 def test_no_step_is_logged_twice_and_none_is_missing(disturbed):
     workdir, _ = disturbed
-    assert [record["step"] for record in read_log(workdir)] == list(range(40, 4001, 40))
+    assert [record["step"] for record in read_log(workdir)] == list(range(40, STEPS + 1, 40))
 
 
 @pytest.fixture
